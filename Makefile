@@ -1,0 +1,33 @@
+# A fresh machine needs only Python 3.11+ and make: every target sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check lint bench clean
+
+demo: $(READY)  ## the main job: a needle in 1,000,000 lines, then a question of 200 sub-calls
+	$(BIN)/langgraph-rlm demo
+
+test: $(READY)  ## the tests: no network, no key, no GPU
+	$(BIN)/pytest
+
+check: lint  ## linters, types and the slow tests too
+	$(BIN)/pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(READY)  ## ratios against plain loops, in one run
+	$(BIN)/python benchmarks/run.py
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,32 @@
+"""Errors: broken configuration, missing data, a dead sandbox. What model code does wrong is an outcome, never one of these.
+
+Every message says what happened, the value, and what to do about it.
+"""
+
+
+class RLMError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigurationError(RLMError):
+    """An argument of `create_rlm`, `Limits` or the command is wrong: an unknown provider, model, limit, sandbox or tool."""
+
+
+class ContextError(RLMError):
+    """An input cannot become a context: missing, unreadable, binary, not UTF-8, or empty."""
+
+
+class BlobError(RLMError):
+    """A stored value is missing or altered; the message names its digest and how to supply it."""
+
+
+class ReplayDivergedError(RLMError):
+    """Logged code, run again, did something else than its log says."""
+
+
+class SandboxError(RLMError):
+    """The sandbox cannot be started or died; the host is unharmed."""
+
+
+class ThreadBusyError(RLMError):
+    """Two callers run one thread at the same time."""

@@ -1,0 +1,157 @@
+"""The trajectory: everything that happened in a run, in one append-only mapping from places to entries.
+
+A place is a path: `"2"` a turn of the root model, `"2.0"` its first cell, `"2.0/3"` that cell's fourth host call,
+`"2.0/3/17"` the answer to item 17 of it, `"run.0"` the first question of the thread. Entries are plain values, so that
+a checkpoint needs no code to be read. The interpreter's heap is only a cache of this log.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypedDict, cast
+
+from langgraph_rlm.blobs import Text
+from langgraph_rlm.context import ContextHandle, HandleDict
+
+CallKind = Literal["llm", "rlm", "tool"]
+CellOutcome = Literal["ok", "error", "timeout", "crashed", "stopped"]
+"""`stopped`: a limit of the run ended it."""
+
+
+class RunEntry(TypedDict):
+    """One question put to the thread."""
+
+    kind: Literal["run"]
+    question: Text
+    contexts: list[str]
+    """Names of what this question brought, `context_0` and on."""
+    turn: int
+    """The number of its first turn."""
+
+
+class TurnEntry(TypedDict):
+    """One reply of the root model. Its cells and prose answer are parsed from it, never stored twice."""
+
+    kind: Literal["turn"]
+    reply: Text
+    limit: str | None
+    """Set on the turn that was asked for the best answer so far: the limit that was reached."""
+
+
+class CellEntry(TypedDict):
+    """How one cell ended. A `timeout`, `crashed` or `stopped` cell is rolled back: replay leaves it out."""
+
+    kind: Literal["cell"]
+    outcome: CellOutcome
+    stdout: Text
+    """What it printed, head and tail."""
+    value: Text | None
+    """The `repr` of its trailing expression."""
+    error: Text | None
+    """The traceback that the model sees."""
+    digest: str
+    """Of stdout (whole), value and error: replay must arrive at the same."""
+    reads: dict[str, list[list[int]]]
+    """Byte ranges that `peek` and `grep` read, merged, by context digest."""
+    final: Text | None
+    """The value given to FINAL, FINAL_VAR or `answer`."""
+
+
+class CallEntry(TypedDict):
+    """One host call that code made. `request` is its canonical JSON, `digest` the sha256 of that."""
+
+    kind: Literal["call"]
+    call: CallKind
+    function: str
+    digest: str
+    request: Text
+    items: int
+
+
+class ReplyEntry(TypedDict):
+    """The answer to one item of a call; `error` in its place when it failed."""
+
+    kind: Literal["reply"]
+    value: Text | None
+    """Of a model or child its text, of a tool its JSON."""
+    error: str | None
+    model: str | None
+
+
+LogEntry = RunEntry | TurnEntry | CellEntry | CallEntry | ReplyEntry
+Log = dict[str, LogEntry]
+
+
+def merge_log(log: Log | None, writes: Sequence[Log]) -> Log:
+    """Reducer: later writes win. Associative over any batching, as `DeltaChannel` asks."""
+    merged = dict(log or {})
+    for write in writes:
+        merged.update(write)
+    return merged
+
+
+def runs(log: Mapping[str, LogEntry]) -> list[RunEntry]:
+    """The questions of the thread, first to last."""
+    return [cast(RunEntry, entry) for entry in _numbered(log, "run.")]
+
+
+def turns(log: Mapping[str, LogEntry], first: int = 0) -> list[TurnEntry]:
+    """The turns from number `first` on."""
+    return [cast(TurnEntry, entry) for entry in _numbered(log, "", first)]
+
+
+def turn_count(log: Mapping[str, LogEntry]) -> int:
+    """How many turns there are."""
+    return sum(1 for _ in _numbered(log, ""))
+
+
+def _numbered(log: Mapping[str, LogEntry], prefix: str, first: int = 0) -> Iterator[LogEntry]:
+    while (entry := log.get(f"{prefix}{first}")) is not None:
+        yield entry
+        first += 1
+
+
+def cell_place(turn: int, cell: int) -> str:
+    """`"2.0"`."""
+    return f"{turn}.{cell}"
+
+
+def call_place(cell: str, ordinal: int) -> str:
+    """`"2.0/3"`."""
+    return f"{cell}/{ordinal}"
+
+
+def item_place(call: str, item: int) -> str:
+    """`"2.0/3/17"`."""
+    return f"{call}/{item}"
+
+
+def digest_of(canonical: str) -> str:
+    """sha256 in hexadecimal."""
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text. `value` as `plain` gives it."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def plain(value: Any) -> Any:
+    """What a guest handed over, as JSON values: tuples and sets become lists (sets sorted by text), other objects their `str`."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(key): plain(item) for key, item in cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in cast(Sequence[Any], value)]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item) for item in cast(set[Any], value)), key=str)
+    return str(value)
+
+
+def handles_of(questions: Sequence[RunEntry], contexts: Sequence[HandleDict]) -> dict[str, ContextHandle]:
+    """The contexts that `questions` brought by each of their names: `context_0`, ..., and `context` for the newest."""
+    names = [name for question in questions for name in question["contexts"]]
+    named = {name: ContextHandle.from_dict(given) for name, given in zip(names, contexts, strict=False)}
+    newest = next((question["contexts"][0] for question in reversed(questions) if question["contexts"]), None)
+    return {**named, "context": named[newest]} if newest else named

@@ -1,0 +1,78 @@
+"""Loops: sync callers run the async core on one background event loop, so that clients and locks stay on the loop they were made on."""
+
+import asyncio
+import contextvars
+import os
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing, suppress
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+    """Iterate over an async stream from sync code, in the caller's context variables.
+
+    Leaving the iteration early, or an exception such as KeyboardInterrupt, cancels the stream and waits for its end.
+    """
+    items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+
+    async def pump() -> None:
+        try:
+            async with aclosing(cast(Any, stream())) as source:
+                async for item in source:
+                    items.put((item,))
+        finally:
+            items.put(None)
+
+    task = _Task(pump())
+    try:
+        while (item := items.get()) is not None:
+            yield item[0]
+        task.result()
+    finally:
+        task.cancel()
+
+
+class _Task:
+    """A task on the background loop, seen from another thread."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._loop = _background_loop(os.getpid())
+        self._ended = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+        started = threading.Event()
+        context = contextvars.copy_context()
+
+        def start() -> None:
+            self._task = self._loop.create_task(coroutine, context=context)
+            self._task.add_done_callback(lambda _: self._ended.set())
+            started.set()
+
+        self._loop.call_soon_threadsafe(start)
+        started.wait()
+
+    def result(self) -> None:
+        """Wait for the end; raise what it raised."""
+        self._ended.wait()
+        cast("asyncio.Task[None]", self._task).result()
+
+    def cancel(self) -> None:
+        """Cancel it if it still runs, and wait for its end."""
+        task = cast("asyncio.Task[None]", self._task)
+        if not self._ended.is_set():
+            self._loop.call_soon_threadsafe(task.cancel)
+            self._ended.wait()
+        with suppress(asyncio.CancelledError, Exception):
+            task.result()
+
+
+@lru_cache(maxsize=1)
+def _background_loop(pid: int) -> asyncio.AbstractEventLoop:
+    """The loop of this process; a forked child gets its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name=f"langgraph-rlm-{pid}", daemon=True).start()
+    return loop

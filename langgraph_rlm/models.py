@@ -1,0 +1,67 @@
+"""Models: what users name, resolved to chat models; what a reply spent."""
+
+from typing import TYPE_CHECKING
+
+from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.limits import Usage, spent
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+
+HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
+
+
+def resolve_model(model: "str | BaseChatModel") -> "BaseChatModel":
+    """A chat model from itself or from `"provider:model"`.
+
+    `openai` needs nothing more than OPENAI_API_KEY, and follows OPENAI_BASE_URL (vLLM, Ollama); other providers go through
+    `langchain.chat_models.init_chat_model`.
+
+    Raises:
+        ConfigurationError: no such provider, a missing package (with the command that installs it), or no key.
+    """
+    from langchain_core.language_models import BaseChatModel
+
+    if isinstance(model, BaseChatModel):
+        return model
+    if not isinstance(model, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass anything
+        raise ConfigurationError(f"model={model!r} is no chat model. {HOW}")
+    provider, colon, name = model.partition(":")
+    if not colon or not provider or not name:
+        raise ConfigurationError(f"model={model!r} names no provider. {HOW}")
+    return _openai(name) if provider == "openai" else _other(provider, name)
+
+
+def _openai(name: str) -> "BaseChatModel":
+    from langchain_openai import ChatOpenAI
+    from openai import OpenAIError
+
+    try:
+        return ChatOpenAI(model=name)
+    except OpenAIError as error:
+        raise ConfigurationError(
+            f"model='openai:{name}' cannot be used: {error} Set OPENAI_API_KEY (any text for a local server with OPENAI_BASE_URL)."
+        ) from error
+
+
+def _other(provider: str, name: str) -> "BaseChatModel":
+    try:
+        from langchain.chat_models import init_chat_model  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+    except ImportError as error:
+        raise ConfigurationError(
+            f"model='{provider}:{name}' needs LangChain's provider packages: pip install langchain langchain-{provider.replace('_', '-')}. "
+            "Without them, 'openai:...' works, and so does any chat model object."
+        ) from error
+    try:
+        return init_chat_model(name, model_provider=provider)  # pyright: ignore[reportUnknownVariableType]
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(f"model='{provider}:{name}' cannot be used: {error}") from error
+
+
+def spent_by(reply: "AIMessage") -> Usage:
+    """The tokens of one model call, as the provider reports them; zero where it reports none."""
+    usage = reply.usage_metadata
+    if usage is None:
+        return spent(model_calls=1)
+    return spent(model_calls=1, input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"])

@@ -1,0 +1,116 @@
+"""Conversation: the root model's messages, rendered from the log alone. A prefix once sent is never rewritten."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import cast
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+
+from langgraph_rlm.blobs import BlobStore, Text
+from langgraph_rlm.reads import Reader
+from langgraph_rlm.log import CellEntry, LogEntry, RunEntry, TurnEntry, cell_place, handles_of, runs, turns
+from langgraph_rlm.parsing import assigned_names, parse_reply
+from langgraph_rlm.prompts import CellDoc, ContextDoc, ToolDoc, best_answer_prompt, nudge_prompt, outcome_prompt, question_prompt, system_prompt
+from langgraph_rlm.repl.calls import RESERVED
+from langgraph_rlm.repl.replay import cells_of, loads
+from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.state import RLMState
+
+PREVIEW_CHARS = 300
+
+
+def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = None) -> list[AnyMessage]:
+    """Everything that the root model is sent. Blocks: it may read the blob store.
+
+    Args:
+        limit: the limit that was reached, when the model is to give its best answer so far.
+    """
+    log, questions = state["log"], runs(state["log"])
+    messages: list[AnyMessage] = [SystemMessage(_system(state, runtime))]
+    for index, question in enumerate(questions):
+        until = questions[index + 1]["turn"] if index + 1 < len(questions) else None
+        messages.append(HumanMessage(_question(questions[: index + 1], state, runtime)))
+        for number, turn in enumerate(turns(log, question["turn"])[: None if until is None else until - question["turn"]], question["turn"]):
+            messages.append(AIMessage(runtime.store.get_text(turn["reply"])))
+            if turn["limit"] is None:
+                messages.append(HumanMessage(_outcome(number, number - question["turn"] + 1, turn, log, runtime)))
+    if limit is not None:
+        messages.append(HumanMessage(best_answer_prompt(reason=_reached(limit, runtime))))
+    return _merged(messages)
+
+
+def _reached(limit: str, runtime: RLMRuntime) -> str:
+    return f"Limit {limit} of {getattr(runtime.limits, limit)} reached."
+
+
+def _merged(messages: list[AnyMessage]) -> list[AnyMessage]:
+    """Neighbours of one role become one message: some chat templates refuse two in a row."""
+    merged: list[AnyMessage] = []
+    for message in messages:
+        if merged and isinstance(message, HumanMessage) and isinstance(merged[-1], HumanMessage):
+            merged[-1] = HumanMessage(f"{merged[-1].text}\n\n{message.text}")
+        else:
+            merged.append(message)
+    return merged
+
+
+def _system(state: RLMState, runtime: RLMRuntime) -> str:
+    instructions = state.get("instructions")
+    given = [runtime.prompt, runtime.store.get_text(instructions) if instructions else None]
+    limits = runtime.limits
+    return system_prompt(
+        depth=state["depth"],
+        max_depth=limits.max_depth,
+        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in runtime.tools.values()),
+        models=tuple(sorted(runtime.models)),
+        interpreter=runtime.interpreter,
+        limits=limits,
+        instructions="\n\n".join(text for text in given if text) or None,
+    )
+
+
+def _question(questions: Sequence[RunEntry], state: RLMState, runtime: RLMRuntime) -> str:
+    handles = handles_of(questions, state["contexts"])
+    shown: list[ContextDoc] = []
+    for name in questions[-1]["contexts"]:
+        handle = handles[name]
+        preview = Reader(handle, runtime.store).peek(0, PREVIEW_CHARS)[0]
+        known_as = ("context", name) if name == questions[-1]["contexts"][0] else (name, None)
+        shown.append(ContextDoc(known_as[0], handle.kind, handle.length, handle.items, loads(handle, runtime.limits), preview, known_as[1]))
+    return question_prompt(question=runtime.store.get_text(questions[-1]["question"]), contexts=tuple(shown), first=len(questions) == 1)
+
+
+def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> str:
+    """What the model sees after its turn: what its cells did, or why nothing was run."""
+    reply = parse_reply(runtime.store.get_text(turn["reply"]))
+    cells = cells_of(reply)
+    entries = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(cells))]
+    ran = tuple(_cell(index, entry, runtime.store) for index, entry in enumerate(entries) if entry is not None)
+    notices = [*_rebound(reply.cells)]
+    if reply.problem is not None:
+        notices.append(nudge_prompt(reply.problem))
+    if reply.final is not None and any(cell.outcome != "ok" for cell in ran):
+        notices.append(nudge_prompt("final_failed"))
+    if not ran:
+        return "\n\n".join(notices) or nudge_prompt("prose")
+    limits = runtime.limits
+    return _rendered(ran, tuple(notices), iteration, limits.max_iterations, limits.max_cell_seconds)
+
+
+@lru_cache(maxsize=4096)
+def _rendered(cells: tuple[CellDoc, ...], notices: tuple[str, ...], iteration: int, max_iterations: int, max_cell_seconds: float) -> str:
+    """Every turn renders all turns before it: each is rendered once."""
+    return outcome_prompt(cells=cells, notices=notices, iteration=iteration, max_iterations=max_iterations, max_cell_seconds=max_cell_seconds)
+
+
+def _cell(index: int, entry: CellEntry, store: BlobStore) -> CellDoc:
+    def text(of: Text | None) -> str | None:
+        return None if of is None else store.get_text(of)
+
+    return CellDoc(index + 1, text(entry["stdout"]) or "", text(entry["value"]), text(entry["error"]), entry["outcome"])
+
+
+def _rebound(cells: Sequence[str]) -> Iterator[str]:
+    names = sorted({name for code in cells for name in assigned_names(code)} & (RESERVED | {"context"}))
+    if names:
+        yield f"You assigned to {', '.join(names)}: bound anew to what it was before your next cell. Use another name."

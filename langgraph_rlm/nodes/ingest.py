@@ -1,0 +1,117 @@
+"""Ingest: turn the input into a question and context handles. Never puts a large value in state."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, TypedDict, cast
+
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, convert_to_messages
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
+
+from langgraph_rlm.blobs import BlobStore, Text
+from langgraph_rlm.context import HandleDict, ingest
+from langgraph_rlm.errors import ContextError
+from langgraph_rlm.limits import Usage, spent
+from langgraph_rlm.log import RunEntry, runs, turn_count
+from langgraph_rlm.runtime import RLMRuntime, frame_of
+from langgraph_rlm.state import RLMState, RLMUpdate
+
+
+class Handles(TypedDict):
+    """Contexts that are in the store already, as an input."""
+
+    rlm_handles: list[HandleDict]
+
+
+class Given(TypedDict, total=False):
+    """An input by reference: what may be checkpointed of it."""
+
+    query: Text
+    context: "Handles"
+    messages: list[AnyMessage]
+    """System messages alone."""
+
+
+def by_reference(given: Any, store: BlobStore) -> Given:
+    """Store what is large in an input and keep its handles. Blocks; giving it its own result changes nothing.
+
+    Args:
+        given: an `RLMInput`: `query` and `context`, or `messages`.
+        store: takes the question and the contexts.
+
+    Raises:
+        ContextError: there is no question, or a context cannot be read.
+    """
+    if not isinstance(given, dict) or not set(cast(dict[str, Any], given)) & {"query", "messages"}:
+        raise ContextError(f"The input must be {{'query': ..., 'context': ...}} or {{'messages': [...]}}, got {_shown(given)}.")
+    parts = cast(dict[str, Any], given)
+    messages = convert_to_messages(cast(Sequence[Any], parts.get("messages") or []))
+    system = [message for message in messages if isinstance(message, SystemMessage)]
+    others = [message for message in messages if not isinstance(message, SystemMessage)]
+    question, before = parts.get("query"), others
+    if question is None:
+        question, before = _asked(others)
+    handles = _handles(parts.get("context"), store) + ([ingest(before, store).as_dict()] if before else [])
+    return Given(query=_question(question, store), context=Handles(rlm_handles=handles), messages=list(system))
+
+
+def _asked(messages: list[AnyMessage]) -> tuple[str, list[AnyMessage]]:
+    """The last human message is the question, what came before is context."""
+    for index in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[index], HumanMessage):
+            return messages[index].text, messages[:index] + messages[index + 1 :]
+    raise ContextError("The input has no question: give 'query', or a human message in 'messages'.")
+
+
+def _question(question: Any, store: BlobStore) -> Text:
+    if isinstance(question, dict):
+        return cast(Text, question)
+    if not isinstance(question, str) or not question.strip():
+        raise ContextError(f"The question is empty or no text: {_shown(question)}. Give 'query' a non-empty string.")
+    return store.put_text(question)
+
+
+def _handles(context: Any, store: BlobStore) -> list[HandleDict]:
+    if context is None:
+        return []
+    if isinstance(context, dict) and "rlm_handles" in context:
+        return cast(Handles, context)["rlm_handles"]
+    return [ingest(context, store).as_dict()]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+class Ingest:
+    """The node."""
+
+    def __init__(self, runtime: RLMRuntime) -> None:
+        self._runtime = runtime
+
+    async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
+        """Open a run: the first on its thread starts a trajectory, a later one is a follow-up with the same variables."""
+        frame = frame_of(config, runtime)
+        given = by_reference({key: state.get(key) for key in ("query", "context", "messages")}, self._runtime.store)
+        brought = given["context"]["rlm_handles"]
+        log, contexts = state.get("log", {}), state.get("contexts", [])
+        names = [f"context_{len(contexts) + index}" for index in range(len(brought))]
+        question = RunEntry(kind="run", question=given["query"], contexts=names, turn=turn_count(log))
+        update = RLMUpdate(
+            log={f"run.{len(runs(log))}": question},
+            contexts=[*contexts, *brought],
+            usage=cast(Usage, Overwrite(spent())),
+            suspended=None,
+            final=None,
+            limit=None,
+            answer="",
+            stop_reason="",
+        )
+        if given["messages"]:
+            update["instructions"] = self._runtime.store.put_text("\n\n".join(message.text for message in given["messages"]))
+        if "trajectory" not in state:
+            update |= RLMUpdate(trajectory=uuid.uuid4().hex, depth=frame.depth, model=frame.model, started=time.time())
+        return update

@@ -1,0 +1,97 @@
+"""Sub-call: answer one pending `llm_query` or `rlm_query`. Never touches the interpreter."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.runtime import Runtime
+
+from langgraph_rlm.errors import RLMError
+from langgraph_rlm.limits import Usage, add_usage, spent
+from langgraph_rlm.models import spent_by
+from langgraph_rlm.progress import Spent, SubCalls
+from langgraph_rlm.repl.calls import answered, context_of, failed, payload_of
+from langgraph_rlm.runtime import Frame, RLMRuntime, frame_of, with_frame
+from langgraph_rlm.state import PendingCall, RLMUpdate
+
+QUESTION_CHARS = 4_000
+"""A child's prompt up to this length is its question; a longer one is its context as well, and the question says so."""
+
+QUIET = "nostream"
+"""LangGraph's tag for models whose tokens stay out of the "messages" stream: it is the root model's."""
+
+
+class Graph(Protocol):
+    """The graph of a child."""
+
+    async def ainvoke(self, input: Any, config: RunnableConfig) -> dict[str, Any]:
+        """Run it to its end, or raise its interrupt."""
+        ...
+
+
+class SubCall:
+    """The node."""
+
+    def __init__(self, runtime: RLMRuntime, child: Callable[[], Graph]) -> None:
+        self._runtime = runtime
+        self._child = child
+
+    async def __call__(self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
+        """One call in, one record out: the reply is checkpointed before any code reads it.
+
+        A failure that the model's client raises becomes an entry like any other; a pause and a broken set-up pass through.
+        """
+        frame = frame_of(config, runtime)
+        payload = self._runtime.payload(call["request"])
+        model = cast("str | None", payload["model"])
+        try:
+            text, cost = await (self._ask if call["call"] == "llm" else self._recurse)(payload, call["item"], config, frame)
+            reply = answered(text, self._runtime.store, model)
+        except (GraphBubbleUp, RLMError):
+            raise
+        except Exception as error:  # noqa: BLE001 - model clients share no base class, and code must get to see what they raise
+            reply, cost = failed(f"{type(error).__name__}: {error}", model), spent()
+        self._report(call, frame)
+        return RLMUpdate(log={call["place"]: reply}, usage=add_usage(cost, spent(sub_calls=1)))
+
+    async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> tuple[str, Usage]:
+        run = frame.run
+        async with run.calls:
+            reply = await self._runtime.sub(payload["model"]).ainvoke(payload["prompts"][item], _quiet(config))
+        cost = spent_by(reply)
+        run.spend(cost)
+        return reply.text, cost
+
+    async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> tuple[str, Usage]:
+        """The same graph one level deeper; its own calls wait for their own turn."""
+        given = await asyncio.to_thread(self._question, payload, item)
+        async with frame.run.children(frame.depth + 1):
+            out = await self._child().ainvoke(given, with_frame(config, frame.below(payload["model"])))
+        return out["answer"], out["usage"]
+
+    def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
+        """A child without a context of its own works on its prompt."""
+        prompt, context = payload["prompts"][item], context_of(payload, item)
+        if context is not None:
+            return {"query": prompt, "context": context}
+        if len(prompt) <= QUESTION_CHARS:
+            return {"query": prompt, "context": prompt}
+        start = prompt[: QUESTION_CHARS // 2]
+        return {"query": f"Do what the text in `context` asks. It starts so:\n{start}\n[...]\n{prompt[-QUESTION_CHARS // 4 :]}", "context": prompt}
+
+    def _report(self, call: PendingCall, frame: Frame) -> None:
+        run, total = frame.run, call["total"]
+        key = f"{call['parent']} {call['place'].rpartition('/')[0]}"
+        run.answered[key] += 1
+        done = run.answered[key]
+        if done == total or done % max(1, total // 100) == 0:
+            at = {"depth": call["depth"], "trajectory": call["parent"]}
+            place = call["place"].rpartition("/")[0]
+            run.emit(SubCalls(type="sub_calls", place=place, function=call["function"], done=done, total=total, **at))
+            run.emit(Spent(type="usage", usage=run.usage, **at))
+
+
+def _quiet(config: RunnableConfig) -> RunnableConfig:
+    return {**config, "tags": [*(config.get("tags") or []), QUIET]}

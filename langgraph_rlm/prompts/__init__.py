@@ -1,0 +1,180 @@
+"""Prompts: every text that a root model reads, as Jinja2 templates in this folder, and one renderer. Never decides what to say when.
+
+Whatever a user or a model wrote goes into a template as a value, so its braces are text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from langgraph_rlm.limits import Limits
+from langgraph_rlm.parsing import Problem
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Nudge = Problem | Literal["final_failed", "no_variable"]
+"""What a reply got wrong: a problem of its text; a prose FINAL beside a cell that raised; a FINAL_VAR of no variable."""
+
+
+@dataclass(frozen=True)
+class ToolDoc:
+    """A tool as code sees it."""
+
+    signature: str
+    """One line of Python, such as `price(item: str) -> float`."""
+    description: str
+
+
+@dataclass(frozen=True)
+class ContextDoc:
+    """A context as the model is told of it."""
+
+    name: str
+    """The name that code knows it by, as `peek(..., of=name)` takes it."""
+    kind: str
+    """`ContextHandle.kind`; said as the Python type that code sees."""
+    length: int
+    """Characters of its stored text."""
+    items: int | None
+    """Items, messages, documents or files; None for a text."""
+    loaded: bool
+    """False when it does not fit the interpreter's memory: then only the host can read it."""
+    preview: str
+    """Its first characters; may be empty."""
+    also: str | None = None
+    """Its second name, such as `context_0` for the one named `context`."""
+
+
+@dataclass(frozen=True)
+class CellDoc:
+    """What one cell did, its texts already clipped."""
+
+    number: int
+    """Place in its turn, from 1."""
+    stdout: str
+    value: str | None
+    """`repr` of a trailing expression; None when there is none, or when it is None."""
+    error: str | None
+    """The traceback, when the outcome is `error`; else what is known of the end."""
+    outcome: Literal["ok", "error", "timeout", "crashed", "stopped"]
+
+
+def system_prompt(
+    *,
+    depth: int,
+    max_depth: int,
+    tools: Sequence[ToolDoc],
+    models: Sequence[str],
+    interpreter: str,
+    limits: Limits,
+    instructions: str | None,
+) -> str:
+    """The REPL, how to work in it, what is defined and what it may spend.
+
+    Args:
+        depth: of the RLM that reads it; the root is 0.
+        max_depth: at `depth + 1 < max_depth` the prompt teaches `rlm_query` as recursive, else as an `llm_query`.
+        tools: callable from code; may be empty.
+        models: names for `model=`; may be empty.
+        interpreter: the backend's own words about the Python that it runs.
+        limits: those that the model should know.
+        instructions: the user's own text, put in verbatim; None for none.
+    """
+    return _render(
+        "system",
+        depth=depth,
+        is_recursive=depth + 1 < max_depth,
+        tools=tools,
+        models=models,
+        interpreter=interpreter,
+        limits=limits,
+        instructions=instructions,
+    )
+
+
+def question_prompt(*, question: str, contexts: Sequence[ContextDoc], first: bool) -> str:
+    """The user message that starts a run: what is bound, and the question.
+
+    Args:
+        question: verbatim.
+        contexts: those that came with the question, in order; may be empty.
+        first: False for a follow-up on the same thread, where variables persist.
+    """
+    return _render("question", question=question, contexts=contexts, first=first)
+
+
+def outcome_prompt(
+    *,
+    cells: Sequence[CellDoc],
+    notices: Sequence[str],
+    iteration: int,
+    max_iterations: int,
+    max_cell_seconds: float,
+) -> str:
+    """What the model sees after its code ran.
+
+    Args:
+        cells: of one turn, in order; numbered in the text only when there are several.
+        notices: whole sentences, each on a line of its own behind the cells.
+        iteration: turns taken, this one included.
+        max_iterations: turns in all; with two or fewer left, the text says to answer.
+        max_cell_seconds: the limit that a cell with the outcome `timeout` reached.
+    """
+    left = max_iterations - iteration
+    return _render("outcome", cells=cells, notices=notices, left=left, max_iterations=max_iterations, max_cell_seconds=max_cell_seconds)
+
+
+def nudge_prompt(problem: Nudge, *, name: str = "") -> str:
+    """A short message that says what was wrong with a reply, and how to write the next.
+
+    Args:
+        problem: what was wrong.
+        name: the variable that is not there, for `no_variable` alone.
+    """
+    return _render("nudge", problem=problem, name=name)
+
+
+def best_answer_prompt(*, reason: str) -> str:
+    """The request to answer at once, in plain text.
+
+    Args:
+        reason: a whole sentence about the limit that was reached, such as `Limit max_iterations of 30 reached (spent 30).`
+    """
+    return _render("best_answer", reason=reason)
+
+
+def clip(text: str, *, limit: int) -> str:
+    """Keep the head and the tail of what one cell printed.
+
+    Args:
+        text: a cell's stdout, any length.
+        limit: most characters kept of `text`, both ends together; at least 2.
+
+    Returns:
+        `text` if it fits; else head, one line that counts what was left out, tail.
+
+    Raises:
+        ValueError: `limit` is below 2.
+    """
+    if limit < 2:
+        raise ValueError(f"clip() keeps both ends of a text: limit={limit!r} is too small, give at least 2.")
+    if len(text) <= limit:
+        return text
+    tail = limit // 2
+    return f"{text[: limit - tail]}\n[... {len(text) - limit} characters left out ...]\n{text[-tail:]}"
+
+
+@lru_cache(maxsize=1)
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _render(template: str, **values: object) -> str:
+    return _templates().get_template(f"{template}.md.j2").render(values).strip("\n")

@@ -1,0 +1,196 @@
+"""Host functions: what code may ask of the host, checked against its signature and brought into canonical form.
+
+A `Request` is one call as the log knows it: its payload is plain JSON, so that the same call always has the same digest.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langgraph_rlm.blobs import BlobStore, Text
+from langgraph_rlm.context import ContextHandle, HandleDict, ingest
+from langgraph_rlm.errors import ContextError
+from langgraph_rlm.log import CallEntry, CallKind, ReplyEntry, canonical, digest_of, plain
+from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
+from langgraph_rlm.tools import BadArguments, RLMTool
+
+INLINE_REQUEST_CHARS = 500
+"""A request travels in the log, in its `Send` and in the checkpoint between: only a small one does so in full."""
+
+
+class BadCall(Exception):
+    """Code called a host function wrongly: raised in the guest as the built-in exception `type`, never logged."""
+
+    def __init__(self, type: RaisedType, message: str) -> None:
+        super().__init__(message)
+        self.type: RaisedType = type
+
+
+@dataclass(frozen=True)
+class Request:
+    """One host call, checked. `payload` is plain JSON; `items` is how many answers it waits for."""
+
+    call: CallKind
+    function: str
+    payload: dict[str, Any]
+    items: int
+
+    def entry(self, store: BlobStore) -> CallEntry:
+        """Its log entry. What is large, and whatever several `Send`s share, is stored by reference."""
+        text = canonical(self.payload)
+        request = store.put_text(text, inline=INLINE_REQUEST_CHARS if self.items == 1 else 0)
+        digest = request.get("blob") or digest_of(text)
+        return CallEntry(kind="call", call=self.call, function=self.function, digest=digest, request=request, items=self.items)
+
+
+def _llm_query(prompt: str, model: str | None = None) -> None: ...
+def _llm_query_batched(prompts: list[str], model: str | None = None) -> None: ...
+def _rlm_query(prompt: str, context: Any = None, model: str | None = None) -> None: ...
+def _rlm_query_batched(prompts: list[str], contexts: list[Any] | None = None, model: str | None = None) -> None: ...
+
+
+MODEL_CALLS: Mapping[str, Callable[..., None]] = {
+    "llm_query": _llm_query,
+    "llm_query_batched": _llm_query_batched,
+    "rlm_query": _rlm_query,
+    "rlm_query_batched": _rlm_query_batched,
+}
+READS = frozenset({"peek", "grep", "context_info"})
+FINALS = frozenset({"FINAL", "FINAL_VAR"})
+RESERVED = frozenset({*MODEL_CALLS, *READS, *FINALS, "SHOW_VARS"})
+"""Names that code finds again in its next cell, whatever it has bound to them."""
+
+
+class HostFunctions:
+    """The functions of one RLM: sub-models by name, whether it may have children, and its tools."""
+
+    def __init__(self, models: Sequence[str], tools: Mapping[str, RLMTool], store: BlobStore, recursive: bool) -> None:
+        self._models = models
+        self._tools = tools
+        self._store = store
+        self._recursive = recursive
+        self.names = RESERVED - {"SHOW_VARS"} | frozenset(tools)
+
+    def request(self, call: HostCall) -> Request:
+        """Check a call and bring it into canonical form.
+
+        Raises:
+            BadCall: the arguments do not fit the function.
+        """
+        if call.function in self._tools:
+            return self._tool_request(self._tools[call.function], call)
+        arguments = bind(call.function, MODEL_CALLS[call.function], call)
+        model = self._checked_model(call.function, arguments["model"])
+        prompts = _prompts(call.function, arguments)
+        if not call.function.startswith("rlm"):
+            return Request("llm", call.function, {"prompts": prompts, "model": model}, len(prompts))
+        given = _contexts(call.function, arguments, len(prompts))
+        if not self._recursive:
+            prompts = [_with_context(prompt, context) for prompt, context in zip(prompts, given, strict=True)]
+            return Request("llm", call.function, {"prompts": prompts, "model": model}, len(prompts))
+        contexts = [self._by_reference(call.function, context) for context in given]
+        return Request("rlm", call.function, {"prompts": prompts, "contexts": contexts, "model": model}, len(prompts))
+
+    def _checked_model(self, function: str, model: Any) -> str | None:
+        if model is None or model in self._models:
+            return model
+        known = ", ".join(map(repr, self._models)) or "none: leave it out"
+        raise BadCall("ValueError", f"{function}: model={model!r} is not known. Known models: {known}.")
+
+    def _by_reference(self, function: str, value: Any) -> HandleDict | None:
+        if value is None:
+            return None
+        try:
+            return ingest(value if isinstance(value, str) else plain(value), self._store).as_dict()
+        except ContextError as error:
+            raise BadCall("ValueError", f"{function}: {error}") from None
+
+    def _tool_request(self, tool: RLMTool, call: HostCall) -> Request:
+        try:
+            arguments = tool.arguments(call.args, call.kwargs)
+        except BadArguments as error:
+            raise BadCall("TypeError", str(error)) from None
+        return Request("tool", tool.name, {"name": tool.name, "arguments": arguments}, 1)
+
+
+def bind(name: str, signature: Callable[..., Any], call: HostCall) -> dict[str, Any]:
+    """Arguments by name, defaults filled in. Raises `BadCall` as Python raises TypeError."""
+    try:
+        bound = inspect.signature(signature).bind(*call.args, **call.kwargs)
+    except TypeError as error:
+        shown = inspect.signature(signature).replace(return_annotation=inspect.Signature.empty)
+        raise BadCall("TypeError", f"{name}{shown}: {error}") from None
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _prompts(function: str, arguments: Mapping[str, Any]) -> list[str]:
+    if "prompt" in arguments:
+        prompts: list[Any] = [arguments["prompt"]]
+    elif isinstance(arguments["prompts"], list | tuple):
+        prompts = list(cast(Sequence[Any], arguments["prompts"]))
+    else:
+        raise BadCall("TypeError", f"{function}: prompts must be a list of str, got {type(arguments['prompts']).__name__}.")
+    for index, prompt in enumerate(prompts):
+        if not isinstance(prompt, str):
+            raise BadCall("TypeError", f"{function}: prompt {index} must be a str, got {type(prompt).__name__}. Build it with an f-string.")
+        if not prompt.strip():
+            raise BadCall("ValueError", f"{function}: prompt {index} is empty.")
+    return cast(list[str], prompts)
+
+
+def _contexts(function: str, arguments: Mapping[str, Any], count: int) -> list[Any]:
+    """One context for each prompt; None where there is none."""
+    given = [arguments["context"]] if "context" in arguments else arguments["contexts"]
+    if given is None:
+        return [None] * count
+    if not isinstance(given, list | tuple) or len(cast(Sequence[Any], given)) != count:
+        raise BadCall("ValueError", f"{function}: contexts must be a list of {count}, one for each prompt.")
+    return list(cast(Sequence[Any], given))
+
+
+def _with_context(prompt: str, context: Any) -> str:
+    """At the deepest level a context is part of the prompt."""
+    if context is None:
+        return prompt
+    return f"{prompt}\n\n{context if isinstance(context, str) else canonical(plain(context))}"
+
+
+def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], store: BlobStore) -> Answer:
+    """What code receives for a call whose every item is answered: a value, an exception, or a list with `"Error: ..."` entries."""
+    if entry["function"].endswith("_batched") and entry["call"] != "tool":
+        return Returned([_text(reply, store) for reply in replies])
+    reply = replies[0]
+    if reply["error"] is not None or reply["value"] is None:
+        return Raised("RuntimeError", f"{entry['function']} failed: {reply['error']}")
+    text = store.get_text(reply["value"])
+    return Returned(json.loads(text) if entry["call"] == "tool" else text)
+
+
+def _text(reply: ReplyEntry, store: BlobStore) -> str:
+    if reply["error"] is not None or reply["value"] is None:
+        return f"Error: {reply['error']}"
+    return store.get_text(reply["value"])
+
+
+def answered(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
+    """The log entry of an answer."""
+    return ReplyEntry(kind="reply", value=store.put_text(value), error=None, model=model)
+
+
+def failed(error: str, model: str | None = None) -> ReplyEntry:
+    """The log entry of a failure."""
+    return ReplyEntry(kind="reply", value=None, error=error, model=model)
+
+
+def context_of(payload: Mapping[str, Any], item: int) -> ContextHandle | None:
+    """The context that item `item` of an `rlm_query` request brings."""
+    given = payload["contexts"][item]
+    return None if given is None else ContextHandle.from_dict(given)
+
+
+def payload_of(request: Text, store: BlobStore) -> dict[str, Any]:
+    """The payload back from a log entry's `request`."""
+    return json.loads(store.get_text(request))

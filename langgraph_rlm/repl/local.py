@@ -1,0 +1,242 @@
+"""Local: CPython with the user's own packages, in a process of its own. Not a sandbox: code has the rights of the user.
+
+What it does keep from code: the host's heap, its environment variables and its output. `local_worker.py` is the other side.
+"""
+
+import importlib.util
+import os
+import signal
+import site
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.repl import local_worker
+from langgraph_rlm.repl.base import (
+    Answer,
+    CellError,
+    Finished,
+    HostCall,
+    Outcome,
+    Raised,
+    SandboxCrashed,
+    Session,
+    SessionSpec,
+    Suspended,
+    Value,
+)
+from langgraph_rlm.repl.local_worker import Channel, FrameError
+
+KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LC_COLLATE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME")
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "TZ": "UTC",
+    "MPLBACKEND": "Agg",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+"""One thread of linear algebra: sums come out the same everywhere, and idle threads do not use up the memory limit."""
+
+NO_SANDBOX = (
+    "sandbox='local' is not a sandbox: the code that models write runs with your rights, and can read your files and use the network. "
+    "Keep to sandbox='monty' for input that you do not trust."
+)
+
+_warned = threading.Event()
+
+
+class LocalBackend:
+    """Sessions in processes of the Python that runs this one."""
+
+    name = "local"
+    notes = (
+        f"The interpreter is CPython {sys.version_info.major}.{sys.version_info.minor}, with the packages that are installed here. "
+        "The clock stands still and sleeps take no time. Host functions such as llm_query work in the main thread only: "
+        "llm_query_batched runs calls in parallel."
+    )
+
+    def __init__(self) -> None:
+        self._sessions: set[LocalSession] = set()
+
+    def open(self, spec: SessionSpec) -> Session:
+        """Start a process. Warns, the first time, that it is no sandbox. Raises `SandboxError`."""
+        _check_host()
+        if not _warned.is_set():
+            _warned.set()
+            warnings.warn(NO_SANDBOX, RuntimeWarning, stacklevel=2)
+        session = LocalSession(spec, self._sessions)
+        self._sessions.add(session)
+        return session
+
+    def close(self) -> None:
+        """End every process."""
+        for session in list(self._sessions):
+            session.close()
+
+
+def _check_host() -> None:
+    if os.name != "posix":
+        raise SandboxError(f"sandbox='local' needs Linux or macOS, not {os.name!r}: use sandbox='monty'.")
+    if importlib.util.find_spec("time_machine") is None:
+        raise SandboxError("sandbox='local' needs time-machine, which stops its clock: pip install 'langgraph-rlm[local]'.")
+
+
+class LocalSession:
+    """One process. Whatever it sends is checked like a stranger's: a frame that is not as expected ends it."""
+
+    def __init__(self, spec: SessionSpec, siblings: "set[LocalSession]") -> None:
+        self._spec = spec
+        self._siblings = siblings
+        self._lock = threading.Lock()
+        self._ended = False
+        self._waiting = False
+        self._folder = tempfile.TemporaryDirectory(prefix="langgraph-rlm-", ignore_cleanup_errors=True)
+        self._stream, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = _start(theirs, self._folder.name)
+        except OSError as error:
+            self._discard()
+            raise SandboxError(f"{sys.executable!r} did not start: {error}. Check that it can be run.") from error
+        self._channel = Channel(self._stream, max_read=_max_frame(spec))
+        self._greet()
+
+    def feed(self, code: str, restore: frozenset[str] = frozenset()) -> Outcome:
+        """Run one cell; see `Session.feed`."""
+        if self._waiting:
+            raise SandboxError("This session waits for an answer: resume it first.")
+        return self._drive({"feed": code, "restore": sorted(restore)})
+
+    def resume(self, answer: Answer) -> Outcome:
+        """Answer the pending call; see `Session.resume`."""
+        if not self._waiting:
+            raise SandboxError("This session waits for no answer: feed it a cell first.")
+        self._waiting = False
+        return self._drive(_answer(answer))
+
+    def kill(self) -> None:
+        """End the process and its children, and wake whoever waits for them."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._stream.shutdown(socket.SHUT_RDWR)
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+    def close(self) -> None:
+        """End the process and remove its folder."""
+        self.kill()
+        self._discard()
+
+    def _discard(self) -> None:
+        self._siblings.discard(self)
+        self._stream.close()
+        self._folder.cleanup()
+
+    def _greet(self) -> None:
+        try:
+            hello = self._exchange(_config(self._spec))
+        except SandboxCrashed as error:
+            hello = {"failed": str(error)}
+        if hello != {"ready": True}:
+            self.close()
+            raise SandboxError(
+                f"The Python of sandbox='local' did not start: {hello!r}. Try `{sys.executable} -P -c 'import time_machine'`."
+            )
+
+    def _drive(self, message: Mapping[str, Any]) -> Outcome:
+        """Exchange frames, giving lazy values, until the cell ends or calls the host."""
+        reply = self._exchange(message)
+        while (name := _lazy(reply)) in self._spec.values:
+            reply = self._exchange({"value": self._given(name)})
+        outcome = _outcome(reply, self._spec)
+        if outcome is None:
+            raise self._lost(f"it sent {str(reply)[:200]!r}")
+        self._waiting = isinstance(outcome, Suspended)
+        return outcome
+
+    def _given(self, name: str) -> Value:
+        """A lazy value. When the host cannot give it, the cell cannot go on, and neither can the session."""
+        try:
+            return self._spec.values[name]()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _exchange(self, message: Mapping[str, Any]) -> Any:
+        if self._ended:
+            raise SandboxCrashed("The local session has ended: open a new one.")
+        try:
+            self._channel.send(message)
+            return self._channel.read()
+        except (OSError, EOFError, FrameError) as error:
+            raise self._lost(str(error)) from error
+
+    def _lost(self, why: str) -> SandboxCrashed:
+        self._waiting = False
+        self.kill()
+        return SandboxCrashed(f"The local session's process ended ({why}; exit code {self._process.returncode}).")
+
+
+def _start(theirs: socket.socket, folder: str) -> "subprocess.Popen[bytes]":
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-X", "utf8", local_worker.__file__, str(theirs.fileno())],
+        env={**kept, **FIXED, "HOME": folder, "TMPDIR": folder},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()],
+        start_new_session=True,
+    )
+
+
+def _max_frame(spec: SessionSpec) -> int:
+    """Bytes: a guest that keeps to its memory cannot honestly have more to say (four bytes a character, escaped)."""
+    return 2 * spec.max_heap_bytes + 8 * spec.max_stdout_chars + (1 << 20)
+
+
+def _config(spec: SessionSpec) -> dict[str, Any]:
+    return {
+        "functions": sorted(spec.functions),
+        "values": sorted(spec.values),
+        "clock": spec.clock.isoformat(),
+        "seed": spec.seed,
+        "max_heap_bytes": spec.max_heap_bytes,
+        "max_stdout_chars": spec.max_stdout_chars,
+        "max_frame": _max_frame(spec),
+        "site": [site.getusersitepackages()] if site.ENABLE_USER_SITE else [],
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {"raise": answer.type, "message": answer.message} if isinstance(answer, Raised) else {"value": answer.value}
+
+
+def _lazy(reply: Any) -> str:
+    match reply:
+        case {"lazy": str(name)}:
+            return name
+        case _:
+            return ""
+
+
+def _outcome(reply: Any, spec: SessionSpec) -> Outcome | None:
+    """A frame's meaning; None when it has none."""
+    match reply:
+        case {"call": str(name), "args": [*args], "kwargs": {**kwargs}} if name in spec.functions:
+            return Suspended(HostCall(name, tuple(args), kwargs))
+        case {"stdout": str(printed), "value": value, "error": None}:
+            return Finished(printed[: spec.max_stdout_chars], value)
+        case {"stdout": str(printed), "error": {"type": str(kind), "message": str(message), "traceback": str(text)}}:
+            return Finished(printed[: spec.max_stdout_chars], error=CellError(kind, message, text))
+        case _:
+            return None

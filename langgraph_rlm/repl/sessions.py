@@ -1,0 +1,165 @@
+"""Sessions: a cache of live interpreters over the log. Dropping one at any moment costs time, never an answer or a call."""
+
+import asyncio
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from langgraph_rlm.context import HandleDict
+from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.log import Log, LogEntry
+from langgraph_rlm.repl.base import Backend, SandboxCrashed, SessionSpec
+from langgraph_rlm.repl.replay import Advance, CellLost, ContextValues, Host, Repl, rolled_back
+
+MAX_IDLE = 32
+"""Interpreters kept alive between cells and calls. The one unused for longest is dropped; its log rebuilds it."""
+
+MAX_BUSY = 8
+"""Interpreters that execute at once. None waits for a model or a child while it does, so this can never deadlock."""
+
+ATTEMPTS = 2
+"""A cell whose worker dies is run again once, on a new worker; then the cell has crashed."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What identifies one RLM's interpreter, and what a new one starts from."""
+
+    id: str
+    """Random: no other thread, user or child has it."""
+    started: float
+    """Seconds since the epoch, where its clock stands."""
+    contexts: list[HandleDict]
+
+
+class Job:
+    """One `advance` in a worker thread, which its caller may abandon."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._repl: Repl | None = None
+        self.abandoned = False
+
+    def uses(self, repl: Repl) -> None:
+        """Note the interpreter that runs now."""
+        with self._lock:
+            self._repl = repl
+            if self.abandoned:
+                repl.kill()
+
+    def abandon(self) -> None:
+        """End the running interpreter: nobody waits for it any more."""
+        with self._lock:
+            self.abandoned = True
+            if self._repl is not None:
+                self._repl.kill()
+
+
+class Sessions:
+    """The live interpreters of one `create_rlm`, over all its threads and children."""
+
+    def __init__(self, backend: Backend, max_idle: int = MAX_IDLE) -> None:
+        self._backend = backend
+        self._max_idle = max_idle
+        self._idle: OrderedDict[str, Repl] = OrderedDict()
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(MAX_BUSY, thread_name_prefix="rlm-repl")
+
+    async def advance(self, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host) -> Advance:
+        """Run a trajectory's cells on from the end of its log, in a worker thread.
+
+        Raises:
+            ReplayDivergedError: code did something else than its log says.
+            SandboxError: no worker can be started, or one dies whenever logged cells are run again.
+        """
+        job = Job()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._advance, job, trajectory, log, host)
+        except asyncio.CancelledError:
+            job.abandon()
+            raise
+
+    def drop(self, id: str) -> None:
+        """Drop one trajectory's idle interpreter: it holds what its log no longer says."""
+        with self._lock:
+            repl = self._idle.pop(id, None)
+        if repl is not None:
+            repl.close()
+
+    def drop_all(self) -> None:
+        """Drop every idle interpreter. What happens next is rebuilt from the log."""
+        with self._lock:
+            idle, self._idle = list(self._idle.values()), OrderedDict()
+        for repl in idle:
+            repl.close()
+
+    def close(self) -> None:
+        """End every worker."""
+        self.drop_all()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._backend.close()
+
+    def _advance(self, job: Job, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host) -> Advance:
+        lost_before: Log = {}
+        deaths: Counter[str] = Counter()
+        while True:
+            repl = self._taken(trajectory.id, {**log, **lost_before}) or self._opened(trajectory, host)
+            job.uses(repl)
+            try:
+                done = repl.advance({**log, **lost_before} if lost_before else log, trajectory.contexts)
+            except CellLost as lost:
+                repl.close()
+                deaths[lost.place] += 1
+                if job.abandoned:
+                    raise SandboxError("The run was cancelled while its code was executing.") from None
+                lost_before |= self._outcome(lost, deaths[lost.place], host)
+                continue
+            except BaseException:
+                repl.close()
+                raise
+            self._put(trajectory.id, repl, job)
+            return Advance({**lost_before, **done.entries}, done.suspended, done.final)
+
+    def _outcome(self, lost: CellLost, deaths: int, host: Host) -> Log:
+        """What to log for a lost cell: nothing while it gets another try."""
+        if lost.logged and deaths >= ATTEMPTS:
+            raise SandboxError(f"The sandbox died {deaths} times while it replayed cell {lost.place}, which once ended well. Is memory short?")
+        if lost.outcome == "timeout" or deaths >= ATTEMPTS:
+            return {lost.place: rolled_back(lost.outcome, host.store)}
+        return {}
+
+    def _taken(self, id: str, log: Mapping[str, LogEntry]) -> Repl | None:
+        """The live interpreter, for this caller alone; None if there is none, or it has seen another log."""
+        with self._lock:
+            repl = self._idle.pop(id, None)
+        if repl is None or repl.stands_in(log):
+            return repl
+        repl.close()
+        return None
+
+    def _opened(self, trajectory: Trajectory, host: Host) -> Repl:
+        values = ContextValues(host.store, host.limits)
+        spec = SessionSpec(
+            functions=host.functions.names,
+            values=values,
+            clock=datetime.fromtimestamp(trajectory.started, UTC),
+            seed=trajectory.id,
+            max_heap_bytes=host.limits.max_heap_bytes,
+        )
+        try:
+            return Repl(self._backend.open(spec), values, host)
+        except SandboxCrashed as error:
+            raise SandboxError(f"The sandbox died as it started: {error}.") from error
+
+    def _put(self, id: str, repl: Repl, job: Job) -> None:
+        if job.abandoned:
+            repl.close()
+            return
+        with self._lock:
+            self._idle[id] = repl
+            parked = [self._idle.popitem(last=False)[1] for _ in range(len(self._idle) - self._max_idle)]
+        for old in parked:
+            old.close()

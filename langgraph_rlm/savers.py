@@ -1,0 +1,97 @@
+"""Savers: a sync checkpointer for the async core, each call in a thread."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+from langgraph.checkpoint.memory import InMemorySaver
+
+from langgraph_rlm.errors import ConfigurationError
+
+
+def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """A saver that the core may use while a sync caller waits.
+
+    Raises:
+        ConfigurationError: the saver lives on the event loop that the caller blocks.
+    """
+    if isinstance(saver, InMemorySaver | ThreadedSaver):
+        return saver
+    if getattr(saver, "loop", None) is _running_loop() is not None:
+        raise ConfigurationError(
+            f"A sync call blocks the event loop that {type(saver).__name__} runs on. Use ainvoke or astream, or a sync saver."
+        )
+    return ThreadedSaver(saver)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class ThreadedSaver(BaseCheckpointSaver[Any]):
+    """Another saver's sync methods, async."""
+
+    def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
+        super().__init__(serde=saver.serde)
+        self.wrapped = saver
+
+    @property
+    def config_specs(self) -> list[Any]:
+        return self.wrapped.config_specs
+
+    def with_allowlist(self, extra_allowlist: Any) -> "ThreadedSaver":
+        return ThreadedSaver(self.wrapped.with_allowlist(extra_allowlist))
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        return self.wrapped.get_next_version(current, channel)
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self.wrapped.get_tuple(config)
+
+    def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[CheckpointTuple]:
+        return self.wrapped.list(config, **options)
+
+    def put(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions) -> RunnableConfig:
+        return self.wrapped.put(config, checkpoint, metadata, new_versions)
+
+    def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+        self.wrapped.put_writes(config, writes, task_id, task_path)
+
+    def delete_thread(self, thread_id: str) -> None:
+        self.wrapped.delete_thread(thread_id)
+
+    def get_delta_channel_history(self, **options: Any) -> Mapping[str, DeltaChannelHistory]:
+        return self.wrapped.get_delta_channel_history(**options)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await asyncio.to_thread(self.wrapped.get_tuple, config)
+
+    async def alist(self, config: RunnableConfig | None, **options: Any) -> AsyncIterator[CheckpointTuple]:
+        for saved in await asyncio.to_thread(lambda: [*self.wrapped.list(config, **options)]):
+            yield saved
+
+    async def aput(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> RunnableConfig:
+        return await asyncio.to_thread(self.wrapped.put, config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+        await asyncio.to_thread(self.wrapped.put_writes, config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await asyncio.to_thread(self.wrapped.delete_thread, thread_id)
+
+    async def aget_delta_channel_history(self, **options: Any) -> Mapping[str, DeltaChannelHistory]:
+        return await asyncio.to_thread(lambda: self.wrapped.get_delta_channel_history(**options))

@@ -1,0 +1,105 @@
+"""The graph's state: plain values only, small whatever the context, each type named so that a strict serializer reads it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.channels import DeltaChannel, EphemeralValue
+from typing_extensions import TypedDict
+
+from langgraph_rlm.blobs import Text
+from langgraph_rlm.context import HandleDict
+from langgraph_rlm.limits import Usage, add_usage
+from langgraph_rlm.log import CallKind, Log, ReplyEntry, merge_log
+
+SNAPSHOT_EVERY = 1000
+"""The log is written whole after this many updates, and as increments between: linear in the calls, quick to load."""
+
+
+class RLMInput(TypedDict, total=False):
+    """What a run takes: `query` and `context`, or `messages` (the last human message is the query, the rest its context)."""
+
+    query: str
+    context: Any
+    """Anything that `langgraph_rlm.context.ingest` takes."""
+    messages: Sequence[AnyMessage]
+
+
+class RLMOutput(TypedDict):
+    """What a run gives."""
+
+    answer: str
+    stop_reason: str
+    usage: Usage
+    messages: list[AIMessage]
+
+
+class RLMState(TypedDict):
+    """Everything that a checkpoint of a run holds."""
+
+    query: Annotated[Any, EphemeralValue]
+    context: Annotated[Any, EphemeralValue]
+    messages: Annotated[Any, EphemeralValue]
+    trajectory: str
+    """Random id of this RLM's interpreter."""
+    depth: int
+    model: str | None
+    """The name of the model that a parent's code picked for this child."""
+    started: float
+    """Seconds since the epoch: where the interpreter's clock stands."""
+    instructions: Text | None
+    """The system messages of the input."""
+    contexts: list[HandleDict]
+    """Every context of the thread by reference, oldest first."""
+    log: Annotated[Log, DeltaChannel(merge_log, snapshot_frequency=SNAPSHOT_EVERY)]
+    suspended: str | None
+    """Place of the call that the open cell waits for."""
+    final: Text | None
+    """The answer that code or prose gave."""
+    limit: str | None
+    """The limit that ends this run."""
+    usage: Annotated[Usage, add_usage]
+    """Spent so far by this RLM and its finished children; nodes return increments."""
+    answer: str
+    stop_reason: str
+
+
+class RLMUpdate(TypedDict, total=False):
+    """What a node returns: any part of the state."""
+
+    messages: list[AIMessage]
+    trajectory: str
+    depth: int
+    model: str | None
+    started: float
+    instructions: Text | None
+    contexts: list[HandleDict]
+    log: Log
+    suspended: str | None
+    final: Text | None
+    limit: str | None
+    usage: Usage
+    answer: str
+    stop_reason: str
+
+
+class PendingCall(TypedDict):
+    """One item of a call, as its `Send` carries it."""
+
+    place: str
+    """Of the item's answer in the log."""
+    call: CallKind
+    function: str
+    request: Text
+    item: int
+    total: int
+    parent: str
+    """The trajectory that waits."""
+    depth: int
+
+
+class ToolState(PendingCall, total=False):
+    """The state of one tool call, a graph of its own: what was pending, what was approved, what came of it."""
+
+    arguments: dict[str, Any]
+    reply: ReplyEntry
