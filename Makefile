@@ -18,7 +18,7 @@ check: lint  ## linters, types and the slow tests too
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(READY)  ## ratios against plain loops, in one run
 	$(BIN)/python benchmarks/run.py

@@ -6,14 +6,15 @@ from typing import Any, Literal, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Checkpointer, Send
+from langgraph.types import Send
 
 from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.limits import Limits
-from langgraph_rlm.log import CallEntry, item_place, turn_count
+from langgraph_rlm.log import CallEntry, TurnEntry, item_place, turn_count
 from langgraph_rlm.models import resolve_model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
@@ -24,13 +25,13 @@ from langgraph_rlm.nodes.tool_interrupt import Approve, CallTool, ToolInterrupt
 from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.calls import RESERVED
-from langgraph_rlm.repl.replay import cells_of
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMInput, RLMOutput, RLMState, ToolState
 from langgraph_rlm.tools import as_tools
 
 Model = BaseChatModel | str
+Checkpointer = BaseCheckpointSaver[Any] | bool | None
 NODE_OF: Mapping[str, str] = {"llm": "sub_call", "rlm": "sub_call", "tool": "tool_interrupt"}
 
 
@@ -104,18 +105,19 @@ def _compiled(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGrap
 
 def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph]) -> StateGraph[RLMState, None, RLMInput, RLMOutput]:
     graph = StateGraph(RLMState, input_schema=RLMInput, output_schema=RLMOutput)
-    graph.add_node("ingest", Ingest(rlm))
-    graph.add_node("plan_code", PlanCode(rlm))
-    graph.add_node("execute_repl", ExecuteRepl(rlm))
-    graph.add_node("sub_call", SubCall(rlm, child), input_schema=PendingCall)
-    graph.add_node("tool_interrupt", ToolInterrupt(_tool_steps(rlm)), input_schema=PendingCall)
-    graph.add_node("finalize", Finalize(rlm))
+    add_node = cast(Any, graph.add_node)  # its overloads know functions, not objects that are called
+    add_node("ingest", Ingest(rlm))
+    add_node("plan_code", PlanCode(rlm))
+    add_node("execute_repl", ExecuteRepl(rlm))
+    add_node("sub_call", SubCall(rlm, child), input_schema=PendingCall)
+    add_node("tool_interrupt", ToolInterrupt(_tool_steps(rlm)), input_schema=PendingCall)
+    add_node("finalize", Finalize(rlm))
 
     def after_plan(state: RLMState) -> str:
         if state["final"] is not None or state["limit"] is not None:
             return "finalize"
         turn = state["log"][str(turn_count(state["log"]) - 1)]
-        return "execute_repl" if cells_of(parse_reply(rlm.store.get_text(cast(Any, turn)["reply"]))) else "plan_code"
+        return "execute_repl" if parse_reply(rlm.store.get_text(cast(TurnEntry, turn)["reply"])).steps else "plan_code"
 
     graph.add_edge(START, "ingest")
     graph.add_edge("ingest", "plan_code")
@@ -153,12 +155,17 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
     ]
 
 
+def _after_approval(state: ToolState) -> str:
+    return END if "reply" in state else "call_tool"
+
+
 def _tool_steps(rlm: RLMRuntime) -> Any:
     """One tool call: `approve` pauses, and its decision is checkpointed before `call_tool` runs anything."""
     graph = StateGraph(ToolState)
-    graph.add_node("approve", Approve(rlm))
-    graph.add_node("call_tool", CallTool(rlm))
+    add_node = cast(Any, graph.add_node)
+    add_node("approve", Approve(rlm))
+    add_node("call_tool", CallTool(rlm))
     graph.add_edge(START, "approve")
-    graph.add_conditional_edges("approve", lambda state: END if "reply" in state else "call_tool", ["call_tool", END])
+    graph.add_conditional_edges("approve", _after_approval, ["call_tool", END])
     graph.add_edge("call_tool", END)
-    return graph.compile(name="tool_interrupt")
+    return cast(Any, graph.compile(name="tool_interrupt"))

@@ -54,6 +54,13 @@ class Reply:
     """The first `FINAL` or `FINAL_VAR` at the start of a line outside every fence."""
     problem: Problem | None = None
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What the interpreter runs: the cells; FINAL_VAR in prose is one more, so that it is looked up and logged as one."""
+        if self.final is not None and self.final.kind == "variable":
+            return (*self.cells, f'FINAL_VAR("{self.final.text}")')
+        return self.cells
+
 
 @dataclass(frozen=True)
 class _Fence:

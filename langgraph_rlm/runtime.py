@@ -9,14 +9,13 @@ from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
-
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.limits import Limits, Usage, add_usage, spent
 from langgraph_rlm.progress import Event
 from langgraph_rlm.repl.calls import HostFunctions, payload_of
-from langgraph_rlm.repl.replay import Host
+from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.tools import RLMTool
 
@@ -150,6 +149,6 @@ def frame_of(config: RunnableConfig, runtime: Runtime[None]) -> Frame:
     return frame
 
 
-def with_frame(config: RunnableConfig, frame: Frame) -> RunnableConfig:
-    """The same config for a graph at another place of the tree."""
-    return {**config, "configurable": {**config.get("configurable", {}), FRAME: frame}}
+def with_key(config: RunnableConfig, key: str, value: Any) -> RunnableConfig:
+    """The same config with one more key in its `configurable`."""
+    return {**config, "configurable": {**config.get("configurable", {}), key: value}}

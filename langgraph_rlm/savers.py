@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -48,8 +48,8 @@ class ThreadedSaver(BaseCheckpointSaver[Any]):
         self.wrapped = saver
 
     @property
-    def config_specs(self) -> list[Any]:
-        return self.wrapped.config_specs
+    def config_specs(self) -> Any:
+        return cast(Any, self.wrapped).config_specs
 
     def with_allowlist(self, extra_allowlist: Any) -> "ThreadedSaver":
         return ThreadedSaver(self.wrapped.with_allowlist(extra_allowlist))
@@ -63,7 +63,9 @@ class ThreadedSaver(BaseCheckpointSaver[Any]):
     def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[CheckpointTuple]:
         return self.wrapped.list(config, **options)
 
-    def put(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions) -> RunnableConfig:
+    def put(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> RunnableConfig:
         return self.wrapped.put(config, checkpoint, metadata, new_versions)
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:

@@ -103,3 +103,10 @@ class ToolState(PendingCall, total=False):
 
     arguments: dict[str, Any]
     reply: ReplyEntry
+
+
+class ToolUpdate(TypedDict, total=False):
+    """What a step of a tool call returns."""
+
+    arguments: dict[str, Any]
+    reply: ReplyEntry

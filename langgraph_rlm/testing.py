@@ -32,7 +32,7 @@ class ScriptedModel(BaseChatModel):
     model_name: str = "scripted"
 
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
-    _prompts: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
+    _prompts: list[list[BaseMessage]] = PrivateAttr(default_factory=list[list[BaseMessage]])
 
     @property
     def prompts(self) -> list[list[BaseMessage]]:
@@ -89,8 +89,8 @@ class ScriptedModel(BaseChatModel):
         words = reply.text.split(" ")
         for index, word in enumerate(words):
             text = word if index == len(words) - 1 else f"{word} "
-            yield ChatGenerationChunk(message=AIMessageChunk(text))
-        yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=reply.usage_metadata))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=text))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=reply.usage_metadata))
 
     def _reply(self, messages: list[BaseMessage]) -> AIMessage:
         with self._lock:

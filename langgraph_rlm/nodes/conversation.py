@@ -7,12 +7,21 @@ from typing import cast
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
 from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.reads import Reader
 from langgraph_rlm.log import CellEntry, LogEntry, RunEntry, TurnEntry, cell_place, handles_of, runs, turns
 from langgraph_rlm.parsing import assigned_names, parse_reply
-from langgraph_rlm.prompts import CellDoc, ContextDoc, ToolDoc, best_answer_prompt, nudge_prompt, outcome_prompt, question_prompt, system_prompt
+from langgraph_rlm.prompts import (
+    CellDoc,
+    ContextDoc,
+    ToolDoc,
+    best_answer_prompt,
+    nudge_prompt,
+    outcome_prompt,
+    question_prompt,
+    system_prompt,
+)
+from langgraph_rlm.reads import Reader
 from langgraph_rlm.repl.calls import RESERVED
-from langgraph_rlm.repl.replay import cells_of, loads
+from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import RLMState
 
@@ -30,7 +39,9 @@ def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = No
     for index, question in enumerate(questions):
         until = questions[index + 1]["turn"] if index + 1 < len(questions) else None
         messages.append(HumanMessage(_question(questions[: index + 1], state, runtime)))
-        for number, turn in enumerate(turns(log, question["turn"])[: None if until is None else until - question["turn"]], question["turn"]):
+        for number, turn in enumerate(
+            turns(log, question["turn"])[: None if until is None else until - question["turn"]], question["turn"]
+        ):
             messages.append(AIMessage(runtime.store.get_text(turn["reply"])))
             if turn["limit"] is None:
                 messages.append(HumanMessage(_outcome(number, number - question["turn"] + 1, turn, log, runtime)))
@@ -76,15 +87,16 @@ def _question(questions: Sequence[RunEntry], state: RLMState, runtime: RLMRuntim
         handle = handles[name]
         preview = Reader(handle, runtime.store).peek(0, PREVIEW_CHARS)[0]
         known_as = ("context", name) if name == questions[-1]["contexts"][0] else (name, None)
-        shown.append(ContextDoc(known_as[0], handle.kind, handle.length, handle.items, loads(handle, runtime.limits), preview, known_as[1]))
+        shown.append(
+            ContextDoc(known_as[0], handle.kind, handle.length, handle.items, is_loaded(handle, runtime.limits), preview, known_as[1])
+        )
     return question_prompt(question=runtime.store.get_text(questions[-1]["question"]), contexts=tuple(shown), first=len(questions) == 1)
 
 
 def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> str:
     """What the model sees after its turn: what its cells did, or why nothing was run."""
     reply = parse_reply(runtime.store.get_text(turn["reply"]))
-    cells = cells_of(reply)
-    entries = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(cells))]
+    entries = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(reply.steps))]
     ran = tuple(_cell(index, entry, runtime.store) for index, entry in enumerate(entries) if entry is not None)
     notices = [*_rebound(reply.cells)]
     if reply.problem is not None:
@@ -100,7 +112,9 @@ def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, Log
 @lru_cache(maxsize=4096)
 def _rendered(cells: tuple[CellDoc, ...], notices: tuple[str, ...], iteration: int, max_iterations: int, max_cell_seconds: float) -> str:
     """Every turn renders all turns before it: each is rendered once."""
-    return outcome_prompt(cells=cells, notices=notices, iteration=iteration, max_iterations=max_iterations, max_cell_seconds=max_cell_seconds)
+    return outcome_prompt(
+        cells=cells, notices=notices, iteration=iteration, max_iterations=max_iterations, max_cell_seconds=max_cell_seconds
+    )
 
 
 def _cell(index: int, entry: CellEntry, store: BlobStore) -> CellDoc:

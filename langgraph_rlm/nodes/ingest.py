@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, TypedDict, cast
 
-from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
@@ -25,12 +25,12 @@ class Handles(TypedDict):
     rlm_handles: list[HandleDict]
 
 
-class Given(TypedDict, total=False):
+class Given(TypedDict):
     """An input by reference: what may be checkpointed of it."""
 
     query: Text
     context: "Handles"
-    messages: list[AnyMessage]
+    messages: list[BaseMessage]
     """System messages alone."""
 
 
@@ -57,7 +57,7 @@ def by_reference(given: Any, store: BlobStore) -> Given:
     return Given(query=_question(question, store), context=Handles(rlm_handles=handles), messages=list(system))
 
 
-def _asked(messages: list[AnyMessage]) -> tuple[str, list[AnyMessage]]:
+def _asked(messages: list[BaseMessage]) -> tuple[str, list[BaseMessage]]:
     """The last human message is the question, what came before is context."""
     for index in range(len(messages) - 1, -1, -1):
         if isinstance(messages[index], HumanMessage):
@@ -78,7 +78,7 @@ def _handles(context: Any, store: BlobStore) -> list[HandleDict]:
         return []
     if isinstance(context, dict) and "rlm_handles" in context:
         return cast(Handles, context)["rlm_handles"]
-    return [ingest(context, store).as_dict()]
+    return [ingest(cast(object, context), store).as_dict()]
 
 
 def _shown(value: Any) -> str:

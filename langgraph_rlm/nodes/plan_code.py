@@ -32,9 +32,7 @@ class PlanCode:
         )
         text, cost = await ask(self._runtime, state, config, run)
         parsed = parse_reply(text)
-        update = RLMUpdate(
-            log={str(number): TurnEntry(kind="turn", reply=self._runtime.store.put_text(text), limit=None)}, usage=cost
-        )
+        update = RLMUpdate(log={str(number): TurnEntry(kind="turn", reply=self._runtime.store.put_text(text), limit=None)}, usage=cost)
         if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells:
             update["final"] = self._runtime.store.put_text(parsed.final.text)
         elif not parsed.cells and parsed.final is None and iteration >= self._runtime.limits.max_iterations:

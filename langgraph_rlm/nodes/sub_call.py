@@ -11,9 +11,9 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.errors import RLMError
 from langgraph_rlm.limits import Usage, add_usage, spent
 from langgraph_rlm.models import spent_by
-from langgraph_rlm.progress import Spent, SubCalls
-from langgraph_rlm.repl.calls import answered, context_of, failed, payload_of
-from langgraph_rlm.runtime import Frame, RLMRuntime, frame_of, with_frame
+from langgraph_rlm.progress import Spent, SubCalls, Where
+from langgraph_rlm.repl.calls import answered, context_of, failed
+from langgraph_rlm.runtime import FRAME, Frame, RLMRuntime, frame_of, with_key
 from langgraph_rlm.state import PendingCall, RLMUpdate
 
 QUESTION_CHARS = 4_000
@@ -68,7 +68,7 @@ class SubCall:
         """The same graph one level deeper; its own calls wait for their own turn."""
         given = await asyncio.to_thread(self._question, payload, item)
         async with frame.run.children(frame.depth + 1):
-            out = await self._child().ainvoke(given, with_frame(config, frame.below(payload["model"])))
+            out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(payload["model"])))
         return out["answer"], out["usage"]
 
     def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
@@ -79,7 +79,10 @@ class SubCall:
         if len(prompt) <= QUESTION_CHARS:
             return {"query": prompt, "context": prompt}
         start = prompt[: QUESTION_CHARS // 2]
-        return {"query": f"Do what the text in `context` asks. It starts so:\n{start}\n[...]\n{prompt[-QUESTION_CHARS // 4 :]}", "context": prompt}
+        return {
+            "query": f"Do what the text in `context` asks. It starts so:\n{start}\n[...]\n{prompt[-QUESTION_CHARS // 4 :]}",
+            "context": prompt,
+        }
 
     def _report(self, call: PendingCall, frame: Frame) -> None:
         run, total = frame.run, call["total"]
@@ -87,7 +90,7 @@ class SubCall:
         run.answered[key] += 1
         done = run.answered[key]
         if done == total or done % max(1, total // 100) == 0:
-            at = {"depth": call["depth"], "trajectory": call["parent"]}
+            at = Where(depth=call["depth"], trajectory=call["parent"])
             place = call["place"].rpartition("/")[0]
             run.emit(SubCalls(type="sub_calls", place=place, function=call["function"], done=done, total=total, **at))
             run.emit(Spent(type="usage", usage=run.usage, **at))

@@ -11,7 +11,7 @@ from langgraph_rlm.errors import RLMError
 from langgraph_rlm.log import canonical
 from langgraph_rlm.repl.calls import answered, failed
 from langgraph_rlm.runtime import RLMRuntime
-from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState
+from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
 
 
 class ToolInterrupt:
@@ -32,20 +32,20 @@ class Approve:
     def __init__(self, runtime: RLMRuntime) -> None:
         self._runtime = runtime
 
-    async def __call__(self, call: PendingCall) -> ToolState:
+    async def __call__(self, call: PendingCall) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""
         payload = self._runtime.payload(call["request"])
         if not self._runtime.interrupt_on.get(payload["name"]):
-            return ToolState(arguments=payload["arguments"])
+            return ToolUpdate(arguments=payload["arguments"])
         decision = decision_of(interrupt(review_of(payload)))
         kind = decision["type"]
         if kind == "approve":
-            return ToolState(arguments=payload["arguments"])
+            return ToolUpdate(arguments=payload["arguments"])
         if kind == "edit":
-            return ToolState(arguments=decision["edited_action"]["args"])
+            return ToolUpdate(arguments=decision["edited_action"]["args"])
         if kind == "respond":
-            return ToolState(reply=answered(canonical(decision["message"]), self._runtime.store))
-        return ToolState(reply=failed(f"rejected by a human: {decision.get('message') or 'no reason given'}"))
+            return ToolUpdate(reply=answered(canonical(decision["message"]), self._runtime.store))
+        return ToolUpdate(reply=failed(f"rejected by a human: {decision.get('message') or 'no reason given'}"))
 
 
 class CallTool:
@@ -54,16 +54,16 @@ class CallTool:
     def __init__(self, runtime: RLMRuntime) -> None:
         self._runtime = runtime
 
-    async def __call__(self, state: ToolState, config: RunnableConfig) -> ToolState:
+    async def __call__(self, state: ToolState, config: RunnableConfig) -> ToolUpdate:
         """The tool's result, or its exception for code to catch."""
         name = self._runtime.payload(state["request"])["name"]
         try:
-            result = await self._runtime.tools[name].run(state["arguments"])
+            result = await self._runtime.tools[name].run(state.get("arguments", {}))
         except (GraphBubbleUp, RLMError):
             raise
         except Exception as error:  # noqa: BLE001 - a tool may raise anything, and code must get to see it
-            return ToolState(reply=failed(f"{type(error).__name__}: {error}"))
-        return ToolState(reply=answered(json.dumps(result, ensure_ascii=False), self._runtime.store))
+            return ToolUpdate(reply=failed(f"{type(error).__name__}: {error}"))
+        return ToolUpdate(reply=answered(json.dumps(result, ensure_ascii=False), self._runtime.store))
 
 
 def review_of(payload: dict[str, Any]) -> dict[str, Any]:
@@ -84,4 +84,3 @@ def decision_of(answer: Any) -> dict[str, Any]:
     if not isinstance(given, dict) or cast(dict[str, Any], given).get("type") not in ("approve", "edit", "reject", "respond"):
         raise RLMError(f"The answer {answer!r} is no decision. Give {{'type': 'approve'}}, 'edit', 'reject' or 'respond'.")
     return cast(dict[str, Any], given)
-

@@ -110,7 +110,7 @@ class LocalSession:
 
     def feed(self, code: str, restore: frozenset[str] = frozenset()) -> Outcome:
         """Run one cell; see `Session.feed`."""
-        if self._waiting:
+        if self._waiting and not self._ended:
             raise SandboxError("This session waits for an answer: resume it first.")
         return self._drive({"feed": code, "restore": sorted(restore)})
 
@@ -142,7 +142,7 @@ class LocalSession:
 
     def _greet(self) -> None:
         try:
-            hello = self._exchange(_config(self._spec))
+            hello = self._exchange(_config(self._spec, self._folder.name))
         except SandboxCrashed as error:
             hello = {"failed": str(error)}
         if hello != {"ready": True}:
@@ -204,7 +204,7 @@ def _max_frame(spec: SessionSpec) -> int:
     return 2 * spec.max_heap_bytes + 8 * spec.max_stdout_chars + (1 << 20)
 
 
-def _config(spec: SessionSpec) -> dict[str, Any]:
+def _config(spec: SessionSpec, folder: str) -> dict[str, Any]:
     return {
         "functions": sorted(spec.functions),
         "values": sorted(spec.values),
@@ -213,6 +213,7 @@ def _config(spec: SessionSpec) -> dict[str, Any]:
         "max_heap_bytes": spec.max_heap_bytes,
         "max_stdout_chars": spec.max_stdout_chars,
         "max_frame": _max_frame(spec),
+        "folder": folder,
         "site": [site.getusersitepackages()] if site.ENABLE_USER_SITE else [],
     }
 

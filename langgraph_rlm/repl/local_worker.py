@@ -16,6 +16,7 @@ import os
 import random
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -171,7 +172,7 @@ class Worker:
         while True:
             try:
                 message = self._exchanged(report)
-            except MemoryError as error:
+            except (MemoryError, ValueError) as error:
                 report = {"stdout": "", "value": None, "error": described(error)}
             else:
                 report = self._run(message["feed"], message["restore"])
@@ -227,7 +228,9 @@ class Worker:
             try:
                 self._channel.send(message)
                 return self._channel.read()
-            except (OSError, EOFError, FrameError):
+            except (EOFError, ConnectionError):
+                signal.pause()  # the parent is gone: the thread that watches for that cleans up and ends this process
+            except (OSError, FrameError):
                 os._exit(1)
 
     @contextlib.contextmanager
@@ -340,13 +343,14 @@ def seed_random(seed: str) -> None:
     os.urandom = random._urandom = random.Random(f"{seed}/urandom").randbytes  # pyright: ignore
 
 
-def end_with_parent(stream: socket.socket) -> None:
-    """End this process and its children when the parent closes its end, or dies, while a cell runs."""
+def end_with_parent(stream: socket.socket, folder: str) -> None:
+    """End this process and its children, and remove their folder, when the parent closes its end or dies while a cell runs."""
 
     def wait() -> None:
         poll = select.poll()
         poll.register(stream.fileno(), 0)
         poll.poll()
+        shutil.rmtree(folder, ignore_errors=True)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -362,7 +366,7 @@ def main() -> None:
     sys.argv = [""]
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
     sys.path.extend(config["site"])
-    end_with_parent(stream)
+    end_with_parent(stream, config["folder"])
     try:
         stop_clocks(datetime.fromisoformat(config["clock"]))
     except ImportError as error:

@@ -153,14 +153,14 @@ class MontySession:
 
     def _drive(self, step: Callable[[], monty.SyncSnapshot]) -> Outcome:
         """Take steps, answering name lookups and refusing the operating system, until the cell ends or calls the host."""
-        if self._killed or self._session.worker_pid is None:
+        if self._is_lost():
             raise SandboxCrashed("The Monty session has ended: open a new one.")
         try:
             return self._until_host_call(step())
         except (monty.MontyCrashedError, monty.MontyDisconnectError) as error:
             raise self._lost(error) from error
         except (monty.MontySyntaxError, monty.MontyRuntimeError) as error:
-            if self._session.worker_pid is None:
+            if self._is_lost():
                 raise self._lost(error) from error
             return Finished(self._output.text, error=_cell_error(error))
         except monty.MontyConversionError as error:
@@ -179,6 +179,9 @@ class MontySession:
         excess = self._output.excess
         error = CellError("MemoryError", excess, f"MemoryError: {excess}") if excess else None
         return Finished(self._output.text, None if error else plain(snapshot.output), error)
+
+    def _is_lost(self) -> bool:
+        return self._killed or self._session.worker_pid is None
 
     def _lost(self, error: Exception) -> SandboxCrashed:
         """The worker is gone: its id may soon be another process's."""

@@ -12,7 +12,8 @@ from langgraph_rlm.context import HandleDict
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.log import Log, LogEntry
 from langgraph_rlm.repl.base import Backend, SandboxCrashed, SessionSpec
-from langgraph_rlm.repl.replay import Advance, CellLost, ContextValues, Host, Repl, rolled_back
+from langgraph_rlm.repl.host import ContextValues, Host
+from langgraph_rlm.repl.replay import Advance, CellLost, Repl, rolled_back
 
 MAX_IDLE = 32
 """Interpreters kept alive between cells and calls. The one unused for longest is dropped; its log rebuilds it."""
@@ -63,10 +64,16 @@ class Sessions:
 
     def __init__(self, backend: Backend, max_idle: int = MAX_IDLE) -> None:
         self._backend = backend
-        self._max_idle = max_idle
+        self.max_idle = max_idle
         self._idle: OrderedDict[str, Repl] = OrderedDict()
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(MAX_BUSY, thread_name_prefix="rlm-repl")
+
+    @property
+    def idle(self) -> int:
+        """How many interpreters are alive and wait."""
+        with self._lock:
+            return len(self._idle)
 
     async def advance(self, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host) -> Advance:
         """Run a trajectory's cells on from the end of its log, in a worker thread.
@@ -126,7 +133,9 @@ class Sessions:
     def _outcome(self, lost: CellLost, deaths: int, host: Host) -> Log:
         """What to log for a lost cell: nothing while it gets another try."""
         if lost.logged and deaths >= ATTEMPTS:
-            raise SandboxError(f"The sandbox died {deaths} times while it replayed cell {lost.place}, which once ended well. Is memory short?")
+            raise SandboxError(
+                f"The sandbox died {deaths} times while it replayed cell {lost.place}, which once ended well. Is memory short?"
+            )
         if lost.outcome == "timeout" or deaths >= ATTEMPTS:
             return {lost.place: rolled_back(lost.outcome, host.store)}
         return {}
@@ -141,7 +150,7 @@ class Sessions:
         return None
 
     def _opened(self, trajectory: Trajectory, host: Host) -> Repl:
-        values = ContextValues(host.store, host.limits)
+        values = ContextValues(host)
         spec = SessionSpec(
             functions=host.functions.names,
             values=values,
@@ -160,6 +169,6 @@ class Sessions:
             return
         with self._lock:
             self._idle[id] = repl
-            parked = [self._idle.popitem(last=False)[1] for _ in range(len(self._idle) - self._max_idle)]
+            parked = [self._idle.popitem(last=False)[1] for _ in range(len(self._idle) - self.max_idle)]
         for old in parked:
             old.close()

@@ -1,0 +1,144 @@
+"""Harness: starts the mock server and one worker at a time, and watches the memory of all that the worker starts."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import psutil
+from mock_server import Call, Program
+from worker import Job, Report
+
+HERE = Path(__file__).parent
+SAMPLE_SECONDS = 0.01
+SAMPLES_PER_LOOK = 5
+"""New processes are looked for less often than memory is read: it costs more."""
+
+
+class Sample(TypedDict):
+    """One run of one side: what the worker says, what the mock saw, what is left on disk."""
+
+    report: Report
+    calls: list[Call]
+    peak_mb: float
+    """Most resident memory of all its processes together, in 10**6 bytes; 0 when it was not watched."""
+    db_bytes: int
+    """The SQLite file with its journal, after the run."""
+    store_bytes: int
+    """The blob store, its context included."""
+
+
+class Mock:
+    """A running mock server."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def set_program(self, program: Program) -> None:
+        """What it answers from now on."""
+        self._opener.open(urllib.request.Request(f"{self.url}/program", json.dumps(program).encode(), method="PUT")).close()
+
+    def calls(self) -> list[Call]:
+        """The calls since."""
+        with self._opener.open(f"{self.url}/calls") as reply:
+            return json.load(reply)
+
+
+@contextmanager
+def mock_server() -> Iterator[Mock]:
+    """A mock server in a process of its own, which ends with the block."""
+    process = subprocess.Popen([sys.executable, HERE / "mock_server.py"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield Mock(int(process.stdout.readline()))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one run does, whatever its side."""
+
+    program: Program
+    answer: str
+    """Every side must arrive at it."""
+    mb: float = 10
+    at_once: int = 16
+    is_watched: bool = False
+    """Whether memory is sampled: it costs some CPU."""
+    timeout: float = 300
+    """Seconds."""
+
+
+def run_once(mock: Mock, work: Work, side: str) -> Sample:
+    """Run one side in a fresh process with an empty store. Raises RuntimeError when it fails or answers something else."""
+    with tempfile.TemporaryDirectory(prefix="langgraph-rlm-bench-") as folder:
+        mock.set_program(work.program)
+        job = Job(side=side, mb=work.mb, at_once=work.at_once, url=f"{mock.url}/v1" if work.program["turns"] else "", folder=folder)
+        report, peak = _in_new_process(job, work)
+        if report["answer"] != work.answer:
+            raise RuntimeError(f"{side} answered {report['answer'][:200]!r}, expected {work.answer!r}.")
+        database, store = Path(folder).glob("run.db*"), Path(folder, "blobs").rglob("*")
+        return Sample(report=report, calls=mock.calls(), peak_mb=peak, db_bytes=_size(database), store_bytes=_size(store))
+
+
+def _in_new_process(job: Job, work: Work) -> tuple[Report, float]:
+    process = subprocess.Popen(
+        [sys.executable, HERE / "worker.py", json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    memory = Memory(process.pid) if work.is_watched else None
+    try:
+        out, err = process.communicate(timeout=work.timeout)
+    finally:
+        process.kill()
+        peak = memory.stop() if memory else 0.0
+    if process.returncode != 0:
+        raise RuntimeError(f"{job['side']} ended with {process.returncode}:\n{err[-2000:]}")
+    return json.loads(out.splitlines()[-1]), peak
+
+
+class Memory:
+    """Samples the resident memory of a process and of all that it starts."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self._peak = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> float:
+        """End sampling; the peak in 10**6 bytes."""
+        self._stopped.set()
+        self._thread.join()
+        return self._peak / 1e6
+
+    def _watch(self) -> None:
+        tree: list[Any] = [self._root]
+        count = 0
+        while not self._stopped.wait(SAMPLE_SECONDS):
+            if count % SAMPLES_PER_LOOK == 0:
+                with suppress(psutil.Error):
+                    tree = [self._root, *self._root.children(recursive=True)]
+            self._peak = max(self._peak, sum(map(_resident, tree)))
+            count += 1
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+def _size(files: Iterator[Path]) -> int:
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,94 @@
+"""Mock server: a deterministic OpenAI-compatible model in a process of its own, which notes when each call came and went.
+
+`PUT /program` says what it answers from now on, and forgets the calls so far; `GET /calls` gives them. A model whose name
+starts with "root" is answered from the program's turns, any other as a sub-model. It prints its port, and serves until it is ended.
+"""
+
+import asyncio
+import json
+import time
+from typing import Any, TypedDict
+
+from aiohttp import web
+
+
+class Program(TypedDict):
+    """What the mock answers."""
+
+    turns: list[str]
+    """Replies of the root model: the request with N assistant messages gets the N-th, later ones the last."""
+    sub_ms: float
+    """How long a sub-model takes, from the arrival of its request."""
+    sub_chars: int
+    """Length of its reply, which begins with the length of the prompt: `len=10012 ......`."""
+
+
+class Call(TypedDict):
+    """One request, in seconds of CLOCK_MONOTONIC: the same clock as `time.monotonic()` in every process of the machine."""
+
+    model: str
+    arrived: float
+    """When its body had been read."""
+    left: float
+    """When its reply was ready to be written."""
+
+
+class Mock:
+    """The program and the calls of one server."""
+
+    def __init__(self) -> None:
+        self.program = Program(turns=[], sub_ms=0, sub_chars=10)
+        self.calls: list[Call] = []
+
+    async def set_program(self, request: web.Request) -> web.Response:
+        """Take a new program, and forget the calls so far."""
+        self.program, self.calls = await request.json(), []
+        return web.Response()
+
+    async def show_calls(self, _: web.Request) -> web.Response:
+        """The calls since the program was set, in order of arrival."""
+        return web.json_response(self.calls)
+
+    async def complete(self, request: web.Request) -> web.Response:
+        """`POST /v1/chat/completions`, without streaming."""
+        raw = await request.read()
+        call = Call(model="", arrived=time.monotonic(), left=0.0)
+        self.calls.append(call)
+        body = json.loads(raw)
+        call["model"], messages = body["model"], body["messages"]
+        if body["model"].startswith("root"):
+            text = self._turn(messages)
+        else:
+            text = f"len={len(messages[-1]['content'])} ".ljust(self.program["sub_chars"], ".")
+            await asyncio.sleep(max(0.0, call["arrived"] + self.program["sub_ms"] / 1000 - time.monotonic()))
+        reply = json.dumps(completion(body["model"], text, len(raw) // 4)).encode()
+        call["left"] = time.monotonic()
+        return web.Response(body=reply, content_type="application/json")
+
+    def _turn(self, messages: list[dict[str, Any]]) -> str:
+        turns = self.program["turns"]
+        return turns[min(sum(message["role"] == "assistant" for message in messages), len(turns) - 1)]
+
+
+def completion(model: str, text: str, prompt_tokens: int) -> dict[str, Any]:
+    """A `chat.completion` object."""
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(text) // 4, "total_tokens": prompt_tokens + len(text) // 4}
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {"id": "chatcmpl-mock", "object": "chat.completion", "created": 0, "model": model, "choices": [choice], "usage": usage}
+
+
+async def serve() -> None:
+    """Serve on a free port of loopback until the process ends."""
+    mock, app = Mock(), web.Application(client_max_size=1 << 30)
+    app.router.add_post("/v1/chat/completions", mock.complete)
+    app.router.add_put("/program", mock.set_program)
+    app.router.add_get("/calls", mock.show_calls)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

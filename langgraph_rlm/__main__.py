@@ -1,0 +1,5 @@
+"""`python -m langgraph_rlm` is the command `langgraph-rlm`."""
+
+from langgraph_rlm.cli import main
+
+main(prog_name="langgraph-rlm")

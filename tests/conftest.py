@@ -1,0 +1,26 @@
+"""What every test shares: a blob store of its own, and no network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a test stores outlives it, and no key of the machine is used."""
+    monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "blobs"))
+    monkeypatch.setenv("LANGSMITH_TRACING", "false")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+@pytest.fixture
+def leaves_no_worker() -> Iterator[None]:
+    """The test ends with no more child processes than it started with."""
+    import psutil
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    after = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    assert not [child for child in after if child.status() == psutil.STATUS_ZOMBIE]

@@ -1,0 +1,34 @@
+"""Scripted models for the tests, and the graphs made of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langgraph_rlm import Limits, create_rlm
+from langgraph_rlm.testing import ScriptedModel, cell
+
+
+def echo(text: str) -> str:
+    """A sub-model whose answers can be checked: the length of its prompt."""
+    return f"len={len(text)}"
+
+
+def root(*codes: str) -> ScriptedModel:
+    """A root model that writes these cells, a turn each."""
+    return ScriptedModel(replies=[cell(code) for code in codes])
+
+
+def rlm(replies: Sequence[Any] | ScriptedModel, *, sub: Callable[[str], Any] | ScriptedModel = echo, limits: Any = None, **options: Any) -> Any:
+    """A graph from the root's replies and the sub-model's answers."""
+    model = replies if isinstance(replies, ScriptedModel) else ScriptedModel(replies=replies)
+    sub_model = sub if isinstance(sub, ScriptedModel) else ScriptedModel(answer=sub)
+    return create_rlm(model, sub_model=sub_model, limits=Limits(**(limits or {})), **options)
+
+
+def shown(model: ScriptedModel, turn: int) -> str:
+    """What the root model saw as the last message of its call number `turn`."""
+    return model.prompts[turn][-1].text
+
+
+def thread(name: str = "t") -> dict[str, Any]:
+    """A config for one thread."""
+    return {"configurable": {"thread_id": name}}

@@ -1,0 +1,163 @@
+"""An OpenAI-compatible server for tests, in a thread of its own: chat completions, streamed or not, with usage, errors and latency.
+
+with OpenAIServer(reply=lambda body: "42") as server:
+    ...  # clients use server.url, as OPENAI_BASE_URL, and any key
+assert len(server.requests) == 1
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, TypedDict
+
+from aiohttp import web
+
+Body = dict[str, Any]
+
+
+class Reply(TypedDict, total=False):
+    """More than a text."""
+
+    content: str
+    status: int
+    """An HTTP error instead of a reply, such as 429; `content` is its message."""
+    seconds: float
+    """How long this reply takes, on top of the server's own latency."""
+    usage: dict[str, int]
+    """`prompt_tokens` and `completion_tokens`; counted as one for four characters when left out."""
+    message: dict[str, Any]
+    """More fields of the assistant's message, such as `tool_calls`."""
+
+
+class OpenAIServer:
+    """Answers `POST {url}/chat/completions` by a function of the request's body. May be asked from any thread or process."""
+
+    def __init__(self, reply: Callable[[Body], str | Reply], *, seconds: float = 0.0) -> None:
+        """Describe a server; entering it starts it on a free port.
+
+        Args:
+            reply: the text of the answer, or a `Reply`. It may block: each call has a thread.
+            seconds: how long every answer takes.
+        """
+        self._reply = reply
+        self._seconds = seconds
+        self._ready, self._lock = threading.Event(), threading.Lock()
+        self._threads = ThreadPoolExecutor(256)
+        self.url = ""
+        self.requests: list[Body] = []
+        """Bodies, in order of arrival."""
+        self.answered: list[Body] = []
+        """Those whose reply was sent to the end, in that order; errors are not among them."""
+        self.headers: list[dict[str, str]] = []
+        """Headers of `requests`."""
+        self.most_at_once = 0
+        self._now = 0
+
+    @property
+    def prompts(self) -> list[str]:
+        """The last message of every request."""
+        return [last_message(body) for body in self.requests]
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(30), "the server did not start"
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self._ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body: Body = await request.json()
+        with self._lock:
+            self.requests.append(body)
+            self.headers.append(dict(request.headers))
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            return await self._answer(request, body)
+        finally:
+            self._now -= 1
+
+    async def _answer(self, request: web.Request, body: Body) -> web.StreamResponse:
+        given = await self._loop.run_in_executor(self._threads, self._reply, body)
+        reply: Reply = Reply(content=given) if isinstance(given, str) else given
+        await asyncio.sleep(self._seconds + reply.get("seconds", 0))
+        if "status" in reply:
+            error = {"message": reply.get("content", "scripted error"), "type": "scripted", "param": None, "code": None}
+            return web.json_response({"error": error}, status=reply["status"])
+        response = await (_streamed(request, body, reply) if body.get("stream") else _whole(request, body, reply))
+        self.answered.append(body)
+        return response
+
+
+def last_message(body: Body) -> str:
+    """The text of a request's last message."""
+    content = body["messages"][-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def turn_of(body: Body) -> int:
+    """How many replies of the model a request has in its messages: the number of the turn that it asks for."""
+    return sum(message["role"] == "assistant" for message in body["messages"])
+
+
+def _usage(body: Body, reply: Reply) -> dict[str, int]:
+    sent, got = len(json.dumps(body["messages"])) // 4, len(reply.get("content", "")) // 4
+    usage = {"prompt_tokens": sent, "completion_tokens": got} | reply.get("usage", {})
+    return usage | {"total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}
+
+
+def _frame(body: Body, kind: str, **more: Any) -> dict[str, Any]:
+    return {"id": "chatcmpl-test", "object": kind, "created": 1, "model": body["model"], **more}
+
+
+async def _whole(request: web.Request, body: Body, reply: Reply) -> web.StreamResponse:
+    message = {"role": "assistant", "content": reply.get("content", ""), **reply.get("message", {})}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if "tool_calls" in message else "stop"}
+    response = web.json_response(_frame(body, "chat.completion", choices=[choice], usage=_usage(body, reply)))
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+async def _streamed(request: web.Request, body: Body, reply: Reply) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+
+    async def send(data: str) -> None:
+        await response.write(f"data: {data}\n\n".encode())
+
+    async def chunk(delta: dict[str, Any], finish: str | None = None) -> None:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        await send(json.dumps(_frame(body, "chat.completion.chunk", choices=[choice])))
+
+    await chunk({"role": "assistant", "content": "", **reply.get("message", {})})
+    words = reply.get("content", "").split(" ")
+    for index, word in enumerate(words):
+        await chunk({"content": word if index == len(words) - 1 else f"{word} "})
+    await chunk({}, "tool_calls" if "tool_calls" in reply.get("message", {}) else "stop")
+    if (body.get("stream_options") or {}).get("include_usage"):
+        await send(json.dumps(_frame(body, "chat.completion.chunk", choices=[], usage=_usage(body, reply))))
+    await send("[DONE]")
+    await response.write_eof()
+    return response
