@@ -19,8 +19,8 @@ try:
 except ValueError:
     print("There is no context.")
 found = [f"line {{hit['line']}} ({{word}}): {{hit['text']}}" for word, hit in hits]
-note = llm_query("Read these lines:\\n" + "\\n".join(found))
-FINAL("\\n".join([f"[offline script, no model] {{len(found)}} lines found in {{size}} characters.", *found, note]))"""
+note = llm_query("\\n".join(found) or "nothing")
+FINAL(f"[offline script, no model] {{len(found)}} lines found in {{size}} characters.\\n{{note}}")"""
 
 
 def offline_root(prompt: str) -> str:
@@ -31,8 +31,8 @@ def offline_root(prompt: str) -> str:
 
 
 def offline_sub(prompt: str) -> str:
-    """Shows that it was asked."""
-    return f"[offline sub-model] was sent {len(prompt)} characters."
+    """Quotes what it was asked."""
+    return f"[offline sub-model, no model] I was sent {len(prompt)} characters:\n{prompt}"
 
 
 def model_of(name: str, offline: ScriptedModel) -> str | ScriptedModel:

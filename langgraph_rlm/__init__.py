@@ -14,17 +14,21 @@ if TYPE_CHECKING:
         ConfigurationError,
         ContextError,
         ReplayDivergedError,
+        ResumeError,
         RLMError,
         SandboxError,
         ThreadBusyError,
     )
     from langgraph_rlm.graph import create_rlm
-    from langgraph_rlm.limits import Limits, Usage
+    from langgraph_rlm.limits import Limits
+    from langgraph_rlm.prices import Price
+    from langgraph_rlm.usage import Usage
 
 _HOME = {
     "create_rlm": "graph",
     "Limits": "limits",
-    "Usage": "limits",
+    "Usage": "usage",
+    "Price": "prices",
     "ContextHandle": "context",
     "BlobStore": "blobs",
     "RLMError": "errors",
@@ -32,6 +36,7 @@ _HOME = {
     "ContextError": "errors",
     "BlobError": "errors",
     "ReplayDivergedError": "errors",
+    "ResumeError": "errors",
     "SandboxError": "errors",
     "ThreadBusyError": "errors",
 }
@@ -42,8 +47,10 @@ __all__ = [
     "ContextError",
     "ContextHandle",
     "Limits",
+    "Price",
     "RLMError",
     "ReplayDivergedError",
+    "ResumeError",
     "SandboxError",
     "ThreadBusyError",
     "Usage",

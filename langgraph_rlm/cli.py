@@ -19,7 +19,7 @@ from langgraph_rlm.threads import MODEL_VARIABLE, STOPPED, Job, Options, Result,
 
 if TYPE_CHECKING:
     from langgraph_rlm.context import ContextHandle
-    from langgraph_rlm.demo import Haystack, Question
+    from langgraph_rlm.demo import Haystack
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FAILED = 1
@@ -32,16 +32,21 @@ def main() -> None:
     """Recursive Language Models: ask questions about inputs far larger than a model's window."""
 
 
+WHOLE, DECIMAL = click.IntRange(min=1), click.FloatRange(min=0, min_open=True)
+LIMITS: dict[str, tuple[click.ParamType[Any], str]] = {
+    "max-depth": (WHOLE, "Depth of the tree of RLMs; 1 means plain sub-calls.  [default: 1]"),
+    "max-iterations": (WHOLE, "Turns of a root model for one question.  [default: 30]"),
+    "max-sub-calls": (click.IntRange(min=0), "Sub-calls over the whole tree.  [default: 1000]"),
+    "max-concurrency": (WHOLE, "Model calls at once.  [default: 16]"),
+    "max-tokens": (WHOLE, "Tokens over the whole tree, in and out.  [default: no limit]"),
+    "max-cost": (DECIMAL, "US dollars over the whole tree.  [default: no limit]"),
+    "max-seconds": (DECIMAL, "Seconds that the run works.  [default: no limit]"),
+}
+
+
 def _limits(command: Command) -> Command:
-    for name, least, text in reversed(
-        [
-            ("max-depth", 1, "Depth of the tree of RLMs; 1 means plain sub-calls.  [default: 1]"),
-            ("max-iterations", 1, "Turns of a root model for one question.  [default: 30]"),
-            ("max-sub-calls", 0, "Sub-calls over the whole tree.  [default: 1000]"),
-            ("max-concurrency", 1, "Model calls at once.  [default: 16]"),
-        ]
-    ):
-        command = click.option(f"--{name}", type=click.IntRange(min=least), help=text)(command)
+    for name, (kind, text) in reversed(LIMITS.items()):
+        command = click.option(f"--{name}", type=kind, metavar="N", help=text)(command)
     return command
 
 
@@ -68,7 +73,7 @@ def ask(
     thread: str | None,
     resume: str | None,
     as_json: bool,
-    **limits: int | None,
+    **limits: float | None,
 ) -> None:
     """Ask a question about files, folders or stdin.
 
@@ -137,7 +142,7 @@ def _print_answer(answer: str) -> None:
 
 
 @main.command()
-@click.option("--lines", type=click.IntRange(min=1_000, max=3_000_000), default=1_000_000, show_default=True, help="Lines of random words.")
+@click.option("--lines", type=click.IntRange(min=1_000, max=2_000_000), default=1_000_000, show_default=True, help="Lines of random words.")
 @click.option("--sub-calls", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Sub-calls of the second question.")
 @click.option("--model", "-m", metavar="PROVIDER:MODEL", help="A real model.  [default: a scripted one, which needs no key]")
 @click.option("--sub-model", metavar="PROVIDER:MODEL", help="Answers the sub-calls.  [default: the model]")
@@ -146,28 +151,47 @@ def _print_answer(answer: str) -> None:
 @click.option("--db", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file of the threads.  [default: in the demo's folder]")
 def demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None, seed: int, keep: bool, db: Path | None) -> None:
     """Find a needle in 1,000,000 lines, then answer a question for which sub-models must read them all."""
-    from langgraph_rlm.demo import OFFLINE, build, questions
+    from langgraph_rlm.demo import build
 
     with _edge():
-        if model is None and sub_model is not None:
-            raise click.UsageError("--sub-model needs --model: without a model the demo is offline.")
-        if lines < 4 * sub_calls:
-            raise click.UsageError(f"{sub_calls} sub-calls need at least {4 * sub_calls} lines: raise --lines or lower --sub-calls.")
+        _check_demo(lines, sub_calls, model, sub_model)
         click.echo(_first_line(model, sub_model))
         with _folder(keep) as folder:
             haystack = build(folder / "lines.txt", lines=lines, sub_calls=sub_calls, seed=seed)
             click.echo(_about(haystack, real=model is not None))
-            options = Options(
-                model or f"{OFFLINE}:{sub_calls}", sub_model, None, str(folder / "blobs"), {"max_sub_calls": max(1000, 5 * sub_calls)}
-            )
-            thread = f"demo-{uuid.uuid4().hex[:8]}"
-            right = True
-            for number, question in enumerate(questions(haystack, sub_calls)):
-                job = open_job(thread, db or folder / "threads.db", options, question.text)
-                job.context = _context((str(haystack.path),), options.store) if number == 0 else None
-                right = _demo_question(number + 1, question, job, real=model is not None) and right
-        if not right and model is None:
-            raise RLMError("The offline demo gave a wrong answer: this is a bug of langgraph-rlm, please report it.")
+            options = _demo_options(model, sub_model, sub_calls, folder)
+            _run_demo(haystack, sub_calls, options, db or folder / "threads.db", real=model is not None)
+
+
+def _check_demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None) -> None:
+    if model is None and sub_model is not None:
+        raise click.UsageError("--sub-model needs --model: without a model the demo is offline.")
+    if lines < 4 * sub_calls:
+        raise click.UsageError(f"{sub_calls} sub-calls need at least {4 * sub_calls} lines: raise --lines or lower --sub-calls.")
+
+
+def _demo_options(model: str | None, sub_model: str | None, sub_calls: int, folder: Path) -> Options:
+    """Room for a real model that tries a second time."""
+    from langgraph_rlm.demo import OFFLINE
+
+    return Options(model or f"{OFFLINE}:{sub_calls}", sub_model, None, str(folder / "blobs"), {"max_sub_calls": max(1000, 5 * sub_calls)})
+
+
+def _run_demo(haystack: "Haystack", sub_calls: int, options: Options, db: Path, *, real: bool) -> None:
+    """Ask both questions on one thread, and say how the answers compare with the truth."""
+    from langgraph_rlm.demo import questions
+
+    thread, wrong = f"demo-{uuid.uuid4().hex[:8]}", 0
+    for number, question in enumerate(questions(haystack, sub_calls), 1):
+        click.echo(f"\nQuestion {number}: {question.text}")
+        context = _context((str(haystack.path),), options.store) if number == 1 else None
+        answer = _run(Job(thread, db, options, question.text, context))["answer"].strip()
+        right = question.is_right(answer)
+        verdict = "right, as the lines were made" if right and not real else f"the truth is {question.truth}"
+        _print_answer(f"Answer {number}: {answer} ({verdict})")
+        wrong += not right
+    if wrong and not real:
+        raise RLMError("The offline demo gave a wrong answer. This is a bug of langgraph-rlm: please report it.")
 
 
 def _first_line(model: str | None, sub_model: str | None) -> str:
@@ -185,16 +209,6 @@ def _about(haystack: "Haystack", real: bool) -> str:
         return about
     size = max(1, haystack.size // 3_000_000)
     return f"{about}: about {size} million tokens, and the second question needs them all read. Mind the price of --sub-model."
-
-
-def _demo_question(number: int, question: "Question", job: Job, real: bool) -> bool:
-    """Ask one question of the demo, and say how its answer compares with the truth."""
-    click.echo(f"\nQuestion {number}: {question.text}")
-    answer = _run(job)["answer"]
-    right = question.is_right(answer)
-    verdict = f"the truth is {question.truth}" if real or not right else "right, as the lines were made"
-    _print_answer(f"Answer {number}: {answer.strip()} ({verdict})")
-    return right
 
 
 @contextmanager
@@ -247,8 +261,8 @@ def _leave(message: str, error: BaseException, as_json: bool, code: int, command
         kind = "Interrupted" if code == STOPPED else type(error).__name__
         click.echo(json.dumps({"error": {"type": kind, "message": message, "resume": command}}))
     else:
-        shown = message if code == STOPPED else f"Error: {message}"
-        click.echo(f"{shown} Continue with: {command}" if command else shown, err=True)
+        shown, gap = (message, " ") if code == STOPPED else (f"Error: {message}", "\n")
+        click.echo(f"{shown}{gap}Continue with: {command}" if command else shown, err=True)
     sys.exit(code)
 
 

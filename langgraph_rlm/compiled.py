@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig, ensure_config
@@ -14,12 +15,14 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from langgraph_rlm.approvals import resume_map
 from langgraph_rlm.errors import ThreadBusyError
 from langgraph_rlm.loops import iterate
 from langgraph_rlm.nodes.ingest import by_reference
 from langgraph_rlm.runtime import FRAME, Frame, RLMRuntime, Run, with_key
 from langgraph_rlm.savers import for_sync_use
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
+from langgraph_rlm.usage import Usage
 
 SAVER = "__pregel_checkpointer"
 """Where LangGraph hands a parent's checkpointer to its children."""
@@ -43,13 +46,19 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
 
         Raises:
             ContextError: the input has no question, or a context that cannot be read.
+            ResumeError: an answer to a pause has the wrong form, or its pause is not open. The open ones stay open.
             ThreadBusyError: another call in this process is running the same thread.
         """
         config = ensure_config(config)
         given = await self._by_reference(input)
+        if self.rlm.toolset.not_idempotent and self._saver(config) is not None:
+            options = {**options, "durability": "sync"}
         with ExitStack() as until_done:
             self._occupy(config, until_done)
-            async with aclosing(cast(Any, super().astream(given, self._framed(config), **options))) as parts:
+            given = await self._by_pause(given, config)
+            framed = self._framed(config, is_resumed=given is None or isinstance(given, Command))
+            await self._carry(framed)
+            async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 async for part in parts:
                     yield part
 
@@ -68,13 +77,40 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             return cast(Any, input)
         return await asyncio.to_thread(by_reference, input, self.rlm.store)
 
-    def _framed(self, config: RunnableConfig) -> RunnableConfig:
+    async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
+        """`Command(resume=...)` with each answer under the id of its pause, checked before anything is stored."""
+        if not isinstance(input, Command) or cast(Any, input).resume is None or not isinstance(self.checkpointer, BaseCheckpointSaver):
+            return cast(Any, input)
+        state = await self.aget_state(config)
+        pauses = {pause.id: (pause.value, pause.response_schema) for pause in state.interrupts}
+        return replace(cast("Command[Any]", input), resume=resume_map(cast(Any, input).resume, pauses))
+
+    def _saver(self, config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
+        """Its own, or its parent's."""
+        saver = cast(object, config.get("configurable", {}).get(SAVER) or self.checkpointer)
+        return cast(BaseCheckpointSaver[Any], saver) if isinstance(saver, BaseCheckpointSaver) else None
+
+    def _framed(self, config: RunnableConfig, *, is_resumed: bool) -> RunnableConfig:
         """A child finds its parent's frame in the config; a root, or an RLM inside another's tool, starts a run."""
         config = {**config, "recursion_limit": UNLIMITED}
         frame = config.get("configurable", {}).get(FRAME)
         if isinstance(frame, Frame) and frame.run.runtime is self.rlm:
             return config
-        return with_key(config, FRAME, Frame(Run(self.rlm)))
+        return with_key(config, FRAME, Frame(Run(self.rlm, resumed=is_resumed)))
+
+    async def _carry(self, config: RunnableConfig) -> None:
+        """Tell a resumed run's ledger what this RLM had spent: as of its last checkpoint, and by calls that ended since."""
+        run, saver = cast(Frame, config.get("configurable", {})[FRAME]).run, self._saver(config)
+        if not run.resumed or saver is None:
+            return
+        saved = await saver.aget_tuple(config)
+        if saved is None:
+            return
+        settled = saved.checkpoint["channel_values"].get("usage")
+        since = [value for _, channel, value in saved.pending_writes or [] if channel == "usage"]
+        for usage in [settled, *since]:
+            if isinstance(usage, dict):
+                run.ledger.carry(cast(Usage, usage))
 
     def _occupy(self, config: RunnableConfig, until_done: ExitStack) -> None:
         """Keep other callers in this process off the thread of a root."""

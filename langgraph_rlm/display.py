@@ -20,8 +20,8 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from langgraph_rlm.limits import Usage
     from langgraph_rlm.progress import CellEnded, CodeWritten, Event, SubCalls, TurnStarted
+    from langgraph_rlm.usage import Usage
 
 OUTPUT_LINES = 12
 """Most lines shown of what a cell printed."""
@@ -64,7 +64,7 @@ def open_display(*, quiet: bool = False, live: bool = False) -> Display:
     """
     if quiet:
         return Quiet()
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False)
     return (
         LiveDisplay(console)
         if live and console.is_terminal and not console.is_dumb_terminal
@@ -100,14 +100,15 @@ def counted(number: int, noun: str) -> str:
 
 
 def summary(usage: "Usage", elapsed: float) -> str:
-    """What a question cost, on one line."""
-    return ", ".join([counted(usage["turns"], "turn"), counted(usage["sub_calls"], "sub-call"), tokens(usage), seconds(elapsed)])
+    """What a question took, on one line."""
+    cost = [f"${usage['cost']:.4f}"] if usage["cost"] else []
+    return ", ".join([counted(usage["turns"], "turn"), counted(usage["sub_calls"], "sub-call"), tokens(usage), *cost, seconds(elapsed)])
 
 
 def print_answer(answer: str) -> None:
     """Print an answer on the terminal; as Markdown where it is written so."""
     text = printable(answer)
-    Console().print(Markdown(text) if MARKDOWN.search(text) else Text(text))
+    Console().print(Markdown(text) if MARKDOWN.search(text) else Text(text, style="bold"))
 
 
 class Quiet:
@@ -147,7 +148,7 @@ class LineDisplay(Quiet):
         elif event["type"] == "sub_calls":
             self._sub_calls(event)
         elif event["depth"] == 0 and event["type"] == "code":
-            self._line("code:", event["code"])
+            self._line("code:", event["code"].strip("\n"))
         elif event["depth"] == 0 and event["type"] == "output":
             self._line(f"output ({event['outcome']}):" if event["output"] else event["outcome"], event["output"])
 
@@ -255,7 +256,8 @@ class LiveDisplay(Quiet):
         if not good:
             self._console.print(Text(f"  {event['outcome']}", style="bold red"))
         if event["output"].strip():
-            self._console.print(Padding(Text(clipped(event["output"]), style="dim" if good else "red"), (0, 0, 0, 2)))
+            block = clipped(event["output"]).replace("\n", "\n  | ")
+            self._console.print(Text(f"  | {block}", style="dim" if good else "red"))
 
     def _sub_calls(self, event: "SubCalls") -> None:
         key = f"{event['trajectory']} {event['place']}"

@@ -30,3 +30,7 @@ class SandboxError(RLMError):
 
 class ThreadBusyError(RLMError):
     """Two callers run one thread at the same time."""
+
+
+class ResumeError(RLMError):
+    """An answer to a pause has the wrong form, or no pause waits for it. Nothing was stored: the pause is still open."""

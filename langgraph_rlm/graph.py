@@ -1,6 +1,6 @@
 """The graph: `create_rlm`. The only file that knows edges."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -10,25 +10,28 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
+from langgraph_rlm.approvals import InterruptOn
 from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.limits import Limits
-from langgraph_rlm.log import CallEntry, TurnEntry, item_place, turn_count
-from langgraph_rlm.models import resolve_model
+from langgraph_rlm.log import CallEntry, NativeCall, item_place, last_turn, native_places, turn_count
+from langgraph_rlm.models import model_name, resolve_model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.ingest import Ingest
 from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
-from langgraph_rlm.nodes.tool_interrupt import Approve, CallTool, ToolInterrupt
-from langgraph_rlm.parsing import parse_reply
+from langgraph_rlm.nodes.tool_interrupt import Approve, AskAgain, Begin, CallTool, ToolInterrupt
+from langgraph_rlm.parsing import reply_of
+from langgraph_rlm.prices import Price, Prices
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMInput, RLMOutput, RLMState, ToolState
-from langgraph_rlm.tools import as_tools
+from langgraph_rlm.tools.external import External
+from langgraph_rlm.toolset import open_toolset
 
 Model = BaseChatModel | str
 Checkpointer = BaseCheckpointSaver[Any] | bool | None
@@ -41,10 +44,16 @@ def create_rlm(
     sub_model: Model | None = None,
     models: Mapping[str, Model] | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
-    interrupt_on: Mapping[str, bool] | None = None,
+    child_tools: Sequence[BaseTool | Callable[..., Any] | str] | None = None,
+    external_tools: Sequence[External] = (),
+    interrupt_on: Mapping[str, bool | InterruptOn] | None = None,
+    not_idempotent: Collection[str] = (),
     limits: Limits | None = None,
     sandbox: Literal["monty", "local"] = "monty",
+    prices: Mapping[str, Price | Mapping[str, float]] | None = None,
     prompt: str | None = None,
+    window_tokens: int | None = None,
+    compact_at: float = 0.75,
     checkpointer: Checkpointer = None,
     store: str | Path | BlobStore | None = None,
     name: str = "rlm",
@@ -59,10 +68,22 @@ def create_rlm(
         sub_model: answers `llm_query`, and is the root model of child RLMs; `model` when left out.
         models: more sub-models, by the name that code gives as `model=`.
         tools: LangChain tools and plain functions, sync or async; code calls each as a function.
-        interrupt_on: tools, by name, that wait for a human's approval. Needs a checkpointer.
+        child_tools: those of child RLMs, tools or names of the root's; the same as the root's when left out.
+        external_tools: tools that the caller runs, called from code or by the root model itself: OpenAI function dicts, JSON schemas,
+            pydantic classes, LangChain tools (their body is never run). A call pauses; the answer to the pause is its result, and
+            `{"error": text}` makes it fail. Needs a checkpointer.
+        interrupt_on: tools, by name, that wait for a human's approval: True for any decision, or LangChain's
+            `{"allowed_decisions": ["approve", "edit", "reject", "respond"], "description": ...}`. Needs a checkpointer.
+        not_idempotent: tools, by name, that must not run twice: one whose run was cut off asks the human instead of running again.
+            Their threads are stored with `durability="sync"`, whatever a call asks for.
         limits: what one run may use.
         sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation from the host.
+        prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`; the `genai-prices` package, where it
+            is installed, knows the rest. A call without a price counts as unpriced, never as free.
         prompt: your own instructions, put ahead of the REPL's; any text, braces included.
+        window_tokens: what a root model takes; by default what its profile says, else 128,000.
+        compact_at: the share of the window at which its conversation is summed up. The log keeps every turn, and code reads them as
+            `history`.
         checkpointer: any LangGraph saver; a subgraph uses its parent's.
         store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL. The default folder is
             `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's data folder.
@@ -72,28 +93,34 @@ def create_rlm(
         ConfigurationError: an unknown provider, sandbox or tool name, a missing key or package.
     """
     root = resolve_model(model)
-    found = as_tools(tools, RESERVED | {"context", "answer"})
     backend = open_backend(sandbox)
     rlm = RLMRuntime(
         model=root,
         sub_model=root if sub_model is None else resolve_model(sub_model),
         models={name: resolve_model(given) for name, given in (models or {}).items()},
-        tools=found,
-        interrupt_on=_checked(interrupt_on or {}, found),
+        toolset=open_toolset(tools, child_tools, external_tools, interrupt_on or {}, not_idempotent, RESERVED | {"context", "answer"}),
         limits=limits or Limits(),
         store=BlobStore.open(store),
         sessions=Sessions(backend),
+        prices=Prices(prices),
         interpreter=backend.notes,
         prompt=prompt,
+        window=window_tokens,
+        compact_at=compact_at,
     )
+    _check_prices(rlm)
     return _compiled(rlm, checkpointer, name)
 
 
-def _checked(interrupt_on: Mapping[str, Any], tools: Mapping[str, Any]) -> Mapping[str, Any]:
-    unknown = sorted(set(interrupt_on) - set(tools))
+def _check_prices(rlm: RLMRuntime) -> None:
+    """A limit on cost that cannot be kept is refused at once."""
+    names = {model_name(model) for model in (rlm.model, rlm.sub_model, *rlm.models.values())}
+    unknown = sorted(name for name in names if rlm.limits.max_cost is not None and rlm.prices.of(name) is None)
     if unknown:
-        raise ConfigurationError(f"interrupt_on names {', '.join(unknown)}, which is not among the tools: {', '.join(tools) or 'none'}.")
-    return interrupt_on
+        raise ConfigurationError(
+            f"max_cost={rlm.limits.max_cost} needs the price of {', '.join(unknown)}. Give prices={{{unknown[0]!r}: "
+            "{'input': ..., 'output': ...}} in USD per million tokens, or pip install genai-prices."
+        )
 
 
 def _compiled(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGraph:
@@ -113,15 +140,19 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph]) -> StateGraph[RLMSt
     add_node("tool_interrupt", ToolInterrupt(_tool_steps(rlm)), input_schema=PendingCall)
     add_node("finalize", Finalize(rlm))
 
-    def after_plan(state: RLMState) -> str:
-        if state["final"] is not None or state["limit"] is not None:
+    def after_plan(state: RLMState) -> list[Send] | str:
+        if state["final"] is not None or state["limit"]:
             return "finalize"
-        turn = state["log"][str(turn_count(state["log"]) - 1)]
-        return "execute_repl" if parse_reply(rlm.store.get_text(cast(TurnEntry, turn)["reply"])).steps else "plan_code"
+        if state.get("compacted"):
+            return "plan_code"
+        calls = _native_calls(state)
+        if sends := [Send("tool_interrupt", call) for place in calls for call in pending(state, place)]:
+            return sends
+        return "execute_repl" if calls or reply_of(last_turn(state["log"]), rlm.store).steps else "plan_code"
 
     graph.add_edge(START, "ingest")
     graph.add_edge("ingest", "plan_code")
-    graph.add_conditional_edges("plan_code", after_plan, ["execute_repl", "plan_code", "finalize"])
+    graph.add_conditional_edges("plan_code", after_plan, ["execute_repl", "tool_interrupt", "plan_code", "finalize"])
     graph.add_conditional_edges("execute_repl", after_repl, ["sub_call", "tool_interrupt", "plan_code", "finalize"])
     graph.add_edge("sub_call", "execute_repl")
     graph.add_edge("tool_interrupt", "execute_repl")
@@ -133,12 +164,17 @@ def after_repl(state: RLMState) -> list[Send] | str:
     """One `Send` per answer that the open cell waits for; else on to the next turn, or to the end."""
     if state["suspended"] is not None:
         return [Send(NODE_OF[call["call"]], call) for call in pending(state, state["suspended"])]
-    return "finalize" if state["final"] is not None or state["limit"] is not None else "plan_code"
+    return "finalize" if state["final"] is not None or state["limit"] else "plan_code"
+
+
+def _native_calls(state: RLMState) -> dict[str, NativeCall]:
+    return native_places(turn_count(state["log"]) - 1, last_turn(state["log"]))
 
 
 def pending(state: RLMState, place: str) -> list[PendingCall]:
     """The items of a call that have no answer in the log yet."""
     entry = cast(CallEntry, state["log"][place])
+    native = _native_calls(state).get(place)
     return [
         PendingCall(
             place=item_place(place, item),
@@ -149,23 +185,38 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
             total=entry["items"],
             parent=state["trajectory"],
             depth=state["depth"],
+            id=f"call_{state['trajectory']}_{place}" if native is None else native["id"],
         )
         for item in range(entry["items"])
         if item_place(place, item) not in state["log"]
     ]
 
 
-def _after_approval(state: ToolState) -> str:
-    return END if "reply" in state else "call_tool"
-
-
 def _tool_steps(rlm: RLMRuntime) -> Any:
     """One tool call: `approve` pauses, and its decision is checkpointed before `call_tool` runs anything."""
+
+    tools = rlm.toolset
+
+    def first(state: ToolState) -> str:
+        return "approve" if tools.pauses(tools.tool(state["function"], state["depth"])) else run(state)
+
+    def run(state: ToolState) -> str:
+        if "reply" in state:
+            return END
+        return "begin" if tools.tool(state["function"], state["depth"]).name in tools.not_idempotent else "call_tool"
+
+    def after_run(state: ToolState) -> str:
+        return END if "reply" in state else "ask_again"
+
     graph = StateGraph(ToolState)
     add_node = cast(Any, graph.add_node)
     add_node("approve", Approve(rlm))
+    add_node("begin", Begin(rlm))
     add_node("call_tool", CallTool(rlm))
-    graph.add_edge(START, "approve")
-    graph.add_conditional_edges("approve", _after_approval, ["call_tool", END])
-    graph.add_edge("call_tool", END)
+    add_node("ask_again", AskAgain(rlm))
+    graph.add_conditional_edges(START, first, ["approve", "begin", "call_tool"])
+    graph.add_conditional_edges("approve", run, ["begin", "call_tool", END])
+    graph.add_edge("begin", "call_tool")
+    graph.add_conditional_edges("call_tool", after_run, ["ask_again", END])
+    graph.add_conditional_edges("ask_again", run, ["begin", END])
     return cast(Any, graph.compile(name="tool_interrupt"))

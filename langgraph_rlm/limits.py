@@ -1,13 +1,12 @@
-"""Limits and usage: what a run may spend, what it has spent, and the reason it stopped."""
+"""Limits: what a run may use, and the reason it stopped."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError
 
-StopReason = Literal["answered", "max_iterations", "max_sub_calls"]
+StopReason = Literal["answered", "max_iterations", "max_sub_calls", "max_tokens", "max_cost", "max_seconds"]
 """Why a run ended: it answered, or the limit of that name was reached."""
 
 
@@ -28,6 +27,12 @@ class Limits(BaseModel):
     """Model calls and child RLMs that code asks for, over the whole tree."""
     max_concurrency: int = Field(default=16, ge=1)
     """Model calls in flight at once over the whole tree, and children at once at each depth."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Input and output tokens over the whole tree; None is no limit."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """USD over the whole tree; every model needs a known price."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Wall-clock seconds that a run works, its pauses not counted; reaches into running cells and model calls."""
     max_cell_seconds: float = Field(default=30, gt=0)
     """Wall-clock seconds that one cell may execute, not counting its waits for the host."""
     max_heap_bytes: int = Field(default=1 << 30, ge=1 << 20)
@@ -46,32 +51,6 @@ class Limits(BaseModel):
             raise ConfigurationError(f"Limits({problems}). The limits are: {names}.") from None
 
 
-class Usage(TypedDict):
-    """What a run spent, its children included; a plain dict, so that any checkpointer takes it."""
-
-    turns: int
-    """Calls of root models, at any depth."""
-    sub_calls: int
-    """Answered `llm_query` and `rlm_query` calls, at any depth."""
-    model_calls: int
-    """Calls of any model."""
-    input_tokens: int
-    output_tokens: int
-
-
-def spent(*, turns: int = 0, sub_calls: int = 0, model_calls: int = 0, input_tokens: int = 0, output_tokens: int = 0) -> Usage:
-    """A `Usage`, zero where nothing is said."""
-    return Usage(turns=turns, sub_calls=sub_calls, model_calls=model_calls, input_tokens=input_tokens, output_tokens=output_tokens)
-
-
-def add_usage(total: Usage | None, more: Usage) -> Usage:
-    """Reducer: nodes return increments."""
-    if not total:
-        return more
-    return Usage(
-        turns=total["turns"] + more["turns"],
-        sub_calls=total["sub_calls"] + more["sub_calls"],
-        model_calls=total["model_calls"] + more["model_calls"],
-        input_tokens=total["input_tokens"] + more["input_tokens"],
-        output_tokens=total["output_tokens"] + more["output_tokens"],
-    )
+def keep_first(limit: str, reached: str | None) -> str:
+    """Reducer: parallel calls may reach several limits; the run stops for the first."""
+    return limit or reached or ""

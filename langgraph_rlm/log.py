@@ -1,14 +1,15 @@
 """The trajectory: everything that happened in a run, in one append-only mapping from places to entries.
 
 A place is a path: `"2"` a turn of the root model, `"2.0"` its first cell, `"2.0/3"` that cell's fourth host call,
-`"2.0/3/17"` the answer to item 17 of it, `"run.0"` the first question of the thread. Entries are plain values, so that
-a checkpoint needs no code to be read. The interpreter's heap is only a cache of this log.
+`"2.0/3/17"` the answer to item 17 of it, `"2/0"` a tool call that the model made without code, `"run.0"` the first question of the
+thread, `"compaction.0"` the first summary. Entries are plain values, so that a checkpoint needs no code to be read. The
+interpreter's heap is only a cache of this log.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from langgraph_rlm.blobs import Text
 from langgraph_rlm.context import ContextHandle, HandleDict
@@ -29,6 +30,13 @@ class RunEntry(TypedDict):
     """The number of its first turn."""
 
 
+class NativeCall(TypedDict):
+    """One tool call that the root model made without code. Its arguments are those of the call entry at its place."""
+
+    name: str
+    id: str
+
+
 class TurnEntry(TypedDict):
     """One reply of the root model. Its cells and prose answer are parsed from it, never stored twice."""
 
@@ -36,6 +44,8 @@ class TurnEntry(TypedDict):
     reply: Text
     limit: str | None
     """Set on the turn that was asked for the best answer so far: the limit that was reached."""
+    tool_calls: NotRequired[list[NativeCall]]
+    """Call number N is at the place `"2/N"`; they are answered before any cell of the turn runs."""
 
 
 class CellEntry(TypedDict):
@@ -78,7 +88,16 @@ class ReplyEntry(TypedDict):
     model: str | None
 
 
-LogEntry = RunEntry | TurnEntry | CellEntry | CallEntry | ReplyEntry
+class CompactionEntry(TypedDict):
+    """A summary that stands for earlier turns in what the root model is sent. The turns themselves stay in the log."""
+
+    kind: Literal["compaction"]
+    turn: int
+    """It stands for the turns before this one, of the question that was open."""
+    summary: Text
+
+
+LogEntry = RunEntry | TurnEntry | CellEntry | CallEntry | ReplyEntry | CompactionEntry
 Log = dict[str, LogEntry]
 
 
@@ -95,6 +114,11 @@ def runs(log: Mapping[str, LogEntry]) -> list[RunEntry]:
     return [cast(RunEntry, entry) for entry in _numbered(log, "run.")]
 
 
+def compactions(log: Mapping[str, LogEntry]) -> list[CompactionEntry]:
+    """The summaries, oldest first."""
+    return [cast(CompactionEntry, entry) for entry in _numbered(log, "compaction.")]
+
+
 def turns(log: Mapping[str, LogEntry], first: int = 0) -> list[TurnEntry]:
     """The turns from number `first` on."""
     return [cast(TurnEntry, entry) for entry in _numbered(log, "", first)]
@@ -103,6 +127,11 @@ def turns(log: Mapping[str, LogEntry], first: int = 0) -> list[TurnEntry]:
 def turn_count(log: Mapping[str, LogEntry]) -> int:
     """How many turns there are."""
     return sum(1 for _ in _numbered(log, ""))
+
+
+def last_turn(log: Mapping[str, LogEntry]) -> TurnEntry:
+    """The newest turn; there must be one."""
+    return cast(TurnEntry, log[str(turn_count(log) - 1)])
 
 
 def _numbered(log: Mapping[str, LogEntry], prefix: str, first: int = 0) -> Iterator[LogEntry]:
@@ -119,6 +148,11 @@ def cell_place(turn: int, cell: int) -> str:
 def call_place(cell: str, ordinal: int) -> str:
     """`"2.0/3"`."""
     return f"{cell}/{ordinal}"
+
+
+def native_places(turn: int, entry: TurnEntry) -> dict[str, NativeCall]:
+    """The calls that the root model made without code, by place."""
+    return {call_place(str(turn), ordinal): call for ordinal, call in enumerate(entry.get("tool_calls", ()))}
 
 
 def item_place(call: str, item: int) -> str:

@@ -1,13 +1,11 @@
-"""Models: what users name, resolved to chat models; what a reply spent."""
+"""Models: what users name, resolved to chat models and their names."""
 
 from typing import TYPE_CHECKING
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.limits import Usage, spent
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage
 
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
 
@@ -59,9 +57,16 @@ def _other(provider: str, name: str) -> "BaseChatModel":
         raise ConfigurationError(f"model='{provider}:{name}' cannot be used: {error}") from error
 
 
-def spent_by(reply: "AIMessage") -> Usage:
-    """The tokens of one model call, as the provider reports them; zero where it reports none."""
-    usage = reply.usage_metadata
-    if usage is None:
-        return spent(model_calls=1)
-    return spent(model_calls=1, input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"])
+def takes_tools(model: "BaseChatModel") -> bool:
+    """Whether the model can be given tools to call."""
+    from langchain_core.language_models import BaseChatModel
+
+    return type(model).bind_tools is not BaseChatModel.bind_tools
+
+
+def model_name(model: "BaseChatModel") -> str:
+    """The name that a model's prices and spending are kept under."""
+    for attribute in ("model_name", "model", "model_id"):
+        if isinstance(name := getattr(model, attribute, None), str) and name:
+            return name
+    return type(model).__name__

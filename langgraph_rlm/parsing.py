@@ -9,13 +9,16 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
+
+    from langgraph_rlm.blobs import BlobStore
+    from langgraph_rlm.log import TurnEntry
 
 Problem = Literal["empty", "prose", "unclosed_fence", "untagged_fence"]
 """Why a reply has nothing to do, or not all of it: each kind has a nudge of its own."""
@@ -71,6 +74,14 @@ class _Fence:
     tag: str
     code: str
     closed: bool
+
+
+def reply_of(turn: "TurnEntry", store: "BlobStore") -> Reply:
+    """What a turn's reply says. Beside tool calls of the model's own, prose is just that: a FINAL there has not seen their results."""
+    reply = parse_reply(store.get_text(turn["reply"]))
+    if not turn.get("tool_calls"):
+        return reply
+    return replace(reply, final=None, problem=None if reply.problem in ("empty", "prose") else reply.problem)
 
 
 @lru_cache(maxsize=64)

@@ -2,8 +2,8 @@
 
 from typing import Literal, TypedDict
 
-from langgraph_rlm.limits import Usage
 from langgraph_rlm.log import CellOutcome
+from langgraph_rlm.usage import Usage
 
 
 class Where(TypedDict):

@@ -2,22 +2,27 @@
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.limits import Limits, Usage, add_usage, spent
+from langgraph_rlm.ledger import Ledger, LimitReached
+from langgraph_rlm.limits import Limits
+from langgraph_rlm.models import model_name, takes_tools
+from langgraph_rlm.prices import Prices
 from langgraph_rlm.progress import Event
 from langgraph_rlm.repl.calls import HostFunctions, payload_of
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.sessions import Sessions
-from langgraph_rlm.tools import RLMTool
+from langgraph_rlm.toolset import Toolset
+from langgraph_rlm.usage import Usage
 
 FRAME = "__rlm_frame"
 """Key of the `Frame` in a config's `configurable`; names with two underscores stay out of checkpoints."""
@@ -30,14 +35,18 @@ class RLMRuntime:
     model: BaseChatModel
     sub_model: BaseChatModel
     models: Mapping[str, BaseChatModel]
-    tools: Mapping[str, RLMTool]
-    interrupt_on: Mapping[str, Any]
+    toolset: Toolset
     limits: Limits
     store: BlobStore
     sessions: Sessions
+    prices: Prices
     interpreter: str
     """What the prompt says of the interpreter."""
     prompt: str | None
+    window: int | None
+    """Tokens that the root model takes, where the user says so."""
+    compact_at: float
+    """The share of the window at which the conversation is summed up."""
     payloads: "Payloads" = field(default_factory=lambda: Payloads())
 
     def root_model(self, depth: int, name: str | None) -> BaseChatModel:
@@ -54,7 +63,12 @@ class RLMRuntime:
 
     def host(self, depth: int) -> Host:
         """What code at `depth` may call."""
-        return self._hosts[self.recursive(depth)]
+        return self._hosts[self.recursive(depth), depth == 0]
+
+    @cached_property
+    def native_tools(self) -> list[dict[str, Any]]:
+        """What the root model may call without code, as `bind_tools` takes it; nothing if the model does not."""
+        return self.toolset.native if takes_tools(self.model) else []
 
     def payload(self, request: Text) -> dict[str, Any]:
         """The payload of a request; a thousand `Send`s of one batch parse it once."""
@@ -64,10 +78,11 @@ class RLMRuntime:
         return self.payloads.get(digest, lambda: payload_of(request, self.store))
 
     @cached_property
-    def _hosts(self) -> dict[bool, Host]:
+    def _hosts(self) -> dict[tuple[bool, bool], Host]:
         names = sorted(self.models)
-        functions = {able: HostFunctions(names, self.tools, self.store, able) for able in (True, False)}
-        return {able: Host(functions[able], self.store, self.limits) for able in functions}
+        kinds = [(able, is_root) for able in (True, False) for is_root in (True, False)]
+        functions = {kind: HostFunctions(names, self.toolset.at(0 if kind[1] else 1), self.store, kind[0]) for kind in kinds}
+        return {kind: Host(functions[kind], self.store, self.limits) for kind in kinds}
 
 
 class Payloads:
@@ -94,37 +109,69 @@ class Run:
     runtime: RLMRuntime
     emit: Callable[[Event], None] = lambda _: None
     """The root's "custom" stream: LangGraph gives children one that leads nowhere unless subgraphs are streamed."""
-    usage: Usage = field(default_factory=spent)
-    sub_calls: int = 0
-    """Asked for by code so far, over the tree."""
+    resumed: bool = False
+    """It goes on where another invocation ended: what that one spent is in the checkpoints."""
     answered: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """Answers so far to each call, by trajectory and place."""
 
     def __post_init__(self) -> None:
         self.calls = asyncio.Semaphore(self.runtime.limits.max_concurrency)
         self._children = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(self.runtime.limits.max_concurrency))
-        self._seen = set[str]()
+        self._reserved = set[tuple[str, str]]()
+        self.ledger = Ledger(self.runtime.limits, self.runtime.prices)
 
     def children(self, depth: int) -> asyncio.Semaphore:
         """Limits the RLMs at one depth. Each depth has its own, so that parents who wait never keep their children out."""
         return self._children[depth]
 
-    def catch_up(self, trajectory: str, sub_calls: int) -> None:
-        """Count what a trajectory had asked for before this process took it up."""
-        if trajectory not in self._seen:
-            self._seen.add(trajectory)
-            self.sub_calls += sub_calls
-
-    def reserve(self, items: int) -> bool:
-        """Take `items` sub-calls out of what is left for the tree; False, and none taken, if they are too many."""
-        if self.sub_calls + items > self.runtime.limits.max_sub_calls:
+    def reserve(self, trajectory: str, place: str, items: int) -> bool:
+        """Take a call's items out of the sub-calls that are left for the tree; False, and none taken, if they are too many."""
+        if not self.ledger.reserve_sub_calls(items):
             return False
-        self.sub_calls += items
+        self._reserved.add((trajectory, place))
         return True
 
-    def spend(self, usage: Usage) -> None:
-        """Count what a call has cost."""
-        self.usage = add_usage(self.usage, usage)
+    def take_over(self, trajectory: str, place: str) -> None:
+        """Count one item of a call that an earlier process had reserved."""
+        if (trajectory, place) not in self._reserved:
+            self.ledger.take_over_sub_call()
+
+    async def call(
+        self,
+        model: BaseChatModel,
+        prompt: str | list[AnyMessage],
+        config: RunnableConfig,
+        depth: int,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> tuple[AIMessage, Usage]:
+        """Call a model when it is its turn and within the budget; its reply, and what it spent.
+
+        Args:
+            tools: OpenAI functions that the model may call instead of writing code.
+
+        Raises:
+            LimitReached: the call may not start, or the time was up before it ended.
+            Exception: whatever the model's client raises.
+        """
+        name = model_name(model)
+        async with self.calls:
+            await self.runtime.prices.prepare(name)
+            hold = self.ledger.hold(name, _chars(prompt))
+            time_left = asyncio.timeout(self.ledger.seconds_left())
+            try:
+                async with time_left:
+                    reply = await (model.bind_tools(tools) if tools else model).ainvoke(prompt, config)
+            except TimeoutError:
+                if time_left.expired():
+                    raise LimitReached("max_seconds", self.runtime.limits.max_seconds) from None
+                raise
+            finally:
+                self.ledger.release(hold)
+        return reply, self.ledger.settle(name, depth, reply)
+
+
+def _chars(prompt: str | list[AnyMessage]) -> int:
+    return len(prompt) if isinstance(prompt, str) else sum(len(message.text) for message in prompt)
 
 
 @dataclass(frozen=True)

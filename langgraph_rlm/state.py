@@ -9,8 +9,9 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.blobs import Text
 from langgraph_rlm.context import HandleDict
-from langgraph_rlm.limits import Usage, add_usage
+from langgraph_rlm.limits import StopReason, keep_first
 from langgraph_rlm.log import CallKind, Log, ReplyEntry, merge_log
+from langgraph_rlm.usage import Usage, add_usage
 
 SNAPSHOT_EVERY = 1000
 """The log is written whole after this many updates, and as increments between: linear in the calls, quick to load."""
@@ -56,8 +57,10 @@ class RLMState(TypedDict):
     """Place of the call that the open cell waits for."""
     final: Text | None
     """The answer that code or prose gave."""
-    limit: str | None
-    """The limit that ends this run."""
+    limit: Annotated[str, keep_first]
+    """The limit that ends this run; empty while there is none."""
+    compacted: Annotated[bool, EphemeralValue]
+    """The conversation was just summed up: the turn is still to be planned."""
     usage: Annotated[Usage, add_usage]
     """Spent so far by this RLM and its finished children; nodes return increments."""
     answer: str
@@ -77,7 +80,8 @@ class RLMUpdate(TypedDict, total=False):
     log: Log
     suspended: str | None
     final: Text | None
-    limit: str | None
+    limit: StopReason | None
+    compacted: bool
     usage: Usage
     answer: str
     stop_reason: str
@@ -96,12 +100,17 @@ class PendingCall(TypedDict):
     parent: str
     """The trajectory that waits."""
     depth: int
+    id: str
+    """Of a tool call: the model's own for a native one, else made of trajectory and place."""
 
 
 class ToolState(PendingCall, total=False):
     """The state of one tool call, a graph of its own: what was pending, what was approved, what came of it."""
 
     arguments: dict[str, Any]
+    """Those that were approved."""
+    mark: str
+    """Of the run of a tool that must not run twice: the process that wrote it still knows it."""
     reply: ReplyEntry
 
 
@@ -109,4 +118,5 @@ class ToolUpdate(TypedDict, total=False):
     """What a step of a tool call returns."""
 
     arguments: dict[str, Any]
+    mark: str
     reply: ReplyEntry

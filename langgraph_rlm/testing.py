@@ -1,6 +1,7 @@
 """Testing: models that need no network, for this package's tests and for its users'."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCallChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
@@ -32,7 +33,18 @@ class ScriptedModel(BaseChatModel):
     model_name: str = "scripted"
 
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _tools: list[Any] = PrivateAttr(default_factory=list[Any])
     _prompts: list[list[BaseMessage]] = PrivateAttr(default_factory=list[list[BaseMessage]])
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> "ScriptedModel":  # type: ignore[override]
+        """The model itself; it keeps `tools` as `bound_tools`."""
+        self._tools = list(tools)
+        return self
+
+    @property
+    def bound_tools(self) -> list[Any]:
+        """What `bind_tools` was last given."""
+        return list(self._tools)
 
     @property
     def prompts(self) -> list[list[BaseMessage]]:
@@ -90,7 +102,11 @@ class ScriptedModel(BaseChatModel):
         for index, word in enumerate(words):
             text = word if index == len(words) - 1 else f"{word} "
             yield ChatGenerationChunk(message=AIMessageChunk(content=text))
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=reply.usage_metadata))
+        calls = [
+            ToolCallChunk(type="tool_call_chunk", name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
+            for index, call in enumerate(reply.tool_calls)
+        ]
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=reply.usage_metadata, tool_call_chunks=calls))
 
     def _reply(self, messages: list[BaseMessage]) -> AIMessage:
         with self._lock:

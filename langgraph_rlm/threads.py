@@ -4,6 +4,7 @@ A room of its own beside `cli.py`, so that the command stays a command: this is 
 """
 
 import asyncio
+import atexit
 import json
 import os
 import shlex
@@ -12,6 +13,7 @@ import sqlite3
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
@@ -19,11 +21,12 @@ from langgraph_rlm.errors import ConfigurationError, RLMError
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.types import StateSnapshot
 
     from langgraph_rlm.compiled import RLMGraph
     from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.display import Display
-    from langgraph_rlm.limits import Usage
+    from langgraph_rlm.usage import Usage
 
 T = TypeVar("T")
 
@@ -44,7 +47,7 @@ class Options:
     sandbox: str | None = None
     store: str | None = None
     """Where contexts and long values are; None is the default folder."""
-    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    limits: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def over(self, older: "Options") -> "Options":
         """These where given, else the older ones."""
@@ -169,24 +172,37 @@ def run(job: Job, display: "Display") -> Result:
         ConfigurationError: the thread has an unfinished run, or none to continue; or the job's options are wrong.
     """
     job.db.parent.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(_until_ctrl_c(_ask(job, display)))
+    return _runner().run(_until_ctrl_c(_ask(job, display), display))
 
 
-async def _until_ctrl_c(work: Coroutine[Any, Any, T]) -> T:
+@lru_cache(maxsize=1)
+def _runner() -> asyncio.Runner:
+    """One event loop for all runs of a process: the clients of models keep connections that live on it."""
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    return runner
+
+
+async def _until_ctrl_c(work: Coroutine[Any, Any, T], display: "Display") -> T:
     """Run `work`. Ctrl-C cancels it once; while it stops, one more does nothing, and a third leaves at once."""
-    task, presses = asyncio.ensure_future(work), 0
+    loop, task, presses = asyncio.get_running_loop(), asyncio.ensure_future(work), 0
 
     def press() -> None:
         nonlocal presses
         presses += 1
         if presses == 1:
+            display.note("Stopping: what is finished is kept.")
             task.cancel()
         elif presses == 3:
             os._exit(STOPPED)  # something ignores its cancellation; what is finished is in the database
 
     with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread: asyncio's own handling
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, press)
-    return await task
+        loop.add_signal_handler(signal.SIGINT, press)
+    try:
+        return await task
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 async def _ask(job: Job, display: "Display") -> Result:
@@ -196,14 +212,14 @@ async def _ask(job: Job, display: "Display") -> Result:
         graph = job.options.graph(saver)
         config = {"configurable": {"thread_id": job.thread}, "metadata": {REMEMBERED: json.dumps(asdict(job.options))}}
         try:
-            await _check_thread(graph, config, job)
-            return await _follow(graph, config, job, display)
+            state = await graph.aget_state(cast(Any, config))
+            _check_thread(bool(state.next), job)
+            return await _follow(graph, config, job, display, _answered(state))
         finally:
             graph.rlm.sessions.close()
 
 
-async def _check_thread(graph: "RLMGraph", config: Any, job: Job) -> None:
-    unfinished = await _is_unfinished(graph, config)
+def _check_thread(unfinished: bool, job: Job) -> None:
     if job.question is None and not unfinished:
         follow_up = job.command("--thread", job.thread, "NEXT QUESTION")
         raise ConfigurationError(f"Thread {job.thread!r} is finished: there is nothing to resume. To ask on it: {follow_up}")
@@ -211,47 +227,43 @@ async def _check_thread(graph: "RLMGraph", config: Any, job: Job) -> None:
         raise ConfigurationError(f"Thread {job.thread!r} has an unfinished run. Continue that first: {job.command('--resume', job.thread)}")
 
 
-async def _is_unfinished(graph: "RLMGraph", config: Any) -> bool:
-    return bool((await graph.aget_state(config)).next)
+def _answered(state: "StateSnapshot") -> dict[str, int]:
+    """By the place of the call that the root's cell waits for, how many of its items earlier processes have answered."""
+    place = state.values.get("suspended")
+    return {place: sum(task.result is not None for task in state.tasks)} if place else {}
 
 
-async def _follow(graph: "RLMGraph", config: Any, job: Job, display: "Display") -> Result:
+async def _follow(graph: "RLMGraph", config: Any, job: Job, display: "Display", answered: Mapping[str, int]) -> Result:
+    for count in answered.values():
+        display.note(f"Resumed: {count:,} answers to sub-calls were kept.")
     try:
-        values = await _stream(graph, job, config, display)
+        values = await _stream(graph, job, config, display, answered)
     except (Exception, asyncio.CancelledError) as error:  # whatever ended it, its thread may be continued
-        command = job.command("--resume", job.thread) if await _is_unfinished(graph, config) else None
-        raise Unfinished(error, command) from error
+        unfinished = bool((await graph.aget_state(config)).next)
+        raise Unfinished(error, job.command("--resume", job.thread) if unfinished else None) from error
     if "__interrupt__" in values:
         raise RLMError(f"Thread {job.thread!r} waits for an answer that this command cannot give: resume it from Python.")
     return Result(answer=values["answer"], stop_reason=values["stop_reason"], usage=values["usage"], thread=job.thread)
 
 
-async def _stream(graph: "RLMGraph", job: Job, config: Any, display: "Display") -> dict[str, Any]:
+async def _stream(graph: "RLMGraph", job: Job, config: Any, display: "Display", answered: Mapping[str, int]) -> dict[str, Any]:
     """Run the graph under a display; its last state."""
-    given = None if job.question is None else {"query": job.question, "context": job.context}
-    before = await _answered_before(graph, config) if given is None else {}
-    for done in before.values():
-        display.note(f"Resumed: {done} answers to sub-calls were kept.")
+    given: Any = None if job.question is None else {"query": job.question, "context": job.context}
+    counts = given is None  # until a new question's first event, the state has the usage of the question before it
     values: dict[str, Any] = {}
-    async with aclosing(cast(Any, graph.astream(cast(Any, given), config, stream_mode=["custom", "values"], durability="sync"))) as parts:
+    async with aclosing(cast(Any, graph.astream(given, config, stream_mode=["custom", "values"], durability="sync"))) as parts:
         async for mode, part in parts:
             if mode == "custom":
-                display.show(_counted(part, before))
+                counts = True
+                display.show(_counted(part, answered))
             else:
                 values = part
-                display.spent(part.get("usage") or None)
+                display.spent(part["usage"] if counts else None)
     return values
 
 
-async def _answered_before(graph: "RLMGraph", config: Any) -> dict[str, int]:
-    """How many items of the call that the root's cell waits for were answered in other processes."""
-    state = await graph.aget_state(config)
-    place = state.values.get("suspended")
-    return {place: sum(task.result is not None for task in state.tasks)} if place else {}
-
-
-def _counted(event: Any, before: Mapping[str, int]) -> Any:
+def _counted(event: Any, answered: Mapping[str, int]) -> Any:
     """Progress events count the answers of one process: add those of the earlier ones."""
     if event["type"] != "sub_calls" or event["depth"] > 0:
         return event
-    return event | {"done": min(event["total"], event["done"] + before.get(event["place"], 0))}
+    return event | {"done": min(event["total"], event["done"] + answered.get(event["place"], 0))}

@@ -17,7 +17,9 @@ def root(*codes: str) -> ScriptedModel:
     return ScriptedModel(replies=[cell(code) for code in codes])
 
 
-def rlm(replies: Sequence[Any] | ScriptedModel, *, sub: Callable[[str], Any] | ScriptedModel = echo, limits: Any = None, **options: Any) -> Any:
+def rlm(
+    replies: Sequence[Any] | ScriptedModel, *, sub: Callable[[str], Any] | ScriptedModel = echo, limits: Any = None, **options: Any
+) -> Any:
     """A graph from the root's replies and the sub-model's answers."""
     model = replies if isinstance(replies, ScriptedModel) else ScriptedModel(replies=replies)
     sub_model = sub if isinstance(sub, ScriptedModel) else ScriptedModel(answer=sub)

@@ -100,7 +100,7 @@ class TestRepl:
             ("list(map(llm_query, ['a']))", "comprehension"),
             ("price(3, 4)", "takes 1 arguments, got 2"),
             ("price(thing=3)", "unknown thing"),
-            ("price('many')", "price(count: integer): count"),
+            ("price('many')", "price(count: int) -> int: count"),
         ],
     )
     def test_what_wrong_code_gets_to_see(self, code: str, said: str) -> None:
@@ -116,7 +116,9 @@ class TestRepl:
         def fails(text: str) -> Any:
             return ValueError("no luck") if "bad" in text else "fine"
 
-        code = "try:\n    llm_query('bad')\nexcept RuntimeError as e:\n    caught = str(e)\nFINAL([caught] + llm_query_batched(['ok', 'bad']))"
+        code = (
+            "try:\n    llm_query('bad')\nexcept RuntimeError as e:\n    caught = str(e)\nFINAL([caught] + llm_query_batched(['ok', 'bad']))"
+        )
         graph = rlm([cell(code)], sub=fails, checkpointer=InMemorySaver())
         out = graph.invoke({"query": "q"}, thread())
         assert json.loads(out["answer"]) == ["llm_query failed: ValueError: no luck", "fine", "Error: ValueError: no luck"]
@@ -128,7 +130,9 @@ class TestRepl:
         assert graph.invoke({"query": "q"})["answer"] == "Xlen=1"
 
     def test_reads_are_logged_as_byte_ranges(self) -> None:
-        graph = rlm([cell("FINAL([peek(2, 4), peek(3, 6), grep('needle')[0]['line'], context_info()['length']])")], checkpointer=InMemorySaver())
+        graph = rlm(
+            [cell("FINAL([peek(2, 4), peek(3, 6), grep('needle')[0]['line'], context_info()['length']])")], checkpointer=InMemorySaver()
+        )
         out = graph.invoke({"query": "q", "context": "äbcdefgh\n" * 10 + "a needle\n"}, thread())
         assert json.loads(out["answer"]) == ["cd", "def", 11, 99]
         (ranges,) = graph.get_state(thread()).values["log"]["0.0"]["reads"].values()
@@ -149,7 +153,9 @@ class TestRepl:
 
 
 class TestReplies:
-    @pytest.mark.parametrize("reply", ["", "   ", "I am thinking about it.", "```repl\nprint(1)\n", "```\nprint(1)\n```", AIMessage(""), AIMessage([])])
+    @pytest.mark.parametrize(
+        "reply", ["", "   ", "I am thinking about it.", "```repl\nprint(1)\n", "```\nprint(1)\n```", AIMessage(""), AIMessage([])]
+    )
     def test_a_reply_that_does_nothing_gets_a_nudge(self, reply: Any) -> None:
         model = ScriptedModel(replies=[reply, cell("FINAL('recovered')")])
         assert rlm(model).invoke({"query": "q"})["answer"] == "recovered"
@@ -185,18 +191,35 @@ class TestLimits:
         assert (out["answer"], out["stop_reason"], model.calls) == ("hm", "max_iterations", 3)
 
     def test_sub_calls_over_the_whole_tree(self) -> None:
+        """Two children are two sub-calls, the first one's three make five: the second's three are refused, and the run ends."""
+
         class Sub(ScriptedModel):
             def _scripted(self, messages: list[Any]) -> Any:
                 return super()._scripted(messages) if messages[0].type == "system" else "leaf"
 
-        sub = Sub(replies=[cell("FINAL(llm_query_batched(['a', 'b', 'c']))"), "child gave up"])
-        model = ScriptedModel(replies=[cell("r = rlm_query_batched(['x', 'y'])\nprint(r)"), cell("r = llm_query_batched(['1', '2'])"), "what I have"])
+        sub = Sub(replies=[cell("FINAL(' '.join(llm_query_batched(['a', 'b', 'c'])))")])
+        model = ScriptedModel(
+            replies=[cell("r = rlm_query_batched(['x', 'y'])\nprint(r)\nmore = llm_query_batched(['late'])"), "what I have"]
+        )
         out = rlm(model, sub=sub, limits={"max_depth": 2, "max_sub_calls": 6}).invoke({"query": "q"})
         assert (out["answer"], out["stop_reason"]) == ("what I have", "max_sub_calls")
-        assert out["usage"]["sub_calls"] <= 6
+        assert out["usage"]["sub_calls"] == 5
+        assert shown(model, 1).count("leaf") == 3
+        assert shown(model, 1).count("Error: Limit max_sub_calls of 6 reached") == 3
 
-    def test_a_cell_that_was_stopped_is_rolled_back_for_the_follow_up(self) -> None:
-        model = ScriptedModel(replies=[cell("x = 1"), cell("x = 2\nllm_query_batched(['a'] * 9)"), "no more", cell("FINAL(x)")])
+    def test_what_code_makes_of_the_calls_it_had_counts(self) -> None:
+        code = "done = []\nfor i in range(9):\n    try:\n        done.append(llm_query(f'{i}'))\n    except RuntimeError:\n        break\nFINAL(len(done))"
+        graph = rlm([cell(code)], limits={"max_sub_calls": 5}, checkpointer=InMemorySaver())
+        out = graph.invoke({"query": "q"}, thread())
+        assert (out["answer"], out["stop_reason"]) == ("5", "max_sub_calls")
+        graph.rlm.sessions.drop_all()
+        model = graph.rlm.model
+        model.replies = [*model.replies, cell("FINAL(done)")]
+        assert json.loads(graph.invoke({"query": "and now?"}, thread())["answer"]) == ["len=1"] * 5
+
+    def test_code_that_never_stops_asking_is_stopped_and_rolled_back(self) -> None:
+        code = "x = 2\nwhile True:\n    try:\n        llm_query('again')\n    except RuntimeError:\n        pass"
+        model = ScriptedModel(replies=[cell("x = 1"), cell(code), "no more", cell("FINAL(x)")])
         graph = rlm(model, limits={"max_sub_calls": 5}, checkpointer=InMemorySaver())
         assert graph.invoke({"query": "q"}, thread())["stop_reason"] == "max_sub_calls"
         assert graph.invoke({"query": "and now?"}, thread())["answer"] == "1"
@@ -242,7 +265,9 @@ class TestLimits:
                 return super()._scripted(messages) if messages[0].type == "system" else "leaf"
 
         sub = Sub(replies=[cell("FINAL(llm_query_batched(['a'] * 10))")], seconds=0.02)
-        out = rlm([cell("FINAL(rlm_query_batched(['x'] * 6))")], sub=sub, limits={"max_depth": 2, "max_concurrency": 4}).invoke({"query": "q"})
+        out = rlm([cell("FINAL(rlm_query_batched(['x'] * 6))")], sub=sub, limits={"max_depth": 2, "max_concurrency": 4}).invoke(
+            {"query": "q"}
+        )
         assert out["usage"]["sub_calls"] == 66
         assert 2 <= most[0] <= 4
 
@@ -277,7 +302,9 @@ class TestInputs:
         assert "NameError" in shown(model, 1)
         assert "peek" in model.prompts[0][1].text
 
-    @pytest.mark.parametrize("given", [{"query": ""}, {"query": " \n"}, {"query": 5}, {}, {"messages": []}, {"messages": [AIMessage("hi")]}, "text"])
+    @pytest.mark.parametrize(
+        "given", [{"query": ""}, {"query": " \n"}, {"query": 5}, {}, {"messages": []}, {"messages": [AIMessage("hi")]}, "text"]
+    )
     def test_no_question_is_a_clear_error(self, given: Any) -> None:
         with pytest.raises(ContextError, match=r"question|input must be"):
             rlm([cell("FINAL(1)")]).invoke(given)

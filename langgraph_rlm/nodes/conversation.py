@@ -7,8 +7,9 @@ from typing import cast
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
 from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.log import CellEntry, LogEntry, RunEntry, TurnEntry, cell_place, handles_of, runs, turns
-from langgraph_rlm.parsing import assigned_names, parse_reply
+from langgraph_rlm.log import CellEntry, LogEntry, RunEntry, TurnEntry, cell_place, compactions, handles_of, runs, turn_count
+from langgraph_rlm.nodes.native_calls import native_messages
+from langgraph_rlm.parsing import assigned_names, reply_of
 from langgraph_rlm.prompts import (
     CellDoc,
     ContextDoc,
@@ -17,6 +18,7 @@ from langgraph_rlm.prompts import (
     nudge_prompt,
     outcome_prompt,
     question_prompt,
+    summary_prompt,
     system_prompt,
 )
 from langgraph_rlm.reads import Reader
@@ -35,19 +37,29 @@ def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = No
         limit: the limit that was reached, when the model is to give its best answer so far.
     """
     log, questions = state["log"], runs(state["log"])
+    summaries = compactions(log)
+    start = summaries[-1]["turn"] if summaries else 0
     messages: list[AnyMessage] = [SystemMessage(_system(state, runtime))]
     for index, question in enumerate(questions):
-        until = questions[index + 1]["turn"] if index + 1 < len(questions) else None
         messages.append(HumanMessage(_question(questions[: index + 1], state, runtime)))
-        for number, turn in enumerate(
-            turns(log, question["turn"])[: None if until is None else until - question["turn"]], question["turn"]
-        ):
-            messages.append(AIMessage(runtime.store.get_text(turn["reply"])))
-            if turn["limit"] is None:
-                messages.append(HumanMessage(_outcome(number, number - question["turn"] + 1, turn, log, runtime)))
+        until = questions[index + 1]["turn"] if index + 1 < len(questions) else turn_count(log)
+        if question["turn"] < start <= until:
+            summary = runtime.store.get_text(summaries[-1]["summary"])
+            messages.append(HumanMessage(summary_prompt(summary=summary, turns=start)))
+        for number in range(max(question["turn"], start), until):
+            messages += _turn(number, number - question["turn"] + 1, log, runtime)
     if limit is not None:
         messages.append(HumanMessage(best_answer_prompt(reason=_reached(limit, runtime))))
     return _merged(messages)
+
+
+def _turn(number: int, iteration: int, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> list[AnyMessage]:
+    """A reply, and what came of it."""
+    turn = cast(TurnEntry, log[str(number)])
+    called = native_messages(number, turn, log, runtime)
+    reply = AIMessage(runtime.store.get_text(turn["reply"]), tool_calls=[call for call, _ in called])
+    outcome = "" if turn["limit"] else _outcome(number, iteration, turn, log, runtime)
+    return [reply, *(result for _, result in called), *([HumanMessage(outcome)] if outcome else [])]
 
 
 def _reached(limit: str, runtime: RLMRuntime) -> str:
@@ -72,7 +84,7 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
     return system_prompt(
         depth=state["depth"],
         max_depth=limits.max_depth,
-        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in runtime.tools.values()),
+        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in runtime.toolset.at(state["depth"]).values()),
         models=tuple(sorted(runtime.models)),
         interpreter=runtime.interpreter,
         limits=limits,
@@ -95,7 +107,7 @@ def _question(questions: Sequence[RunEntry], state: RLMState, runtime: RLMRuntim
 
 def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> str:
     """What the model sees after its turn: what its cells did, or why nothing was run."""
-    reply = parse_reply(runtime.store.get_text(turn["reply"]))
+    reply = reply_of(turn, runtime.store)
     entries = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(reply.steps))]
     ran = tuple(_cell(index, entry, runtime.store) for index, entry in enumerate(entries) if entry is not None)
     notices = [*_rebound(reply.cells)]
@@ -104,7 +116,7 @@ def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, Log
     if reply.final is not None and any(cell.outcome != "ok" for cell in ran):
         notices.append(nudge_prompt("final_failed"))
     if not ran:
-        return "\n\n".join(notices) or nudge_prompt("prose")
+        return "\n\n".join(notices) or ("" if turn.get("tool_calls") else nudge_prompt("prose"))
     limits = runtime.limits
     return _rendered(ran, tuple(notices), iteration, limits.max_iterations, limits.max_cell_seconds)
 

@@ -5,13 +5,20 @@ from typing import cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.log import CallEntry, CellEntry, TurnEntry, cell_place, runs, turn_count
-from langgraph_rlm.parsing import Reply, parse_reply
+from langgraph_rlm.ledger import LimitReached
+from langgraph_rlm.limits import StopReason
+from langgraph_rlm.log import CallEntry, CellEntry, Log, TurnEntry, cell_place, item_place, runs, turn_count
+from langgraph_rlm.nodes.plan_code import lap
+from langgraph_rlm.parsing import Reply, reply_of
 from langgraph_rlm.progress import CellEnded, CodeWritten, SubCalls, Where
+from langgraph_rlm.repl.calls import failed
 from langgraph_rlm.repl.replay import Advance, rolled_back
 from langgraph_rlm.repl.sessions import Trajectory
 from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
+
+MAX_REFUSALS = 100
+"""Calls that a cell may make in vain once a limit is reached."""
 
 OUTPUT_CHARS = 2_000
 """Most characters of a cell's output in a progress event."""
@@ -24,48 +31,67 @@ class ExecuteRepl:
         self._runtime = runtime
 
     async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
-        """Run on; what is new goes to the log, a call that waits becomes `suspended`, an answer `final`."""
+        """Run on; what is new goes to the log, a call that waits becomes `suspended`, an answer `final`.
+
+        At a limit, calls fail at once, so that code can still make something of what it has; its cell is the run's last.
+        """
         run = frame_of(config, runtime).run
-        run.catch_up(state["trajectory"], asked_before(state))
         self._announce(run, state)
+        done, limit = Advance(), cast("StopReason | None", state["limit"] or None)
+        while True:
+            done = await self._advance(run, state, done)
+            call = cast("CallEntry | None", done.entries.get(done.suspended or ""))
+            if call is None or call["call"] == "tool" or done.suspended is None:
+                break
+            if limit is None and run.reserve(state["trajectory"], done.suspended, call["items"]):
+                break
+            limit = limit or "max_sub_calls"
+            done.entries |= self._refused(done.suspended, call, limit)
+            if _refusals(done.entries) > MAX_REFUSALS:
+                done = self._stopped(state, done)
+                break
+        if limit is None and run.ledger.seconds_left() == 0:
+            limit = "max_seconds"
+        self._report(run, state, done)
+        update = RLMUpdate(log=done.entries, suspended=done.suspended, usage=lap(run, state["depth"]), limit=limit)
+        return update if done.suspended is not None else update | self._ended(state, done, limit)
+
+    async def _advance(self, run: Run, state: RLMState, done: Advance) -> Advance:
+        if not self._last_turn(state)[1].steps:  # the turn made tool calls of its own, and no interpreter is needed
+            return done
         trajectory = Trajectory(state["trajectory"], state["started"], state["contexts"])
-        advance = await self._runtime.sessions.advance(trajectory, state["log"], self._runtime.host(state["depth"]))
-        self._report(run, state, advance)
-        if advance.suspended is None:
-            return self._ended(state, advance) | RLMUpdate(log=advance.entries, suspended=None)
-        if self._is_reserved(run, advance):
-            return RLMUpdate(log=advance.entries, suspended=advance.suspended)
-        return self._stopped(state, advance, advance.suspended)
+        host, seconds_left = self._runtime.host(state["depth"]), run.ledger.seconds_left()
+        more = await self._runtime.sessions.advance(trajectory, {**state["log"], **done.entries}, host, seconds_left)
+        return Advance({**done.entries, **more.entries}, more.suspended, more.final)
 
-    def _is_reserved(self, run: Run, advance: Advance) -> bool:
-        """A call that is in the log already was reserved when it was logged; tools are not counted."""
-        call = cast("CallEntry | None", advance.entries.get(cast(str, advance.suspended)))
-        return call is None or call["call"] == "tool" or run.reserve(call["items"])
+    def _refused(self, place: str, call: CallEntry, limit: StopReason) -> Log:
+        """The answers to a call that may not be made."""
+        value = getattr(self._runtime.limits, limit)
+        return {item_place(place, item): failed(str(LimitReached(limit, value))) for item in range(call["items"])}
 
-    def _stopped(self, state: RLMState, advance: Advance, place: str) -> RLMUpdate:
-        """No sub-calls are left: the cell that asked for more is rolled back, and the run ends."""
+    def _stopped(self, state: RLMState, done: Advance) -> Advance:
+        """Code that goes on asking: its cell is rolled back."""
         self._runtime.sessions.drop(state["trajectory"])
-        kept = {key: entry for key, entry in advance.entries.items() if key != place}
-        cell = place.partition("/")[0]
-        return RLMUpdate(log={**kept, cell: rolled_back("stopped", self._runtime.store)}, suspended=None, limit="max_sub_calls")
+        cell = cast(str, done.suspended).partition("/")[0]
+        return Advance({**done.entries, cell: rolled_back("stopped", self._runtime.store)})
 
-    def _ended(self, state: RLMState, advance: Advance) -> RLMUpdate:
+    def _ended(self, state: RLMState, done: Advance, limit: StopReason | None) -> RLMUpdate:
         """All cells of the turn are done: there is an answer, a limit, or another turn."""
-        if advance.final is not None:
-            return RLMUpdate(final=advance.final)
+        if done.final is not None:
+            return RLMUpdate(final=done.final)
         number, reply = self._last_turn(state)
-        log = {**state["log"], **advance.entries}
+        log = {**state["log"], **done.entries}
         cells = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(reply.cells))]
         if reply.final is not None and reply.final.kind == "value" and all(cell and cell["outcome"] == "ok" for cell in cells):
             return RLMUpdate(final=self._runtime.store.put_text(reply.final.text))
-        if number - runs(state["log"])[-1]["turn"] + 1 >= self._runtime.limits.max_iterations:
+        if limit is None and _iteration(state) >= self._runtime.limits.max_iterations:
             return RLMUpdate(limit="max_iterations")
         return RLMUpdate()
 
     def _last_turn(self, state: RLMState) -> tuple[int, Reply]:
         number = turn_count(state["log"]) - 1
         turn = cast(TurnEntry, state["log"][str(number)])
-        return number, parse_reply(self._runtime.store.get_text(turn["reply"]))
+        return number, reply_of(turn, self._runtime.store)
 
     def _announce(self, run: Run, state: RLMState) -> None:
         """Show the code of a turn when its first cell starts."""
@@ -96,12 +122,5 @@ def _iteration(state: RLMState) -> int:
     return turn_count(state["log"]) - runs(state["log"])[-1]["turn"]
 
 
-def asked_before(state: RLMState) -> int:
-    """Sub-calls that this question's code has asked for already, those of finished children included."""
-    first = runs(state["log"])[-1]["turn"]
-    own = sum(
-        entry["items"]
-        for place, entry in state["log"].items()
-        if entry["kind"] == "call" and entry["call"] != "tool" and int(place.partition(".")[0]) >= first
-    )
-    return max(own, state["usage"]["sub_calls"])
+def _refusals(entries: Log) -> int:
+    return sum(1 for place in entries if place.count("/") == 1)

@@ -13,10 +13,10 @@ from langgraph.types import Overwrite
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.context import HandleDict, ingest
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.limits import Usage, spent
 from langgraph_rlm.log import RunEntry, runs, turn_count
 from langgraph_rlm.runtime import RLMRuntime, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.usage import Usage, spent
 
 
 class Handles(TypedDict):
@@ -106,7 +106,7 @@ class Ingest:
             usage=cast(Usage, Overwrite(spent())),
             suspended=None,
             final=None,
-            limit=None,
+            limit=cast(Any, Overwrite("")),
             answer="",
             stop_reason="",
         )

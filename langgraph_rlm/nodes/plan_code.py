@@ -2,17 +2,20 @@
 
 import asyncio
 
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.limits import Usage, add_usage, spent
+from langgraph_rlm.ledger import LimitReached
 from langgraph_rlm.log import TurnEntry, runs, turn_count
-from langgraph_rlm.models import spent_by
+from langgraph_rlm.nodes.compaction import compact, is_due
 from langgraph_rlm.nodes.conversation import conversation
+from langgraph_rlm.nodes.native_calls import native_calls
 from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.progress import TurnStarted
 from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.usage import Usage, add_usage, spent
 
 
 class PlanCode:
@@ -30,21 +33,50 @@ class PlanCode:
                 type="turn", depth=state["depth"], trajectory=state["trajectory"], turn=iteration, of=self._runtime.limits.max_iterations
             )
         )
-        text, cost = await ask(self._runtime, state, config, run)
+        try:
+            if (compacted := await self._compacted(state, config, run)) is not None:
+                return compacted
+            reply, cost = await ask_root(self._runtime, state, config, run)
+        except LimitReached as reached:
+            return RLMUpdate(limit=reached.limit, usage=lap(run, state["depth"]))
+        text = str(reply.text)
+        turn = TurnEntry(kind="turn", reply=self._runtime.store.put_text(text), limit=None)
+        if called := native_calls(reply, number, self._runtime):
+            return RLMUpdate(log={str(number): {**turn, "tool_calls": called.calls}, **called.entries}, usage=cost)
         parsed = parse_reply(text)
-        update = RLMUpdate(log={str(number): TurnEntry(kind="turn", reply=self._runtime.store.put_text(text), limit=None)}, usage=cost)
+        update = RLMUpdate(log={str(number): turn}, usage=cost)
         if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells:
             update["final"] = self._runtime.store.put_text(parsed.final.text)
         elif not parsed.cells and parsed.final is None and iteration >= self._runtime.limits.max_iterations:
             update["limit"] = "max_iterations"
         return update
 
+    async def _compacted(self, state: RLMState, config: RunnableConfig, run: Run) -> RLMUpdate | None:
+        """The summary of the turns so far, when they near the model's window: a step of its own, so that it is paid once."""
+        model = self._runtime.root_model(state["depth"], state["model"])
+        messages = await asyncio.to_thread(conversation, state, self._runtime)
+        if not is_due(messages, state, self._runtime, model):
+            return None
+        return await compact(messages, state, self._runtime, model, config, run)
+
 
 async def ask(runtime: RLMRuntime, state: RLMState, config: RunnableConfig, run: Run, *, limit: str | None = None) -> tuple[str, Usage]:
-    """Call the root model with the conversation so far; its reply's text, and what the call spent."""
+    """As `ask_root`; its reply's text."""
+    reply, cost = await ask_root(runtime, state, config, run, limit=limit)
+    return str(reply.text), cost
+
+
+async def ask_root(
+    runtime: RLMRuntime, state: RLMState, config: RunnableConfig, run: Run, *, limit: str | None = None
+) -> tuple[AIMessage, Usage]:
+    """Call the root model with the conversation so far; its reply, and what the call spent. Raises `LimitReached`."""
     messages = await asyncio.to_thread(conversation, state, runtime, limit=limit)
-    async with run.calls:
-        reply = await runtime.root_model(state["depth"], state["model"]).ainvoke(messages, config)
-    cost = add_usage(spent_by(reply), spent(turns=1))
-    run.spend(cost)
-    return reply.text, cost
+    depth = state["depth"]
+    tools = runtime.native_tools if depth == 0 else ()
+    reply, cost = await run.call(runtime.root_model(depth, state["model"]), messages, config, depth, tools)
+    return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))
+
+
+def lap(run: Run, depth: int) -> Usage:
+    """The time since the last lap: only the root counts it, so that children at work together count once."""
+    return spent(seconds=run.ledger.lap() if depth == 0 else 0.0)

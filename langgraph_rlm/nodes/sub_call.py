@@ -9,18 +9,26 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.errors import RLMError
-from langgraph_rlm.limits import Usage, add_usage, spent
-from langgraph_rlm.models import spent_by
+from langgraph_rlm.ledger import LimitReached
+from langgraph_rlm.limits import StopReason
 from langgraph_rlm.progress import Spent, SubCalls, Where
 from langgraph_rlm.repl.calls import answered, context_of, failed
 from langgraph_rlm.runtime import FRAME, Frame, RLMRuntime, frame_of, with_key
 from langgraph_rlm.state import PendingCall, RLMUpdate
+from langgraph_rlm.usage import Usage, add_usage, spent
 
 QUESTION_CHARS = 4_000
 """A child's prompt up to this length is its question; a longer one is its context as well, and the question says so."""
 
 QUIET = "nostream"
 """LangGraph's tag for models whose tokens stay out of the "messages" stream: it is the root model's."""
+
+
+TREE_WIDE: frozenset[StopReason] = frozenset({"max_sub_calls", "max_tokens", "max_cost", "max_seconds"})
+"""Limits of the whole tree: when a child stops at one, so does its parent."""
+
+Answered = tuple[str, Usage, StopReason | None]
+"""The text, what it cost, and the limit that was reached on the way."""
 
 
 class Graph(Protocol):
@@ -44,32 +52,33 @@ class SubCall:
         A failure that the model's client raises becomes an entry like any other; a pause and a broken set-up pass through.
         """
         frame = frame_of(config, runtime)
+        frame.run.take_over(call["parent"], call["place"].rpartition("/")[0])
         payload = self._runtime.payload(call["request"])
         model = cast("str | None", payload["model"])
         try:
-            text, cost = await (self._ask if call["call"] == "llm" else self._recurse)(payload, call["item"], config, frame)
+            text, cost, limit = await (self._ask if call["call"] == "llm" else self._recurse)(payload, call["item"], config, frame)
             reply = answered(text, self._runtime.store, model)
         except (GraphBubbleUp, RLMError):
             raise
+        except LimitReached as reached:
+            reply, cost, limit = failed(str(reached), model), spent(), reached.limit
         except Exception as error:  # noqa: BLE001 - model clients share no base class, and code must get to see what they raise
-            reply, cost = failed(f"{type(error).__name__}: {error}", model), spent()
+            reply, cost, limit = failed(f"{type(error).__name__}: {error}", model), spent(), None
         self._report(call, frame)
-        return RLMUpdate(log={call["place"]: reply}, usage=add_usage(cost, spent(sub_calls=1)))
+        return RLMUpdate(log={call["place"]: reply}, usage=add_usage(cost, spent(sub_calls=1)), limit=limit)
 
-    async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> tuple[str, Usage]:
-        run = frame.run
-        async with run.calls:
-            reply = await self._runtime.sub(payload["model"]).ainvoke(payload["prompts"][item], _quiet(config))
-        cost = spent_by(reply)
-        run.spend(cost)
-        return reply.text, cost
+    async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> Answered:
+        model, prompt = self._runtime.sub(payload["model"]), payload["prompts"][item]
+        reply, cost = await frame.run.call(model, prompt, _quiet(config), frame.depth + 1)
+        return str(reply.text), cost, None
 
-    async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> tuple[str, Usage]:
+    async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> Answered:
         """The same graph one level deeper; its own calls wait for their own turn."""
         given = await asyncio.to_thread(self._question, payload, item)
         async with frame.run.children(frame.depth + 1):
             out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(payload["model"])))
-        return out["answer"], out["usage"]
+        limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
+        return out["answer"], out["usage"], limit
 
     def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
         """A child without a context of its own works on its prompt."""
@@ -93,7 +102,7 @@ class SubCall:
             at = Where(depth=call["depth"], trajectory=call["parent"])
             place = call["place"].rpartition("/")[0]
             run.emit(SubCalls(type="sub_calls", place=place, function=call["function"], done=done, total=total, **at))
-            run.emit(Spent(type="usage", usage=run.usage, **at))
+            run.emit(Spent(type="usage", usage=run.ledger.usage, **at))
 
 
 def _quiet(config: RunnableConfig) -> RunnableConfig:

@@ -146,6 +146,16 @@ def best_answer_prompt(*, reason: str) -> str:
     return _render("best_answer", reason=reason)
 
 
+def compaction_prompt() -> str:
+    """The request to sum up the turns so far, which the summary then replaces in the conversation."""
+    return _render("compaction")
+
+
+def summary_prompt(*, summary: str, turns: int) -> str:
+    """What stands in the conversation for the first `turns` turns of a question."""
+    return _render("summary", summary=summary, turns=turns)
+
+
 def clip(text: str, *, limit: int) -> str:
     """Keep the head and the tail of what one cell printed.
 

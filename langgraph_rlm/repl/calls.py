@@ -112,7 +112,12 @@ class HostFunctions:
             arguments = tool.arguments(call.args, call.kwargs)
         except BadArguments as error:
             raise BadCall("TypeError", str(error)) from None
-        return Request("tool", tool.name, {"name": tool.name, "arguments": arguments}, 1)
+        return tool_request(tool, arguments)
+
+
+def tool_request(tool: RLMTool, arguments: dict[str, Any]) -> Request:
+    """One call of a tool, from code or by the root model itself; `arguments` are checked."""
+    return Request("tool", tool.function, {"name": tool.name, "arguments": arguments}, 1)
 
 
 def bind(name: str, signature: Callable[..., Any], call: HostCall) -> dict[str, Any]:

@@ -55,22 +55,25 @@ def is_loaded(handle: ContextHandle, limits: Limits) -> bool:
 
 
 class ContextValues(Mapping[str, Any]):
-    """The lazy globals of a session: contexts by name as of the question being run, and the `answer` dict."""
+    """The lazy globals of a session: contexts by name as of the question being run, `answer`, and `history` as of the turn."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self.handles: Mapping[str, ContextHandle] = {}
+        self.history: Callable[[], list[dict[str, Any]]] = list
 
     def __getitem__(self, name: str) -> Callable[[], Any]:
         if name == "answer":
             return lambda: {"content": "", "ready": False}
+        if name == "history":
+            return self.history
         handle = self.handles[name]
         if not is_loaded(handle, self._host.limits):
             raise KeyError(name)
         return lambda: materialize(handle, self._host.store)
 
     def __iter__(self) -> Iterator[str]:
-        yield "answer"
+        yield from ("answer", "history")
         yield from (name for name, handle in self.handles.items() if is_loaded(handle, self._host.limits))
 
     def __len__(self) -> int:

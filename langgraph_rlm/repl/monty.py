@@ -31,6 +31,9 @@ from langgraph_rlm.repl.local_worker import plain
 MAX_WORKERS = 1024
 """Far above what the session cache keeps alive, so that opening a session never waits for another to close."""
 
+FLOOD = 20
+"""A cell that prints this many times its limit is ended with its worker."""
+
 NO_LIMIT = 2**31
 """Monty stops a session after 1,000 host calls unless told otherwise; how many calls a run makes is counted above it."""
 
@@ -89,16 +92,22 @@ def _policy(spec: SessionSpec) -> monty.OSPolicy:
 
 
 class Printed:
-    """What one cell printed, up to a limit. Monty's own collector ends the session when a cell that printed too much calls the host."""
+    """What one cell printed, up to a limit. Monty's own collector ends the session when a cell that printed too much calls the host.
 
-    def __init__(self, limit: int) -> None:
+    A guest cannot be told in the middle of a cell that it prints too much: one that goes on for ever is flooding, and is ended.
+    """
+
+    def __init__(self, limit: int, flooded: Callable[[], None]) -> None:
         self._limit = limit
+        self._flooded = flooded
         self._size = 0
         self._parts: list[str] = []
 
     def __call__(self, _stream: str, text: str) -> None:
         self._parts.append(text[: max(0, self._limit - self._size)])
         self._size += len(text)
+        if self._size > FLOOD * self._limit:
+            self._flooded()
 
     @property
     def text(self) -> str:
@@ -126,7 +135,7 @@ class MontySession:
         """Run one cell; see `Session.feed`."""
         if self._pending is not None and not self._killed:
             raise SandboxError("This session waits for an answer: resume it first.")
-        self._output = Printed(self._spec.max_stdout_chars)
+        self._output = Printed(self._spec.max_stdout_chars, self.kill)
         return self._drive(
             lambda: self._session.feed_start(code, print_callback=self._output, inputs={name: self._bound(name) for name in restore})
         )

@@ -5,6 +5,7 @@ starts at the beginning). It blocks: `sessions.py` runs it in worker threads.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -30,7 +31,7 @@ from langgraph_rlm.log import (
     runs,
     turn_count,
 )
-from langgraph_rlm.parsing import assigned_names, parse_reply
+from langgraph_rlm.parsing import assigned_names, parse_reply, reply_of
 from langgraph_rlm.prompts import clip
 from langgraph_rlm.repl.base import Answer, CellError, Finished, HostCall, Outcome, SandboxCrashed, Session
 from langgraph_rlm.repl.calls import RESERVED, Request, answer_of
@@ -78,6 +79,7 @@ class Repl:
         self._names: set[str] = set()
         self._restore: frozenset[str] = frozenset()
         self._watches_answer = False
+        self._deadline: float | None = None
 
     def stands_in(self, log: Mapping[str, LogEntry]) -> bool:
         """Whether all that this interpreter has gone through is what `log` says: false after a fork or an edit."""
@@ -91,13 +93,14 @@ class Repl:
         """Give the worker back."""
         self._session.close()
 
-    def advance(self, log: Mapping[str, LogEntry], contexts: list[HandleDict]) -> Advance:
+    def advance(self, log: Mapping[str, LogEntry], contexts: list[HandleDict], deadline: float | None = None) -> Advance:
         """Run on from where this interpreter stands until a call lacks answers in `log`, or the cells are done.
 
         Raises:
             ReplayDivergedError: code did something else than the log says.
             CellLost: a cell ran out of time, or its worker died.
         """
+        self._deadline = deadline
         done = Advance()
         for place, code in self._cells(log, contexts, done):
             now = self._run(self._open or self._start(place, code), log, done)
@@ -120,7 +123,7 @@ class Repl:
         for number in range(self._turn, last + 1):
             turn = cast(TurnEntry, log[str(number)])
             self._enter(number, turn, log, contexts)
-            reply = parse_reply(self._host.store.get_text(turn["reply"]))
+            reply = reply_of(turn, self._host.store)
             for index, code in enumerate(() if turn["limit"] else reply.steps):
                 place = cell_place(number, index)
                 entry = cast("CellEntry | None", log.get(place))
@@ -136,6 +139,7 @@ class Repl:
         self._applied[str(number)] = turn
         questions = [question for question in runs(log) if question["turn"] <= number]
         self._values.handles = handles_of(questions, contexts)
+        self._values.history = lambda: history(log, number, self._host.store)
         if len(questions) > max(self._questions, 1):
             self._restore |= {"context", "answer"}
         self._questions = len(questions)
@@ -167,21 +171,25 @@ class Repl:
         """Run a cell from its first line, after binding anew what earlier cells have rebound."""
         if "SHOW_VARS" in cell.code:
             self._step(lambda: self._session.feed(show_vars_source(self._names - RESERVED)), cell, logged)
+        if "history" in cell.code:
+            self._restore |= {"history"}
         restore = self._restore & (self._host.functions.names | frozenset(self._values))
         self._restore = frozenset()
         return self._step(lambda: self._session.feed(cell.code, restore), cell, logged)
 
     def _step(self, step: Callable[[], Outcome], cell: OpenCell, logged: bool) -> Outcome:
         """Let the guest run within what is left of the cell's time. Raises `CellLost`."""
-        allowed = self._host.limits.max_cell_seconds * (REPLAY_PATIENCE if logged else 1)
-        watch = Watch(self._session, allowed - cell.seconds)
+        allowed = self._host.limits.max_cell_seconds * (REPLAY_PATIENCE if logged else 1) - cell.seconds
+        left = allowed if self._deadline is None else self._deadline - time.monotonic()
+        watch = Watch(self._session, min(allowed, left))
         try:
             with watch:
-                outcome = step()
+                result = step()
         except SandboxCrashed:
-            raise CellLost(cell.place, "timeout" if watch.fired else "crashed", logged=logged) from None
+            outcome: CellOutcome = "crashed" if not watch.fired else "timeout" if allowed <= left else "stopped"
+            raise CellLost(cell.place, outcome, logged=logged) from None
         cell.seconds += watch.seconds
-        return outcome
+        return result
 
     def _answer(self, call: HostCall, cell: OpenCell, log: Mapping[str, LogEntry], done: Advance) -> Answer | None:
         """What a call gets now: an immediate answer, or the one in the log; None when it has to wait."""
@@ -251,6 +259,17 @@ class Repl:
         if not isinstance(value, dict) or not cast(dict[str, Any], value).get("ready"):
             return None
         return self._host.store.put_text(answer_text(cast(dict[str, Any], value).get("content", "")))
+
+
+def history(log: Mapping[str, LogEntry], turn: int, store: BlobStore) -> list[dict[str, Any]]:
+    """What code sees of the turns before `turn`: for each its number, the reply, and what its cells printed or raised."""
+    shown: list[dict[str, Any]] = []
+    for number in range(turn):
+        reply = store.get_text(cast(TurnEntry, log[str(number)])["reply"])
+        entries = (cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(parse_reply(reply).steps)))
+        output = [store.get_text(text) for entry in entries if entry for text in (entry["stdout"], entry["error"]) if text]
+        shown.append({"turn": number, "reply": reply, "output": "".join(output)})
+    return shown
 
 
 def _has_failed(turn: int, cells: int, log: Mapping[str, LogEntry]) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -75,8 +76,11 @@ class Sessions:
         with self._lock:
             return len(self._idle)
 
-    async def advance(self, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host) -> Advance:
+    async def advance(self, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host, seconds_left: float | None = None) -> Advance:
         """Run a trajectory's cells on from the end of its log, in a worker thread.
+
+        Args:
+            seconds_left: until the run must end; a cell that runs then is cut off, and has the outcome `stopped`.
 
         Raises:
             ReplayDivergedError: code did something else than its log says.
@@ -84,7 +88,7 @@ class Sessions:
         """
         job = Job()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._advance, job, trajectory, log, host)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._advance, job, trajectory, log, host, seconds_left)
         except asyncio.CancelledError:
             job.abandon()
             raise
@@ -109,20 +113,23 @@ class Sessions:
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._backend.close()
 
-    def _advance(self, job: Job, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host) -> Advance:
+    def _advance(self, job: Job, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host, seconds_left: float | None) -> Advance:
+        deadline = None if seconds_left is None else time.monotonic() + seconds_left
         lost_before: Log = {}
         deaths: Counter[str] = Counter()
         while True:
             repl = self._taken(trajectory.id, {**log, **lost_before}) or self._opened(trajectory, host)
             job.uses(repl)
             try:
-                done = repl.advance({**log, **lost_before} if lost_before else log, trajectory.contexts)
+                done = repl.advance({**log, **lost_before} if lost_before else log, trajectory.contexts, deadline)
             except CellLost as lost:
                 repl.close()
                 deaths[lost.place] += 1
                 if job.abandoned:
                     raise SandboxError("The run was cancelled while its code was executing.") from None
                 lost_before |= self._outcome(lost, deaths[lost.place], host)
+                if lost.outcome == "stopped":
+                    return Advance(lost_before)
                 continue
             except BaseException:
                 repl.close()
@@ -131,12 +138,14 @@ class Sessions:
             return Advance({**lost_before, **done.entries}, done.suspended, done.final)
 
     def _outcome(self, lost: CellLost, deaths: int, host: Host) -> Log:
-        """What to log for a lost cell: nothing while it gets another try."""
-        if lost.logged and deaths >= ATTEMPTS:
+        """What to log for a lost cell: nothing while it gets another try, or when the time was up during its replay."""
+        if lost.logged and lost.outcome == "stopped":
+            return {}
+        if lost.logged and (deaths >= ATTEMPTS or lost.outcome == "timeout"):
             raise SandboxError(
                 f"The sandbox died {deaths} times while it replayed cell {lost.place}, which once ended well. Is memory short?"
             )
-        if lost.outcome == "timeout" or deaths >= ATTEMPTS:
+        if lost.outcome != "crashed" or deaths >= ATTEMPTS:
             return {lost.place: rolled_back(lost.outcome, host.store)}
         return {}
 

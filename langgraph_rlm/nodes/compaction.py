@@ -1,0 +1,41 @@
+"""Compaction: when the conversation nears the root model's window, one call sums it up. The log keeps everything."""
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+
+from langgraph_rlm.log import CompactionEntry, compactions, runs, turn_count
+from langgraph_rlm.prompts import compaction_prompt
+from langgraph_rlm.runtime import RLMRuntime, Run
+from langgraph_rlm.state import RLMState, RLMUpdate
+
+UNKNOWN_WINDOW = 128_000
+"""Tokens that a model without a profile is thought to take."""
+
+CHARS_PER_TOKEN = 4
+
+KEPT_TURNS = 2
+"""The last turns are never summed up: the model is in the middle of them."""
+
+
+def window_of(model: BaseChatModel, given: int | None) -> int:
+    """The tokens that a model takes: as the user says, else as its profile says, else a cautious guess."""
+    profile = getattr(model, "profile", None) or {}
+    return given or profile.get("max_input_tokens") or UNKNOWN_WINDOW
+
+
+def is_due(messages: list[AnyMessage], state: RLMState, runtime: RLMRuntime, model: BaseChatModel) -> bool:
+    """Whether the conversation has passed its share of the window, and has turns enough to sum up."""
+    done = compactions(state["log"])
+    first = max(runs(state["log"])[-1]["turn"], done[-1]["turn"] if done else 0)
+    size = sum(len(message.text) for message in messages) // CHARS_PER_TOKEN
+    return size > runtime.compact_at * window_of(model, runtime.window) and turn_count(state["log"]) - first > KEPT_TURNS
+
+
+async def compact(
+    messages: list[AnyMessage], state: RLMState, runtime: RLMRuntime, model: BaseChatModel, config: RunnableConfig, run: Run
+) -> RLMUpdate:
+    """One call for the summary; its entry stands for all turns but the last ones. Raises `LimitReached`."""
+    reply, cost = await run.call(model, [*messages, HumanMessage(compaction_prompt())], config, state["depth"])
+    entry = CompactionEntry(kind="compaction", turn=turn_count(state["log"]) - KEPT_TURNS, summary=runtime.store.put_text(str(reply.text)))
+    return RLMUpdate(log={f"compaction.{len(compactions(state['log']))}": entry}, usage=cost, compacted=True)

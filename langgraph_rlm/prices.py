@@ -1,0 +1,61 @@
+"""Prices: what a model's tokens cost, from the user's table, else from the `genai-prices` package where it is installed."""
+
+import asyncio
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Price(BaseModel):
+    """USD for a million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+    """Of input that the provider had cached; `input` when left out."""
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """USD of one call; `cached_tokens` are those of `input_tokens` that were cached."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        return ((input_tokens - cached_tokens) * self.input + cached_tokens * cached + output_tokens * self.output) / 1_000_000
+
+
+class Prices:
+    """Prices by model name."""
+
+    def __init__(self, table: Mapping[str, Price | Mapping[str, float]] | None = None) -> None:
+        self._known: dict[str, Price | None] = {name: Price.model_validate(price) for name, price in (table or {}).items()}
+
+    async def prepare(self, model: str) -> None:
+        """Look a price up in a thread, so that importing the package holds nobody up."""
+        if model not in self._known:
+            await asyncio.to_thread(self.of, model)
+
+    def of(self, model: str) -> Price | None:
+        """The price of a model, or None where nobody knows it. The first look-up of a name may import `genai-prices`."""
+        if model not in self._known:
+            self._known[model] = _published(model)
+        return self._known[model]
+
+
+def _published(model: str) -> Price | None:
+    """The list price, as its marginal cost at a million tokens of one kind."""
+    if find_spec("genai_prices") is None:
+        return None
+    from genai_prices import Usage, calc_price
+
+    try:
+        costs = [
+            float(calc_price(usage, model_ref=model).total_price)
+            for usage in (
+                Usage(input_tokens=1_000, output_tokens=0),
+                Usage(input_tokens=0, output_tokens=1_000),
+                Usage(input_tokens=1_000, cache_read_tokens=1_000, output_tokens=0),
+            )
+        ]
+    except LookupError:
+        return None
+    return Price(input=costs[0] * 1_000, output=costs[1] * 1_000, cached_input=costs[2] * 1_000)

@@ -1,0 +1,7 @@
+"""Tools as code sees them: one function each. `own.py` has those that the graph runs, `external.py` those that the caller runs."""
+
+from langgraph_rlm.tools.arguments import BadArguments, RLMTool, by_function
+from langgraph_rlm.tools.external import ExternalTool, as_external_tools
+from langgraph_rlm.tools.own import OwnTool, ToolCallInfo, as_tools
+
+__all__ = ["BadArguments", "ExternalTool", "OwnTool", "RLMTool", "ToolCallInfo", "as_external_tools", "as_tools", "by_function"]

@@ -1,0 +1,62 @@
+"""Usage: what a run has spent, in total and by depth and model. Plain values, so that any checkpointer takes them."""
+
+from typing_extensions import TypedDict
+
+
+class Spending(TypedDict):
+    """What the calls of one model at one depth have spent."""
+
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    """USD of the calls whose price is known."""
+    unpriced_calls: int
+    """Calls whose price is not known: `cost` does not count them."""
+
+
+class Usage(Spending):
+    """What a run has spent, its children included."""
+
+    turns: int
+    """Calls of root models, at any depth."""
+    sub_calls: int
+    """Answered `llm_query` and `rlm_query` calls, at any depth."""
+    seconds: float
+    """Wall-clock seconds that the run worked; its pauses do not count."""
+    breakdown: dict[str, Spending]
+    """By depth and model, under `"0/gpt-5"`."""
+
+
+def spent(*, turns: int = 0, sub_calls: int = 0, seconds: float = 0.0, by: dict[str, Spending] | None = None) -> Usage:
+    """A `Usage` from what its calls have spent, zero where nothing is said."""
+    total = Spending(model_calls=0, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=0)
+    for spending in (by or {}).values():
+        total = _sum(total, spending)
+    return Usage(**total, turns=turns, sub_calls=sub_calls, seconds=seconds, breakdown=by or {})
+
+
+def add_usage(total: Usage | None, more: Usage) -> Usage:
+    """Reducer: nodes return increments."""
+    if not total:
+        return more
+    breakdown = dict(total["breakdown"])
+    for key, spending in more["breakdown"].items():
+        breakdown[key] = _sum(breakdown[key], spending) if key in breakdown else spending
+    return Usage(
+        **_sum(total, more),
+        turns=total["turns"] + more["turns"],
+        sub_calls=total["sub_calls"] + more["sub_calls"],
+        seconds=total["seconds"] + more["seconds"],
+        breakdown=breakdown,
+    )
+
+
+def _sum(one: Spending, other: Spending) -> Spending:
+    return Spending(
+        model_calls=one["model_calls"] + other["model_calls"],
+        input_tokens=one["input_tokens"] + other["input_tokens"],
+        output_tokens=one["output_tokens"] + other["output_tokens"],
+        cost=one["cost"] + other["cost"],
+        unpriced_calls=one["unpriced_calls"] + other["unpriced_calls"],
+    )

@@ -1,0 +1,178 @@
+"""Campaign: the long form. Kills at every write of the saver, and at random moments until there are enough, on both databases.
+
+    python -m tests.faults.campaign --kills 500
+
+It prints a table, and ends with 1 when a call was made again after its result had been saved, or anything else was wrong.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .databases import Postgres
+from .harness import Harness, Kill, Verdict
+from .provider import Provider
+
+Plan = list[list[Kill]]
+"""One list of kills for each thread."""
+
+
+@dataclass
+class Tally:
+    """What a campaign has done on one database."""
+
+    database: str
+    boundaries: int = 0
+    """Kills at a write of the saver."""
+    random: int = 0
+    """Kills at any other moment."""
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def row(self) -> list[object]:
+        """Of the table."""
+        total = sum(verdict.kills for verdict in self.verdicts)
+        wrong = sum(bool(verdict.problems) for verdict in self.verdicts)
+        repeated = sum(len(verdict.repeated_after_saved) for verdict in self.verdicts)
+        in_flight = sum(verdict.repeated_in_flight for verdict in self.verdicts)
+        resumed = sum(verdict.resumes for verdict in self.verdicts)
+        fresh = sum(verdict.started_again for verdict in self.verdicts)
+        return [self.database, len(self.verdicts), total, self.boundaries, self.random, resumed, fresh, repeated, wrong, in_flight]
+
+
+HEADER = [
+    "database",
+    "threads",
+    "kills",
+    "at a write",
+    "random",
+    "resumes",
+    "of nothing saved",
+    "repeated after saved",
+    "wrong",
+    "repeated in flight",
+]
+
+
+class Campaign:
+    """Runs ordeals on several databases at once, one thread of execution for each."""
+
+    def __init__(self, note: Callable[[str], None] = lambda _: None) -> None:
+        self.tallies: list[Tally] = []
+        self._note = note
+        self._lock = threading.Lock()
+
+    @property
+    def kills(self) -> int:
+        """Kills so far."""
+        with self._lock:
+            return sum(tally.boundaries + tally.random for tally in self.tallies)
+
+    @property
+    def random(self) -> int:
+        """Random kills so far."""
+        with self._lock:
+            return sum(tally.random for tally in self.tallies)
+
+    @property
+    def failures(self) -> list[Verdict]:
+        """Threads with anything wrong."""
+        return [verdict for tally in self.tallies for verdict in tally.verdicts if not verdict.is_clean]
+
+    def run(self, harnesses: dict[str, Harness], plans: Callable[[str, Harness], Iterator[list[Kill]]]) -> None:
+        """Go through the plans of all harnesses at once.
+
+        Args:
+            harnesses: by the name of their database.
+            plans: the kills of each thread, by name and harness.
+        """
+        with ThreadPoolExecutor(len(harnesses)) as workers:
+            for done in [workers.submit(self._work, name, harness, plans) for name, harness in harnesses.items()]:
+                done.result()
+
+    def _work(self, name: str, harness: Harness, plans: Callable[[str, Harness], Iterator[list[Kill]]]) -> None:
+        tally = Tally(name)
+        with self._lock:
+            self.tallies.append(tally)
+        with harness:
+            for number, kills in enumerate(plans(name, harness)):
+                verdict = harness.ordeal(f"{name}-{number}", kills)
+                with self._lock:
+                    tally.verdicts.append(verdict)
+                    at_a_write = sum(kill.write is not None for kill in kills[: verdict.kills])
+                    tally.boundaries += at_a_write
+                    tally.random += verdict.kills - at_a_write
+                if not verdict.is_clean:
+                    self._note(f"{kills} {verdict}")
+                elif number % 25 == 24:
+                    self._note(f"{name}: {number + 1} threads, {sum(v.kills for v in tally.verdicts)} kills")
+
+    def table(self) -> str:
+        """The figures, by database."""
+        rows = [HEADER, *(tally.row() for tally in sorted(self.tallies, key=lambda tally: tally.database))]
+        widths = [max(len(str(row[column])) for row in rows) for column in range(len(HEADER))]
+        return "\n".join(" | ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def random_kills(harness: Harness, chance: random.Random) -> list[Kill]:
+    """One to five kills of a thread: after some seconds, or some calls and a moment."""
+    seconds, calls = harness.reference["seconds"], len(harness.expected)
+    kills: list[Kill] = []
+    for _ in range(chance.randint(1, 5)):
+        if chance.random() < 0.5:
+            kills.append(Kill(seconds=chance.uniform(0.05, seconds)))
+        else:
+            kills.append(Kill(calls=chance.randint(1, calls // 2), seconds=chance.uniform(0.0, 0.05)))
+    return kills
+
+
+@contextmanager
+def harnesses_in(folder: Path, provider: Provider, *, postgres: Postgres | None) -> Iterator[dict[str, Harness]]:
+    """One harness for each database."""
+    found = {"SQLite": Harness(f"sqlite:{folder}/threads.db", folder / "sqlite", provider)}
+    if postgres is not None:
+        found["PostgreSQL"] = Harness(postgres.url_for("faults"), folder / "postgresql", provider)
+    yield found
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=500, help="at least so many in all")
+    parser.add_argument("--random", type=int, default=150, help="at least so many of them at random moments")
+    parser.add_argument("--both", action="store_true", help="before AND after every write on each database, not one each")
+    parser.add_argument("--every", type=int, default=1, help="kill at every N-th write only")
+    parser.add_argument("--seed", type=int, default=random.getrandbits(32))
+    args = parser.parse_args()
+    print(f"seed {args.seed}", flush=True)
+    campaign, began = Campaign(lambda line: print(line, flush=True)), time.monotonic()
+
+    def plans(name: str, harness: Harness) -> Iterator[list[Kill]]:
+        chance = random.Random(f"{args.seed} {name}")
+        for write in range(1, harness.reference["writes"] + 1, args.every):
+            for after in (False, True) if args.both else (name == "SQLite",):
+                yield [Kill(write=write, after=after)]
+        while campaign.kills < args.kills or campaign.random < args.random:
+            yield random_kills(harness, chance)
+
+    with (
+        tempfile.TemporaryDirectory(prefix="rlm-faults-") as folder,
+        Provider() as provider,
+        Postgres() as postgres,
+        harnesses_in(Path(folder), provider, postgres=postgres) as harnesses,
+    ):
+        campaign.run(harnesses, plans)
+    print(campaign.table())
+    print(f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.")
+    return 1 if campaign.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Kills: a process that dies at any moment of a run resumes in another, gives the same answer, and pays for nothing twice.
+
+A sample of what `python -m tests.faults.campaign` does at every write of the saver; the slow test is that campaign.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .campaign import Campaign, harnesses_in, main
+from .databases import CannotStart, Postgres
+from .harness import Harness, Kill, Verdict
+from .provider import Provider
+
+STEP = 60
+"""Writes between two kills of the sample: with each of two offsets, five kills or so of one run."""
+
+
+def sampled(name: str, harness: Harness) -> Iterator[list[Kill]]:
+    """A run that dies again and again before a write, one after, and one at moments that have nothing to do with writes."""
+    writes, seconds = harness.reference["writes"], harness.reference["seconds"]
+    often = writes // STEP
+    yield [Kill(write=STEP + 1, after=name == "SQLite") for _ in range(often)]
+    yield [Kill(write=1), Kill(write=2, after=True), Kill(calls=9, seconds=0.01), Kill(seconds=seconds / 3), Kill(calls=10)]
+
+
+def test_a_run_killed_again_and_again_pays_for_nothing_twice(tmp_path: Path) -> None:
+    """On SQLite and PostgreSQL, at three levels, with batches and tools: the answer of an undisturbed run, no saved call made again."""
+    try:
+        postgres = Postgres()
+    except CannotStart as error:
+        pytest.skip(str(error))
+    campaign = Campaign()
+    with postgres, Provider(seconds=0.01) as provider, harnesses_in(tmp_path, provider, postgres=postgres) as harnesses:
+        campaign.run(harnesses, sampled)
+        assert _sees_repeats(harnesses["SQLite"])
+    assert not campaign.failures
+    assert campaign.kills >= 16
+    assert all(sum(verdict.kills for verdict in tally.verdicts) >= 8 for tally in campaign.tallies)
+
+
+def _sees_repeats(harness: Harness) -> bool:
+    """The measure itself: had the undisturbed run been a resume after everything was saved, each of its calls would have counted."""
+    verdict = Verdict(harness.undisturbed)
+    harness.judge(verdict, harness.reference, [(0, harness.saved(harness.undisturbed))], killed=False)
+    return sorted(verdict.repeated_after_saved) == sorted(harness.expected)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_five_hundred_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every write of the saver, and at random moments."""
+    monkeypatch.setattr("sys.argv", ["campaign", "--kills", "500", "--random", "100"])
+    assert main() == 0

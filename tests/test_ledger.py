@@ -1,0 +1,176 @@
+"""One budget for the whole tree: tokens, USD and seconds, shared by parallel children, and carried on by a resume."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from langgraph_rlm import ConfigurationError
+from langgraph_rlm.testing import ScriptedModel, cell
+
+from .models import rlm, root, thread
+
+PRICES = {"scripted": {"input": 1_000_000, "output": 0}}
+"""One USD a token of input: a prompt of four characters."""
+
+
+class Tree(ScriptedModel):
+    """A sub-model that writes code as a child's root, and says a leaf's word else."""
+
+    def _scripted(self, messages: list[Any]) -> Any:
+        return super()._scripted(messages) if messages[0].type == "system" else "leaf"
+
+
+def test_usage_has_totals_and_a_breakdown_by_depth_and_model() -> None:
+    sub = Tree(replies=[cell("FINAL(llm_query('x' * 40, model='cheap'))")], model_name="small")
+    graph = rlm(
+        ScriptedModel(replies=[cell("FINAL(rlm_query('go'))")], model_name="big"),
+        sub=sub,
+        models={"cheap": ScriptedModel(answer=lambda _: "ok", model_name="cheap")},
+        limits={"max_depth": 2},
+        prices={"cheap": {"input": 2, "output": 4}},
+    )
+    usage = graph.invoke({"query": "q"})["usage"]
+    assert {key: spending["model_calls"] for key, spending in usage["breakdown"].items()} == {"0/big": 1, "1/small": 1, "2/cheap": 1}
+    assert usage["model_calls"] == 3
+    assert usage["input_tokens"] == sum(spending["input_tokens"] for spending in usage["breakdown"].values())
+    assert usage["breakdown"]["2/cheap"]["cost"] == pytest.approx(10 * 2e-6)
+    assert usage["cost"] == pytest.approx(10 * 2e-6)
+    assert usage["unpriced_calls"] == 2
+    assert (usage["turns"], usage["sub_calls"]) == (2, 2)
+    assert 0 < usage["seconds"] < 20
+
+
+def test_parallel_children_cannot_overspend_together() -> None:
+    """64 children ask at once; what is spent passes the limit by no more than what was in flight."""
+    sub = Tree(replies=[cell("FINAL(str(len([r for r in llm_query_batched(['y' * 4000] * 20) if r == 'leaf'])))")], seconds=0.001)
+    model = ScriptedModel(replies=[cell("r = rlm_query_batched(['x'] * 64)\nprint(sum(int(n) for n in r if n.isdigit()))"), "stopped"])
+    limit, in_flight = 400_000, 16 * 2_000
+    out = rlm(model, sub=sub, limits={"max_depth": 2, "max_tokens": limit, "max_sub_calls": 10_000}).invoke({"query": "q"})
+    usage = out["usage"]
+    assert out["stop_reason"] == "max_tokens"
+    assert limit / 2 < usage["input_tokens"] + usage["output_tokens"] <= limit + in_flight
+    counted = sum(sum(len(message.text) for message in messages) // 4 for messages in [*model.prompts, *sub.prompts])
+    assert usage["input_tokens"] == counted
+    assert usage["model_calls"] == model.calls + sub.calls
+
+
+def test_cost_is_a_limit_where_prices_are_known() -> None:
+    out = rlm(
+        [cell("FINAL(llm_query_batched(['a' * 40] * 100))")],
+        sub=ScriptedModel(answer=lambda _: "b", model_name="dear"),
+        prices={"scripted": {"input": 0, "output": 0}, "dear": {"input": 100_000, "output": 0}},
+        limits={"max_cost": 30},
+    ).invoke({"query": "q"})
+    answers = json.loads(out["answer"])
+    assert out["stop_reason"] == "max_cost"
+    assert answers.count("b") == 30
+    assert answers.count("Error: Limit max_cost of 30 reached") == 70
+    assert out["usage"]["cost"] == pytest.approx(30)
+
+
+def test_a_limit_on_cost_without_a_price_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="needs the price of scripted"):
+        rlm(["x"], limits={"max_cost": 1})
+
+
+def test_list_prices_come_from_the_package_where_it_is_installed() -> None:
+    pytest.importorskip("genai_prices")
+    out = rlm(ScriptedModel(replies=["FINAL(1)"], model_name="gpt-4o"), prices=PRICES, limits={"max_cost": 1}).invoke({"query": "q"})
+    assert out["usage"]["cost"] > 0
+    assert out["usage"]["unpriced_calls"] == 0
+
+
+class TestSeconds:
+    def test_a_deadline_reaches_into_a_running_cell(self) -> None:
+        started = time.monotonic()
+        out = rlm(root("print('seen so far')", "while True:\n    pass"), limits={"max_seconds": 4}).invoke({"query": "q"})
+        assert time.monotonic() - started < 12
+        assert (out["answer"], out["stop_reason"]) == ("seen so far", "max_seconds")
+
+    def test_a_deadline_reaches_into_a_running_model_call(self) -> None:
+        started = time.monotonic()
+        out = rlm([cell("FINAL(llm_query('x'))")], sub=ScriptedModel(answer=str, seconds=60), limits={"max_seconds": 1}).invoke(
+            {"query": "q"}
+        )
+        assert time.monotonic() - started < 10
+        assert out["stop_reason"] == "max_seconds"
+
+    def test_a_pause_does_not_count_but_a_resume_counts_on(self) -> None:
+        def note(text: str) -> str:
+            """Note it."""
+            return text
+
+        slow = ScriptedModel(answer=str, seconds=0.4)
+        graph = rlm(
+            [cell("llm_query('a')\nnote('b')\nFINAL(llm_query('c'))")],
+            sub=slow,
+            tools=[note],
+            interrupt_on={"note": True},
+            limits={"max_seconds": 30},
+            checkpointer=InMemorySaver(),
+        )
+        graph.invoke({"query": "q"}, thread())
+        time.sleep(1.5)
+        seconds = graph.invoke(Command(resume={"type": "approve"}), thread())["usage"]["seconds"]
+        assert 0.8 <= seconds < 1.9
+
+
+class TestResume:
+    def test_the_count_goes_on_after_a_pause(self) -> None:
+        """Five calls before the pause, five after: a limit of seven stops the sixth to eighth the same as without it."""
+
+        def note(text: str) -> str:
+            """Note it."""
+            return text
+
+        code = "a = llm_query_batched(['1'] * 5)\nnote('x')\nFINAL(len([r for r in [llm_query_or_not(i) for i in range(5)] if r]))"
+        helper = "def llm_query_or_not(i):\n    try:\n        return llm_query(str(i))\n    except RuntimeError:\n        return None"
+        graph = rlm(
+            ScriptedModel(replies=[cell(f"{helper}\n{code}")]),
+            tools=[note],
+            interrupt_on={"note": True},
+            limits={"max_sub_calls": 7},
+            checkpointer=InMemorySaver(),
+        )
+        graph.invoke({"query": "q"}, thread())
+        out = graph.invoke(Command(resume={"type": "approve"}), thread())
+        assert (out["answer"], out["stop_reason"], out["usage"]["sub_calls"]) == ("2", "max_sub_calls", 7)
+
+    def test_what_children_had_spent_is_carried_on(self) -> None:
+        """Two children pause in mid-run; after the resume the tree's tokens are those that the models counted."""
+
+        def note(text: str) -> str:
+            """Note it."""
+            return text
+
+        sub = Tree(replies=[cell("a = llm_query('x' * 4000)\nnote(a)\nFINAL(llm_query('y' * 4000))")])
+        graph = rlm(
+            [cell("FINAL(rlm_query_batched(['p', 'q']))")],
+            sub=sub,
+            tools=[note],
+            interrupt_on={"note": True},
+            limits={"max_depth": 2, "max_tokens": 50_000},
+            checkpointer=InMemorySaver(),
+        )
+        out = graph.invoke({"query": "q"}, thread())
+        answers = {interrupt.id: {"type": "approve"} for interrupt in out["__interrupt__"]}
+        assert len(answers) == 2
+        live: list[Any] = []
+
+        async def resume() -> Any:
+            async for mode, part in graph.astream(Command(resume=answers), thread(), stream_mode=["custom", "values"]):
+                if mode == "custom" and part["type"] == "usage":
+                    live.append(part["usage"])
+                elif mode == "values":
+                    last = part
+            return last
+
+        usage = asyncio.run(resume())["usage"]
+        counted = sum(sum(len(m.text) for m in messages) // 4 for messages in [*sub.prompts, *graph.rlm.model.prompts])
+        assert usage["input_tokens"] == counted
+        assert live[-1]["input_tokens"] == counted
