@@ -113,7 +113,7 @@ def checked_answer(value: Any, schema: Any, answer: Any) -> Any:
     Raises:
         ResumeError: it has the wrong form; the message has the schema.
     """
-    asks = cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
+    asks = cast(Mapping[str, Any], value) if isinstance(value, Mapping) else dict[str, Any]()
     if asks.get("type") == "external_tool_call":
         return _result(asks, answer)
     if "action_requests" not in asks or not isinstance(schema, Mapping) or "oneOf" not in schema:
@@ -154,7 +154,9 @@ def _decision(name: str, schema: Schema, answer: Any) -> dict[str, Any]:
 
 def _bare(answer: Any) -> dict[str, Any] | None:
     """The decision in an `HITLResponse`, in a list of one, or as it is, with LangChain's names."""
-    given = cast(dict[str, Any], answer)["decisions"] if isinstance(answer, dict) and set(cast(Any, answer)) == {"decisions"} else answer
+    given = answer
+    if isinstance(given, dict) and set(cast(Any, given)) == {"decisions"}:
+        given = cast(Any, given)["decisions"]
     if isinstance(given, list | tuple) and len(cast(Sequence[Any], given)) == 1:
         given = cast(Sequence[Any], given)[0]
     return _renamed(dict(cast(dict[str, Any], given))) if isinstance(given, dict) else None
@@ -162,7 +164,7 @@ def _bare(answer: Any) -> dict[str, Any] | None:
 
 def _renamed(given: dict[str, Any]) -> dict[str, Any]:
     """Agent Inbox's `{"type": "accept"|"edit"|"ignore"|"response", "args": ...}` as LangChain's decision."""
-    kind, args = given.get("type"), given.get("args")
+    kind, args = str(given.get("type")), given.get("args")
     if kind not in INBOX or (kind == "edit" and "edited_action" in given):
         return given
     if kind == "edit":

@@ -4,6 +4,7 @@ A room of its own, because the graph's nodes must not know how they are called, 
 """
 
 import asyncio
+import copy
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
@@ -13,6 +14,8 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
+from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import Command
 
 from langgraph_rlm.approvals import resume_map
@@ -37,9 +40,25 @@ _busy_lock = threading.Lock()
 class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch, their async forms, state and history."""
 
-    def __init__(self, *, rlm: RLMRuntime, **attributes: Any) -> None:
+    def __init__(self, *, rlm: RLMRuntime, level: int = 0, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.rlm = rlm
+        self.level = level
+        """How far down it was found by `get_subgraphs`: one child graph serves every depth."""
+
+    def get_subgraphs(self, *, namespace: str | None = None, recurse: bool = False) -> Iterator[tuple[str, PregelProtocol]]:
+        """As `Pregel.get_subgraphs`: the steps of a tool call, and children as deep as the limits allow, each of which is this graph again."""
+        for name, graph in super().get_subgraphs():
+            if isinstance(graph, RLMGraph):
+                if self.level + 1 >= self.rlm.limits.max_depth:
+                    continue
+                graph = copy.copy(graph)
+                graph.level = self.level + 1
+            if namespace is None or namespace == name:
+                yield name, graph
+            if recurse and isinstance(graph, Pregel) and (namespace is None or namespace.startswith(f"{name}|")):
+                below = None if namespace is None else namespace.removeprefix(f"{name}|")
+                yield from ((f"{name}|{inner}", found) for inner, found in graph.get_subgraphs(namespace=below, recurse=True))
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:  # type: ignore[override]
         """As `Pregel.astream`.

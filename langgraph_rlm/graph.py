@@ -125,19 +125,24 @@ def _check_prices(rlm: RLMRuntime) -> None:
 
 def _compiled(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGraph:
     """The graph, and the same graph for children: those use their parent's checkpointer, each in a namespace of its call."""
-    builder = _builder(rlm, lambda: child)
+    steps = _tool_steps(rlm)
+    builder = _builder(rlm, lambda: child, steps)
     child = RLMGraph(rlm=rlm, **builder.compile(name=name).__dict__)
-    return RLMGraph(rlm=rlm, **builder.compile(checkpointer=checkpointer, name=name).__dict__)
+    root = RLMGraph(rlm=rlm, **builder.compile(checkpointer=checkpointer, name=name).__dict__)
+    for graph in (child, root):  # LangGraph looks for subgraphs in functions, not in objects that are called
+        graph.nodes["sub_call"].subgraphs = [child]
+        graph.nodes["tool_interrupt"].subgraphs = [steps]
+    return root
 
 
-def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph]) -> StateGraph[RLMState, None, RLMInput, RLMOutput]:
+def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> StateGraph[RLMState, None, RLMInput, RLMOutput]:
     graph = StateGraph(RLMState, input_schema=RLMInput, output_schema=RLMOutput)
     add_node = cast(Any, graph.add_node)  # its overloads know functions, not objects that are called
     add_node("ingest", Ingest(rlm))
     add_node("plan_code", PlanCode(rlm))
     add_node("execute_repl", ExecuteRepl(rlm))
     add_node("sub_call", SubCall(rlm, child), input_schema=PendingCall)
-    add_node("tool_interrupt", ToolInterrupt(_tool_steps(rlm)), input_schema=PendingCall)
+    add_node("tool_interrupt", ToolInterrupt(steps), input_schema=PendingCall)
     add_node("finalize", Finalize(rlm))
 
     def after_plan(state: RLMState) -> list[Send] | str:

@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.blobs import BlobStore, Text
+from langgraph_rlm.clients import Clients
 from langgraph_rlm.ledger import Ledger, LimitReached
 from langgraph_rlm.limits import Limits
 from langgraph_rlm.models import model_name, takes_tools
@@ -47,15 +48,16 @@ class RLMRuntime:
     """Tokens that the root model takes, where the user says so."""
     compact_at: float
     """The share of the window at which the conversation is summed up."""
+    clients: Clients = field(default_factory=Clients)
     payloads: "Payloads" = field(default_factory=lambda: Payloads())
 
     def root_model(self, depth: int, name: str | None) -> BaseChatModel:
         """Who writes the code of an RLM at `depth`: the root's model, or for a child the sub-model or the one that was picked."""
-        return self.model if depth == 0 else self.sub(name)
+        return self.clients.here(self.model) if depth == 0 else self.sub(name)
 
     def sub(self, name: str | None) -> BaseChatModel:
         """Who answers an `llm_query`."""
-        return self.sub_model if name is None else self.models[name]
+        return self.clients.here(self.sub_model if name is None else self.models[name])
 
     def recursive(self, depth: int) -> bool:
         """Whether an RLM at `depth` may have children."""

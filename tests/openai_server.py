@@ -42,7 +42,7 @@ class OpenAIServer:
             reply: the text of the answer, or a `Reply`. It may block: each call has a thread.
             seconds: how long every answer takes.
         """
-        self._reply = reply
+        self.reply = reply
         self._seconds = seconds
         self._ready, self._lock = threading.Event(), threading.Lock()
         self._threads = ThreadPoolExecutor(256)
@@ -99,7 +99,7 @@ class OpenAIServer:
             self._now -= 1
 
     async def _answer(self, request: web.Request, body: Body) -> web.StreamResponse:
-        given = await self._loop.run_in_executor(self._threads, self._reply, body)
+        given = await self._loop.run_in_executor(self._threads, self.reply, body)
         reply: Reply = Reply(content=given) if isinstance(given, str) else given
         await asyncio.sleep(self._seconds + reply.get("seconds", 0))
         if "status" in reply:

@@ -49,5 +49,5 @@ def _nested(given: object) -> Any:
     """The flat function of OpenAI's Responses API, in the form of its Chat Completions API."""
     function = dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else dict[str, Any]()
     if function.get("type") != "function" or "function" in function:
-        return given
+        return cast(object, given)
     return {"type": "function", "function": {key: value for key, value in function.items() if key != "type"}}

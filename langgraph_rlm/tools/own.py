@@ -6,6 +6,7 @@ What LangChain injects (config, runtime, call id, store) is given by the graph: 
 import asyncio
 import contextvars
 import inspect
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -63,12 +64,32 @@ class OwnTool(RLMTool):
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
         """Run the tool and give its result as plain JSON. Raises whatever the tool raises."""
-        given = {**arguments, **{name: make(call) for name, make in self._injected.items()}}
-        if _is_async(self._tool):
-            return plain_result(await self._tool.ainvoke(given, call.config))
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return plain_result(await loop.run_in_executor(_threads(), lambda: context.run(self._tool.invoke, given, call.config)))
+        given: dict[str, Any] = {**arguments, **{name: make(call) for name, make in self._injected.items()}}
+        if _call_id not in self._injected.values():
+            return plain_result(await _invoked(self._tool, given, call.config))
+        message = await _invoked(self._tool, {"type": "tool_call", "name": self.name, "args": given, "id": call.id}, call.config)
+        return _unwrapped(plain_result(message), self.returns)
+
+
+async def _invoked(tool: "BaseTool", given: dict[str, Any], config: "RunnableConfig") -> Any:
+    if _is_async(tool):
+        return await tool.ainvoke(given, config)
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(_threads(), lambda: context.run(tool.invoke, given, config))
+
+
+def _unwrapped(content: Any, returns: str) -> Any:
+    """LangChain gives a call's id only to a call that returns a message, and puts the result into it as JSON."""
+    if not isinstance(content, str) or returns == "str":
+        return content
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content
+
+
+def _call_id(call: ToolCallInfo) -> str:
+    return call.id
 
 
 def as_tools(tools: Sequence["BaseTool | Callable[..., Any]"]) -> list[OwnTool]:
@@ -138,7 +159,7 @@ def _maker(tool: "BaseTool", name: str, full: type[BaseModel] | None) -> Callabl
     if _mentions(about, ToolRuntime):
         return _tool_runtime
     if _mentions(about, InjectedToolCallId):
-        return lambda call: call.id
+        return _call_id
     if _mentions(about, InjectedStore):
         return lambda call: call.runtime.store
     if (field is not None and not field.is_required()) or (parameter is not None and parameter.default is not inspect.Parameter.empty):

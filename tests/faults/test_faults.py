@@ -7,15 +7,19 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 import psutil
 import pytest
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatResult
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langgraph_rlm import BlobError, Limits, create_rlm
@@ -31,19 +35,29 @@ PROMPTS = ["first", "inner [first]", "last <[inner [first]]>"]
 AT_EACH_DEPTH = pytest.mark.parametrize("at", [PROMPTS[0], PROMPTS[1]], ids=["root", "child"])
 
 
+Fault = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """No fault."""
+
+
 class Calls:
     """The models of a run: what was asked, and what happens as one of the prompts is answered."""
 
-    def __init__(self, at: str = "", fault: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, at: str = "", fault: Fault = nothing) -> None:
         self.prompts: list[str] = []
         self._at = at
         self._fault = fault
 
-    def answer(self, prompt: str) -> str:
-        """The reply; the fault strikes once."""
+    async def arrive(self, prompt: str) -> None:
+        """Note a call; the fault strikes once, before the reply is out."""
         self.prompts.append(prompt)
         if prompt == self._at and self.prompts.count(prompt) == 1:
-            self._fault()
+            await self._fault()
+
+    def reply(self, prompt: str) -> str:
+        """The answer to an `llm_query`."""
         return f"[{prompt}]"
 
     def graph(self, saver: Any, store: Path, root: list[str] = ROOT) -> Any:
@@ -51,12 +65,16 @@ class Calls:
         calls = self
 
         class Sub(ScriptedModel):
-            def _scripted(self, messages: list[Any]) -> Any:
-                return super()._scripted(messages) if messages[0].type == "system" else calls.answer(messages[-1].text)
+            async def _agenerate(self, messages: list[BaseMessage], *args: Any, **options: Any) -> ChatResult:
+                if messages[0].type != "system":
+                    await calls.arrive(messages[-1].text)
+                return await super()._agenerate(messages, *args, **options)
 
-        return create_rlm(
-            ScriptedModel(replies=root), sub_model=Sub(replies=CHILD), limits=Limits(max_depth=2), checkpointer=saver, store=store
-        )
+            def _scripted(self, messages: list[BaseMessage]) -> Any:
+                return super()._scripted(messages) if messages[0].type == "system" else calls.reply(messages[-1].text)
+
+        sub = Sub(replies=CHILD)
+        return create_rlm(ScriptedModel(replies=root), sub_model=sub, limits=Limits(max_depth=2), checkpointer=saver, store=store)
 
 
 @asynccontextmanager
@@ -66,12 +84,27 @@ async def sqlite(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
         yield AsyncSqliteSaver(connection)
 
 
-async def begin(graph: Any) -> Any:
-    return await graph.ainvoke({"query": "go", "context": "a context"}, THREAD, durability="sync")
+async def begin(graph: Any, context: str = "a context") -> Any:
+    return await graph.ainvoke({"query": "go", "context": context}, THREAD, durability="sync")
 
 
 async def resume(graph: Any) -> Any:
     return (await graph.ainvoke(None, THREAD, durability="sync"))["answer"]
+
+
+async def interrupted(at: str, saver: Any, store: Path, root: list[str] = ROOT, context: str = "a context") -> Calls:
+    """A run that is cancelled while one call is in flight, when the others of its batch are saved."""
+
+    async def cancel() -> None:
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.sleep(60)
+
+    calls = Calls(at, cancel)
+    running = asyncio.create_task(begin(calls.graph(saver, store, root), context))
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    return calls
 
 
 # --- SQLite
@@ -82,10 +115,10 @@ def test_a_locked_database(tmp_path: Path, at: str) -> None:
     """Another process holds the database: SQLite's own error, at any depth, never an answer to the code."""
     path, other = tmp_path / "t.db", None
 
-    def lock() -> None:
+    async def lock() -> None:
         nonlocal other
         code = f"import sqlite3, sys; c = sqlite3.connect({str(path)!r}); c.execute('BEGIN EXCLUSIVE'); print(flush=True); sys.stdin.read()"
-        other = subprocess.Popen(["python3", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert other.stdout is not None
         other.stdout.readline()
 
@@ -101,7 +134,7 @@ def test_a_locked_database(tmp_path: Path, at: str) -> None:
         other.communicate()
         async with sqlite(path) as saver:
             assert await resume(calls.graph(saver, tmp_path / "blobs")) == ANSWER
-        assert sorted(calls.prompts) == sorted([*PROMPTS, at])
+        assert sorted(calls.prompts) == sorted([*PROMPTS, at, at])
 
     asyncio.run(go())
 
@@ -111,45 +144,29 @@ def test_a_full_database(tmp_path: Path, at: str) -> None:
     """SQLite cannot grow: its own error; with room again the same graph goes on."""
 
     async def go() -> None:
-        loop = asyncio.get_running_loop()
         async with sqlite(tmp_path / "t.db") as saver:
 
-            async def room(pages: int) -> None:
-                await saver.conn.execute(f"PRAGMA max_page_count={pages}")
+            async def pages(most: int) -> None:
+                await saver.conn.execute(f"PRAGMA max_page_count={most}")
 
-            calls = Calls(at, lambda: asyncio.run_coroutine_threadsafe(room(1), loop).result())
+            calls = Calls(at, lambda: pages(1))
             graph = calls.graph(saver, tmp_path / "blobs")
             with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
-                await in_a_thread_of_its_own(calls, graph, begin)
-            await room(1_000_000)
+                await begin(graph)
+            await pages(1_000_000)
             assert await resume(graph) == ANSWER
             assert sorted(calls.prompts) == sorted([*PROMPTS, at])
 
     asyncio.run(go())
 
 
-async def in_a_thread_of_its_own(calls: Calls, graph: Any, act: Callable[[Any], Awaitable[Any]]) -> Any:
-    """`act`, with the calls' faults off the event loop, so that they can wait for it."""
-    plain, loop = calls.answer, asyncio.get_running_loop()
-    del loop, plain
-    return await act(graph)
-
-
 def test_a_corrupted_database(tmp_path: Path) -> None:
     """SQLite says so; from a good copy the thread continues."""
     path, copy = tmp_path / "t.db", tmp_path / "copy.db"
 
-    class Stop(BaseException):
-        """The process is interrupted."""
-
-    def stop() -> None:
-        raise Stop
-
     async def go() -> None:
-        calls = Calls(PROMPTS[1], stop)
         async with sqlite(path) as saver:
-            with pytest.raises(Stop):
-                await begin(calls.graph(saver, tmp_path / "blobs"))
+            calls = await interrupted(PROMPTS[1], saver, tmp_path / "blobs")
         shutil.copy(path, copy)
         with path.open("r+b") as file:
             file.seek(4096)
@@ -205,8 +222,11 @@ def test_a_postgresql_server_that_stops_and_starts(tmp_path: Path, at: str) -> N
     except CannotStart as error:
         pytest.skip(str(error))
 
+    async def stop() -> None:
+        server.stop()
+
     async def go() -> None:
-        calls = Calls(at, server.stop)
+        calls = Calls(at, stop)
         async with open_saver(server.url) as saver:
             with pytest.raises(psycopg.OperationalError):
                 await begin(calls.graph(saver, tmp_path / "blobs"))
@@ -242,8 +262,8 @@ BULKY = [cell("big = llm_query('first')\nFINAL(big[:9] + str(len(big)) + llm_que
 class Bulky(Calls):
     """Its first reply has 4 MiB."""
 
-    def answer(self, prompt: str) -> str:
-        return super().answer(prompt) + ("x" * (4 << 20) if prompt == "first" else "")
+    def reply(self, prompt: str) -> str:
+        return super().reply(prompt) + ("x" * (4 << 20) if prompt == "first" else "")
 
 
 def test_a_full_disk_for_blobs(tmp_path: Path) -> None:
@@ -302,17 +322,9 @@ def test_a_blob_store_that_is_away_at_a_resume(tmp_path: Path, at: str) -> None:
     """The error says which blob and where it was; with the store back the thread continues, and nothing has been written elsewhere."""
     store, elsewhere = tmp_path / "blobs", tmp_path / "unmounted"
 
-    class Stop(BaseException):
-        """The process is interrupted."""
-
-    def stop() -> None:
-        raise Stop
-
     async def go() -> None:
-        calls = Calls(at, stop)
         async with sqlite(tmp_path / "t.db") as saver:
-            with pytest.raises(Stop):
-                await calls.graph(saver, store, READS).ainvoke({"query": "go", "context": LOADED}, THREAD, durability="sync")
+            calls = await interrupted(at, saver, store, READS, LOADED)
             store.rename(elsewhere)
             with pytest.raises(BlobError, match=rf"store {store}"):
                 await resume(calls.graph(saver, store, READS))
@@ -329,16 +341,21 @@ def test_a_blob_store_that_is_away_at_a_resume(tmp_path: Path, at: str) -> None:
 def test_a_blob_store_that_goes_away_in_a_run(tmp_path: Path) -> None:
     """It is not made anew in its place: what is written there would be hidden once the store is back."""
     store, elsewhere = tmp_path / "blobs", tmp_path / "unmounted"
+    code = [cell("pair = llm_query_batched(['a', 'b'])\nmore = llm_query_batched([pair[0], pair[1] * 500])\nFINAL(pair + more)")]
+
+    async def unmount() -> None:
+        await asyncio.sleep(0.3)
+        store.rename(elsewhere)
 
     async def go() -> None:
-        calls = Calls("b", lambda: store.rename(elsewhere) and None)
+        calls = Calls("b", unmount)
         async with sqlite(tmp_path / "t.db") as saver:
-            graph = calls.graph(saver, store, READS)
-            with pytest.raises(BlobError, match=rf"store {store}"):
-                await graph.ainvoke({"query": "go", "context": LOADED}, THREAD, durability="sync")
+            graph = calls.graph(saver, store, code)
+            with pytest.raises(BlobError, match=rf"store {store} cannot be written"):
+                await begin(graph, LOADED)
             assert not store.exists()
             elsewhere.rename(store)
-            assert (await resume(graph)).startswith('["[a]","[b]","[[a]some text]","[[b][b]')
+            assert (await resume(graph)).startswith('["[a]","[b]","[[a]]","[[b][b]')
         assert sorted(set(calls.prompts)) == sorted(calls.prompts)
 
     asyncio.run(go())
@@ -350,31 +367,29 @@ def test_a_blob_store_that_goes_away_in_a_run(tmp_path: Path) -> None:
 LOOP = [cell("x = llm_query('first')\nn = 0\nfor i in range(4_000_000):\n    n += i % 7\nFINAL(f'{x} {n} ' + llm_query('last'))")]
 
 
-def kill_computing_workers(times: int) -> threading.Thread:
-    """Kill the interpreter of this process's run, that many times, each once it has computed for a while."""
+def kill_computing_workers(times: int) -> list[int]:
+    """Kill interpreters of this process that many times, each once it has computed for a while; the list fills with their ids."""
+    killed: list[int] = []
 
     def strike() -> None:
-        done: set[int] = set()
-        while len(done) < times:
+        while len(killed) < times:
             for child in psutil.Process().children(recursive=True):
-                with_monty = "monty" in child.name() and child.pid not in done
-                if with_monty and child.cpu_times().user > 0.15:
-                    os.kill(child.pid, signal.SIGKILL)
-                    done.add(child.pid)
-            threading.Event().wait(0.01)
+                with suppress(psutil.Error):
+                    if "monty" in child.name() and child.pid not in killed and child.cpu_times().user > 0.15:
+                        os.kill(child.pid, signal.SIGKILL)
+                        killed.append(child.pid)
+            time.sleep(0.01)
 
-    killer = threading.Thread(target=strike, daemon=True)
-    killer.start()
-    return killer
+    threading.Thread(target=strike, daemon=True).start()
+    return killed
 
 
 def test_a_worker_killed_in_mid_cell(tmp_path: Path) -> None:
     """The cell is run again on a new worker, answered from the log."""
     calls = Calls()
-    killer = kill_computing_workers(1)
+    killed = kill_computing_workers(1)
     out = calls.graph(None, tmp_path / "blobs", LOOP).invoke({"query": "go"})
-    killer.join(10)
-    assert not killer.is_alive(), "the worker was not killed in mid-cell: the loop is too short"
+    assert len(killed) == 1
     assert out["answer"] == f"[first] {sum(i % 7 for i in range(4_000_000))} [last]"
     assert calls.prompts == ["first", "last"]
 
@@ -382,8 +397,8 @@ def test_a_worker_killed_in_mid_cell(tmp_path: Path) -> None:
 def test_a_worker_killed_whenever_it_computes(tmp_path: Path) -> None:
     """The cell has crashed: the model is told so, and the run goes on."""
     calls = Calls()
-    killer = kill_computing_workers(2)
+    killed = kill_computing_workers(2)
     out = calls.graph(None, tmp_path / "blobs", [*LOOP, cell("FINAL('gave up')")]).invoke({"query": "go"})
-    killer.join(10)
+    assert len(killed) == 2
     assert out["answer"] == "gave up"
     assert calls.prompts == ["first"]

@@ -1,0 +1,43 @@
+"""Clients: an HTTP client keeps its connections on the event loop that opened them, so each loop gets one of its own.
+
+LangChain's OpenAI models share one client for the whole process: used from a second loop, it fails with "Event loop is closed".
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+
+class Clients:
+    """The models of one RLM, as each event loop may use them."""
+
+    def __init__(self) -> None:
+        self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, BaseChatModel]] = WeakKeyDictionary()
+        self._http: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+
+    def here(self, model: "BaseChatModel") -> "BaseChatModel":
+        """The model for the running loop: itself, unless it is one of OpenAI's clients that the user gave no HTTP client.
+
+        Args:
+            model: kept alive by the caller for as long as this object.
+        """
+        if getattr(model, "root_async_client", None) is None or getattr(model, "http_async_client", None) is not None:
+            return model
+        here = self._models.setdefault(asyncio.get_running_loop(), {})
+        if id(model) not in here:
+            here[id(model)] = self._with_client(model)
+        return here[id(model)]
+
+    def _with_client(self, model: "BaseChatModel") -> "BaseChatModel":
+        from openai import DefaultAsyncHttpxClient
+
+        loop = asyncio.get_running_loop()
+        if loop not in self._http:
+            self._http[loop] = DefaultAsyncHttpxClient()
+        copy = cast(Any, model.model_copy())
+        copy.root_async_client = copy.root_async_client.with_options(http_client=self._http[loop])
+        copy.async_client = copy.root_async_client.chat.completions
+        return copy
