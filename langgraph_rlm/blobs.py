@@ -186,6 +186,7 @@ class _Folder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._is_made = False
         self.place = str(root)
 
     def where(self, digest: str) -> str:
@@ -211,7 +212,9 @@ class _Folder:
         self.write((data,))
 
     def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._is_made:  # one that goes away later is unmounted, and must not be hidden behind a new one
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._is_made = True
         number, name = tempfile.mkstemp(prefix=".new-", dir=self._root)
         try:
             with os.fdopen(number, "wb") as file:

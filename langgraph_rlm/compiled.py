@@ -115,7 +115,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         frame = config.get("configurable", {}).get(FRAME)
         if isinstance(frame, Frame) and frame.run.runtime is self.rlm:
             return config
-        return with_key(config, FRAME, Frame(Run(self.rlm, resumed=is_resumed)))
+        return with_key(config, FRAME, Frame(Run(self.rlm, resumed=is_resumed), form=self.rlm.response_format))
 
     async def _carry(self, config: RunnableConfig) -> None:
         """Tell a resumed run's ledger what this RLM had spent: as of its last checkpoint, and by calls that ended since."""

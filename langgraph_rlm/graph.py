@@ -30,6 +30,7 @@ from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMInput, RLMOutput, RLMState, ToolState
+from langgraph_rlm.structured import user_format
 from langgraph_rlm.tools.external import External
 from langgraph_rlm.toolset import open_toolset
 
@@ -51,6 +52,7 @@ def create_rlm(
     limits: Limits | None = None,
     sandbox: Literal["monty", "local"] = "monty",
     prices: Mapping[str, Price | Mapping[str, float]] | None = None,
+    response_format: Any = None,
     prompt: str | None = None,
     window_tokens: int | None = None,
     compact_at: float = 0.75,
@@ -80,6 +82,8 @@ def create_rlm(
         sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation from the host.
         prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`; the `genai-prices` package, where it
             is installed, knows the rest. A call without a price counts as unpriced, never as free.
+        response_format: what the answer has to be: a JSON schema as a dict, or a type that pydantic knows (a model, `list[Item]`, ...).
+            It comes as `structured_response`, plain JSON values; a mismatch goes back to the model, within the limits.
         prompt: your own instructions, put ahead of the REPL's; any text, braces included.
         window_tokens: what a root model takes; by default what its profile says, else 128,000.
         compact_at: the share of the window at which its conversation is summed up. The log keeps every turn, and code reads them as
@@ -107,6 +111,7 @@ def create_rlm(
         prompt=prompt,
         window=window_tokens,
         compact_at=compact_at,
+        response_format=None if response_format is None else user_format(response_format),
     )
     _check_prices(rlm)
     return _compiled(rlm, checkpointer, name)
@@ -161,7 +166,7 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
     graph.add_conditional_edges("execute_repl", after_repl, ["sub_call", "tool_interrupt", "plan_code", "finalize"])
     graph.add_edge("sub_call", "execute_repl")
     graph.add_edge("tool_interrupt", "execute_repl")
-    graph.add_edge("finalize", END)
+    graph.add_conditional_edges("finalize", after_finalize, ["plan_code", END])
     return graph
 
 
@@ -170,6 +175,11 @@ def after_repl(state: RLMState) -> list[Send] | str:
     if state["suspended"] is not None:
         return [Send(NODE_OF[call["call"]], call) for call in pending(state, state["suspended"])]
     return "finalize" if state["final"] is not None or state["limit"] else "plan_code"
+
+
+def after_finalize(state: RLMState) -> str:
+    """The end; another turn when the answer was refused."""
+    return END if state["stop_reason"] else "plan_code"
 
 
 def _native_calls(state: RLMState) -> dict[str, NativeCall]:

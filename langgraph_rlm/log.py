@@ -86,6 +86,8 @@ class ReplyEntry(TypedDict):
     """Of a model or child its text, of a tool its JSON."""
     error: str | None
     model: str | None
+    json: NotRequired[bool]
+    """True where a model or child answered a `schema=`: `value` is JSON, and code gets what it says."""
 
 
 class CompactionEntry(TypedDict):
@@ -97,7 +99,15 @@ class CompactionEntry(TypedDict):
     summary: Text
 
 
-LogEntry = RunEntry | TurnEntry | CellEntry | CallEntry | ReplyEntry | CompactionEntry
+class RefusedEntry(TypedDict):
+    """The answer that a turn gave does not have the form that is asked for. At `"refused.2"` for turn 2; the run went on."""
+
+    kind: Literal["refused"]
+    answer: Text
+    error: Text
+
+
+LogEntry = RunEntry | TurnEntry | CellEntry | CallEntry | ReplyEntry | CompactionEntry | RefusedEntry
 Log = dict[str, LogEntry]
 
 
@@ -117,6 +127,16 @@ def runs(log: Mapping[str, LogEntry]) -> list[RunEntry]:
 def compactions(log: Mapping[str, LogEntry]) -> list[CompactionEntry]:
     """The summaries, oldest first."""
     return [cast(CompactionEntry, entry) for entry in _numbered(log, "compaction.")]
+
+
+def refused_place(turn: int) -> str:
+    """`"refused.2"`."""
+    return f"refused.{turn}"
+
+
+def refusal(log: Mapping[str, LogEntry], turn: int) -> RefusedEntry | None:
+    """Why the answer that a turn gave was refused; None if it was not."""
+    return cast("RefusedEntry | None", log.get(refused_place(turn)))
 
 
 def turns(log: Mapping[str, LogEntry], first: int = 0) -> list[TurnEntry]:

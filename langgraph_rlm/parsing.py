@@ -95,7 +95,7 @@ def parse_reply(text: str) -> Reply:
         Its cells, its final answer in prose and its problem. A fence that is never closed is no cell: half a program must not run.
         A fence inside the brackets of a final answer belongs to the answer.
     """
-    text = _without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
     fences = _fences(text)
     final, span = _final(text, fences)
     fences = [fence for fence in fences if fence.first not in span]
@@ -123,7 +123,8 @@ def assigned_names(code: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
-def _without_reasoning(text: str) -> str:
+def without_reasoning(text: str) -> str:
+    """A reply without the `<think>...</think>` at its start."""
     return text.partition("</think>")[2] if text.lstrip().startswith("<think>") else text
 
 

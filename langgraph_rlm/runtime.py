@@ -10,6 +10,7 @@ from typing import Any, cast
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.blobs import BlobStore, Text
@@ -22,6 +23,7 @@ from langgraph_rlm.progress import Event
 from langgraph_rlm.repl.calls import HostFunctions, payload_of
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.structured import Format
 from langgraph_rlm.toolset import Toolset
 from langgraph_rlm.usage import Usage
 
@@ -48,6 +50,8 @@ class RLMRuntime:
     """Tokens that the root model takes, where the user says so."""
     compact_at: float
     """The share of the window at which the conversation is summed up."""
+    response_format: Format | None
+    """The form of the root's answers; None for text."""
     clients: Clients = field(default_factory=Clients)
     payloads: "Payloads" = field(default_factory=lambda: Payloads())
 
@@ -104,6 +108,14 @@ class Payloads:
         return self._parsed[digest]
 
 
+class ModelFailed(Exception):
+    """A model's client raised. Told apart from everything else that may fail in a child, which is no answer for code."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error
+
+
 @dataclass
 class Run:
     """One invocation of a root RLM, shared by its whole tree: who may call a model now, and what has been spent."""
@@ -153,7 +165,7 @@ class Run:
 
         Raises:
             LimitReached: the call may not start, or the time was up before it ended.
-            Exception: whatever the model's client raises.
+            ModelFailed: the model's client raised; its exception is the cause.
         """
         name = model_name(model)
         async with self.calls:
@@ -163,10 +175,12 @@ class Run:
             try:
                 async with time_left:
                     reply = await (model.bind_tools(tools) if tools else model).ainvoke(prompt, config)
-            except TimeoutError:
+            except GraphBubbleUp:
+                raise
+            except Exception as error:
                 if time_left.expired():
                     raise LimitReached("max_seconds", self.runtime.limits.max_seconds) from None
-                raise
+                raise ModelFailed(error) from error
             finally:
                 self.ledger.release(hold)
         return reply, self.ledger.settle(name, depth, reply)
@@ -184,10 +198,12 @@ class Frame:
     depth: int = 0
     model: str | None = None
     """The model that a parent's code picked for this child."""
+    form: Format | None = None
+    """The form that a parent's code wants this child's answer in."""
 
-    def below(self, model: str | None) -> "Frame":
+    def below(self, model: str | None, form: Format | None) -> "Frame":
         """The frame of a child."""
-        return Frame(self.run, self.depth + 1, model)
+        return Frame(self.run, self.depth + 1, model, form)
 
 
 def frame_of(config: RunnableConfig, runtime: Runtime[None]) -> Frame:

@@ -30,6 +30,9 @@ class RLMOutput(TypedDict):
     """What a run gives."""
 
     answer: str
+    """As text; a structured one as JSON."""
+    structured_response: Any
+    """With a `response_format`: the answer as plain JSON values; None when a limit came before an answer of that form."""
     stop_reason: str
     usage: Usage
     messages: list[AIMessage]
@@ -50,6 +53,8 @@ class RLMState(TypedDict):
     """Seconds since the epoch: where the interpreter's clock stands."""
     instructions: Text | None
     """The system messages of the input."""
+    answer_schema: Text | None
+    """JSON schema that the answer to the open question has to match."""
     contexts: list[HandleDict]
     """Every context of the thread by reference, oldest first."""
     log: Annotated[Log, DeltaChannel(merge_log, snapshot_frequency=SNAPSHOT_EVERY)]
@@ -64,6 +69,7 @@ class RLMState(TypedDict):
     usage: Annotated[Usage, add_usage]
     """Spent so far by this RLM and its finished children; nodes return increments."""
     answer: str
+    structured_response: Any
     stop_reason: str
 
 
@@ -76,6 +82,7 @@ class RLMUpdate(TypedDict, total=False):
     model: str | None
     started: float
     instructions: Text | None
+    answer_schema: Text | None
     contexts: list[HandleDict]
     log: Log
     suspended: str | None
@@ -84,6 +91,7 @@ class RLMUpdate(TypedDict, total=False):
     compacted: bool
     usage: Usage
     answer: str
+    structured_response: Any
     stop_reason: str
 
 

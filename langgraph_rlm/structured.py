@@ -6,7 +6,7 @@ Values are plain JSON (no NaN, no integer beyond 64 bits), so that any checkpoin
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -14,11 +14,13 @@ from typing import Any, cast
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.log import canonical, plain
+from langgraph_rlm.log import plain
 from langgraph_rlm.parsing import without_reasoning
 from langgraph_rlm.schemas import MAX_PROBLEMS, Schema, checked_schema, problems_of
 
 FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
+BRACKET = re.compile(r"""[{\[](?P<json>\s*["{\[\d-])?""")
+"""The start of an object or list, and whether it goes on as JSON does."""
 SEARCHED_CHARS = 1_000_000
 """A longer text is JSON as a whole, or is not searched for any."""
 MAX_STARTS = 1_000
@@ -40,7 +42,7 @@ class Format:
     @property
     def text(self) -> str:
         """Its JSON schema, as prompts and the state have it."""
-        return json.dumps(self.schema, ensure_ascii=False)
+        return json_of(self.schema)
 
     def read(self, text: str) -> Any:
         """The value in a text: JSON as a whole, else in a fence, else between prose; where strings fit, the text itself. Blocks.
@@ -102,21 +104,22 @@ def user_format(given: Any) -> Format:
         ) from error
 
 
-def code_format(given: Any) -> Format:
-    """The form that model-written code asks for: a JSON schema, held to what is safe.
+def code_schema(given: Any) -> str:
+    """A JSON schema that model-written code asks for, as text: its fields stay in their order, which is the order they are answered in.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or not one that is safe.
     """
     try:
-        return _code_format(canonical(plain(given)))
+        text = json_of(plain(given))
     except RecursionError:
         raise ValueError("the JSON schema is nested too deeply") from None
+    return code_format(text).text
 
 
 @lru_cache(maxsize=64)
-def _code_format(schema: str) -> Format:
-    """Each item of a batch asks for the same."""
+def code_format(schema: str) -> Format:
+    """The form that `code_schema` stands for; each item of a batch asks for the same."""
     return _schema_format(checked_schema(json.loads(schema), from_code=True), from_code=True)
 
 
@@ -157,9 +160,14 @@ def json_value(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def json_of(value: Any) -> str:
+    """A plain value as a JSON text."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def text_of(value: Any) -> str:
     """A structured answer as text: a str as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json_of(value)
 
 
 def _readings(text: str) -> Iterator[list[Any]]:
@@ -169,7 +177,7 @@ def _readings(text: str) -> Iterator[list[Any]]:
         yield whole
         return
     yield list(_decoded(FENCE.findall(text)))
-    yield list(_embedded(text))
+    yield _embedded(text)
 
 
 def _decoded(texts: list[str]) -> Iterator[Any]:
@@ -180,17 +188,20 @@ def _decoded(texts: list[str]) -> Iterator[Any]:
             continue
 
 
-def _embedded(text: str) -> Iterator[Any]:
-    """Objects and lists between prose, the outermost ones."""
+def _embedded(text: str) -> list[Any]:
+    """Objects and lists between prose, the outermost ones; none if one is broken off, since its parts would pass for the whole."""
+    values: list[Any] = []
     end = 0
-    for start, _ in zip(re.finditer(r"[{\[]", text), range(MAX_STARTS), strict=False):
+    for _, start in zip(range(MAX_STARTS), BRACKET.finditer(text), strict=False):
         if start.start() < end:
             continue
         try:
             value, end = _DECODER.raw_decode(text, start.start())
+            values.append(value)
         except (ValueError, RecursionError):
-            continue
-        yield value
+            if start["json"]:
+                return []
+    return values
 
 
 def _json_problem(text: str) -> str:
@@ -215,9 +226,3 @@ def _number(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_number)
-
-
-def schema_of(payload: Mapping[str, Any]) -> Format | None:
-    """The form that a logged request asks for; None when it takes any text."""
-    schema = payload.get("schema")
-    return None if schema is None else code_format(schema)

@@ -1,5 +1,7 @@
 """Compaction: when the conversation nears the root model's window, one call sums it up. The log keeps everything."""
 
+from typing import Any, cast
+
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -20,7 +22,7 @@ KEPT_TURNS = 2
 
 def window_of(model: BaseChatModel, given: int | None) -> int:
     """The tokens that a model takes: as the user says, else as its profile says, else a cautious guess."""
-    profile = getattr(model, "profile", None) or {}
+    profile = cast(dict[str, Any], getattr(model, "profile", None) or {})
     return given or profile.get("max_input_tokens") or UNKNOWN_WINDOW
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
 from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.log import CellEntry, LogEntry, RunEntry, TurnEntry, cell_place, compactions, handles_of, runs, turn_count
+from langgraph_rlm.log import CellEntry, LogEntry, RunEntry, TurnEntry, cell_place, compactions, handles_of, refusal, runs, turn_count
 from langgraph_rlm.nodes.native_calls import native_messages
 from langgraph_rlm.parsing import assigned_names, reply_of
 from langgraph_rlm.prompts import (
@@ -18,6 +18,7 @@ from langgraph_rlm.prompts import (
     nudge_prompt,
     outcome_prompt,
     question_prompt,
+    refused_prompt,
     summary_prompt,
     system_prompt,
 )
@@ -49,7 +50,7 @@ def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = No
         for number in range(max(question["turn"], start), until):
             messages += _turn(number, number - question["turn"] + 1, log, runtime)
     if limit is not None:
-        messages.append(HumanMessage(best_answer_prompt(reason=_reached(limit, runtime))))
+        messages.append(HumanMessage(best_answer_prompt(reason=_reached(limit, runtime), structured=bool(state.get("answer_schema")))))
     return _merged(messages)
 
 
@@ -78,7 +79,7 @@ def _merged(messages: list[AnyMessage]) -> list[AnyMessage]:
 
 
 def _system(state: RLMState, runtime: RLMRuntime) -> str:
-    instructions = state.get("instructions")
+    instructions, schema = state.get("instructions"), state.get("answer_schema")
     given = [runtime.prompt, runtime.store.get_text(instructions) if instructions else None]
     limits = runtime.limits
     return system_prompt(
@@ -89,6 +90,7 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
         interpreter=runtime.interpreter,
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
+        schema=runtime.store.get_text(schema) if schema else None,
     )
 
 
@@ -115,8 +117,10 @@ def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, Log
         notices.append(nudge_prompt(reply.problem))
     if reply.final is not None and any(cell.outcome != "ok" for cell in ran):
         notices.append(nudge_prompt("final_failed"))
+    if (refused := refusal(log, number)) is not None:
+        notices.append(refused_prompt(error=runtime.store.get_text(refused["error"])))
     if not ran:
-        return "\n\n".join(notices) or ("" if turn.get("tool_calls") else nudge_prompt("prose"))
+        return "\n\n".join(notices) or ("" if turn.get("tool_calls") or reply.final else nudge_prompt("prose"))
     limits = runtime.limits
     return _rendered(ran, tuple(notices), iteration, limits.max_iterations, limits.max_cell_seconds)
 

@@ -110,6 +110,9 @@ class Ingest:
             answer="",
             stop_reason="",
         )
+        if frame.form is not None or state.get("answer_schema") is not None:
+            update["answer_schema"] = None if frame.form is None else self._runtime.store.put_text(frame.form.text)
+            update["structured_response"] = None
         if given["messages"]:
             update["instructions"] = self._runtime.store.put_text("\n\n".join(message.text for message in given["messages"]))
         if "trajectory" not in state:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
@@ -13,7 +13,7 @@ from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.native_calls import native_calls
 from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.progress import TurnStarted
-from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
+from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.usage import Usage, add_usage, spent
 
@@ -34,9 +34,11 @@ class PlanCode:
             )
         )
         try:
-            if (compacted := await self._compacted(state, config, run)) is not None:
-                return compacted
-            reply, cost = await ask_root(self._runtime, state, config, run)
+            messages = await asyncio.to_thread(conversation, state, self._runtime)
+            model = self._runtime.root_model(state["depth"], state["model"])
+            if is_due(messages, state, self._runtime, model):
+                return await compact(messages, state, self._runtime, model, config, run)
+            reply, cost = await ask_root(self._runtime, messages, state, config, run)
         except LimitReached as reached:
             return RLMUpdate(limit=reached.limit, usage=lap(run, state["depth"]))
         text = str(reply.text)
@@ -51,29 +53,23 @@ class PlanCode:
             update["limit"] = "max_iterations"
         return update
 
-    async def _compacted(self, state: RLMState, config: RunnableConfig, run: Run) -> RLMUpdate | None:
-        """The summary of the turns so far, when they near the model's window: a step of its own, so that it is paid once."""
-        model = self._runtime.root_model(state["depth"], state["model"])
-        messages = await asyncio.to_thread(conversation, state, self._runtime)
-        if not is_due(messages, state, self._runtime, model):
-            return None
-        return await compact(messages, state, self._runtime, model, config, run)
-
-
-async def ask(runtime: RLMRuntime, state: RLMState, config: RunnableConfig, run: Run, *, limit: str | None = None) -> tuple[str, Usage]:
-    """As `ask_root`; its reply's text."""
-    reply, cost = await ask_root(runtime, state, config, run, limit=limit)
-    return str(reply.text), cost
-
 
 async def ask_root(
-    runtime: RLMRuntime, state: RLMState, config: RunnableConfig, run: Run, *, limit: str | None = None
+    runtime: RLMRuntime, messages: list[AnyMessage], state: RLMState, config: RunnableConfig, run: Run
 ) -> tuple[AIMessage, Usage]:
-    """Call the root model with the conversation so far; its reply, and what the call spent. Raises `LimitReached`."""
-    messages = await asyncio.to_thread(conversation, state, runtime, limit=limit)
+    """Call the root model with a conversation; its reply, and what the call spent.
+
+    Raises:
+        LimitReached: the call may not start, or the time was up.
+        ModelFailed: in a child, whose parent's code gets to see it.
+        Exception: at the root, whatever the model's client raises.
+    """
     depth = state["depth"]
     tools = runtime.native_tools if depth == 0 else ()
-    reply, cost = await run.call(runtime.root_model(depth, state["model"]), messages, config, depth, tools)
+    try:
+        reply, cost = await run.call(runtime.root_model(depth, state["model"]), messages, config, depth, tools)
+    except ModelFailed as failure:
+        raise failure if depth else failure.error from None
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))
 
 

@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Protocol, cast
 
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.errors import RLMError
 from langgraph_rlm.ledger import LimitReached
 from langgraph_rlm.limits import StopReason
+from langgraph_rlm.log import ReplyEntry
+from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.progress import Spent, SubCalls, Where
-from langgraph_rlm.repl.calls import answered, context_of, failed
-from langgraph_rlm.runtime import FRAME, Frame, RLMRuntime, frame_of, with_key
+from langgraph_rlm.repl.calls import answered, answered_json, context_of, failed, form_of
+from langgraph_rlm.runtime import FRAME, Frame, ModelFailed, RLMRuntime, frame_of, with_key
 from langgraph_rlm.state import PendingCall, RLMUpdate
+from langgraph_rlm.structured import Mismatch, json_of
 from langgraph_rlm.usage import Usage, add_usage, spent
 
 QUESTION_CHARS = 4_000
@@ -24,11 +27,14 @@ QUIET = "nostream"
 """LangGraph's tag for models whose tokens stay out of the "messages" stream: it is the root model's."""
 
 
+ERROR_CHARS = 1_000
+"""Most characters of a child's answer in the error that it does not match."""
+
 TREE_WIDE: frozenset[StopReason] = frozenset({"max_sub_calls", "max_tokens", "max_cost", "max_seconds"})
 """Limits of the whole tree: when a child stops at one, so does its parent."""
 
-Answered = tuple[str, Usage, StopReason | None]
-"""The text, what it cost, and the limit that was reached on the way."""
+Answered = tuple[ReplyEntry, StopReason | None]
+"""The entry for the log, and the limit that was reached on the way."""
 
 
 class Graph(Protocol):
@@ -49,36 +55,49 @@ class SubCall:
     async def __call__(self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
         """One call in, one record out: the reply is checkpointed before any code reads it.
 
-        A failure that the model's client raises becomes an entry like any other; a pause and a broken set-up pass through.
+        A failure of a model's client becomes an entry like any other. All else passes through: a pause, a broken set-up, and
+        what the checkpointer or the store raise in a child.
         """
         frame = frame_of(config, runtime)
         frame.run.take_over(call["parent"], call["place"].rpartition("/")[0])
         payload = self._runtime.payload(call["request"])
         model = cast("str | None", payload["model"])
+        paid: list[Usage] = []
         try:
-            text, cost, limit = await (self._ask if call["call"] == "llm" else self._recurse)(payload, call["item"], config, frame)
-            reply = answered(text, self._runtime.store, model)
-        except (GraphBubbleUp, RLMError):
-            raise
+            reply, limit = await (self._ask if call["call"] == "llm" else self._recurse)(payload, call["item"], config, frame, paid)
         except LimitReached as reached:
-            reply, cost, limit = failed(str(reached), model), spent(), reached.limit
-        except Exception as error:  # noqa: BLE001 - model clients share no base class, and code must get to see what they raise
-            reply, cost, limit = failed(f"{type(error).__name__}: {error}", model), spent(), None
+            reply, limit = failed(str(reached), model), reached.limit
+        except (Mismatch, ModelFailed) as failure:
+            reply, limit = failed(str(failure), model), None
         self._report(call, frame)
-        return RLMUpdate(log={call["place"]: reply}, usage=add_usage(cost, spent(sub_calls=1)), limit=limit)
+        return RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1)), limit=limit)
 
-    async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> Answered:
-        model, prompt = self._runtime.sub(payload["model"]), payload["prompts"][item]
-        reply, cost = await frame.run.call(model, prompt, _quiet(config), frame.depth + 1)
-        return str(reply.text), cost, None
+    async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
+        """One call of the model, several where its reply does not match the schema. What each cost goes to `paid` at once."""
+        name, prompt, form = payload["model"], payload["prompts"][item], form_of(payload)
 
-    async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame) -> Answered:
+        async def call(given: str | list[AnyMessage]) -> str:
+            reply, cost = await frame.run.call(self._runtime.sub(name), given, _quiet(config), frame.depth + 1)
+            paid.append(cost)
+            return str(reply.text)
+
+        if form is None:
+            return answered(await call(prompt), self._runtime.store, name), None
+        return answered_json(await structured_query(prompt, form, call), self._runtime.store, name), None
+
+    async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
         """The same graph one level deeper; its own calls wait for their own turn."""
-        given = await asyncio.to_thread(self._question, payload, item)
+        given, form, name = await asyncio.to_thread(self._question, payload, item), form_of(payload), payload["model"]
         async with frame.run.children(frame.depth + 1):
-            out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(payload["model"])))
+            out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
+        paid.append(out["usage"])
         limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
-        return out["answer"], out["usage"], limit
+        if form is None:
+            return answered(out["answer"], self._runtime.store, name), limit
+        value = out["structured_response"]
+        if value is None and not form.admits(None):
+            return failed(f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}", name), limit
+        return answered_json(json_of(value), self._runtime.store, name), limit
 
     def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
         """A child without a context of its own works on its prompt."""

@@ -71,6 +71,7 @@ def system_prompt(
     interpreter: str,
     limits: Limits,
     instructions: str | None,
+    schema: str | None = None,
 ) -> str:
     """The REPL, how to work in it, what is defined and what it may spend.
 
@@ -82,6 +83,7 @@ def system_prompt(
         interpreter: the backend's own words about the Python that it runs.
         limits: those that the model should know.
         instructions: the user's own text, put in verbatim; None for none.
+        schema: JSON schema of the answer; None for any answer.
     """
     return _render(
         "system",
@@ -92,6 +94,7 @@ def system_prompt(
         interpreter=interpreter,
         limits=limits,
         instructions=instructions,
+        schema=schema,
     )
 
 
@@ -137,13 +140,33 @@ def nudge_prompt(problem: Nudge, *, name: str = "") -> str:
     return _render("nudge", problem=problem, name=name)
 
 
-def best_answer_prompt(*, reason: str) -> str:
+def best_answer_prompt(*, reason: str, structured: bool = False) -> str:
     """The request to answer at once, in plain text.
 
     Args:
         reason: a whole sentence about the limit that was reached, such as `Limit max_iterations of 30 reached (spent 30).`
+        structured: the answer is to be JSON that matches the schema of the system prompt.
     """
-    return _render("best_answer", reason=reason)
+    return _render("best_answer", reason=reason, structured=structured)
+
+
+def refused_prompt(*, error: str) -> str:
+    """What the model sees after an answer that does not match the schema.
+
+    Args:
+        error: what does not match, and where.
+    """
+    return _render("refused", error=error)
+
+
+def reply_schema_prompt(*, prompt: str, schema: str) -> str:
+    """A sub-model's prompt with the JSON schema that its reply has to match."""
+    return _render("reply_schema", prompt=prompt, schema=schema)
+
+
+def reply_again_prompt(*, error: str) -> str:
+    """What a sub-model is told of a reply that does not match."""
+    return _render("reply_again", error=error)
 
 
 def compaction_prompt() -> str:

@@ -14,6 +14,7 @@ from langgraph_rlm.context import ContextHandle, HandleDict, ingest
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.log import CallEntry, CallKind, ReplyEntry, canonical, digest_of, plain
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
+from langgraph_rlm.structured import Format, code_format, code_schema
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 INLINE_REQUEST_CHARS = 500
@@ -45,10 +46,12 @@ class Request:
         return CallEntry(kind="call", call=self.call, function=self.function, digest=digest, request=request, items=self.items)
 
 
-def _llm_query(prompt: str, model: str | None = None) -> None: ...
-def _llm_query_batched(prompts: list[str], model: str | None = None) -> None: ...
-def _rlm_query(prompt: str, context: Any = None, model: str | None = None) -> None: ...
-def _rlm_query_batched(prompts: list[str], contexts: list[Any] | None = None, model: str | None = None) -> None: ...
+def _llm_query(prompt: str, model: str | None = None, schema: dict[str, Any] | None = None) -> None: ...
+def _llm_query_batched(prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None) -> None: ...
+def _rlm_query(prompt: str, context: Any = None, model: str | None = None, schema: dict[str, Any] | None = None) -> None: ...
+def _rlm_query_batched(
+    prompts: list[str], contexts: list[Any] | None = None, model: str | None = None, schema: dict[str, Any] | None = None
+) -> None: ...
 
 
 MODEL_CALLS: Mapping[str, Callable[..., None]] = {
@@ -84,14 +87,15 @@ class HostFunctions:
         arguments = bind(call.function, MODEL_CALLS[call.function], call)
         model = self._checked_model(call.function, arguments["model"])
         prompts = _prompts(call.function, arguments)
+        form = _form(call.function, arguments["schema"])
         if not call.function.startswith("rlm"):
-            return Request("llm", call.function, {"prompts": prompts, "model": model}, len(prompts))
+            return Request("llm", call.function, {"prompts": prompts, "model": model, **form}, len(prompts))
         given = _contexts(call.function, arguments, len(prompts))
         if not self._recursive:
             prompts = [_with_context(prompt, context) for prompt, context in zip(prompts, given, strict=True)]
-            return Request("llm", call.function, {"prompts": prompts, "model": model}, len(prompts))
+            return Request("llm", call.function, {"prompts": prompts, "model": model, **form}, len(prompts))
         contexts = [self._by_reference(call.function, context) for context in given]
-        return Request("rlm", call.function, {"prompts": prompts, "contexts": contexts, "model": model}, len(prompts))
+        return Request("rlm", call.function, {"prompts": prompts, "contexts": contexts, "model": model, **form}, len(prompts))
 
     def _checked_model(self, function: str, model: Any) -> str | None:
         if model is None or model in self._models:
@@ -146,6 +150,16 @@ def _prompts(function: str, arguments: Mapping[str, Any]) -> list[str]:
     return cast(list[str], prompts)
 
 
+def _form(function: str, schema: Any) -> dict[str, str]:
+    """The part of a payload that says in what form the answer is to be; a request without one has no such part."""
+    if schema is None:
+        return {}
+    try:
+        return {"schema": code_schema(schema)}
+    except ValueError as error:
+        raise BadCall("ValueError", f"{function}: schema: {error}.") from None
+
+
 def _contexts(function: str, arguments: Mapping[str, Any], count: int) -> list[Any]:
     """One context for each prompt; None where there is none."""
     given = [arguments["context"]] if "context" in arguments else arguments["contexts"]
@@ -166,23 +180,30 @@ def _with_context(prompt: str, context: Any) -> str:
 def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], store: BlobStore) -> Answer:
     """What code receives for a call whose every item is answered: a value, an exception, or a list with `"Error: ..."` entries."""
     if entry["function"].endswith("_batched") and entry["call"] != "tool":
-        return Returned([_text(reply, store) for reply in replies])
+        return Returned([_entry(reply, store) for reply in replies])
     reply = replies[0]
     if reply["error"] is not None or reply["value"] is None:
         return Raised("RuntimeError", f"{entry['function']} failed: {reply['error']}")
     text = store.get_text(reply["value"])
-    return Returned(json.loads(text) if entry["call"] == "tool" else text)
+    return Returned(json.loads(text) if entry["call"] == "tool" or reply.get("json") else text)
 
 
-def _text(reply: ReplyEntry, store: BlobStore) -> str:
+def _entry(reply: ReplyEntry, store: BlobStore) -> Any:
+    """One entry of a batch."""
     if reply["error"] is not None or reply["value"] is None:
         return f"Error: {reply['error']}"
-    return store.get_text(reply["value"])
+    text = store.get_text(reply["value"])
+    return json.loads(text) if reply.get("json") else text
 
 
 def answered(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
     """The log entry of an answer."""
     return ReplyEntry(kind="reply", value=store.put_text(value), error=None, model=model)
+
+
+def answered_json(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
+    """The log entry of an answer to a `schema=`: code gets what the JSON says."""
+    return {**answered(value, store, model), "json": True}
 
 
 def failed(error: str, model: str | None = None) -> ReplyEntry:
@@ -194,6 +215,12 @@ def context_of(payload: Mapping[str, Any], item: int) -> ContextHandle | None:
     """The context that item `item` of an `rlm_query` request brings."""
     given = payload["contexts"][item]
     return None if given is None else ContextHandle.from_dict(given)
+
+
+def form_of(payload: Mapping[str, Any]) -> Format | None:
+    """The form in which a request wants its answer; None for text."""
+    schema = payload.get("schema")
+    return None if schema is None else code_format(schema)
 
 
 def payload_of(request: Text, store: BlobStore) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from langgraph_rlm.log import (
     handles_of,
     item_place,
     plain,
+    refusal,
+    refused_place,
     runs,
     turn_count,
 )
@@ -42,6 +44,10 @@ ROLLED_BACK: frozenset[CellOutcome] = frozenset({"timeout", "crashed", "stopped"
 
 REPLAY_PATIENCE = 10
 """A replayed cell ended within its limit once: on a busier machine it may take this many times as long."""
+
+
+WITHDRAW = "if isinstance(answer, dict):\n    answer['ready'] = False"
+"""Run before the turn that follows a refused answer: its content stays, to be repaired."""
 
 
 class CellLost(Exception):
@@ -79,6 +85,7 @@ class Repl:
         self._names: set[str] = set()
         self._restore: frozenset[str] = frozenset()
         self._watches_answer = False
+        self._withdraw = False
         self._deadline: float | None = None
 
     def stands_in(self, log: Mapping[str, LogEntry]) -> bool:
@@ -134,7 +141,10 @@ class Repl:
                 yield place, code
 
     def _enter(self, number: int, turn: TurnEntry, log: Mapping[str, LogEntry], contexts: list[HandleDict]) -> None:
-        """Go on to a turn; a new question moves `context` on."""
+        """Go on to a turn; a new question moves `context` on, and an answer that was refused is not given again by itself."""
+        if number > self._turn and (refused := refusal(log, number - 1)) is not None:
+            self._applied[refused_place(number - 1)] = refused
+            self._withdraw = True
         self._turn = number
         self._applied[str(number)] = turn
         questions = [question for question in runs(log) if question["turn"] <= number]
@@ -173,6 +183,9 @@ class Repl:
             self._step(lambda: self._session.feed(show_vars_source(self._names - RESERVED)), cell, logged)
         if "history" in cell.code:
             self._restore |= {"history"}
+        if self._withdraw and self._watches_answer:
+            self._step(lambda: self._session.feed(WITHDRAW), cell, logged)
+        self._withdraw = False
         restore = self._restore & (self._host.functions.names | frozenset(self._values))
         self._restore = frozenset()
         return self._step(lambda: self._session.feed(cell.code, restore), cell, logged)

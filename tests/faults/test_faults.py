@@ -155,7 +155,7 @@ def test_a_full_database(tmp_path: Path, at: str) -> None:
                 await begin(graph)
             await pages(1_000_000)
             assert await resume(graph) == ANSWER
-            assert sorted(calls.prompts) == sorted([*PROMPTS, at])
+            assert sorted(calls.prompts) in (sorted(PROMPTS), sorted([*PROMPTS, at]))  # its reply may still have found room
 
     asyncio.run(go())
 
@@ -370,12 +370,13 @@ LOOP = [cell("x = llm_query('first')\nn = 0\nfor i in range(4_000_000):\n    n +
 def kill_computing_workers(times: int) -> list[int]:
     """Kill interpreters of this process that many times, each once it has computed for a while; the list fills with their ids."""
     killed: list[int] = []
+    others = {child.pid for child in psutil.Process().children(recursive=True)}
 
     def strike() -> None:
         while len(killed) < times:
             for child in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):
-                    if "monty" in child.name() and child.pid not in killed and child.cpu_times().user > 0.15:
+                    if "monty" in child.name() and child.pid not in others.union(killed) and child.cpu_times().user > 0.15:
                         os.kill(child.pid, signal.SIGKILL)
                         killed.append(child.pid)
             time.sleep(0.01)
