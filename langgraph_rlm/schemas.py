@@ -3,6 +3,7 @@
 One from code may not harm the host: it fetches nothing, its patterns are RE2's, and a check that takes too long is given up.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -10,10 +11,11 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
 
+from langgraph_rlm.blobs import to_bytes
 from langgraph_rlm.log import canonical
 
 Schema = dict[str, Any]
-Keyword = Callable[[Any, Any, Any, Any], Any]
+Keyword = Callable[[Any, Any, Any, Any], "Iterator[Any] | None"]
 """Of `jsonschema`: validator, the keyword's value, the instance, the schema; gives errors or None."""
 
 NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
@@ -22,14 +24,14 @@ DATA = frozenset({"enum", "const", "default", "examples"})
 """Keywords whose value is no schema, whatever it looks like."""
 MAX_PROBLEMS = 5
 PROBLEM_CHARS = 300
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 2.0
 """How long one check against a schema from code may take: a schema that refers to itself can ask for exponentially much."""
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 
 
-class TooLong(Exception):
-    """A check has taken `CHECK_SECONDS`."""
+class Unchecked(Exception):
+    """A schema that cannot be checked against, whatever the value."""
 
 
 def checked_schema(given: Any, *, from_code: bool) -> Schema:
@@ -59,17 +61,19 @@ def checked_schema(given: Any, *, from_code: bool) -> Schema:
 
 
 def problems_of(value: Any, schema: Schema, *, from_code: bool) -> list[str]:
-    """What in a plain JSON value a checked schema refuses, each with its place, the first few; empty if it fits. Blocks."""
+    """What in a plain JSON value a checked schema refuses, each with its place, the first few; empty if it fits. Blocks.
+
+    Raises:
+        Unchecked: the check takes too long, or never ends.
+    """
     from referencing.exceptions import Unresolvable
 
     token = _deadline.set(time.monotonic() + CHECK_SECONDS)
     try:
         errors = _validator(canonical(schema), from_code)(value)
         return [f"{error.json_path}: {_clipped(error.message)}" for error in errors]
-    except TooLong:
-        return [f"checking it against the schema took more than {CHECK_SECONDS:g} seconds: use a simpler schema"]
     except (RecursionError, Unresolvable) as error:
-        return [f"the schema cannot be checked: {type(error).__name__}"]
+        raise Unchecked(f"the schema cannot be checked: {type(error).__name__}") from None
     finally:
         _deadline.reset(token)
 
@@ -92,8 +96,6 @@ def _subschemas(schema: Schema) -> Iterator[Schema]:
 
 
 def _check_part(part: Schema, whole: Schema, from_code: bool) -> None:
-    import re2
-
     reference = part.get("$ref")
     if isinstance(reference, str) and not _points_into(reference, whole):
         raise ValueError(f"$ref {_clipped(repr(reference))} points nowhere: it must be '#' or as '#/$defs/name', and within the schema")
@@ -101,11 +103,8 @@ def _check_part(part: Schema, whole: Schema, from_code: bool) -> None:
         return
     if refused := sorted(part.keys() & {"patternProperties", "$dynamicRef", "$recursiveRef"}):
         raise ValueError(f"{', '.join(refused)} cannot be used in a schema here")
-    if "pattern" in part:
-        try:
-            re2.compile(part["pattern"])
-        except re2.error as error:
-            raise ValueError(f"pattern {_clipped(repr(part['pattern']))} is no RE2 pattern: {error}") from None
+    if isinstance(pattern := part.get("pattern"), str):
+        _compiled(pattern)
 
 
 def _points_into(reference: str, whole: Schema) -> bool:
@@ -127,18 +126,18 @@ def _points_into(reference: str, whole: Schema) -> bool:
 
 @lru_cache(maxsize=256)
 def _validator(schema: str, from_code: bool) -> Callable[[Any], list[Any]]:
-    """The first errors of a value, each the most telling one of its place."""
+    """The first errors of a value, of those that are alternatives the most telling one."""
     import json
 
     import referencing
-    from jsonschema.exceptions import best_match
+    from jsonschema import exceptions
 
     parsed = json.loads(schema)
     dialect = _dialect(parsed)
     options = {} if from_code else {"format_checker": dialect.FORMAT_CHECKER}
     kind = _bounded(dialect) if from_code else dialect
     validator = kind(parsed, registry=cast(Any, referencing).Registry(), **options)  # an empty registry fetches nothing
-    return lambda value: [cast(Any, best_match)([error]) for error in islice(validator.iter_errors(value), MAX_PROBLEMS)]
+    return lambda value: [cast(Any, exceptions).best_match([error]) for error in islice(validator.iter_errors(value), MAX_PROBLEMS)]
 
 
 def _dialect(schema: Schema) -> Any:
@@ -154,17 +153,17 @@ def _dialect(schema: Schema) -> Any:
 @lru_cache(maxsize=16)
 def _bounded(dialect: Any) -> Any:
     """The same dialect, in steps that are each quick and that end when the time is up."""
-    from jsonschema.validators import extend
+    from jsonschema import validators
 
-    own = {"pattern": _pattern, "uniqueItems": _unique_items}
-    keywords = {name: _timed(own.get(name, keyword)) for name, keyword in dialect.VALIDATORS.items()}
-    return cast(Any, extend)(dialect, validators=keywords)
+    own: dict[str, Keyword] = {"pattern": _pattern, "uniqueItems": _unique_items}
+    keywords = {name: _timed(keyword) for name, keyword in {**dialect.VALIDATORS, **own}.items()}
+    return cast(Any, validators).extend(dialect, validators=keywords)
 
 
 def _timed(keyword: Keyword) -> Keyword:
     def timed(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         if time.monotonic() > _deadline.get():
-            raise TooLong
+            raise Unchecked(f"checking it against the schema took more than {CHECK_SECONDS:g} seconds: use a simpler schema")
         yield from keyword(validator, value, instance, schema) or ()
 
     return timed
@@ -172,11 +171,23 @@ def _timed(keyword: Keyword) -> Keyword:
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
     """Linear in the text, where `re` can take exponentially long."""
-    import re2
     from jsonschema import ValidationError
 
-    if isinstance(instance, str) and not re2.search(pattern, instance.encode("utf-8", "replace").decode()):
+    if isinstance(instance, str) and not _compiled(pattern).search(to_bytes(instance)):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Any:
+    """Raises `ValueError` for what RE2 does not take."""
+    re2: Any = importlib.import_module("re2")
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(to_bytes(pattern), options)
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(f"pattern {_clipped(repr(pattern))} is no RE2 pattern: {reason}") from None
 
 
 def _unique_items(validator: Any, unique: bool, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log import plain
 from langgraph_rlm.parsing import without_reasoning
-from langgraph_rlm.schemas import MAX_PROBLEMS, Schema, checked_schema, problems_of
+from langgraph_rlm.schemas import MAX_PROBLEMS, Schema, Unchecked, checked_schema, problems_of
 
 FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
 BRACKET = re.compile(r"""[{\[](?P<json>\s*["{\[\d-])?""")
@@ -29,6 +29,10 @@ MAX_STARTS = 1_000
 
 class Mismatch(Exception):
     """A text has no value of the form; the message says why, for a model to read."""
+
+
+class Hopeless(Mismatch):
+    """No text has: the schema itself cannot be checked against."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,11 @@ def code_format(schema: str) -> Format:
 
 def _schema_format(schema: Schema, *, from_code: bool) -> Format:
     def check(value: Any) -> Any:
-        if problems := problems_of(value, schema, from_code=from_code):
+        try:
+            problems = problems_of(value, schema, from_code=from_code)
+        except Unchecked as error:
+            raise Hopeless(str(error)) from None
+        if problems:
             raise Mismatch("; ".join(problems))
         return value
 

@@ -9,11 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "langgraph_rlm"
 ORDER = [
-    "errors", "limits", "blobs", "files", "context", "reads", "log", "usage", "prices", "ledger", "progress", "parsing", "prompts", "models", "clients",
+    "errors", "limits", "blobs", "files", "context", "reads", "log", "usage", "prices", "ledger", "progress", "parsing", "prompts", "models", "clients", "schemas", "structured",
     "tools.arguments", "tools.results", "tools.own", "tools.external", "tools", "approvals", "toolset",
     "repl.base", "repl.calls", "repl.host", "repl.watch", "repl.replay", "repl.local_worker", "repl.local", "repl.monty", "repl.sessions", "repl",
     "state", "runtime",
-    "nodes", "nodes.ingest", "nodes.native_calls", "nodes.conversation", "nodes.compaction", "nodes.plan_code", "nodes.execute_repl", "nodes.sub_call", "nodes.tool_interrupt", "nodes.finalize",
+    "nodes", "nodes.ingest", "nodes.native_calls", "nodes.conversation", "nodes.compaction", "nodes.plan_code", "nodes.execute_repl", "nodes.structured_query", "nodes.sub_call", "nodes.tool_interrupt", "nodes.finalize",
     "loops", "savers", "compiled", "graph", "testing", "demo", "display", "threads", "cli", "__main__",
 ]  # fmt: skip
 """Lower rooms first: a room imports only from rooms before it."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from langgraph_rlm.prompts import reply_again_prompt, reply_schema_prompt
-from langgraph_rlm.structured import Format, Mismatch, json_of
+from langgraph_rlm.structured import Format, Hopeless, Mismatch, json_of
 
 TRIES = 3
 
@@ -32,6 +32,8 @@ async def structured_query(prompt: str, form: Format, call: Callable[[list[AnyMe
         text = await call(messages)
         try:
             return json_of(await asyncio.to_thread(form.read, text))
+        except Hopeless:
+            raise
         except Mismatch as mismatch:
             problem = str(mismatch)
         messages = [*messages, AIMessage(text or "(empty)"), HumanMessage(reply_again_prompt(error=problem))]

@@ -95,7 +95,7 @@ class SubCall:
         if form is None:
             return answered(out["answer"], self._runtime.store, name), limit
         value = out["structured_response"]
-        if value is None and not form.admits(None):
+        if value is None and not await asyncio.to_thread(form.admits, None):
             return failed(f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}", name), limit
         return answered_json(json_of(value), self._runtime.store, name), limit
 
