@@ -151,7 +151,7 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
     add_node("finalize", Finalize(rlm))
 
     def after_plan(state: RLMState) -> list[Send] | str:
-        if state["final"] is not None or state["limit"]:
+        if state.get("final") is not None or state.get("limit"):
             return "finalize"
         if state.get("compacted"):
             return "plan_code"
@@ -172,9 +172,9 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
 
 def after_repl(state: RLMState) -> list[Send] | str:
     """One `Send` per answer that the open cell waits for; else on to the next turn, or to the end."""
-    if state["suspended"] is not None:
-        return [Send(NODE_OF[call["call"]], call) for call in pending(state, state["suspended"])]
-    return "finalize" if state["final"] is not None or state["limit"] else "plan_code"
+    if (place := state.get("suspended")) is not None:
+        return [Send(NODE_OF[call["call"]], call) for call in pending(state, place)]
+    return "finalize" if state.get("final") is not None or state.get("limit") else "plan_code"
 
 
 def after_finalize(state: RLMState) -> str:

@@ -24,8 +24,8 @@ class RunEntry(TypedDict):
 
     kind: Literal["run"]
     question: Text
-    contexts: list[str]
-    """Names of what this question brought, `context_0` and on."""
+    contexts: list[HandleDict]
+    """What this question brought, by reference; named `context_0` and on over the thread."""
     turn: int
     """The number of its first turn."""
 
@@ -203,9 +203,15 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def handles_of(questions: Sequence[RunEntry], contexts: Sequence[HandleDict]) -> dict[str, ContextHandle]:
+def context_names(questions: Sequence[RunEntry]) -> list[str]:
+    """The names of what the last of `questions` brought."""
+    before = sum(len(question["contexts"]) for question in questions[:-1])
+    return [f"context_{before + index}" for index in range(len(questions[-1]["contexts"]))]
+
+
+def handles_of(questions: Sequence[RunEntry]) -> dict[str, ContextHandle]:
     """The contexts that `questions` brought by each of their names: `context_0`, ..., and `context` for the newest."""
-    names = [name for question in questions for name in question["contexts"]]
-    named = {name: ContextHandle.from_dict(given) for name, given in zip(names, contexts, strict=False)}
+    handles = [ContextHandle.from_dict(given) for question in questions for given in question["contexts"]]
+    named = {f"context_{index}": handle for index, handle in enumerate(handles)}
     newest = next((question["contexts"][0] for question in reversed(questions) if question["contexts"]), None)
-    return {**named, "context": named[newest]} if newest else named
+    return named if newest is None else {**named, "context": ContextHandle.from_dict(newest)}

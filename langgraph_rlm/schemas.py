@@ -24,7 +24,7 @@ DATA = frozenset({"enum", "const", "default", "examples"})
 """Keywords whose value is no schema, whatever it looks like."""
 MAX_PROBLEMS = 5
 PROBLEM_CHARS = 300
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 5.0
 """How long one check against a schema from code may take: a schema that refers to itself can ask for exponentially much."""
 
 _deadline: ContextVar[float] = ContextVar("deadline")

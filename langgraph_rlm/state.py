@@ -8,7 +8,6 @@ from langgraph.channels import DeltaChannel, EphemeralValue
 from typing_extensions import TypedDict
 
 from langgraph_rlm.blobs import Text
-from langgraph_rlm.context import HandleDict
 from langgraph_rlm.limits import StopReason, keep_first
 from langgraph_rlm.log import CallKind, Log, ReplyEntry, merge_log
 from langgraph_rlm.usage import Usage, add_usage
@@ -55,8 +54,6 @@ class RLMState(TypedDict):
     """The system messages of the input."""
     answer_schema: Text | None
     """JSON schema that the answer to the open question has to match."""
-    contexts: list[HandleDict]
-    """Every context of the thread by reference, oldest first."""
     log: Annotated[Log, DeltaChannel(merge_log, snapshot_frequency=SNAPSHOT_EVERY)]
     suspended: str | None
     """Place of the call that the open cell waits for."""
@@ -83,7 +80,6 @@ class RLMUpdate(TypedDict, total=False):
     started: float
     instructions: Text | None
     answer_schema: Text | None
-    contexts: list[HandleDict]
     log: Log
     suspended: str | None
     final: Text | None

@@ -65,7 +65,11 @@ class Format:
 
     def admits(self, value: Any) -> bool:
         """Whether a plain JSON value has the form. Blocks."""
-        return bool(self._checked([value])[0])
+        try:
+            self.check(value)
+        except Mismatch:
+            return False
+        return True
 
     def _checked(self, values: list[Any]) -> tuple[list[Any], Mismatch | None]:
         fits: list[Any] = []
@@ -73,6 +77,8 @@ class Format:
         for value in values:
             try:
                 fits.append(self.check(value))
+            except Hopeless:
+                raise
             except Mismatch as mismatch:
                 problem = mismatch
         return fits, problem
@@ -80,6 +86,8 @@ class Format:
     def _as_string(self, text: str, problem: Mismatch | None) -> Any:
         try:
             return self.check(text)
+        except Hopeless:
+            raise
         except Mismatch as mismatch:
             takes_strings = "string" in self.schema.get("type", "string")
             raise problem or (mismatch if takes_strings else Mismatch(f"it is no JSON: {_json_problem(text)}")) from None

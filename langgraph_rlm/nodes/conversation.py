@@ -7,7 +7,19 @@ from typing import cast
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
 from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.log import CellEntry, LogEntry, RunEntry, TurnEntry, cell_place, compactions, handles_of, refusal, runs, turn_count
+from langgraph_rlm.log import (
+    CellEntry,
+    LogEntry,
+    RunEntry,
+    TurnEntry,
+    cell_place,
+    compactions,
+    context_names,
+    handles_of,
+    refusal,
+    runs,
+    turn_count,
+)
 from langgraph_rlm.nodes.native_calls import native_messages
 from langgraph_rlm.parsing import assigned_names, reply_of
 from langgraph_rlm.prompts import (
@@ -95,12 +107,12 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
 
 
 def _question(questions: Sequence[RunEntry], state: RLMState, runtime: RLMRuntime) -> str:
-    handles = handles_of(questions, state["contexts"])
+    handles, names = handles_of(questions), context_names(questions)
     shown: list[ContextDoc] = []
-    for name in questions[-1]["contexts"]:
+    for name in names:
         handle = handles[name]
         preview = Reader(handle, runtime.store).peek(0, PREVIEW_CHARS)[0]
-        known_as = ("context", name) if name == questions[-1]["contexts"][0] else (name, None)
+        known_as = ("context", name) if name == names[0] else (name, None)
         shown.append(
             ContextDoc(known_as[0], handle.kind, handle.length, handle.items, is_loaded(handle, runtime.limits), preview, known_as[1])
         )

@@ -37,7 +37,7 @@ class ExecuteRepl:
         """
         run = frame_of(config, runtime).run
         self._announce(run, state)
-        done, limit = Advance(), cast("StopReason | None", state["limit"] or None)
+        done, limit = Advance(), cast("StopReason | None", state.get("limit") or None)
         while True:
             done = await self._advance(run, state, done)
             call = cast("CallEntry | None", done.entries.get(done.suspended or ""))
@@ -53,13 +53,17 @@ class ExecuteRepl:
         if limit is None and run.ledger.seconds_left() == 0:
             limit = "max_seconds"
         self._report(run, state, done)
-        update = RLMUpdate(log=done.entries, suspended=done.suspended, usage=lap(run, state["depth"]), limit=limit)
-        return update if done.suspended is not None else update | self._ended(state, done, limit)
+        update = RLMUpdate(log=done.entries)
+        if limit is not None:
+            update["limit"] = limit
+        if done.suspended is not None:
+            return update | RLMUpdate(suspended=done.suspended)
+        return update | RLMUpdate(suspended=None, usage=lap(run, state["depth"])) | self._ended(state, done, limit)
 
     async def _advance(self, run: Run, state: RLMState, done: Advance) -> Advance:
         if not self._last_turn(state)[1].steps:  # the turn made tool calls of its own, and no interpreter is needed
             return done
-        trajectory = Trajectory(state["trajectory"], state["started"], state["contexts"])
+        trajectory = Trajectory(state["trajectory"], state["started"])
         host, seconds_left = self._runtime.host(state["depth"]), run.ledger.seconds_left()
         more = await self._runtime.sessions.advance(trajectory, {**state["log"], **done.entries}, host, seconds_left)
         return Advance({**done.entries, **more.entries}, more.suspended, more.final)
@@ -96,7 +100,7 @@ class ExecuteRepl:
     def _announce(self, run: Run, state: RLMState) -> None:
         """Show the code of a turn when its first cell starts."""
         number, reply = self._last_turn(state)
-        if state["suspended"] is None and cell_place(number, 0) not in state["log"]:
+        if state.get("suspended") is None and cell_place(number, 0) not in state["log"]:
             for code in reply.steps:
                 run.emit(CodeWritten(type="code", turn=_iteration(state), code=code, **_where(state)))
 

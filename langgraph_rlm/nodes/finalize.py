@@ -32,7 +32,7 @@ class Finalize:
 
     async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
         """The answer as text, as one `AIMessage`, with its value where it has a schema, and why the run ended; or its refusal."""
-        run, form, final, refused = frame_of(config, runtime).run, self._form(state), state["final"], Log()
+        run, form, final, refused = frame_of(config, runtime).run, self._form(state), state.get("final"), Log()
         if final is not None:
             answer = self._runtime.store.get_text(final)
             given = await _valued(answer, form)
@@ -66,8 +66,8 @@ class Finalize:
 
     def _limit(self, state: RLMState, run: Run) -> StopReason | None:
         """The limit that leaves no turn to repair an answer."""
-        if state["limit"]:
-            return cast(StopReason, state["limit"])
+        if state.get("limit"):
+            return cast(StopReason, state.get("limit"))
         if run.ledger.seconds_left() == 0:
             return "max_seconds"
         turns = turn_count(state["log"]) - runs(state["log"])[-1]["turn"]
@@ -75,7 +75,7 @@ class Finalize:
 
     async def _best(self, state: RLMState, config: RunnableConfig, run: Run) -> tuple[RLMUpdate, str]:
         """The root model's best answer; what the log shows, when the budget does not reach for one more call."""
-        limit = cast(StopReason, state["limit"])
+        limit = cast(StopReason, state.get("limit"))
         try:
             messages = await asyncio.to_thread(conversation, state, self._runtime, limit=limit)
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
@@ -101,7 +101,7 @@ async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:
 
 def _ended(run: Run, state: RLMState, given: RLMUpdate) -> RLMUpdate:
     """What the run gives."""
-    reason = state["limit"] or "answered"
+    reason = state.get("limit") or "answered"
     run.emit(Answered(type="answer", stop_reason=reason, depth=state["depth"], trajectory=state["trajectory"]))
     message = AIMessage(given.get("answer", ""), response_metadata={"stop_reason": reason})
     return given | RLMUpdate(stop_reason=reason, messages=[message])

@@ -86,6 +86,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+EMPTY = {"suspended": None, "final": None, "answer": "", "stop_reason": ""}
+"""What of the last question must not be taken for the next one's."""
+
+
 class Ingest:
     """The node."""
 
@@ -96,25 +100,19 @@ class Ingest:
         """Open a run: the first on its thread starts a trajectory, a later one is a follow-up with the same variables."""
         frame = frame_of(config, runtime)
         given = by_reference({key: state.get(key) for key in ("query", "context", "messages")}, self._runtime.store)
-        brought = given["context"]["rlm_handles"]
-        log, contexts = state.get("log", {}), state.get("contexts", [])
-        names = [f"context_{len(contexts) + index}" for index in range(len(brought))]
-        question = RunEntry(kind="run", question=given["query"], contexts=names, turn=turn_count(log))
-        update = RLMUpdate(
-            log={f"run.{len(runs(log))}": question},
-            contexts=[*contexts, *brought],
-            usage=cast(Usage, Overwrite(spent())),
-            suspended=None,
-            final=None,
-            limit=cast(Any, Overwrite("")),
-            answer="",
-            stop_reason="",
-        )
+        log, stale = state.get("log", {}), cast(dict[str, Any], state)
+        question = RunEntry(kind="run", question=given["query"], contexts=given["context"]["rlm_handles"], turn=turn_count(log))
+        update = RLMUpdate(log={f"run.{len(runs(log))}": question})
+        if runs(log):  # a channel that was never written takes no room in any checkpoint
+            update["usage"], update["limit"] = cast(Usage, Overwrite(spent())), cast(Any, Overwrite(""))
+            update |= cast(RLMUpdate, {key: empty for key, empty in EMPTY.items() if stale.get(key)})
         if frame.form is not None or state.get("answer_schema") is not None:
             update["answer_schema"] = None if frame.form is None else self._runtime.store.put_text(frame.form.text)
             update["structured_response"] = None
         if given["messages"]:
             update["instructions"] = self._runtime.store.put_text("\n\n".join(message.text for message in given["messages"]))
         if "trajectory" not in state:
-            update |= RLMUpdate(trajectory=uuid.uuid4().hex, depth=frame.depth, model=frame.model, started=time.time())
+            update |= RLMUpdate(trajectory=uuid.uuid4().hex, depth=frame.depth, started=time.time())
+            if frame.model is not None:
+                update["model"] = frame.model
         return update

@@ -35,7 +35,7 @@ class PlanCode:
         )
         try:
             messages = await asyncio.to_thread(conversation, state, self._runtime)
-            model = self._runtime.root_model(state["depth"], state["model"])
+            model = self._runtime.root_model(state["depth"], state.get("model"))
             if is_due(messages, state, self._runtime, model):
                 return await compact(messages, state, self._runtime, model, config, run)
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
@@ -67,7 +67,7 @@ async def ask_root(
     depth = state["depth"]
     tools = runtime.native_tools if depth == 0 else ()
     try:
-        reply, cost = await run.call(runtime.root_model(depth, state["model"]), messages, config, depth, tools)
+        reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools)
     except ModelFailed as failure:
         raise failure if depth else failure.error from None
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))

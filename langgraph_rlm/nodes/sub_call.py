@@ -70,7 +70,8 @@ class SubCall:
         except (Mismatch, ModelFailed) as failure:
             reply, limit = failed(str(failure), model), None
         self._report(call, frame)
-        return RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1)), limit=limit)
+        update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1)))
+        return update if limit is None else update | RLMUpdate(limit=limit)
 
     async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
         """One call of the model, several where its reply does not match the schema. What each cost goes to `paid` at once."""

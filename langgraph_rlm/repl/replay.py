@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.context import HandleDict
 from langgraph_rlm.errors import ReplayDivergedError
 from langgraph_rlm.log import (
     CallEntry,
@@ -100,7 +99,7 @@ class Repl:
         """Give the worker back."""
         self._session.close()
 
-    def advance(self, log: Mapping[str, LogEntry], contexts: list[HandleDict], deadline: float | None = None) -> Advance:
+    def advance(self, log: Mapping[str, LogEntry], deadline: float | None = None) -> Advance:
         """Run on from where this interpreter stands until a call lacks answers in `log`, or the cells are done.
 
         Raises:
@@ -109,7 +108,7 @@ class Repl:
         """
         self._deadline = deadline
         done = Advance()
-        for place, code in self._cells(log, contexts, done):
+        for place, code in self._cells(log, done):
             now = self._run(self._open or self._start(place, code), log, done)
             if now is None:
                 return done
@@ -124,12 +123,12 @@ class Repl:
                 return done
         return done
 
-    def _cells(self, log: Mapping[str, LogEntry], contexts: list[HandleDict], done: Advance) -> Iterator[tuple[str, str]]:
+    def _cells(self, log: Mapping[str, LogEntry], done: Advance) -> Iterator[tuple[str, str]]:
         """Cells still to be run: logged ones that were not rolled back, and those of the last turn."""
         last = turn_count(log) - 1
         for number in range(self._turn, last + 1):
             turn = cast(TurnEntry, log[str(number)])
-            self._enter(number, turn, log, contexts)
+            self._enter(number, turn, log)
             reply = reply_of(turn, self._host.store)
             for index, code in enumerate(() if turn["limit"] else reply.steps):
                 place = cell_place(number, index)
@@ -140,7 +139,7 @@ class Repl:
                     continue
                 yield place, code
 
-    def _enter(self, number: int, turn: TurnEntry, log: Mapping[str, LogEntry], contexts: list[HandleDict]) -> None:
+    def _enter(self, number: int, turn: TurnEntry, log: Mapping[str, LogEntry]) -> None:
         """Go on to a turn; a new question moves `context` on, and an answer that was refused is not given again by itself."""
         if number > self._turn and (refused := refusal(log, number - 1)) is not None:
             self._applied[refused_place(number - 1)] = refused
@@ -148,7 +147,7 @@ class Repl:
         self._turn = number
         self._applied[str(number)] = turn
         questions = [question for question in runs(log) if question["turn"] <= number]
-        self._values.handles = handles_of(questions, contexts)
+        self._values.handles = handles_of(questions)
         self._values.history = lambda: history(log, number, self._host.store)
         if len(questions) > max(self._questions, 1):
             self._restore |= {"context", "answer"}

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from langgraph_rlm.context import HandleDict
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.log import Log, LogEntry
 from langgraph_rlm.repl.base import Backend, SandboxCrashed, SessionSpec
@@ -34,7 +33,6 @@ class Trajectory:
     """Random: no other thread, user or child has it."""
     started: float
     """Seconds since the epoch, where its clock stands."""
-    contexts: list[HandleDict]
 
 
 class Job:
@@ -121,7 +119,7 @@ class Sessions:
             repl = self._taken(trajectory.id, {**log, **lost_before}) or self._opened(trajectory, host)
             job.uses(repl)
             try:
-                done = repl.advance({**log, **lost_before} if lost_before else log, trajectory.contexts, deadline)
+                done = repl.advance({**log, **lost_before} if lost_before else log, deadline)
             except CellLost as lost:
                 repl.close()
                 deaths[lost.place] += 1

@@ -7,13 +7,13 @@ It prints a table, and ends with 1 when a call was made again after its result h
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,13 +133,12 @@ def random_kills(harness: Harness, chance: random.Random) -> list[Kill]:
     return kills
 
 
-@contextmanager
-def harnesses_in(folder: Path, provider: Provider, *, postgres: Postgres | None) -> Iterator[dict[str, Harness]]:
-    """One harness for each database."""
+def harnesses_in(folder: Path, provider: Provider, postgres: Postgres | None) -> dict[str, Harness]:
+    """One harness for each database, by its name."""
     found = {"SQLite": Harness(f"sqlite:{folder}/threads.db", folder / "sqlite", provider)}
     if postgres is not None:
         found["PostgreSQL"] = Harness(postgres.url_for("faults"), folder / "postgresql", provider)
-    yield found
+    return found
 
 
 def main() -> int:
@@ -151,6 +150,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="kill at every N-th write only")
     parser.add_argument("--seed", type=int, default=random.getrandbits(32))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))  # so that the server is stopped
     print(f"seed {args.seed}", flush=True)
     campaign, began = Campaign(lambda line: print(line, flush=True)), time.monotonic()
 
@@ -166,9 +166,8 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="rlm-faults-") as folder,
         Provider() as provider,
         Postgres() as postgres,
-        harnesses_in(Path(folder), provider, postgres=postgres) as harnesses,
     ):
-        campaign.run(harnesses, plans)
+        campaign.run(harnesses_in(Path(folder), provider, postgres), plans)
     print(campaign.table())
     print(f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.")
     return 1 if campaign.failures else 0

@@ -28,7 +28,11 @@ from langgraph_rlm.testing import ScriptedModel, cell
 from .databases import CannotStart, Postgres, open_saver
 
 THREAD = {"configurable": {"thread_id": "t"}}
-ROOT = [cell("first = llm_query('first')\nkid = rlm_query('child', context=first)\nlast = llm_query(f'last {kid}')\nFINAL(f'{first} {kid} {last}')")]
+ROOT = [
+    cell(
+        "first = llm_query('first')\nkid = rlm_query('child', context=first)\nlast = llm_query(f'last {kid}')\nFINAL(f'{first} {kid} {last}')"
+    )
+]
 CHILD = [cell("got = llm_query(f'inner {context}')\nFINAL(f'<{got}>')")]
 ANSWER = "[first] <[inner [first]]> [last <[inner [first]]>]"
 PROMPTS = ["first", "inner [first]", "last <[inner [first]]>"]

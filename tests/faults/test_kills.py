@@ -4,6 +4,7 @@ A sample of what `python -m tests.faults.campaign` does at every write of the sa
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,17 +28,20 @@ def sampled(name: str, harness: Harness) -> Iterator[list[Kill]]:
 
 def test_a_run_killed_again_and_again_pays_for_nothing_twice(tmp_path: Path) -> None:
     """On SQLite and PostgreSQL, at three levels, with batches and tools: the answer of an undisturbed run, no saved call made again."""
-    try:
-        postgres = Postgres()
-    except CannotStart as error:
-        pytest.skip(str(error))
     campaign = Campaign()
-    with postgres, Provider(seconds=0.01) as provider, harnesses_in(tmp_path, provider, postgres=postgres) as harnesses:
+    with ExitStack() as servers:
+        try:
+            postgres, missing = servers.enter_context(Postgres()), ""
+        except CannotStart as error:
+            postgres, missing = None, str(error)
+        provider = servers.enter_context(Provider(seconds=0.01))
+        harnesses = harnesses_in(tmp_path, provider, postgres)
         campaign.run(harnesses, sampled)
         assert _sees_repeats(harnesses["SQLite"])
     assert not campaign.failures
-    assert campaign.kills >= 16
-    assert all(sum(verdict.kills for verdict in tally.verdicts) >= 8 for tally in campaign.tallies)
+    assert campaign.kills >= 8 * len(harnesses)
+    if missing:
+        pytest.skip(f"SQLite is well, PostgreSQL was not tried: {missing}")
 
 
 def _sees_repeats(harness: Harness) -> bool:
