@@ -13,12 +13,14 @@ if TYPE_CHECKING:
         BlobError,
         ConfigurationError,
         ContextError,
+        ForkError,
         ReplayDivergedError,
         ResumeError,
         RLMError,
         SandboxError,
         ThreadBusyError,
     )
+    from langgraph_rlm.forks import afork, fork
     from langgraph_rlm.graph import create_rlm
     from langgraph_rlm.limits import Limits
     from langgraph_rlm.prices import Price
@@ -39,6 +41,9 @@ _HOME = {
     "ResumeError": "errors",
     "SandboxError": "errors",
     "ThreadBusyError": "errors",
+    "ForkError": "errors",
+    "fork": "forks",
+    "afork": "forks",
 }
 __all__ = [
     "BlobError",
@@ -46,6 +51,7 @@ __all__ = [
     "ConfigurationError",
     "ContextError",
     "ContextHandle",
+    "ForkError",
     "Limits",
     "Price",
     "RLMError",
@@ -54,7 +60,9 @@ __all__ = [
     "SandboxError",
     "ThreadBusyError",
     "Usage",
+    "afork",
     "create_rlm",
+    "fork",
 ]
 
 

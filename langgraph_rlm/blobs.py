@@ -1,5 +1,6 @@
 """Blobs: values too large for state, stored once under the sha256 of their bytes. Never knows what they mean."""
 
+import asyncio
 import hashlib
 import importlib
 import os
@@ -150,6 +151,12 @@ class BlobStore:
         if len(text) <= inline and not _has_surrogates(text):
             return {"text": text}
         return {"blob": self.put(to_bytes(text)), "chars": len(text)}
+
+    async def keep(self, text: str) -> Text:
+        """As `put_text`, without blocking the event loop when it has to write."""
+        return (
+            self.put_text(text) if len(text) <= INLINE_CHARS and not _has_surrogates(text) else await asyncio.to_thread(self.put_text, text)
+        )
 
     def get_text(self, text: Text) -> str:
         """The string that `put_text` was given.

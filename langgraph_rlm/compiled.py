@@ -15,7 +15,6 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
-from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import Command
 
 from langgraph_rlm.approvals import resume_map
@@ -46,9 +45,9 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         self.level = level
         """How far down it was found by `get_subgraphs`: one child graph serves every depth."""
 
-    def get_subgraphs(self, *, namespace: str | None = None, recurse: bool = False) -> Iterator[tuple[str, PregelProtocol]]:
-        """As `Pregel.get_subgraphs`: the steps of a tool call, and children as deep as the limits allow, each of which is this graph again."""
-        for name, graph in super().get_subgraphs():
+    def get_subgraphs(self, *, namespace: str | None = None, recurse: bool = False) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        """As `Pregel.get_subgraphs`: the steps of a tool call, and children as deep as the limits allow, each this graph again."""
+        for name, graph in cast(Iterator[tuple[str, Any]], super().get_subgraphs()):
             if isinstance(graph, RLMGraph):
                 if self.level + 1 >= self.rlm.limits.max_depth:
                     continue
@@ -58,7 +57,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
                 yield name, graph
             if recurse and isinstance(graph, Pregel) and (namespace is None or namespace.startswith(f"{name}|")):
                 below = None if namespace is None else namespace.removeprefix(f"{name}|")
-                yield from ((f"{name}|{inner}", found) for inner, found in graph.get_subgraphs(namespace=below, recurse=True))
+                inner = cast(Iterator[tuple[str, Any]], graph.get_subgraphs(namespace=below, recurse=True))
+                yield from ((f"{name}|{within}", found) for within, found in inner)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:  # type: ignore[override]
         """As `Pregel.astream`.

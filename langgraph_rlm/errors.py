@@ -3,6 +3,8 @@
 Every message says what happened, the value, and what to do about it.
 """
 
+from typing import Any
+
 
 class RLMError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -22,6 +24,17 @@ class BlobError(RLMError):
 
 class ReplayDivergedError(RLMError):
     """Logged code, run again, did something else than its log says."""
+
+    place: str | None = None
+    """Of the cell or the call in the log."""
+    then: Any = None
+    """The entry in the log."""
+    now: Any = None
+    """The entry that it would have now; None when nothing is there to compare."""
+
+
+class ForkError(RLMError):
+    """A place in a thread's log cannot be edited: it is not there, it follows from others, or nothing waits for it."""
 
 
 class SandboxError(RLMError):

@@ -179,7 +179,7 @@ def after_repl(state: RLMState) -> list[Send] | str:
 
 def after_finalize(state: RLMState) -> str:
     """The end; another turn when the answer was refused."""
-    return END if state["stop_reason"] else "plan_code"
+    return END if state.get("stop_reason") else "plan_code"
 
 
 def _native_calls(state: RLMState) -> dict[str, NativeCall]:
@@ -199,7 +199,7 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
             item=item,
             total=entry["items"],
             parent=state["trajectory"],
-            depth=state["depth"],
+            depth=state.get("depth", 0),
             id=f"call_{state['trajectory']}_{place}" if native is None else native["id"],
         )
         for item in range(entry["items"])

@@ -117,6 +117,10 @@ class Ledger:
             return None
         return max(0.0, self._limits.max_seconds - self._before - (time.monotonic() - self._started))
 
+    def since_lap(self) -> float:
+        """Seconds that the root's state does not know of yet."""
+        return time.monotonic() - self._lap
+
     def lap(self) -> float:
         """Seconds since the last lap: what the root's state is to add."""
         now = time.monotonic()

@@ -28,6 +28,8 @@ class RunEntry(TypedDict):
     """What this question brought, by reference; named `context_0` and on over the thread."""
     turn: int
     """The number of its first turn."""
+    started: float
+    """Seconds since the epoch; the interpreter's clock stands where the first question started."""
 
 
 class NativeCall(TypedDict):

@@ -48,8 +48,6 @@ class RLMState(TypedDict):
     depth: int
     model: str | None
     """The name of the model that a parent's code picked for this child."""
-    started: float
-    """Seconds since the epoch: where the interpreter's clock stands."""
     instructions: Text | None
     """The system messages of the input."""
     answer_schema: Text | None
@@ -77,7 +75,6 @@ class RLMUpdate(TypedDict, total=False):
     trajectory: str
     depth: int
     model: str | None
-    started: float
     instructions: Text | None
     answer_schema: Text | None
     log: Log

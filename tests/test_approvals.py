@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -59,8 +60,8 @@ class Shop:
         return list(self.graph.get_state(thread()).interrupts)
 
 
-def edit(name: str = "buy", **args: Any) -> dict[str, Any]:
-    return {"type": "edit", "edited_action": {"name": name, "args": args}}
+def edit(tool: str = "buy", /, **args: Any) -> dict[str, Any]:
+    return {"type": "edit", "edited_action": {"name": tool, "args": args}}
 
 
 BUY = "try:\n    got = buy('tea', count=2)\nexcept RuntimeError as error:\n    got = str(error)\nFINAL([got])"
@@ -156,8 +157,8 @@ class TestWrongAnswers:
         assert json.loads(shop.answer({"type": "approve"})["answer"]) == [{"item": "tea", "count": 2}]
         assert shop.bought == [("tea", 2)]
 
-    @pytest.mark.parametrize("wrong", [wrong for wrong, _ in WRONG])
-    @pytest.mark.parametrize("saver", [InMemorySaver, lambda: SqliteSaver.from_conn_string(":memory:").__enter__()], ids=["memory", "sqlite"])
+    @pytest.mark.parametrize("wrong", [wrong for wrong, _ in WRONG if wrong != {}])
+    @pytest.mark.parametrize("saver", [InMemorySaver, lambda: SqliteSaver(sqlite3.connect(":memory:", check_same_thread=False))], ids=["memory", "sqlite"])
     def test_and_so_it_is_when_the_rlm_is_a_node_of_another_graph(self, wrong: Any, saver: Any) -> None:
         """There the answer goes to the outer graph: the node itself refuses it before LangGraph stores it."""
         shop = Shop(BUY)
@@ -234,16 +235,21 @@ class TestSeveralAtOnce:
         with pytest.raises(ResumeError, match="is refused"):
             shop.answer({first.id: {"type": "approve"}, second.id: "yes"})
         assert not shop.bought
-        assert set(shop.open) == {first, second} if False else len(shop.open) == 2
+        assert shop.open == [first, second]
 
     @pytest.mark.parametrize("together", [True, False])
-    async def test_two_levels_in_any_order(self, together: bool, idle: int) -> None:
+    def test_two_levels_in_any_order(self, together: bool, idle: int) -> None:
         shop = Shop("FINAL(rlm_query_batched(['a', 'b+c', 'd']))", sub=Tree(), idle=idle, limits={"max_depth": 3})
-        out = await shop.graph.ainvoke({"query": "shop"}, thread())
-        answers = {pause.id: {"type": "approve"} for pause in reversed(out["__interrupt__"])}
-        assert len(answers) == 4
-        for step in [answers] if together else [{id: answer} for id, answer in answers.items()]:
-            out = await shop.graph.ainvoke(Command(resume=step), thread())
+
+        async def play_it() -> dict[str, Any]:
+            out = await shop.graph.ainvoke({"query": "shop"}, thread())
+            answers = {pause.id: {"type": "approve"} for pause in reversed(out["__interrupt__"])}
+            assert len(answers) == 4
+            for step in [answers] if together else [{id: answer} for id, answer in answers.items()]:
+                out = await shop.graph.ainvoke(Command(resume=step), thread())
+            return out
+
+        out = asyncio.run(play_it())
         assert json.loads(out["answer"]) == ["a", '["b","c"]', "d"]
         assert sorted(shop.bought) == [("a", 1), ("b", 1), ("c", 1), ("d", 1)]
 
@@ -360,17 +366,18 @@ class TestNotIdempotent:
         process.kill()
         process.wait()
 
-    @pytest.mark.parametrize("durability", ["async", "sync", "exit"])
     @pytest.mark.parametrize(
-        ("decision", "answer", "runs"),
-        [({"type": "approve"}, ["tea", 5], 2), ({"type": "respond", "message": "was paid"}, "was paid", 1), ({"type": "reject"}, None, 1)],
-        ids=["approve", "respond", "reject"],
+        ("durability", "decision", "answer", "runs"),
+        [
+            ("async", {"type": "respond", "message": "was paid"}, "was paid", 1),
+            pytest.param("sync", {"type": "reject"}, "pay failed: rejected by a human: no reason given", 1, marks=pytest.mark.slow),
+            pytest.param("exit", {"type": "approve"}, ["tea", 5], 2, marks=pytest.mark.slow),
+        ],
+        ids=["respond", "reject", "approve"],
     )
     def test_after_a_kill_in_the_middle_the_human_is_asked(
         self, tmp_path: Path, durability: str, decision: dict[str, Any], answer: Any, runs: int
     ) -> None:
-        if durability != "async" and decision["type"] != "respond":
-            pytest.skip("one decision is enough")
         options = {"tree": ["tea"], "once": True, "approve": False, "durability": durability}
         self.killed_while_paying(tmp_path, steps=["start"], **options)
         (asked,) = play(tmp_path, steps=[None], **options)
@@ -379,10 +386,10 @@ class TestNotIdempotent:
         assert value["review_configs"][0]["allowed_decisions"] == ["approve", "reject", "respond"]
         assert paid(tmp_path) == ["tea 5"]
         (done,) = play(tmp_path, steps=[{id: decision}], **options)
-        (got,) = json.loads(done["answer"])
-        assert got == answer or (answer is None and "rejected" in got)
+        assert json.loads(done["answer"]) == [answer]
         assert paid(tmp_path) == ["tea 5"] * runs
 
+    @pytest.mark.slow
     def test_an_approved_call_that_was_cut_off_is_not_run_on_the_old_approval(self, tmp_path: Path) -> None:
         options = {"tree": "tea", "once": True}
         ((id, _),) = play(tmp_path, steps=["start"], **options)[0]["pauses"].items()
@@ -394,9 +401,10 @@ class TestNotIdempotent:
         self.killed_while_paying(tmp_path, steps=[{again: {"type": "approve"}}], **options)
         (asked,) = play(tmp_path, steps=[None], **options)
         (done,) = play(tmp_path, steps=[{"type": "respond", "message": "enough"}], **options)
-        assert done["answer"] == "enough"
+        assert json.loads(done["answer"]) == "enough"
         assert paid(tmp_path) == ["tea 7"] * 2
 
+    @pytest.mark.slow
     def test_other_tools_run_again(self, tmp_path: Path) -> None:
         options = {"tree": ["tea"], "approve": False, "durability": "sync"}
         self.killed_while_paying(tmp_path, steps=["start"], **options)

@@ -38,6 +38,8 @@ async def compact(
     messages: list[AnyMessage], state: RLMState, runtime: RLMRuntime, model: BaseChatModel, config: RunnableConfig, run: Run
 ) -> RLMUpdate:
     """One call for the summary; its entry stands for all turns but the last ones. Raises `LimitReached`."""
-    reply, cost = await run.call(model, [*messages, HumanMessage(compaction_prompt())], config, state["depth"])
-    entry = CompactionEntry(kind="compaction", turn=turn_count(state["log"]) - KEPT_TURNS, summary=runtime.store.put_text(str(reply.text)))
+    reply, cost = await run.call(model, [*messages, HumanMessage(compaction_prompt())], config, state.get("depth", 0))
+    entry = CompactionEntry(
+        kind="compaction", turn=turn_count(state["log"]) - KEPT_TURNS, summary=await runtime.store.keep(str(reply.text))
+    )
     return RLMUpdate(log={f"compaction.{len(compactions(state['log']))}": entry}, usage=cost, compacted=True)

@@ -95,9 +95,9 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
     given = [runtime.prompt, runtime.store.get_text(instructions) if instructions else None]
     limits = runtime.limits
     return system_prompt(
-        depth=state["depth"],
+        depth=state.get("depth", 0),
         max_depth=limits.max_depth,
-        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in runtime.toolset.at(state["depth"]).values()),
+        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in runtime.toolset.at(state.get("depth", 0)).values()),
         models=tuple(sorted(runtime.models)),
         interpreter=runtime.interpreter,
         limits=limits,

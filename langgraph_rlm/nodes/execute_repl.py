@@ -20,6 +20,9 @@ from langgraph_rlm.state import RLMState, RLMUpdate
 MAX_REFUSALS = 100
 """Calls that a cell may make in vain once a limit is reached."""
 
+LAP_SECONDS = 0.2
+"""Time is put into the state in pieces of at least this: it may be lost with a killed process."""
+
 OUTPUT_CHARS = 2_000
 """Most characters of a cell's output in a progress event."""
 
@@ -54,17 +57,19 @@ class ExecuteRepl:
             limit = "max_seconds"
         self._report(run, state, done)
         update = RLMUpdate(log=done.entries)
+        if state.get("depth", 0) == 0 and run.ledger.since_lap() > LAP_SECONDS:
+            update["usage"] = lap(run, 0)
         if limit is not None:
             update["limit"] = limit
         if done.suspended is not None:
             return update | RLMUpdate(suspended=done.suspended)
-        return update | RLMUpdate(suspended=None, usage=lap(run, state["depth"])) | self._ended(state, done, limit)
+        return update | RLMUpdate(suspended=None) | await self._ended(state, done, limit)
 
     async def _advance(self, run: Run, state: RLMState, done: Advance) -> Advance:
         if not self._last_turn(state)[1].steps:  # the turn made tool calls of its own, and no interpreter is needed
             return done
-        trajectory = Trajectory(state["trajectory"], state["started"])
-        host, seconds_left = self._runtime.host(state["depth"]), run.ledger.seconds_left()
+        trajectory = Trajectory(state["trajectory"], runs(state["log"])[0]["started"])
+        host, seconds_left = self._runtime.host(state.get("depth", 0)), run.ledger.seconds_left()
         more = await self._runtime.sessions.advance(trajectory, {**state["log"], **done.entries}, host, seconds_left)
         return Advance({**done.entries, **more.entries}, more.suspended, more.final)
 
@@ -79,7 +84,7 @@ class ExecuteRepl:
         cell = cast(str, done.suspended).partition("/")[0]
         return Advance({**done.entries, cell: rolled_back("stopped", self._runtime.store)})
 
-    def _ended(self, state: RLMState, done: Advance, limit: StopReason | None) -> RLMUpdate:
+    async def _ended(self, state: RLMState, done: Advance, limit: StopReason | None) -> RLMUpdate:
         """All cells of the turn are done: there is an answer, a limit, or another turn."""
         if done.final is not None:
             return RLMUpdate(final=done.final)
@@ -87,7 +92,7 @@ class ExecuteRepl:
         log = {**state["log"], **done.entries}
         cells = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(reply.cells))]
         if reply.final is not None and reply.final.kind == "value" and all(cell and cell["outcome"] == "ok" for cell in cells):
-            return RLMUpdate(final=self._runtime.store.put_text(reply.final.text))
+            return RLMUpdate(final=await self._runtime.store.keep(reply.final.text))
         if limit is None and _iteration(state) >= self._runtime.limits.max_iterations:
             return RLMUpdate(limit="max_iterations")
         return RLMUpdate()
@@ -119,7 +124,7 @@ class ExecuteRepl:
 
 
 def _where(state: RLMState) -> Where:
-    return Where(depth=state["depth"], trajectory=state["trajectory"])
+    return Where(depth=state.get("depth", 0), trajectory=state["trajectory"])
 
 
 def _iteration(state: RLMState) -> int:

@@ -37,11 +37,11 @@ class Finalize:
             answer = self._runtime.store.get_text(final)
             given = await _valued(answer, form)
             if not isinstance(given, Mismatch):
-                return RLMUpdate(usage=lap(run, state["depth"])) | _ended(run, state, given)
-            refused = self._refused(state, final, given)
+                return RLMUpdate(usage=lap(run, state.get("depth", 0))) | _ended(run, state, given)
+            refused = await self._refused(state, final, given)
             limit = self._limit(state, run)
             if limit is None:
-                return RLMUpdate(log=refused, final=None, usage=lap(run, state["depth"]))
+                return RLMUpdate(log=refused, final=None, usage=lap(run, state.get("depth", 0)))
             state = cast(RLMState, {**state, "log": {**state["log"], **refused}, "limit": limit})
         update, answer = await self._best(state, config, run)
         update["log"] = refused | update.get("log", {})
@@ -55,13 +55,13 @@ class Finalize:
         if schema is None:
             return None
         text = self._runtime.store.get_text(schema)
-        if state["depth"]:
+        if state.get("depth", 0):
             return code_format(text)
         return given if given is not None and given.text == text else user_format(json.loads(text))
 
-    def _refused(self, state: RLMState, answer: Text, mismatch: Mismatch) -> Log:
+    async def _refused(self, state: RLMState, answer: Text, mismatch: Mismatch) -> Log:
         """The log entry of an answer that does not match."""
-        entry = RefusedEntry(kind="refused", answer=answer, error=self._runtime.store.put_text(str(mismatch)))
+        entry = RefusedEntry(kind="refused", answer=answer, error=await self._runtime.store.keep(str(mismatch)))
         return {refused_place(turn_count(state["log"]) - 1): entry}
 
     def _limit(self, state: RLMState, run: Run) -> StopReason | None:
@@ -80,9 +80,9 @@ class Finalize:
             messages = await asyncio.to_thread(conversation, state, self._runtime, limit=limit)
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
         except LimitReached:
-            return RLMUpdate(usage=lap(run, state["depth"])), shown_so_far(state["log"], self._runtime.store)
+            return RLMUpdate(usage=lap(run, state.get("depth", 0))), shown_so_far(state["log"], self._runtime.store)
         text = str(reply.text)
-        turn = TurnEntry(kind="turn", reply=self._runtime.store.put_text(text), limit=limit)
+        turn = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=limit)
         final = parse_reply(text).final
         answer = final.text if final is not None and final.kind == "value" else text.strip()
         return RLMUpdate(log={str(turn_count(state["log"])): turn}, usage=cost), answer
@@ -102,7 +102,7 @@ async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:
 def _ended(run: Run, state: RLMState, given: RLMUpdate) -> RLMUpdate:
     """What the run gives."""
     reason = state.get("limit") or "answered"
-    run.emit(Answered(type="answer", stop_reason=reason, depth=state["depth"], trajectory=state["trajectory"]))
+    run.emit(Answered(type="answer", stop_reason=reason, depth=state.get("depth", 0), trajectory=state["trajectory"]))
     message = AIMessage(given.get("answer", ""), response_metadata={"stop_reason": reason})
     return given | RLMUpdate(stop_reason=reason, messages=[message])
 

@@ -1,7 +1,7 @@
 """Ingest: turn the input into a question and context handles. Never puts a large value in state."""
 
+import secrets
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any, TypedDict, cast
 
@@ -101,18 +101,22 @@ class Ingest:
         frame = frame_of(config, runtime)
         given = by_reference({key: state.get(key) for key in ("query", "context", "messages")}, self._runtime.store)
         log, stale = state.get("log", {}), cast(dict[str, Any], state)
-        question = RunEntry(kind="run", question=given["query"], contexts=given["context"]["rlm_handles"], turn=turn_count(log))
+        question = RunEntry(
+            kind="run", question=given["query"], contexts=given["context"]["rlm_handles"], turn=turn_count(log), started=time.time()
+        )
         update = RLMUpdate(log={f"run.{len(runs(log))}": question})
         if runs(log):  # a channel that was never written takes no room in any checkpoint
             update["usage"], update["limit"] = cast(Usage, Overwrite(spent())), cast(Any, Overwrite(""))
             update |= cast(RLMUpdate, {key: empty for key, empty in EMPTY.items() if stale.get(key)})
         if frame.form is not None or state.get("answer_schema") is not None:
-            update["answer_schema"] = None if frame.form is None else self._runtime.store.put_text(frame.form.text)
+            update["answer_schema"] = None if frame.form is None else await self._runtime.store.keep(frame.form.text)
             update["structured_response"] = None
         if given["messages"]:
-            update["instructions"] = self._runtime.store.put_text("\n\n".join(message.text for message in given["messages"]))
+            update["instructions"] = await self._runtime.store.keep("\n\n".join(message.text for message in given["messages"]))
         if "trajectory" not in state:
-            update |= RLMUpdate(trajectory=uuid.uuid4().hex, depth=frame.depth, started=time.time())
+            update["trajectory"] = secrets.token_urlsafe(16)
+            if frame.depth:
+                update["depth"] = frame.depth
             if frame.model is not None:
                 update["model"] = frame.model
         return update

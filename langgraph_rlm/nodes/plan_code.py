@@ -28,28 +28,25 @@ class PlanCode:
         """One call of the root model; an answer in prose ends the run here."""
         run, number = frame_of(config, runtime).run, turn_count(state["log"])
         iteration = number - runs(state["log"])[-1]["turn"] + 1
-        run.emit(
-            TurnStarted(
-                type="turn", depth=state["depth"], trajectory=state["trajectory"], turn=iteration, of=self._runtime.limits.max_iterations
-            )
-        )
+        limit, depth = self._runtime.limits.max_iterations, state.get("depth", 0)
+        run.emit(TurnStarted(type="turn", depth=depth, trajectory=state["trajectory"], turn=iteration, of=limit))
         try:
             messages = await asyncio.to_thread(conversation, state, self._runtime)
-            model = self._runtime.root_model(state["depth"], state.get("model"))
+            model = self._runtime.root_model(depth, state.get("model"))
             if is_due(messages, state, self._runtime, model):
                 return await compact(messages, state, self._runtime, model, config, run)
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
         except LimitReached as reached:
-            return RLMUpdate(limit=reached.limit, usage=lap(run, state["depth"]))
+            return RLMUpdate(limit=reached.limit, usage=lap(run, depth))
         text = str(reply.text)
-        turn = TurnEntry(kind="turn", reply=self._runtime.store.put_text(text), limit=None)
+        turn = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=None)
         if called := native_calls(reply, number, self._runtime):
             return RLMUpdate(log={str(number): {**turn, "tool_calls": called.calls}, **called.entries}, usage=cost)
         parsed = parse_reply(text)
         update = RLMUpdate(log={str(number): turn}, usage=cost)
         if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells:
-            update["final"] = self._runtime.store.put_text(parsed.final.text)
-        elif not parsed.cells and parsed.final is None and iteration >= self._runtime.limits.max_iterations:
+            update["final"] = await self._runtime.store.keep(parsed.final.text)
+        elif not parsed.cells and parsed.final is None and iteration >= limit:
             update["limit"] = "max_iterations"
         return update
 
@@ -64,7 +61,7 @@ async def ask_root(
         ModelFailed: in a child, whose parent's code gets to see it.
         Exception: at the root, whatever the model's client raises.
     """
-    depth = state["depth"]
+    depth = state.get("depth", 0)
     tools = runtime.native_tools if depth == 0 else ()
     try:
         reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools)

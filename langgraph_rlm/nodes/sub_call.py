@@ -83,8 +83,8 @@ class SubCall:
             return str(reply.text)
 
         if form is None:
-            return answered(await call(prompt), self._runtime.store, name), None
-        return answered_json(await structured_query(prompt, form, call), self._runtime.store, name), None
+            return await answered(await call(prompt), self._runtime.store, name), None
+        return await answered_json(await structured_query(prompt, form, call), self._runtime.store, name), None
 
     async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
         """The same graph one level deeper; its own calls wait for their own turn."""
@@ -94,11 +94,11 @@ class SubCall:
         paid.append(out["usage"])
         limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
         if form is None:
-            return answered(out["answer"], self._runtime.store, name), limit
+            return await answered(out["answer"], self._runtime.store, name), limit
         value = out["structured_response"]
         if value is None and not await asyncio.to_thread(form.admits, None):
             return failed(f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}", name), limit
-        return answered_json(json_of(value), self._runtime.store, name), limit
+        return await answered_json(json_of(value), self._runtime.store, name), limit
 
     def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
         """A child without a context of its own works on its prompt."""

@@ -45,18 +45,18 @@ class ToolStep:
         """The tool, and the arguments that code gave."""
         return self._runtime.toolset.tool(call["function"], call["depth"]), self._runtime.payload(call["request"])["arguments"]
 
-    def _decided(self, tool: RLMTool, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
+    async def _decided(self, tool: RLMTool, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""
         if decision["type"] == "approve":
             return ToolUpdate(arguments=arguments)
         if decision["type"] == "edit":
             return ToolUpdate(arguments=decision["edited_action"]["args"])
         if decision["type"] == "respond":
-            return ToolUpdate(reply=self._returned(decision["message"]))
+            return ToolUpdate(reply=await self._returned(decision["message"]))
         return ToolUpdate(reply=failed(f"rejected by a human: {decision.get('message') or 'no reason given'}"))
 
-    def _returned(self, value: Any) -> ReplyEntry:
-        return answered(json.dumps(value, ensure_ascii=False), self._runtime.store)
+    async def _returned(self, value: Any) -> ReplyEntry:
+        return await answered(json.dumps(value, ensure_ascii=False), self._runtime.store)
 
 
 class Approve(ToolStep):
@@ -68,13 +68,13 @@ class Approve(ToolStep):
         if tool.is_external:
             result = ask(external_call(tool, arguments, call["id"]), tool)
             error = error_of(result)
-            return ToolUpdate(reply=self._returned(result) if error is None else failed(error))
+            return ToolUpdate(reply=await self._returned(result) if error is None else failed(error))
         config = self._runtime.toolset.interrupt_on[tool.name]
         described = config.get("description")
         if callable(described):
             described = described({"name": tool.name, "args": arguments, "id": call["id"], "type": "tool_call"}, call, runtime)
         decision = ask(review(tool, arguments, config["allowed_decisions"], described), tool)
-        return self._decided(tool, decision, arguments)
+        return await self._decided(tool, decision, arguments)
 
 
 class Begin(ToolStep):
@@ -98,7 +98,7 @@ class CallTool(ToolStep):
             return ToolUpdate()
         try:
             given = ToolCallInfo(call["id"], config, runtime)
-            return ToolUpdate(reply=self._returned(await cast(OwnTool, tool).run(call.get("arguments", arguments), given)))
+            return ToolUpdate(reply=await self._returned(await cast(OwnTool, tool).run(call.get("arguments", arguments), given)))
         except GraphBubbleUp:
             if mark is not None:  # a pause of the tool's own: what it has run so far, LangGraph runs again by design
                 self._runtime.toolset.begun.add(mark)
@@ -126,7 +126,7 @@ class AskAgain(ToolStep):
             f"{tool.name} may have run already: it was interrupted while it ran, before its result was stored. "
             "Look whether it took effect. Approve to run it again, respond with its result, or reject."
         )
-        return self._decided(tool, ask(review(tool, given, UNSURE, about), tool), given)
+        return await self._decided(tool, ask(review(tool, given, UNSURE, about), tool), given)
 
 
 def ask(pause: Pause, tool: RLMTool) -> Any:

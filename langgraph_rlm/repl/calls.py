@@ -196,14 +196,14 @@ def _entry(reply: ReplyEntry, store: BlobStore) -> Any:
     return json.loads(text) if reply.get("json") else text
 
 
-def answered(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
+async def answered(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
     """The log entry of an answer."""
-    return ReplyEntry(kind="reply", value=store.put_text(value), error=None, model=model)
+    return ReplyEntry(kind="reply", value=await store.keep(value), error=None, model=model)
 
 
-def answered_json(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
+async def answered_json(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
     """The log entry of an answer to a `schema=`: code gets what the JSON says."""
-    return {**answered(value, store, model), "json": True}
+    return {**await answered(value, store, model), "json": True}
 
 
 def failed(error: str, model: str | None = None) -> ReplyEntry:

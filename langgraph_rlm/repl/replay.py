@@ -91,6 +91,11 @@ class Repl:
         """Whether all that this interpreter has gone through is what `log` says: false after a fork or an edit."""
         return all((then := log.get(place)) is entry or then == entry for place, entry in self._applied.items())
 
+    @property
+    def applied(self) -> frozenset[str]:
+        """Places of all that this interpreter has gone through."""
+        return frozenset(self._applied)
+
     def kill(self) -> None:
         """End the worker, from any thread."""
         self._session.kill()
@@ -115,7 +120,7 @@ class Repl:
             then = cast("CellEntry | None", log.get(place))
             self._applied[place] = then if then is not None else now
             if then is not None:
-                _check_cell(place, then, now)
+                _check_cell(place, then, now, self._host.store)
                 continue
             done.entries[place] = now
             if now["final"] is not None:
@@ -292,25 +297,42 @@ def _has_failed(turn: int, cells: int, log: Mapping[str, LogEntry]) -> bool:
 
 def _check_call(place: str, then: CallEntry, now: CallEntry) -> None:
     if then["digest"] != now["digest"] or then["function"] != now["function"]:
-        raise ReplayDivergedError(_diverged(place, "called", now["function"], now["digest"], then["function"], then["digest"]))
+        raise _diverged(place, f"called {_marked(now['function'], now)}", _marked(then["function"], then), then, now)
 
 
-def _check_cell(place: str, then: CellEntry, now: CellEntry) -> None:
+def _check_cell(place: str, then: CellEntry, now: CellEntry, store: BlobStore) -> None:
     if then["digest"] != now["digest"] or then["outcome"] != now["outcome"]:
-        raise ReplayDivergedError(_diverged(place, "ended", now["outcome"], now["digest"], then["outcome"], then["digest"]))
+        raise _diverged(place, f"ended {_marked(now['outcome'], now)}", _marked(then["outcome"], then), then, now)
+    if then["final"] != now["final"]:
+        answer, logged = _final_text(now, store), _final_text(then, store)
+        if answer != logged:
+            raise _diverged(place, f"answered {answer[:40]!r}", repr(logged[:40]), then, now)
 
 
-def _diverged(place: str, did: str, now: str, now_digest: str, then: str, then_digest: str) -> str:
-    return (
-        f"Cell {place} {did} {now!r} with {now_digest[:12]}, but its log has {then!r} with {then_digest[:12]}. "
+def _final_text(entry: CellEntry, store: BlobStore) -> str:
+    return "" if entry["final"] is None else _without_addresses(store.get_text(entry["final"]))
+
+
+def _diverged(place: str, did: str, logged: str, then: CallEntry | CellEntry, now: CallEntry | CellEntry) -> ReplayDivergedError:
+    error = ReplayDivergedError(
+        f"Cell {place} {did}, but its log has {logged}. "
         "The sandbox is not deterministic, or the log is of another version: fork from an earlier checkpoint."
     )
+    error.place, error.then, error.now = place, then, now
+    return error
+
+
+def _marked(name: str, entry: CallEntry | CellEntry) -> str:
+    return f"{name!r} with {entry['digest'][:12]}"
 
 
 def outcome_digest(stdout: str, value: str | None, error: CellError | None) -> str:
     """sha256 of what a cell did. Addresses in the `repr` of objects differ from process to process and mean nothing."""
-    text = canonical([stdout, value, error and [error.type, error.message]])
-    return digest_of(re.sub(r"0x[0-9a-f]+", "0x", text))
+    return digest_of(_without_addresses(canonical([stdout, value, error and [error.type, error.message]])))
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r"0x[0-9a-f]+", "0x", text)
 
 
 def answer_text(value: Any) -> str:

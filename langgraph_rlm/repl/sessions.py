@@ -35,6 +35,22 @@ class Trajectory:
     """Seconds since the epoch, where its clock stands."""
 
 
+def open_repl(backend: Backend, trajectory: Trajectory, host: Host) -> Repl:
+    """A new interpreter that stands at the beginning of a trajectory. Raises `SandboxError` when none can be started."""
+    values = ContextValues(host)
+    spec = SessionSpec(
+        functions=host.functions.names,
+        values=values,
+        clock=datetime.fromtimestamp(trajectory.started, UTC),
+        seed=trajectory.id,
+        max_heap_bytes=host.limits.max_heap_bytes,
+    )
+    try:
+        return Repl(backend.open(spec), values, host)
+    except SandboxCrashed as error:
+        raise SandboxError(f"The sandbox died as it started: {error}.") from error
+
+
 class Job:
     """One `advance` in a worker thread, which its caller may abandon."""
 
@@ -116,7 +132,7 @@ class Sessions:
         lost_before: Log = {}
         deaths: Counter[str] = Counter()
         while True:
-            repl = self._taken(trajectory.id, {**log, **lost_before}) or self._opened(trajectory, host)
+            repl = self._taken(trajectory.id, {**log, **lost_before}) or open_repl(self._backend, trajectory, host)
             job.uses(repl)
             try:
                 done = repl.advance({**log, **lost_before} if lost_before else log, deadline)
@@ -155,20 +171,6 @@ class Sessions:
             return repl
         repl.close()
         return None
-
-    def _opened(self, trajectory: Trajectory, host: Host) -> Repl:
-        values = ContextValues(host)
-        spec = SessionSpec(
-            functions=host.functions.names,
-            values=values,
-            clock=datetime.fromtimestamp(trajectory.started, UTC),
-            seed=trajectory.id,
-            max_heap_bytes=host.limits.max_heap_bytes,
-        )
-        try:
-            return Repl(self._backend.open(spec), values, host)
-        except SandboxCrashed as error:
-            raise SandboxError(f"The sandbox died as it started: {error}.") from error
 
     def _put(self, id: str, repl: Repl, job: Job) -> None:
         if job.abandoned:

@@ -133,11 +133,11 @@ def random_kills(harness: Harness, chance: random.Random) -> list[Kill]:
     return kills
 
 
-def harnesses_in(folder: Path, provider: Provider, postgres: Postgres | None) -> dict[str, Harness]:
+def harnesses_in(folder: Path, provider: Provider, postgres: Postgres | None, durability: str = "sync") -> dict[str, Harness]:
     """One harness for each database, by its name."""
-    found = {"SQLite": Harness(f"sqlite:{folder}/threads.db", folder / "sqlite", provider)}
+    found = {"SQLite": Harness(f"sqlite:{folder}/threads.db", folder / "sqlite", provider, durability)}
     if postgres is not None:
-        found["PostgreSQL"] = Harness(postgres.url_for("faults"), folder / "postgresql", provider)
+        found["PostgreSQL"] = Harness(postgres.url_for("faults"), folder / "postgresql", provider, durability)
     return found
 
 
@@ -148,6 +148,7 @@ def main() -> int:
     parser.add_argument("--random", type=int, default=150, help="at least so many of them at random moments")
     parser.add_argument("--both", action="store_true", help="before AND after every write on each database, not one each")
     parser.add_argument("--every", type=int, default=1, help="kill at every N-th write only")
+    parser.add_argument("--durability", default="sync", choices=["sync", "async"])
     parser.add_argument("--seed", type=int, default=random.getrandbits(32))
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))  # so that the server is stopped
@@ -167,7 +168,7 @@ def main() -> int:
         Provider() as provider,
         Postgres() as postgres,
     ):
-        campaign.run(harnesses_in(Path(folder), provider, postgres), plans)
+        campaign.run(harnesses_in(Path(folder), provider, postgres, args.durability), plans)
     print(campaign.table())
     print(f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.")
     return 1 if campaign.failures else 0

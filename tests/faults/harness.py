@@ -122,17 +122,19 @@ class Lane:
 class Harness:
     """Threads of the scenario in one database, one after another."""
 
-    def __init__(self, db: str, folder: Path, provider: Provider) -> None:
+    def __init__(self, db: str, folder: Path, provider: Provider, durability: str = "sync") -> None:
         """Use as a context manager.
 
         Args:
             db: a URL of `databases`, for this harness alone.
             folder: takes blobs, results and logs.
+            durability: LangGraph's: when checkpoints are written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.db = db
         self._folder = folder
         self._provider = provider
+        self._durability = durability
         self._blobs = BlobStore.open(folder / "blobs")
         self.undisturbed = f"undisturbed-{random.getrandbits(32):08x}"
         """The thread of the run that all others are compared with."""
@@ -169,7 +171,7 @@ class Harness:
         out.unlink(missing_ok=True)
         kill = kill or Kill()
         arguments = ["--db", self.db, "--store", str(self._folder / "blobs"), "--url", self._provider.url, "--thread", thread]
-        arguments += ["--out", str(out), *(["--resume"] if resume else [])]
+        arguments += ["--out", str(out), "--durability", self._durability, *(["--resume"] if resume else [])]
         arguments += ["--kill-at", str(kill.write), *(["--after"] if kill.after else [])] if kill.write is not None else []
         before = len(self._provider.asked(thread))
         pid = self._lane.start(arguments)

@@ -44,9 +44,8 @@ def main() -> None:
             assert provider.wait_for("t", calls, 600)
             run.send_signal(signal.SIGKILL)
         first, last = provider.asked("t")[0].arrived, provider.asked("t")[calls - 1].arrived
-        print(
-            f"first process: {first - began:.2f} s to its first call, then {last - first:.2f} s for {args.cells} cells and {calls - 1} calls"
-        )
+        took = f"{last - first:.2f} s for {args.cells} cells and {calls - 1} calls"
+        print(f"first process: {first - began:.2f} s to its first call, then {took}")
         began = time.monotonic()
         with subprocess.Popen([*command, "--resume"]) as run:
             assert provider.wait_for("t", calls + 1, 600)

@@ -84,10 +84,10 @@ async def play(args: argparse.Namespace) -> dict[str, Any]:
         graph = graph_of(f"{args.url}/{args.thread}", args.store, saver)
         config, again = {"configurable": {"thread_id": args.thread}}, False
         try:
-            out = await graph.ainvoke(None if args.resume else QUESTION, config, durability="sync")
+            out = await graph.ainvoke(None if args.resume else QUESTION, config, durability=args.durability)
         except EmptyInputError:
             again = True
-            out = await graph.ainvoke(QUESTION, config, durability="sync")
+            out = await graph.ainvoke(QUESTION, config, durability=args.durability)
         graph.rlm.sessions.close()
     return {
         "answer": out["answer"],
@@ -104,13 +104,14 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     for name in ("--db", "--store", "--url", "--thread", "--out"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--durability", default="sync")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--kill-at", type=int, default=0, help="die at this write of the saver, counted from 1")
     parser.add_argument("--after", action="store_true", help="die after that write, not before it")
     args = parser.parse_args(arguments)
     try:
         result = asyncio.run(play(args))
-    except Exception:
+    except Exception:  # noqa: BLE001 - the edge of the process: the harness reads it
         result = {"error": traceback.format_exc()}
     Path(args.out).write_text(json.dumps(result))
 

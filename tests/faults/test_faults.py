@@ -29,9 +29,12 @@ from .databases import CannotStart, Postgres, open_saver
 
 THREAD = {"configurable": {"thread_id": "t"}}
 ROOT = [
-    cell(
-        "first = llm_query('first')\nkid = rlm_query('child', context=first)\nlast = llm_query(f'last {kid}')\nFINAL(f'{first} {kid} {last}')"
-    )
+    cell("""
+first = llm_query('first')
+kid = rlm_query('child', context=first)
+last = llm_query(f'last {kid}')
+FINAL(f'{first} {kid} {last}')
+""")
 ]
 CHILD = [cell("got = llm_query(f'inner {context}')\nFINAL(f'<{got}>')")]
 ANSWER = "[first] <[inner [first]]> [last <[inner [first]]>]"
@@ -119,7 +122,7 @@ def test_a_locked_database(tmp_path: Path, at: str) -> None:
     """Another process holds the database: SQLite's own error, at any depth, never an answer to the code."""
     path, other = tmp_path / "t.db", None
 
-    async def lock() -> None:
+    def hold() -> None:
         nonlocal other
         code = f"import sqlite3, sys; c = sqlite3.connect({str(path)!r}); c.execute('BEGIN EXCLUSIVE'); print(flush=True); sys.stdin.read()"
         other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -127,7 +130,7 @@ def test_a_locked_database(tmp_path: Path, at: str) -> None:
         other.stdout.readline()
 
     async def go() -> None:
-        calls = Calls(at, lock)
+        calls = Calls(at, lambda: asyncio.to_thread(hold))
         async with sqlite(path) as saver:
             with pytest.raises(sqlite3.OperationalError, match="database is locked"):
                 await begin(calls.graph(saver, tmp_path / "blobs"))
@@ -176,7 +179,7 @@ def test_a_corrupted_database(tmp_path: Path) -> None:
             file.seek(4096)
             file.write(os.urandom(path.stat().st_size - 4096))
         async with sqlite(path) as saver:
-            with pytest.raises(sqlite3.DatabaseError, match="malformed|not a database"):
+            with pytest.raises(sqlite3.DatabaseError, match=r"malformed|not a database"):
                 await resume(calls.graph(saver, tmp_path / "blobs"))
         shutil.copy(copy, path)
         async with sqlite(path) as saver:
@@ -307,7 +310,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, small_disk: Path) -> None:
             graph = calls.graph(saver, small_disk / "blobs", BULKY)
             with pytest.raises(BlobError, match="No space left on device"):
                 await begin(graph)
-            subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+            await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
             assert await resume(graph) == f"[first]xx{7 + (4 << 20)}[last]"
         assert calls.prompts == ["first", "first", "last"]
 
