@@ -55,7 +55,7 @@ class Mock:
 @contextmanager
 def mock_server() -> Iterator[Mock]:
     """A mock server in a process of its own, which ends with the block."""
-    process = subprocess.Popen([sys.executable, HERE / "mock_server.py"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, HERE / "mock_server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield Mock(int(process.stdout.readline()))

@@ -1,11 +1,12 @@
 """Mock server: a deterministic OpenAI-compatible model in a process of its own, which notes when each call came and went.
 
 `PUT /program` says what it answers from now on, and forgets the calls so far; `GET /calls` gives them. A model whose name
-starts with "root" is answered from the program's turns, any other as a sub-model. It prints its port, and serves until it is ended.
+starts with "root" is answered from the program's turns, any other as a sub-model. It prints its port, and serves until its input is closed.
 """
 
 import asyncio
 import json
+import sys
 import time
 from typing import Any, TypedDict
 
@@ -78,7 +79,7 @@ def completion(model: str, text: str, prompt_tokens: int) -> dict[str, Any]:
 
 
 async def serve() -> None:
-    """Serve on a free port of loopback until the process ends."""
+    """Serve on a free port of loopback until standard input is closed, as it is when the parent ends, however it ends."""
     mock, app = Mock(), web.Application(client_max_size=1 << 30)
     app.router.add_post("/v1/chat/completions", mock.complete)
     app.router.add_put("/program", mock.set_program)
@@ -87,7 +88,8 @@ async def serve() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
     print(runner.addresses[0][1], flush=True)
-    await asyncio.Event().wait()
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
 
 
 if __name__ == "__main__":

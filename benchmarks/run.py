@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 from collections.abc import Iterable, Iterator
@@ -37,18 +38,23 @@ class Row:
 
 
 def main() -> int:
-    """Run, print the table, write the JSON; 1 when an aim is missed and `--strict` is given."""
+    """Run, print the table, write the JSON, also of a run that is cut short; 1 when an aim is missed and `--strict` is given."""
     options = _options()
-    rows = list[Row]()
-    with mock_server() as mock:
-        for name in options.scenario or SCENARIOS:
-            for case in SCENARIOS[name]():
-                rows += rows_of(name, case, repeated(mock, case, options.reps))
-                print(f"{name}: {case.name} done", file=sys.stderr)
-    print("\n".join(table(rows)))
-    if options.json:
-        machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "reps": options.reps}
-        options.json.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    rows, load = list[Row](), os.getloadavg()[0]
+    if load > (os.cpu_count() or 1) / 2:
+        print(f"The machine is busy (load {load:.1f}): believe ratios and CPU, not milliseconds.", file=sys.stderr)
+    try:
+        with mock_server() as mock:
+            for name in options.scenario or SCENARIOS:
+                for case in SCENARIOS[name]():
+                    rows += rows_of(name, case, repeated(mock, case, options.reps))
+                    print(f"{name}: {case.name} done", file=sys.stderr)
+    finally:
+        print("\n".join(table(rows)))
+        if options.json:
+            machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load_before": load, "reps": options.reps}
+            options.json.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1))
     return 1 if options.strict and any(row.met is False for row in rows) else 0
 
 

@@ -93,7 +93,10 @@ def fan_out() -> list[Case]:
 def sequential() -> list[Case]:
     """One cell that asks 100 times, one after another, over 1 MB."""
     code = "replies = []\nfor i in range(100):\n    replies.append(llm_query(f'item {i}'))"
-    measures = (Measure("a call", "ms", lambda sample: root_gaps(sample)[0] / 100),)
+    measures = (
+        Measure("a call", "ms", lambda sample: root_gaps(sample)[0] / 100),
+        Measure("CPU of the process, a call", "ms", lambda sample: sample["report"]["cpu_s"] * 10),
+    )
     return [Case("100 calls", ("plain", "package", "sqlite"), work([cell(code), cell("FINAL(str(len(replies)))")], "100", mb=1), measures)]
 
 

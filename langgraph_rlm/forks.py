@@ -6,8 +6,8 @@ writes what the node that made the entry would have written.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite, StateSnapshot
@@ -22,15 +22,12 @@ from langgraph_rlm.repl.calls import failed
 from langgraph_rlm.savers import for_sync_use
 from langgraph_rlm.state import RLMUpdate
 
+T = TypeVar("T")
+
 
 def fork(graph: Any, config: RunnableConfig, place: str, value: Any) -> RunnableConfig:
     """As `afork`."""
-    own = graph.copy({"checkpointer": for_sync_use(graph.checkpointer)})
-
-    async def once() -> AsyncIterator[RunnableConfig]:
-        yield await afork(own, config, place, value)
-
-    return list(iterate(once))[0]
+    return waited(graph, lambda own: afork(own, config, place, value))
 
 
 async def afork(graph: Any, config: RunnableConfig, place: str, value: Any) -> RunnableConfig:
@@ -57,7 +54,7 @@ async def afork(graph: Any, config: RunnableConfig, place: str, value: Any) -> R
     namespace = cast(str, given.get("checkpoint_ns", ""))
     if namespace:
         await _check_waits(graph, given["thread_id"], namespace)
-    store = _rlm_at(graph, namespace).rlm.store
+    store = rlm_at(graph, namespace).rlm.store
     found = await _written(graph, config, place)
     log = cast(Log, found.values["log"])
     if later := _later(place, log):
@@ -76,12 +73,13 @@ async def _written(graph: Any, config: RunnableConfig, place: str) -> StateSnaps
     if place not in head.values.get("log", {}):
         known = ", ".join(head.values.get("log", {})) or "nothing"
         raise ForkError(f"There is no {place!r} in the log of this thread. It has {known}.")
-    given = cast(Any, head.config)["configurable"]
+    given = head.config["configurable"]
     own = {"thread_id": given["thread_id"], "checkpoint_ns": given.get("checkpoint_ns", "")}
-    parents = {
-        saved.config["configurable"]["checkpoint_id"]: (saved.parent_config or {}).get("configurable", {}).get("checkpoint_id")
-        async for saved in graph.checkpointer.alist({"configurable": own})
-    }
+    parents: dict[str, str | None] = {}
+    async for saved in graph.checkpointer.alist({"configurable": own}):
+        parents[saved.config["configurable"]["checkpoint_id"]] = (
+            saved.parent_config and saved.parent_config["configurable"]["checkpoint_id"]
+        )
     branch = [given["checkpoint_id"]]
     while parent := parents.get(branch[-1]):
         branch.append(parent)
@@ -148,13 +146,24 @@ def _text(place: str, value: Any) -> str:
     return value
 
 
-def _rlm_at(graph: Any, namespace: str) -> RLMGraph:
-    """The RLM that a namespace is of."""
+def rlm_at(graph: Any, namespace: str) -> RLMGraph:
+    """The RLM that a checkpoint namespace of a graph is of. Raises `ForkError` where there is none."""
     name = "|".join(part.partition(":")[0] for part in namespace.split("|"))
     found = next((inner for _, inner in graph.get_subgraphs(namespace=name, recurse=True)), None) if name else graph
     if not isinstance(found, RLMGraph):
         raise ForkError(f"There is no RLM at checkpoint_ns={namespace!r} of this graph.")
     return found
+
+
+def waited(graph: Any, call: Callable[[Any], Awaitable[T]]) -> T:
+    """What `call` gives for a graph, to a sync caller: on the background loop, with a sync checkpointer in threads."""
+    own = graph.copy({"checkpointer": for_sync_use(graph.checkpointer)})
+
+    async def once() -> AsyncIterator[T]:
+        yield await call(own)
+
+    [result] = iterate(once)
+    return result
 
 
 async def _check_waits(graph: Any, thread: str, namespace: str) -> None:

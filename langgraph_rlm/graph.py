@@ -77,7 +77,8 @@ def create_rlm(
         interrupt_on: tools, by name, that wait for a human's approval: True for any decision, or LangChain's
             `{"allowed_decisions": ["approve", "edit", "reject", "respond"], "description": ...}`. Needs a checkpointer.
         not_idempotent: tools, by name, that must not run twice: one whose run was cut off asks the human instead of running again.
-            Their threads are stored with `durability="sync"`, whatever a call asks for.
+            Their threads are stored with `durability="sync"`, whatever a call asks for. A tool that calls `interrupt` itself runs
+            again on every answer, as LangGraph has it, and does not belong here.
         limits: what one run may use.
         sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation from the host.
         prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`; the `genai-prices` package, where it

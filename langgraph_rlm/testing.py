@@ -1,4 +1,4 @@
-"""Testing: models that need no network, for this package's tests and for its users'."""
+"""Testing: models that need no network, and runs that replay as tests; for this package's tests and for its users'."""
 
 import asyncio
 import json
@@ -13,6 +13,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Tool
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
+
+from langgraph_rlm.retrace import Replayed, replay_run
+from langgraph_rlm.trajectory import SavedRun, asave_run, load_run, save_run
+
+__all__ = ["Answer", "Replayed", "SavedRun", "ScriptedModel", "asave_run", "cell", "load_run", "replay_run", "save_run"]
 
 Answer = str | AIMessage | BaseException
 """A reply, or an exception that the call raises."""

@@ -27,7 +27,9 @@ class Payer(ScriptedModel):
     def _scripted(self, messages: list[Any]) -> Any:
         task = json.loads(re.findall(r"^Question:\n\n(.*)$", messages[1].text, re.MULTILINE)[-1])
         if isinstance(task, str):
-            return cell(f"import json\ntry:\n    paid = pay({task!r}, amount=5)\nexcept Exception as error:\n    paid = str(error)\nFINAL(json.dumps(paid))")
+            return cell(
+                f"import json\ntry:\n    paid = pay({task!r}, amount=5)\nexcept Exception as error:\n    paid = str(error)\nFINAL(json.dumps(paid))"
+            )
         return cell(f"import json\nFINAL([json.loads(kid) for kid in rlm_query_batched({[json.dumps(each) for each in task]!r})])")
 
 

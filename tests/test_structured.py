@@ -151,14 +151,15 @@ class TestRefusal:
         assert "neither code nor an answer" not in shown(model, 2)
 
     @pytest.mark.parametrize("max_idle", [0, 32])
-    def test_the_answer_variable_keeps_its_content_and_is_not_given_again_by_itself(self, max_idle: int) -> None:
+    @pytest.mark.parametrize("sandbox", ["monty", "local"])
+    def test_the_answer_variable_keeps_its_content_and_is_not_given_again_by_itself(self, sandbox: str, max_idle: int) -> None:
         codes = [
             "answer['content'] = {'n': 'x'}\nanswer['ready'] = True",
             "llm_query('a')\nprint(answer)",
             "llm_query('b')\nanswer['content']['n'] = 3\nanswer['ready'] = True\nllm_query('c')",
         ]
         model = root(*codes)
-        graph = rlm(model, response_format=NUMBERS)
+        graph = rlm(model, response_format=NUMBERS, sandbox=sandbox)
         graph.rlm.sessions.max_idle = max_idle
         assert graph.invoke({"query": "q"})["structured_response"] == {"n": 3}
         assert "{'content': {'n': 'x'}, 'ready': False}" in shown(model, 2)

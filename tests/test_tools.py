@@ -293,7 +293,9 @@ class TestInjected:
     @pytest.mark.parametrize("name", ["user", "id", "runtime"])
     def test_code_cannot_set_what_is_injected(self, name: str) -> None:
         @tool
-        def look(what: str, runtime: ToolRuntime, id: Annotated[str, InjectedToolCallId], user: Annotated[str, InjectedToolArg] = "nobody") -> str:
+        def look(
+            what: str, runtime: ToolRuntime, id: Annotated[str, InjectedToolCallId], user: Annotated[str, InjectedToolArg] = "nobody"
+        ) -> str:
             """Look."""
             return user
 
@@ -319,7 +321,6 @@ class TestInjected:
 def where() -> str:
     """Where am I."""
     return "host"
-
 
     def test_a_result_stays_a_value_where_the_calls_id_is_injected(self) -> None:
         @tool
@@ -364,7 +365,14 @@ class TestWhoHasWhat:
             ({"tools": [where], "not_idempotent": "where"}, "must be names of tools"),
             ({"external_tools": [{"nothing": 1}]}, "external_tools must be"),
             ({"external_tools": [{"name": "x", "parameters": {"type": "array"}, "description": ""}]}, "schema of type 'object'"),
-            ({"external_tools": [{"name": "x", "description": "", "parameters": {"type": "object", "properties": {"a": {"type": "nope"}}}}]}, "no valid JSON"),
+            (
+                {
+                    "external_tools": [
+                        {"name": "x", "description": "", "parameters": {"type": "object", "properties": {"a": {"type": "nope"}}}}
+                    ]
+                },
+                "no valid JSON",
+            ),
             ({"external_tools": [{"name": "llm_query", "description": "", "parameters": {}}]}, "the name is taken"),
         ],
     )

@@ -78,7 +78,7 @@ class Sessions:
     """The live interpreters of one `create_rlm`, over all its threads and children."""
 
     def __init__(self, backend: Backend, max_idle: int = MAX_IDLE) -> None:
-        self._backend = backend
+        self.backend = backend
         self.max_idle = max_idle
         self._idle: OrderedDict[str, Repl] = OrderedDict()
         self._lock = threading.Lock()
@@ -125,14 +125,14 @@ class Sessions:
         """End every worker."""
         self.drop_all()
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self._backend.close()
+        self.backend.close()
 
     def _advance(self, job: Job, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host, seconds_left: float | None) -> Advance:
         deadline = None if seconds_left is None else time.monotonic() + seconds_left
         lost_before: Log = {}
         deaths: Counter[str] = Counter()
         while True:
-            repl = self._taken(trajectory.id, {**log, **lost_before}) or open_repl(self._backend, trajectory, host)
+            repl = self._taken(trajectory.id, {**log, **lost_before}) or open_repl(self.backend, trajectory, host)
             job.uses(repl)
             try:
                 done = repl.advance({**log, **lost_before} if lost_before else log, deadline)

@@ -1,7 +1,6 @@
 """What every REPL backend promises about code and its calls. Where one legitimately differs, the test says why."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
