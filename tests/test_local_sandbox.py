@@ -31,7 +31,7 @@ spec = SessionSpec(frozenset(), {}, datetime(2026, 1, 2, tzinfo=UTC), "seed", 1 
 
 FIND_SOCKET = """
 import os, stat
-there = [fd for fd in range(3, 256) if os.path.exists(f"/proc/self/fd/{fd}")]
+there = [fd for fd in range(3, 8192) if os.path.exists(f"/proc/self/fd/{fd}")]
 fd = next(fd for fd in there if stat.S_ISSOCK(os.fstat(fd).st_mode))
 """
 FRAME = "def frame(body, kind=b'J'):\n    os.write(fd, kind + len(body).to_bytes(8, 'big') + body)\n"
@@ -175,7 +175,7 @@ def test_an_error_inside_a_library_shows_the_cells_frames_alone(open_session: Op
         "import os\nos._exit(0)",
         "import ctypes\nctypes.string_at(0)",
         "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-        "import os\nos.closerange(3, 256)",
+        "import os\nos.closerange(3, 8192)",
     ],
 )
 def test_a_worker_that_dies_is_reported_and_reaped(others: set[int], open_session: Open, code: str) -> None:
