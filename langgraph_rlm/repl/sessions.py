@@ -21,8 +21,8 @@ MAX_IDLE = 32
 MAX_BUSY = 8
 """Interpreters that execute at once. None waits for a model or a child while it does, so this can never deadlock."""
 
-ATTEMPTS = 2
-"""A cell whose worker dies is run again once, on a new worker; then the cell has crashed."""
+ATTEMPTS = 3
+"""A cell whose worker dies is run again on a new worker, which may itself be dead on arrival; then the cell has crashed."""
 
 
 @dataclass(frozen=True)
