@@ -23,6 +23,7 @@ from langchain_core.outputs import ChatResult
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langgraph_rlm import BlobError, Limits, create_rlm
+from langgraph_rlm.repl.sessions import ATTEMPTS
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .databases import CannotStart, Postgres, open_saver
@@ -405,8 +406,8 @@ def test_a_worker_killed_in_mid_cell(tmp_path: Path) -> None:
 def test_a_worker_killed_whenever_it_computes(tmp_path: Path) -> None:
     """The cell has crashed: the model is told so, and the run goes on."""
     calls = Calls()
-    killed = kill_computing_workers(2)
+    killed = kill_computing_workers(ATTEMPTS)
     out = calls.graph(None, tmp_path / "blobs", [*LOOP, cell("FINAL('gave up')")]).invoke({"query": "go"})
-    assert len(killed) == 2
+    assert len(killed) == ATTEMPTS
     assert out["answer"] == "gave up"
     assert calls.prompts == ["first"]
