@@ -82,7 +82,8 @@ class SessionSpec:
     functions: frozenset[str]
     """Names of host functions. A call of one suspends the cell; so does `f = llm_query; f("x")`."""
     values: Mapping[str, Callable[[], Value]]
-    """Lazy globals: asked for when code first reads the name, so that an unused context is never sent."""
+    """Lazy globals: asked for when code first reads the name, so that an unused context is never sent. Names may come
+    between cells."""
     clock: datetime
     """The instant that every clock in the guest shows; aware."""
     seed: str

@@ -112,7 +112,7 @@ class LocalSession:
         """Run one cell; see `Session.feed`."""
         if self._waiting and not self._ended:
             raise SandboxError("This session waits for an answer: resume it first.")
-        return self._drive({"feed": code, "restore": sorted(restore)})
+        return self._drive({"feed": code, "restore": sorted(restore), "values": sorted(self._spec.values)})
 
     def resume(self, answer: Answer) -> Outcome:
         """Answer the pending call; see `Session.resume`."""
@@ -207,7 +207,6 @@ def _max_frame(spec: SessionSpec) -> int:
 def _config(spec: SessionSpec, folder: str) -> dict[str, Any]:
     return {
         "functions": sorted(spec.functions),
-        "values": sorted(spec.values),
         "clock": spec.clock.isoformat(),
         "seed": spec.seed,
         "max_heap_bytes": spec.max_heap_bytes,

@@ -158,7 +158,7 @@ class Worker:
         self._channel = channel
         self._lock = threading.Lock()
         self._functions: list[str] = config["functions"]
-        self._values: list[str] = config["values"]
+        self._values: list[str] = []
         self._output = Output(config["max_stdout_chars"])
         self._owner = (os.getpid(), threading.get_ident())
         self._cells = 0
@@ -175,6 +175,7 @@ class Worker:
             except (MemoryError, ValueError) as error:
                 report = {"stdout": "", "value": None, "error": described(error)}
             else:
+                self._values = message["values"]
                 report = self._run(message["feed"], message["restore"])
 
     def _run(self, code: str, restore: list[str]) -> dict[str, Any]:

@@ -114,9 +114,11 @@ class Repl:
         self._deadline = deadline
         done = Advance()
         for place, code in self._cells(log, done):
-            now = self._run(self._open or self._start(place, code), log, done)
+            cell = self._open or self._start(place, code)
+            now = self._run(cell, log, done)
             if now is None:
                 return done
+            _check_end(cell, log, now)
             then = cast("CellEntry | None", log.get(place))
             self._applied[place] = then if then is not None else now
             if then is not None:
@@ -298,6 +300,13 @@ def _has_failed(turn: int, cells: int, log: Mapping[str, LogEntry]) -> bool:
 def _check_call(place: str, then: CallEntry, now: CallEntry) -> None:
     if then["digest"] != now["digest"] or then["function"] != now["function"]:
         raise _diverged(place, f"called {_marked(now['function'], now)}", _marked(then["function"], then), then, now)
+
+
+def _check_end(cell: OpenCell, log: Mapping[str, LogEntry], now: CellEntry) -> None:
+    """A cell makes every call that it made before, also one that had not ended."""
+    then = cast("CallEntry | None", log.get(call_place(cell.place, cell.ordinal)))
+    if then is not None:
+        raise _diverged(cell.place, f"ended {_marked(now['outcome'], now)}", f"a call {_marked(then['function'], then)}", then, now)
 
 
 def _check_cell(place: str, then: CellEntry, now: CellEntry, store: BlobStore) -> None:

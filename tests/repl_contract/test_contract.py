@@ -145,6 +145,14 @@ class TestLazyValues:
         assert ran(session, "context").value == ["a", {"b": 1}]
         assert asked == ["context"]
 
+    def test_a_value_may_come_with_a_later_cell(self, open_session: Open) -> None:
+        """The contexts of a run are known when its first cell is fed, those of a second question later still."""
+        values: dict[str, Callable[[], Any]] = {}
+        session = open_session(values=values)
+        assert ran(session, "1").value == 1
+        values["context"] = lambda: "late"
+        assert ran(session, "context").value == "late"
+
     def test_an_assignment_hides_a_value_until_it_is_restored(self, open_session: Open) -> None:
         session = open_session()
         assert ran(session, "context = 'mine'\ncontext").value == "mine"
