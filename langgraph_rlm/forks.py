@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Overwrite, StateSnapshot
+from langgraph.types import Overwrite
 
 from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
@@ -55,20 +55,19 @@ async def afork(graph: Any, config: RunnableConfig, place: str, value: Any) -> R
     if namespace:
         await _check_waits(graph, given["thread_id"], namespace)
     store = rlm_at(graph, namespace).rlm.store
-    found = await _written(graph, config, place)
-    log = cast(Log, found.values["log"])
+    log, found = await _written(graph, config, place)
+    update, node = await asyncio.to_thread(_edit, place, value, log, store)
     if later := _later(place, log):
         raise ForkError(
             f"The checkpoint that has {place!r} has {later!r} as well, which came after it: fork there, or run the thread without "
             'durability="exit".'
         )
-    update, node = await asyncio.to_thread(_edit, place, value, log, store)
-    forked = await graph.aupdate_state(found.config, update, as_node=node)
+    forked = await graph.aupdate_state(found, update, as_node=node)
     return {"configurable": {"thread_id": given["thread_id"]}} if namespace else forked
 
 
-async def _written(graph: Any, config: RunnableConfig, place: str) -> StateSnapshot:
-    """The first checkpoint of a branch whose log has `place`."""
+async def _written(graph: Any, config: RunnableConfig, place: str) -> tuple[Log, RunnableConfig]:
+    """The first checkpoint of a branch whose log has `place`: that log, and where it is."""
     head = await graph.aget_state(config)
     if place not in head.values.get("log", {}):
         known = ", ".join(head.values.get("log", {})) or "nothing"
@@ -83,15 +82,15 @@ async def _written(graph: Any, config: RunnableConfig, place: str) -> StateSnaps
     branch = [given["checkpoint_id"]]
     while parent := parents.get(branch[-1]):
         branch.append(parent)
-    found, first, last = head, 0, len(branch) - 1
+    log, first, last = cast(Log, head.values["log"]), 0, len(branch) - 1
     while first < last:  # a log only grows
         middle = (first + last + 1) // 2
-        state = await graph.aget_state({"configurable": {**own, "checkpoint_id": branch[middle]}})
-        if place in state.values.get("log", {}):
-            found, first = state, middle
+        then = await graph.aget_state({"configurable": {**own, "checkpoint_id": branch[middle]}})
+        if place in then.values.get("log", {}):
+            log, first = then.values["log"], middle
         else:
             last = middle - 1
-    return found
+    return log, {"configurable": {**own, "checkpoint_id": branch[first]}}
 
 
 def _later(place: str, log: Log) -> str | None:
