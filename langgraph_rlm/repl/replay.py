@@ -88,7 +88,11 @@ class Repl:
         self._deadline: float | None = None
 
     def stands_in(self, log: Mapping[str, LogEntry]) -> bool:
-        """Whether all that this interpreter has gone through is what `log` says: false after a fork or an edit."""
+        """Whether all that this interpreter has gone through is what `log` says: false after a fork, an edit, or another question in
+        the middle of a cell.
+        """
+        if self._open is not None and self._open.place in log:
+            return False
         return all((then := log.get(place)) is entry or then == entry for place, entry in self._applied.items())
 
     @property
