@@ -42,7 +42,7 @@ class SandboxError(RLMError):
 
 
 class ThreadBusyError(RLMError):
-    """Two callers run one thread at the same time."""
+    """Two callers, of one process or of two, run one thread at the same time."""
 
 
 class ResumeError(RLMError):

@@ -132,4 +132,5 @@ def _cut_off(state: RLMState, store: BlobStore) -> Log:
         return {}
     turn = last_turn(log)
     places = [cell_place(number, index) for index in range(0 if turn["limit"] else len(reply_of(turn, store).steps))]
-    return next(({place: rolled_back("stopped", store)} for place in places if place not in log), {})
+    cut = next((place for place in places if place not in log), None)
+    return {} if cut is None else {cut: rolled_back("stopped", store)}

@@ -38,6 +38,8 @@ class PlanCode:
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
         except LimitReached as reached:
             return RLMUpdate(limit=reached.limit, usage=lap(run, depth))
+        except ModelFailed as failure:
+            return failed_update(failure, depth)
         text = str(reply.text)
         turn = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=None)
         if called := native_calls(reply, number, self._runtime):
@@ -58,16 +60,19 @@ async def ask_root(
 
     Raises:
         LimitReached: the call may not start, or the time was up.
-        ModelFailed: in a child, whose parent's code gets to see it.
-        Exception: at the root, whatever the model's client raises.
+        ModelFailed: the model's client raised.
     """
     depth = state.get("depth", 0)
     tools = runtime.native_tools if depth == 0 else ()
-    try:
-        reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools)
-    except ModelFailed as failure:
-        raise failure if depth else failure.error from None
+    reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools)
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))
+
+
+def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:
+    """A child ends with it, so that its parent's code gets to see it and its spending is counted; a root raises what the client raised."""
+    if depth == 0:
+        raise failure.error from None
+    return RLMUpdate(limit="failed", answer=str(failure))
 
 
 def lap(run: Run, depth: int) -> Usage:

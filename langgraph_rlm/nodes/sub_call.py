@@ -92,6 +92,8 @@ class SubCall:
         async with frame.run.children(frame.depth + 1):
             out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
         paid.append(out["usage"])
+        if out["stop_reason"] == "failed":
+            return failed(out["answer"], name), None
         limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
         if form is None:
             return await answered(out["answer"], self._runtime.store, name), limit
