@@ -273,6 +273,18 @@ class TestNative:
         assert (out["answer"], out["stop_reason"]) == ("best so far", "max_iterations")
         assert [message.text for message in model.prompts[2] if message.type == "tool"] == ["dry", "wet"]
 
+    @pytest.mark.parametrize("late", ["best so far", native(("weather", {"city": "Rome"}))])
+    def test_a_call_at_a_limit_is_refused_and_the_answer_asked_for_again(self, late: Any) -> None:
+        """A model that goes on calling gets the last word from what its code has shown, never an empty answer."""
+        model = ScriptedModel(replies=[cell("print('seen so far')"), native(("weather", {"city": "Rome"})), late])
+        out = rlm(model, external_tools=[WEATHER], limits={"max_iterations": 1}, checkpointer=InMemorySaver()).invoke(
+            {"query": "q"}, thread()
+        )
+        assert (out["answer"], out["stop_reason"]) == (late if isinstance(late, str) else "seen so far", "max_iterations")
+        assert model.calls == 3
+        assert [message.type for message in model.prompts[-1][-2:]] == ["ai", "tool"]
+        assert "limit max_iterations is reached" in model.prompts[-1][-1].text
+
     def test_a_question_in_place_of_a_result_leaves_no_call_without_its_message(self) -> None:
         """Providers refuse a conversation in which a tool call has no result."""
         model = ScriptedModel(replies=[native(("weather", {"city": "Rome"}), text=cell("x = 1")), cell("FINAL('went on')")])

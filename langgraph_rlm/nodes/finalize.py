@@ -41,13 +41,13 @@ class Finalize:
             answer = self._runtime.store.get_text(final)
             given = await _valued(answer, form)
             if not isinstance(given, Mismatch):
-                return RLMUpdate(usage=lap(run, state.get("depth", 0))) | _ended(run, state, given)
+                return RLMUpdate(usage=lap(run)) | _ended(run, state, given)
             refused = await self._refused(state, final, given)
             limit = self._limit(state, run)
             if limit is None:
-                return RLMUpdate(log=refused, final=None, usage=lap(run, state.get("depth", 0)))
+                return RLMUpdate(log=refused, final=None, usage=lap(run))
             state = cast(RLMState, {**state, "log": {**state["log"], **refused}, "limit": limit})
-        text, paid, depth = "", [lap(run, state.get("depth", 0))], state.get("depth", 0)
+        text, paid, depth = "", [lap(run)], state.get("depth", 0)
         try:
             text = await self._best(state, config, run, paid)
         except LimitReached:

@@ -37,7 +37,7 @@ class PlanCode:
                 return await compact(messages, state, self._runtime, model, config, run)
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
         except LimitReached as reached:
-            return RLMUpdate(limit=reached.limit, usage=lap(run, depth))
+            return RLMUpdate(limit=reached.limit, usage=lap(run))
         except ModelFailed as failure:
             return failed_update(failure, depth)
         text = str(reply.text)
@@ -65,7 +65,7 @@ async def ask_root(
     depth = state.get("depth", 0)
     tools = runtime.native_tools if depth == 0 else ()
     reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools)
-    return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))
+    return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
 
 
 def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:
@@ -75,6 +75,6 @@ def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:
     return RLMUpdate(limit="failed", answer=str(failure))
 
 
-def lap(run: Run, depth: int) -> Usage:
-    """The time since the last lap: only the root counts it, so that children at work together count once."""
-    return spent(seconds=run.ledger.lap() if depth == 0 else 0.0)
+def lap(run: Run) -> Usage:
+    """The time since the tree's last lap, for whichever RLM comes first to count it: so each second counts once, and is saved soon."""
+    return spent(seconds=run.ledger.lap())

@@ -70,7 +70,7 @@ class SubCall:
         except (Mismatch, ModelFailed) as failure:
             reply, limit = failed(str(failure), model), None
         await frame.run.convoy.join(call["total"] - self._report(call, frame))
-        update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1)))
+        update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap())))
         return update if limit is None else update | RLMUpdate(limit=limit)
 
     async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
