@@ -116,6 +116,30 @@ def test_a_worker_that_dies_is_replaced_and_the_run_goes_on() -> None:
     assert sub.calls == 2
 
 
+def test_a_graph_that_is_dropped_takes_its_workers_with_it() -> None:
+    """At once, not at some later garbage collection; a copy of it that is still in use goes on."""
+    import gc
+
+    import psutil
+
+    def workers() -> set[int]:
+        return {child.pid for child in psutil.Process().children(recursive=True) if "monty" in child.name()}
+
+    before = workers()
+    gc.disable()
+    try:
+        graph = rlm(root("x = 5", "FINAL(x)", "FINAL(x + 1)"), checkpointer=InMemorySaver())
+        assert graph.invoke({"query": "one"}, thread())["answer"] == "5"
+        assert workers() - before
+        copy = graph.copy()
+        del graph
+        psutil.wait_procs([psutil.Process(pid) for pid in workers() - before], timeout=10)
+        assert not workers() - before
+        assert copy.invoke({"query": "two"}, thread())["answer"] == "6"
+    finally:
+        gc.enable()
+
+
 def test_more_waiting_parents_than_workers_do_not_deadlock() -> None:
     """Forty children wait for their own children, with one interpreter kept alive."""
 

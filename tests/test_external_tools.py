@@ -150,6 +150,17 @@ class TestFromCode:
         graph = graph_of(root(f"try:\n    {call}\nexcept TypeError as error:\n    FINAL(str(error))"))
         assert said in graph.invoke({"query": "q"}, thread())["answer"]
 
+    @pytest.mark.parametrize("pattern", ["^(a+)+$", r"^(?=b)(a+)+$"], ids=["RE2", "re"])
+    def test_a_pattern_that_backtracks_holds_nobody_up(self, pattern: str) -> None:
+        """Code picks the text: with Python's `re`, this one would take longer than the universe has; lookarounds still work."""
+        schema = {"name": "buy", "parameters": {"type": "object", "properties": {"code": {"type": "string", "pattern": pattern}}}}
+        graph = rlm(
+            [cell("try:\n    buy('a' * 60 + '!')\nexcept Exception as error:\n    FINAL(str(error))")],
+            external_tools=[schema],
+            checkpointer=InMemorySaver(),
+        )
+        assert "does not match" in graph.invoke({"query": "q"}, thread())["answer"]
+
     def test_a_name_that_is_no_identifier_is_one_in_code(self) -> None:
         graph = graph_of(root("FINAL(get_weather())"), external_tools=[{"name": "get-weather", "description": "", "parameters": {}}])
         assert pauses(graph.invoke({"query": "q"}, thread()))[0]["name"] == "get-weather"
