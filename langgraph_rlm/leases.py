@@ -4,7 +4,6 @@ LangGraph keeps nobody out: two runs of one thread write over each other's resul
 """
 
 import asyncio
-import getpass
 import hashlib
 import os
 import sys
@@ -46,8 +45,12 @@ async def database_of(saver: BaseCheckpointSaver[Any]) -> Database:
     if kind == "sqlite3":
         return _sqlite(own, await asyncio.to_thread(_attached, own))
     if kind in ("psycopg", "psycopg_pool"):
-        return Database(_postgres(connection), Path(tempfile.gettempdir(), f"langgraph-rlm-{getpass.getuser()}.lock"))
+        return Database(_postgres(connection), Path(tempfile.gettempdir(), f"langgraph-rlm-{_user()}.lock"))
     return Database(f"{id(own)}", None)
+
+
+def _user() -> int:
+    return 0 if sys.platform == "win32" else os.getuid()
 
 
 def _attached(saver: Any) -> Any:

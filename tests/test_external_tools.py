@@ -284,6 +284,18 @@ class TestNative:
         assert (out["answer"], out["stop_reason"]) == ("best so far", "max_iterations")
         assert [message.text for message in model.prompts[2] if message.type == "tool"] == ["dry", "wet"]
 
+    def test_each_continuation_sends_each_result_once(self) -> None:
+        turns = [native(("weather", {"city": city})) for city in ("Rome", "Oslo", "Bonn")]
+        for index, reply in enumerate(turns):
+            reply.tool_calls[0]["id"] = f"id{index}"
+        model, saver = ScriptedModel(replies=[*turns, "FINAL(done)"]), InMemorySaver()
+        graph_of(model, checkpointer=saver).invoke({"query": "q"}, thread())
+        for _ in turns:
+            out = graph_of(model, checkpointer=saver).invoke(Command(resume="dry"), thread())
+        assert out["answer"] == "done"
+        sent = [[message.tool_call_id for message in prompt if isinstance(message, ToolMessage)] for prompt in model.prompts]
+        assert sent == [[], ["id0"], ["id0", "id1"], ["id0", "id1", "id2"]]
+
     @pytest.mark.parametrize("late", ["best so far", native(("weather", {"city": "Rome"}))])
     def test_a_call_at_a_limit_is_refused_and_the_answer_asked_for_again(self, late: Any) -> None:
         """A model that goes on calling gets the last word from what its code has shown, never an empty answer."""

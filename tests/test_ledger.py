@@ -206,6 +206,16 @@ class TestResume:
         assert usage["input_tokens"] == counted
         assert live[-1]["input_tokens"] == counted
 
+    def test_turns_are_counted_on_as_well(self) -> None:
+        """Three turns that each pause: the limit is reached after the third, not after three more."""
+        model, saver = root("note('x')"), InMemorySaver()
+        options: Any = {"tools": [note], "interrupt_on": {"note": True}, "limits": {"max_iterations": 3}, "checkpointer": saver}
+        out = rlm(model, **options).invoke({"query": "q"}, thread())
+        for _ in range(3):
+            assert "__interrupt__" in out
+            out = rlm(model, **options).invoke(Command(resume={"type": "approve"}), thread())
+        assert (out["stop_reason"], model.calls, out["usage"]["turns"]) == ("max_iterations", 4, 4)
+
     def test_children_that_wait_for_their_turn_have_spent_too(self) -> None:
         """The first of four to go on after a pause may not spend what the other three had spent before it."""
         saver, sub = InMemorySaver(), Tree(replies=[cell("llm_query('x' * 4000)\nnote('a')\nFINAL(llm_query('y' * 4000))")])

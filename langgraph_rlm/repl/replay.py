@@ -329,7 +329,8 @@ def _final_text(entry: CellEntry, store: BlobStore) -> str:
 def _diverged(place: str, did: str, logged: str, then: CallEntry | CellEntry, now: CallEntry | CellEntry) -> ReplayDivergedError:
     error = ReplayDivergedError(
         f"Cell {place} {did}, but its log has {logged}. "
-        "The sandbox is not deterministic, or the log is of another version: fork from an earlier checkpoint."
+        "An edit that later entries rest on, a log of another version, or a sandbox that is not deterministic: go on from an earlier "
+        "checkpoint, and edit with langgraph_rlm.fork, which finds the right one."
     )
     error.place, error.then, error.now = place, then, now
     return error
