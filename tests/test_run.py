@@ -185,6 +185,19 @@ class TestLimits:
         assert (out["answer"], out["stop_reason"], model.calls) == ("best so far", "max_iterations", 4)
         assert "max_iterations of 3" in shown(model, 3)
 
+    @pytest.mark.parametrize(
+        ("reply", "answer"),
+        [
+            (cell("FINAL('in code')"), "in code"),
+            (cell("FINAL({'n': 1})"), '{"n":1}'),
+            ("<think>hm</think>in prose", "in prose"),
+            (cell("FINAL(x)"), cell("FINAL(x)").strip()),
+        ],
+    )
+    def test_the_best_answer_may_come_in_another_form(self, reply: str, answer: str) -> None:
+        model = ScriptedModel(replies=[cell("x = 1"), reply])
+        assert rlm(model, limits={"max_iterations": 1}).invoke({"query": "q"})["answer"] == answer
+
     def test_iterations_of_prose_alone(self) -> None:
         model = ScriptedModel(replies=["hm"])
         out = rlm(model, limits={"max_iterations": 2}).invoke({"query": "q"})

@@ -18,8 +18,9 @@ from langgraph_rlm.limits import StopReason
 from langgraph_rlm.log import CellEntry, Log, RefusedEntry, TurnEntry, cell_place, refusal, refused_place, runs, turn_count
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.plan_code import ask_root, failed_update, lap
-from langgraph_rlm.parsing import parse_reply
+from langgraph_rlm.parsing import parse_reply, plain_final, without_reasoning
 from langgraph_rlm.progress import Answered
+from langgraph_rlm.repl.replay import answer_text
 from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.structured import Format, Mismatch, code_format, text_of, user_format
@@ -118,9 +119,12 @@ def _too_late(reply: AIMessage, limit: StopReason) -> list[AnyMessage]:
 
 
 def answer_in(text: str) -> str:
-    """What a best answer says: the value of a FINAL, or the text itself."""
-    final = parse_reply(text).final
-    return final.text if final is not None and final.kind == "value" else text.strip()
+    """What a best answer says: the value of a FINAL, in code too where it is a plain one, for no code runs any more; or the text itself."""
+    reply = parse_reply(text)
+    if reply.final is not None and reply.final.kind == "value":
+        return reply.final.text
+    given = next((value for code in reversed(reply.cells) if (value := plain_final(code)) is not None), None)
+    return without_reasoning(text).strip() if given is None else answer_text(given)
 
 
 async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:
