@@ -391,3 +391,16 @@ async def _one_turn(graph: Any, given: dict[str, Any]) -> None:
     async for update in graph.astream(given, thread(), stream_mode="checkpoints"):
         if update["next"] == ["plan_code"] and "0.0" in update["values"]["log"]:
             return
+
+
+@pytest.mark.parametrize("fatal", [SystemExit, KeyboardInterrupt])
+def test_an_exit_in_a_users_tool_reaches_the_caller_and_harms_no_other_run(fatal: type[BaseException]) -> None:
+    """asyncio ends its loop at these two, and that loop serves every sync caller."""
+
+    def leave() -> None:
+        """Leave."""
+        raise fatal("from a tool")
+
+    with pytest.raises(fatal):
+        rlm([cell("leave()")], tools=[leave]).invoke({"query": "go"})
+    assert rlm([cell("FINAL(1)")]).invoke({"query": "go"})["answer"] == "1"
