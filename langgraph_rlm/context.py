@@ -107,18 +107,21 @@ def ingest(value: object, store: BlobStore) -> ContextHandle:
     raise ContextError(f"A context cannot be a {type(value).__name__}. {_WANTED}")
 
 
-def materialize(handle: ContextHandle, store: BlobStore) -> str | list[Any] | dict[Any, Any]:
+def materialize(handle: ContextHandle, store: BlobStore, *, exact: bool = True) -> str | list[Any] | dict[Any, Any]:
     """What code sees as `context`: a str; a list (of items, of message dicts, of document dicts); a dict (for files: path to text).
+
+    Args:
+        exact: False for `?` in place of lone surrogates, which no interpreter takes.
 
     Raises:
         BlobError: a blob is missing or altered.
     """
-    data = store.get(handle.digest)
+    data, text = store.get(handle.digest), to_text if exact else _encodable
     if handle.kind == "text":
-        return to_text(data)
+        return text(data)
     if handle.kind == "files":
-        return {path: to_text(data[start : start + size]) for path, start, size in manifest(handle, store)}
-    rows = [json.loads(line) for line in to_text(data).split("\n")[:-1]]
+        return {path: text(data[start : start + size]) for path, start, size in manifest(handle, store)}
+    rows = [json.loads(line) for line in text(data).split("\n")[:-1]]
     return dict(rows) if handle.kind == "dict" else rows
 
 
@@ -131,6 +134,18 @@ def manifest(handle: ContextHandle, store: BlobStore) -> list[tuple[str, int, in
     if handle.index is None:
         return []
     return [(path, start, size) for path, start, size in json.loads(store.get(handle.index))]
+
+
+def _encodable(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return encodable(to_text(data))
+
+
+def encodable(text: str) -> str:
+    """The text with `?` for lone surrogates: models and users write them at times, and neither clients nor sandboxes take them."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _checked(handle: ContextHandle, store: BlobStore) -> ContextHandle:

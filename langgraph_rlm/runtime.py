@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.clients import Clients
+from langgraph_rlm.context import encodable
 from langgraph_rlm.convoy import Convoy
 from langgraph_rlm.ledger import Ledger, LimitReached
 from langgraph_rlm.limits import Limits
@@ -176,7 +177,7 @@ class Run:
             time_left = asyncio.timeout(self.ledger.seconds_left())
             try:
                 async with time_left:
-                    reply = await (model.bind_tools(tools) if tools else model).ainvoke(prompt, config)
+                    reply = await (model.bind_tools(tools) if tools else model).ainvoke(_encodable(prompt), config)
             except GraphBubbleUp:
                 raise
             except Exception as error:
@@ -185,7 +186,19 @@ class Run:
                 raise ModelFailed(error) from error
             finally:
                 self.ledger.release(hold)
+        if not isinstance(reply, AIMessage):  # pyright: ignore[reportUnnecessaryIsInstance] - models with a role of their own
+            reply = AIMessage(cast(BaseMessage, reply).text)
         return reply, self.ledger.settle(name, depth, reply)
+
+
+def _encodable(prompt: str | list[AnyMessage]) -> str | list[AnyMessage]:
+    """The same without lone surrogates."""
+    if isinstance(prompt, str):
+        return encodable(prompt)
+    return [
+        message.model_copy(update={"content": encodable(message.content)}) if isinstance(message.content, str) else message
+        for message in prompt
+    ]
 
 
 def _chars(prompt: str | list[AnyMessage]) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm import BlobError, ConfigurationError, ContextError, Limits, ThreadBusyError, create_rlm
@@ -96,6 +97,8 @@ class TestRepl:
             ("llm_query('  ')", "prompt 0 is empty"),
             ("rlm_query_batched(['a'], contexts=[1, 2])", "contexts must be a list of 1"),
             ("peek(0, 5, of='other')", "of='other' is no context"),
+            ("peek(0, 5, of=['context'])", "of=['context'] is no context"),
+            ("context_info(of={})", "of={} is no context"),
             ("grep('(?=x)')", "grep"),
             ("list(map(llm_query, ['a']))", "comprehension"),
             ("price(3, 4)", "takes 1 arguments, got 2"),
@@ -161,6 +164,16 @@ class TestReplies:
         assert rlm(model).invoke({"query": "q"})["answer"] == "recovered"
         assert model.prompts[1][-1].type == "human"
         assert shown(model, 1).strip()
+
+    def test_a_reply_of_another_role_is_a_reply(self) -> None:
+        """Some models answer with a `ChatMessage`, which has neither usage nor tool calls."""
+
+        class Other(ScriptedModel):
+            async def _agenerate(self, messages: list[Any], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+                message = ChatMessage(role="oracle", content=cell("FINAL('spoken')"))
+                return ChatResult(generations=[ChatGeneration(message=message)])
+
+        assert create_rlm(Other()).invoke({"query": "q"})["answer"] == "spoken"
 
     def test_braces_in_a_custom_prompt_are_text(self) -> None:
         model = root("FINAL('ok')")
@@ -326,6 +339,15 @@ class TestInputs:
     def test_an_empty_context_is_a_clear_error(self, context: Any) -> None:
         with pytest.raises(ContextError, match="empty"):
             rlm([cell("FINAL(1)")]).invoke({"query": "q", "context": context})
+
+    @pytest.mark.parametrize("sandbox", ["monty", "local"])
+    def test_half_a_character_is_a_question_mark_for_code_and_models_and_stops_nothing(self, sandbox: Any) -> None:
+        """Lone surrogates: in a question, contexts, a reply and a sub-model's answer."""
+        model = ScriptedModel(replies=["hm \ud800", cell("FINAL([context, history[0]['reply'], llm_query(context['a'])])")])
+        sub = ScriptedModel(answer=lambda prompt: f"{prompt} \udfff")
+        out = rlm(model, sub=sub, sandbox=sandbox).invoke({"query": "half \udcff", "context": {"a": "x\ud83d"}})
+        assert json.loads(out["answer"]) == [{"a": "x?"}, "hm ?", "x? ?"]
+        assert all(message.text.isascii() for messages in (*model.prompts, *sub.prompts) for message in messages)
 
     def test_a_vanished_blob_is_named(self, tmp_path: Path) -> None:
         graph = rlm(root("x = 1", "FINAL(len(context))"), checkpointer=InMemorySaver(), store=tmp_path / "own", interrupt_on={})

@@ -70,7 +70,7 @@ class ContextValues(Mapping[str, Any]):
         handle = self.handles[name]
         if not is_loaded(handle, self._host.limits):
             raise KeyError(name)
-        return lambda: materialize(handle, self._host.store)
+        return lambda: materialize(handle, self._host.store, exact=False)
 
     def __iter__(self) -> Iterator[str]:
         yield from ("answer", "history")
@@ -96,7 +96,7 @@ def respond(call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle]
 def _read(call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], store: BlobStore) -> Any:
     arguments = bind(call.function, SIGNATURES[call.function], call)
     of = arguments.pop("of")
-    if of not in handles:
+    if not isinstance(of, str) or of not in handles:
         raise BadCall("ValueError", f"{call.function}: of={of!r} is no context. There are: {', '.join(handles) or 'none'}.")
     try:
         reader = Reader(handles[of], store)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langgraph_rlm.blobs import BlobStore, Text
+from langgraph_rlm.context import encodable
 from langgraph_rlm.errors import ReplayDivergedError
 from langgraph_rlm.log import (
     CallEntry,
@@ -291,7 +292,7 @@ def history(log: Mapping[str, LogEntry], turn: int, store: BlobStore) -> list[di
         reply = store.get_text(cast(TurnEntry, log[str(number)])["reply"])
         entries = (cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(parse_reply(reply).steps)))
         output = [store.get_text(text) for entry in entries if entry for text in (entry["stdout"], entry["error"]) if text]
-        shown.append({"turn": number, "reply": reply, "output": "".join(output)})
+        shown.append({"turn": number, "reply": encodable(reply), "output": encodable("".join(output))})
     return shown
 
 
