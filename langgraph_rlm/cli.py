@@ -41,6 +41,9 @@ LIMITS: dict[str, tuple[click.ParamType[Any], str]] = {
     "max-tokens": (WHOLE, "Tokens over the whole tree, in and out.  [default: no limit]"),
     "max-cost": (DECIMAL, "US dollars over the whole tree.  [default: no limit]"),
     "max-seconds": (DECIMAL, "Seconds that the run works.  [default: no limit]"),
+    "max-cell-seconds": (DECIMAL, "Seconds that one cell of code may compute.  [default: 30]"),
+    "max-heap-bytes": (click.IntRange(min=1 << 20), "Memory of one interpreter.  [default: 1 GiB]"),
+    "max-output-chars": (click.IntRange(min=100), "Characters of a cell's output that the model sees.  [default: 20000]"),
 }
 
 
@@ -94,6 +97,8 @@ def _check_question(question: str | None, contexts: tuple[str, ...], thread: str
         raise click.UsageError("Missing argument 'QUESTION': what to ask, or --resume THREAD.")
     if question is not None and not question.strip():
         raise click.UsageError("The QUESTION is empty: say what to ask.")
+    if "" in (thread, resume):
+        raise click.UsageError(f"--{'thread' if thread == '' else 'resume'} needs the name of a thread, not an empty one.")
     if "-" in contexts and len(contexts) > 1:
         raise click.UsageError("--context - (stdin) cannot be given together with other contexts.")
 
@@ -126,7 +131,8 @@ def _print_result(result: Result, job: Job, as_json: bool) -> None:
         return
     _print_answer(result["answer"])
     if result["stop_reason"] != "answered":
-        click.echo(f"The run reached its limit {result['stop_reason']}: this is its best answer so far.", err=True)
+        best = "this is its best answer so far" if result["answer"].strip() else "it has no answer so far"
+        click.echo(f"The run reached its limit {result['stop_reason']}: {best}.", err=True)
     click.echo(f"To go on: {job.command('--thread', result['thread'], 'NEXT QUESTION')}", err=True)
 
 
@@ -267,11 +273,19 @@ def _leave(message: str, error: BaseException, as_json: bool, code: int, command
 
 
 def _explained(error: BaseException) -> str:
-    """What went wrong, on one line; our own messages say it all, others need their type."""
+    """What went wrong, on one line; our own messages say it all, others need their type, and clients' why and where."""
     text = _one_line(str(error))
     if isinstance(error, RLMError):
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    url, cause = getattr(getattr(error, "request", None), "url", ""), _one_line(str(_first_cause(error)))
+    more = ": ".join(part for part in (str(url), cause if cause not in text else "") if part)
+    return f"{type(error).__name__}: {text}".removesuffix(": ") + (f" ({more})" if more else "")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None and str(error.__cause__):
+        error = error.__cause__
+    return error
 
 
 def _one_line(text: str, most: int = 500) -> str:

@@ -19,13 +19,24 @@ from rich.spinner import Spinner
 from rich.syntax import Syntax
 from rich.text import Text
 
+from langgraph_rlm.progress import OUTPUT_CHARS
+
 if TYPE_CHECKING:
-    from langgraph_rlm.progress import CellEnded, CodeWritten, Event, SubCalls, TurnStarted
+    from langgraph_rlm.context import ContextHandle
+    from langgraph_rlm.progress import CellEnded, CodeWritten, Event, Nudged, SubCalls, TurnStarted
     from langgraph_rlm.usage import Usage
 
 OUTPUT_LINES = 12
 """Most lines shown of what a cell printed."""
 MAX_BARS = 5
+MAX_LEFT_OUT = 10
+"""Most names shown of what a folder has and was not read."""
+WRONG = {
+    "empty": "an empty reply",
+    "prose": "a reply without code or answer",
+    "unclosed_fence": "a code block that is not closed",
+    "untagged_fence": "code that is not tagged as such",
+}
 STEPS = 10
 """Lines written for one batch of sub-calls when piped."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -84,6 +95,11 @@ def clipped(text: str, lines: int = OUTPUT_LINES) -> str:
     return "\n".join((all_lines[:lines] if more else all_lines) + more)
 
 
+def cut(output: str) -> str:
+    """An event's output, with a sign where the event has its start alone."""
+    return f"{output}..." if len(output) >= OUTPUT_CHARS else output
+
+
 def seconds(elapsed: float) -> str:
     """A duration for people."""
     return f"{elapsed:.1f} s" if elapsed < 60 else f"{int(elapsed // 60)} min {int(elapsed % 60)} s"
@@ -94,9 +110,21 @@ def tokens(usage: "Usage") -> str:
     return f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
 
 
+def nudged(event: "Nudged") -> str:
+    """What was wrong with a reply."""
+    return f"{WRONG[event['problem']]}: the model is told so"
+
+
 def counted(number: int, noun: str) -> str:
     """`1 turn`, `2 turns`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def about(context: "ContextHandle") -> list[str]:
+    """What was read for a question; of a folder also what was not."""
+    files = f"{counted(context.items or 0, 'file')}, " if context.kind == "files" else ""
+    skipped = list(context.skipped[:MAX_LEFT_OUT]) + ["and others"] * (len(context.skipped) > MAX_LEFT_OUT)
+    return [f"Context: {files}{context.length:,} characters", *([f"Left out: {', '.join(skipped)}"] if skipped else [])]
 
 
 def summary(usage: "Usage", elapsed: float) -> str:
@@ -147,10 +175,12 @@ class LineDisplay(Quiet):
             self._line(f"{'  ' * event['depth']}turn {event['turn']} of {event['of']}{_whose(event)}")
         elif event["type"] == "sub_calls":
             self._sub_calls(event)
+        elif event["depth"] == 0 and event["type"] == "nudge":
+            self._line(nudged(event))
         elif event["depth"] == 0 and event["type"] == "code":
             self._line("code:", event["code"].strip("\n"))
         elif event["depth"] == 0 and event["type"] == "output":
-            self._line(f"output ({event['outcome']}):" if event["output"] else event["outcome"], event["output"])
+            self._line(f"output ({event['outcome']}):" if event["output"] else event["outcome"], cut(event["output"]))
 
     def note(self, text: str) -> None:
         """One line."""
@@ -223,6 +253,8 @@ class LiveDisplay(Quiet):
             (self._children.discard if event["type"] == "answer" else self._children.add)(event["trajectory"])
         elif event["type"] == "turn":
             self._start_turn(event)
+        elif event["type"] == "nudge":
+            self.note(f"  {nudged(event)}")
         elif event["type"] == "code":
             self._code(event)
         elif event["type"] == "output":
@@ -239,7 +271,9 @@ class LiveDisplay(Quiet):
 
     def done(self, usage: "Usage") -> None:
         """One line that scrolls by."""
-        self._console.print(Rule(summary(usage, time.monotonic() - self._start), align="left", style="cyan"))
+        text = summary(usage, time.monotonic() - self._start)
+        fits = len(text) + 2 < self._console.width
+        self._console.print(Rule(text, align="left", style="cyan") if fits else Text(text, style="cyan"))
 
     def _start_turn(self, event: "TurnStarted") -> None:
         self._turn, self._doing = f"turn {event['turn']} of {event['of']}", "the model writes"
@@ -256,8 +290,13 @@ class LiveDisplay(Quiet):
         if not good:
             self._console.print(Text(f"  {event['outcome']}", style="bold red"))
         if event["output"].strip():
-            block = clipped(event["output"]).replace("\n", "\n  | ")
-            self._console.print(Text(f"  | {block}", style="dim" if good else "red"))
+            self._console.print(Text(self._block(event["output"]), style="dim" if good else "red"))
+
+    def _block(self, output: str) -> str:
+        """The first lines of an output as the screen wraps them, each behind a bar."""
+        text = Text(printable(cut(output)).rstrip().expandtabs())
+        wrapped = [line.plain.rstrip() for line in text.wrap(self._console, max(20, self._console.width - 4))]
+        return "\n".join(f"  | {line}" for line in clipped("\n".join(wrapped)).split("\n"))
 
     def _sub_calls(self, event: "SubCalls") -> None:
         key = f"{event['trajectory']} {event['place']}"
@@ -277,7 +316,9 @@ class LiveDisplay(Quiet):
                 self.note(f"  {name}: {batch.done:,} of {batch.total:,} answered in {seconds(time.monotonic() - batch.start)}")
 
     def _render(self) -> RenderableType:
-        self._spinner.update(text=Text(self._status(), no_wrap=True, overflow="ellipsis"))
+        status = Text(self._status())
+        status.truncate(max(10, self._console.width - 3), overflow="ellipsis")
+        self._spinner.update(text=status)
         bars = self._progress.tasks[:MAX_BARS]
         return Group(self._progress.make_tasks_table(bars), self._spinner) if bars else self._spinner
 

@@ -3,7 +3,11 @@
 from typing import Literal, TypedDict
 
 from langgraph_rlm.log import CellOutcome
+from langgraph_rlm.parsing import Problem
 from langgraph_rlm.usage import Usage
+
+OUTPUT_CHARS = 2_000
+"""Most characters of a cell's output in an event."""
 
 
 class Where(TypedDict):
@@ -21,6 +25,14 @@ class TurnStarted(Where):
     of: int
 
 
+class Nudged(Where):
+    """A reply of the root model gave nothing to run, or not all of it; it is told so."""
+
+    type: Literal["nudge"]
+    turn: int
+    problem: Problem
+
+
 class CodeWritten(Where):
     """A cell is about to run."""
 
@@ -30,7 +42,7 @@ class CodeWritten(Where):
 
 
 class CellEnded(Where):
-    """A cell has ended; `output` is its start, at most 2,000 characters."""
+    """A cell has ended; `output` is its start, at most `OUTPUT_CHARS`."""
 
     type: Literal["output"]
     turn: int
@@ -62,4 +74,4 @@ class Answered(Where):
     stop_reason: str
 
 
-Event = TurnStarted | CodeWritten | CellEnded | SubCalls | Spent | Answered
+Event = TurnStarted | Nudged | CodeWritten | CellEnded | SubCalls | Spent | Answered

@@ -157,11 +157,15 @@ def remembered(thread: str, db: Path) -> Options | None:
         with SqliteSaver.from_conn_string(str(db)) as saver:
             found = saver.get_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
     except sqlite3.Error as error:
-        raise ConfigurationError(f"{db} cannot keep threads: {error}. Give another file as --db.") from error
+        raise _no_threads(db, error) from error
     if found is None:
         return None
     values = json.loads(cast(Mapping[str, str], found.metadata).get(REMEMBERED, "{}"))
     return Options(**{name: value for name, value in values.items() if name in {each.name for each in fields(Options)}})
+
+
+def _no_threads(db: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"{db} cannot keep threads: {error}. Give another file as --db.")
 
 
 def run(job: Job, display: "Display") -> Result:
@@ -171,7 +175,10 @@ def run(job: Job, display: "Display") -> Result:
         Unfinished: Ctrl-C (its cause is a CancelledError), or whatever a model or the sandbox raised.
         ConfigurationError: the thread has an unfinished run, or none to continue; or the job's options are wrong.
     """
-    job.db.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        job.db.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_threads(job.db, error) from error
     return _runner().run(_until_ctrl_c(_ask(job, display), display))
 
 
@@ -234,8 +241,12 @@ def _answered(state: "StateSnapshot") -> dict[str, int]:
 
 
 async def _follow(graph: "RLMGraph", config: Any, job: Job, display: "Display", answered: Mapping[str, int]) -> Result:
+    from langgraph_rlm.display import about
+
+    for line in about(job.context) if job.context else []:
+        display.note(line)
     for count in answered.values():
-        display.note(f"Resumed: {count:,} answers to sub-calls were kept.")
+        display.note(f"Resumed: {count:,} answers to sub-calls were kept." if count else "Resumed.")
     try:
         values = await _stream(graph, job, config, display, answered)
     except (Exception, asyncio.CancelledError) as error:  # whatever ended it, its thread may be continued

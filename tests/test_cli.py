@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from langgraph_rlm import Limits
 from langgraph_rlm.cli import main
 from tests.openai_server import Body, OpenAIServer, Reply, last_message, turn_of
 
@@ -131,6 +132,45 @@ def test_a_limit_is_an_answer_that_says_so(server: OpenAIServer, script: Script,
     assert result.exit_code == 0
     assert "a guess" in result.stdout
     assert "reached its limit max_iterations" in result.stderr
+
+
+def test_no_answer_at_a_limit_is_said(server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str) -> None:
+    script.refusal = {"message": {"content": None}}
+    result = ask("?", "-c", text, *MODELS, "--max-iterations", "1")
+    assert (result.exit_code, result.stdout) == (0, "\n")
+    assert "an empty reply: the model is told so" in result.stderr
+    assert "reached its limit max_iterations: it has no answer so far." in result.stderr
+
+
+def test_what_a_folder_has_that_is_not_read_is_said(server: OpenAIServer, ask: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed/good.txt").write_text("good")
+    for number in range(12):
+        (tmp_path / f"mixed/pic{number:02}.png").write_bytes(b"\0png")
+    result = ask("?", "-c", str(tmp_path / "mixed"), *MODELS)
+    assert "Context: 1 file, 4 characters" in result.stderr
+    assert "Left out: pic00.png (binary), pic01.png (binary), " in result.stderr
+    assert "pic09.png (binary), and others" in result.stderr
+    assert json.loads(ask("?", "-c", str(tmp_path / "mixed"), *MODELS, "--json").stdout)["answer"] == "1"
+
+
+def test_every_limit_is_an_option(server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str) -> None:
+    names = [f"--{name.replace('_', '-')}" for name in Limits.model_fields]
+    help_text = CliRunner().invoke(main, ["ask", "--help"]).stdout
+    assert [name for name in names if name not in help_text] == []
+    script.cells = ["while True:\n    pass", "print('x' * 10_000)", "FINAL('went on')"]
+    result = ask("?", "-c", text, *MODELS, "--max-cell-seconds", "0.5", "--max-heap-bytes", "9000000", "--max-output-chars", "200")
+    assert result.stdout == "went on\n"
+    assert max(len(message["content"]) for message in server.requests[2]["messages"][2:]) < 1000
+
+
+def test_a_server_that_is_not_there_is_named(ask: Callable[..., Result], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    result = ask("?", "-c", text, *MODELS)
+    error, how = result.stderr.splitlines()[-2:]
+    assert re.fullmatch(r"Error: \w*ConnectionError: .*\(http://127.0.0.1:9/v1/chat/completions: .*connection.*\)", error)
+    assert how.startswith("Continue with: ")
 
 
 def test_the_model_may_come_from_the_environment(
@@ -298,6 +338,10 @@ def test_an_unfinished_run_takes_no_new_question(server: OpenAIServer, script: S
         (["?", "-c", "text.txt", "--model", "nobody:model"], "nobody:model"),
         (["?", "-c", "text.txt", "--model", "gpt-5"], "names no provider"),
         (["?", "-c", "text.txt", "--db", "text.txt"], "text.txt cannot keep threads"),
+        (["?", "--db", "text.txt/threads.db"], "threads.db cannot keep threads"),
+        (["?", "-c", "utf16.txt"], "utf16.txt is not UTF-8"),
+        (["?", "-c", "loop"], "loop cannot be read"),
+        (["?", "-c", "nothing"], "nothing has no file of text"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(
@@ -307,6 +351,9 @@ def test_what_is_wrong_is_one_clear_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "binary.bin").write_bytes(bytes(range(256)) * 10)
     (tmp_path / "empty.txt").touch()
+    (tmp_path / "utf16.txt").write_text("text", encoding="utf-16")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nothing").mkdir()
     result = ask(*MODELS, *arguments)
     assert message in error_line(result)
     assert result.exit_code == 1
@@ -330,6 +377,8 @@ def test_no_key_and_no_model_say_what_to_set(ask: Callable[..., Result], text: s
         (["?", "--resume", "mine"], "--resume continues the run's own question"),
         (["--resume", "mine", "-c", "a"], "--resume continues the run's own question"),
         (["?", "-c", "-", "-c", "a"], "cannot be given together"),
+        (["?", "--thread", ""], "--thread needs the name of a thread"),
+        (["--resume", ""], "--resume needs the name of a thread"),
         (["?", "--max-depth", "0"], "--max-depth"),
         (["?", "--sandbox", "docker"], "--sandbox"),
     ],

@@ -86,6 +86,13 @@ def test_progress_is_told_in_order(way: str) -> None:
     assert events[-1] | {"trajectory": ""} == {"type": "answer", "stop_reason": "answered", "depth": 0, "trajectory": ""}
 
 
+def test_a_reply_that_gives_nothing_to_run_is_told() -> None:
+    model = ScriptedModel(replies=["", "Hm.", "```repl\nprint(1)", "```\nprint(1)\n```", cell("FINAL('done')")])
+    events = parts(rlm(model), {"query": "go"}, "sync", stream_mode="custom")
+    told = [(event["turn"], event["problem"]) for event in events if event["type"] == "nudge"]
+    assert told == [(1, "empty"), (2, "prose"), (3, "unclosed_fence"), (4, "untagged_fence")]
+
+
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_tokens_are_the_root_models(way: str) -> None:
     """`stream_mode="messages"` shows the reply as it is written, and the sub-model's thousand replies not at all."""

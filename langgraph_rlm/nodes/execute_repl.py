@@ -10,7 +10,7 @@ from langgraph_rlm.limits import StopReason
 from langgraph_rlm.log import CallEntry, CellEntry, Log, TurnEntry, cell_place, item_place, runs, turn_count
 from langgraph_rlm.nodes.plan_code import lap
 from langgraph_rlm.parsing import Reply, reply_of
-from langgraph_rlm.progress import CellEnded, CodeWritten, SubCalls, Where
+from langgraph_rlm.progress import OUTPUT_CHARS, CellEnded, CodeWritten, SubCalls, Where
 from langgraph_rlm.repl.calls import failed
 from langgraph_rlm.repl.replay import Advance, rolled_back
 from langgraph_rlm.repl.sessions import Trajectory
@@ -22,9 +22,6 @@ MAX_REFUSALS = 100
 
 LAP_SECONDS = 0.2
 """Time is put into the state in pieces of at least this: it may be lost with a killed process."""
-
-OUTPUT_CHARS = 2_000
-"""Most characters of a cell's output in a progress event."""
 
 
 class ExecuteRepl:

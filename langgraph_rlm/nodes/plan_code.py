@@ -12,7 +12,7 @@ from langgraph_rlm.nodes.compaction import compact, is_due
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.native_calls import native_calls
 from langgraph_rlm.parsing import parse_reply
-from langgraph_rlm.progress import TurnStarted
+from langgraph_rlm.progress import Nudged, TurnStarted
 from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.usage import Usage, add_usage, spent
@@ -45,6 +45,8 @@ class PlanCode:
         if called := native_calls(reply, number, self._runtime):
             return RLMUpdate(log={str(number): {**turn, "tool_calls": called.calls}, **called.entries}, usage=cost)
         parsed = parse_reply(text)
+        if parsed.problem is not None:
+            run.emit(Nudged(type="nudge", depth=depth, trajectory=state["trajectory"], turn=iteration, problem=parsed.problem))
         update = RLMUpdate(log={str(number): turn}, usage=cost)
         if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells:
             update["final"] = await self._runtime.store.keep(parsed.final.text)
@@ -71,7 +73,7 @@ async def ask_root(
 def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:
     """A child ends with it, so that its parent's code gets to see it and its spending is counted; a root raises what the client raised."""
     if depth == 0:
-        raise failure.error from None
+        raise failure.error from failure.error.__cause__
     return RLMUpdate(limit="failed", answer=str(failure))
 
 
