@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test check lint bench clean
 
-demo: $(READY)  ## the main job: a needle in 1,000,000 lines, then a question of 200 sub-calls
+demo: $(INSTALLED)  ## the main job: a needle in 1,000,000 lines, then a question of 200 sub-calls
 	$(BIN)/langgraph-rlm demo
 
 test: $(READY)  ## the tests: no network, no key, no GPU
@@ -23,9 +24,15 @@ lint: $(READY)
 bench: $(READY)  ## ratios against plain loops, in one run
 	$(BIN)/python benchmarks/run.py
 
-$(READY): pyproject.toml
+$(INSTALLED): pyproject.toml  # the package alone: a demo needs no tools of developers
+	@echo "Setting up $(VENV): about a minute, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(READY): $(INSTALLED)
+	@echo "Adding the tools of developers."
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	touch $@
 

@@ -126,7 +126,8 @@ def _check_prices(rlm: RLMRuntime) -> None:
     if unknown:
         raise ConfigurationError(
             f"max_cost={rlm.limits.max_cost} needs the price of {', '.join(unknown)}. Give prices={{{unknown[0]!r}: "
-            "{'input': ..., 'output': ...}} in USD per million tokens, or pip install genai-prices."
+            "{'input': ..., 'output': ...}} in USD per million tokens; the prices of well-known models come with "
+            "pip install 'langgraph-rlm[prices]'."
         )
 
 

@@ -194,10 +194,21 @@ def test_on_a_terminal_the_display_is_live(server: OpenAIServer, script: Script,
     assert "2 turns, 40 sub-calls" in plain
 
 
-def in_terminal(arguments: list[str]) -> str:
+def test_on_a_narrow_terminal_every_line_of_an_output_stands_behind_its_bar(
+    server: OpenAIServer, script: Script, db: Path, text: str
+) -> None:
+    script.cells = ["for i in range(30):\n    print(i, 'wide ' * 12)", "FINAL('done')"]
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db), columns=40))
+    output = [line.rstrip() for line in shown.replace("\r", "\n").split("\n") if "wide" in line and "print(" not in line]
+    assert len(output) == 12
+    assert all(line.startswith("  | ") and len(line) <= 40 for line in output)
+    assert re.search(r"\| \.\.\. \d+ more lines", shown)
+
+
+def in_terminal(arguments: list[str], columns: int = 120) -> str:
     """All that a command writes to a terminal."""
     ours, theirs = pty.openpty()
-    size = {"COLUMNS": "120", "LINES": "40", "TERM": "xterm-256color"}
+    size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
     process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **size})
     os.close(theirs)
     parts: list[bytes] = []
