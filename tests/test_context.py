@@ -476,3 +476,15 @@ def test_info_describes_each_kind(store: BlobStore, tmp_path: Path) -> None:
     assert about["files"][:2] == [{"path": "a.txt", "bytes": 5}, {"path": "b/é.md", "bytes": 10}]
     assert (about["source"], about["items"], len(about["skipped"])) == (str(root), 4, 6)
     assert json.loads(json.dumps(about)) == about
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    unreadable = [tmp_path / "loop", Path("/proc/self/mem")]
+    if os.geteuid():
+        (tmp_path / "locked").write_text("x")
+        (tmp_path / "locked").chmod(0)
+        unreadable.append(tmp_path / "locked")
+    for path in unreadable:
+        with pytest.raises(ContextError, match=f"{path} cannot be read: .*Errno"):
+            ingest(path, store)

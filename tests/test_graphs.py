@@ -94,6 +94,22 @@ def test_a_reply_that_gives_nothing_to_run_is_told() -> None:
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
+def test_progress_comes_from_every_depth(way: str) -> None:
+    """Without `subgraphs=True` too: each event says its depth and which RLM it is from."""
+
+    class Own(ScriptedModel):
+        def _scripted(self, messages: list[Any]) -> Any:
+            return super()._scripted(messages) if messages[0].type == "system" else "leaf"
+
+    sub = Own(replies=[cell("x = rlm_query_batched(['a', 'b'])\nprint(x)"), cell("FINAL('up')")])
+    graph = rlm(root("FINAL(rlm_query('down'))"), sub=sub, limits={"max_depth": 3})
+    events = parts(graph, {"query": "go"}, way, stream_mode="custom")
+    for kind in ("turn", "code", "output", "answer"):
+        assert {event["depth"] for event in events if event["type"] == kind} == {0, 1, 2}
+    assert len({event["trajectory"] for event in events}) == 1 + 1 + 2
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
 def test_tokens_are_the_root_models(way: str) -> None:
     """`stream_mode="messages"` shows the reply as it is written, and the sub-model's thousand replies not at all."""
     model = ScriptedModel(replies=[cell(ASK, "I ask three times."), cell("FINAL('done')")])

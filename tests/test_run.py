@@ -349,6 +349,13 @@ class TestInputs:
         assert json.loads(out["answer"]) == [{"a": "x?"}, "hm ?", "x? ?"]
         assert all(message.text.isascii() for messages in (*model.prompts, *sub.prompts) for message in messages)
 
+    def test_a_str_that_names_a_file_is_text_and_the_user_is_warned(self, tmp_path: Path) -> None:
+        (tmp_path / "contract.txt").write_text("what is in it")
+        graph = rlm([cell("FINAL(context)")])
+        with pytest.warns(UserWarning, match="give Path"):
+            out = graph.invoke({"query": "q", "context": str(tmp_path / "contract.txt")})
+        assert out["answer"] == str(tmp_path / "contract.txt")
+
     def test_a_vanished_blob_is_named(self, tmp_path: Path) -> None:
         graph = rlm(root("x = 1", "FINAL(len(context))"), checkpointer=InMemorySaver(), store=tmp_path / "own", interrupt_on={})
         asyncio.run(_one_turn(graph, {"query": "q", "context": "x" * 30_000_000}))

@@ -1,7 +1,9 @@
 """Ingest: turn the input into a question and context handles. Never puts a large value in state."""
 
+import os
 import secrets
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypedDict, cast
 
@@ -19,6 +21,9 @@ from langgraph_rlm.repl.replay import rolled_back
 from langgraph_rlm.runtime import RLMRuntime, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.usage import Usage, spent
+
+MOST_OF_A_PATH = 1000
+"""Characters; a longer text is no file's name."""
 
 
 class Handles(TypedDict):
@@ -80,6 +85,12 @@ def _handles(context: Any, store: BlobStore) -> list[HandleDict]:
         return []
     if isinstance(context, dict) and "rlm_handles" in context:
         return cast(Handles, context)["rlm_handles"]
+    if isinstance(context, str) and len(context) < MOST_OF_A_PATH and os.path.exists(context):
+        warnings.warn(
+            f"The context is the text {context!r} itself, though there is a file of that name: give Path({context!r}) to read it.",
+            UserWarning,
+            stacklevel=2,
+        )
     return [ingest(cast(object, context), store).as_dict()]
 
 
