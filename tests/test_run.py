@@ -326,6 +326,7 @@ class TestInputs:
         graph = rlm(model, limits={"max_heap_bytes": 1 << 20})
         assert graph.invoke({"query": "q", "context": "hay\n" * 200_000 + "needle\n"})["answer"] == "200001"
         assert "NameError" in shown(model, 1)
+        assert "too large to be loaded: then context_info(), grep and peek read it" in shown(model, 1)
         assert "peek" in model.prompts[0][1].text
 
     @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ NO_LIMIT = 2**31
 """Monty stops a session after 1,000 host calls unless told otherwise; how many calls a run makes is counted above it."""
 
 HINTS = {
+    "name 'context": "There is no such input, or it is too large to be loaded: then context_info(), grep and peek read it.",
     "cannot suspend in this synchronous context": "Call it in a comprehension or a for loop, or use the batched form: "
     "map(), sorted(key=...) and the like cannot wait for it.",
     "does not yet support": "This interpreter is a subset of Python: write it another way (no del, no yield, no class inheritance).",
