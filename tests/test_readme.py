@@ -32,12 +32,14 @@ def send_email(to: str) -> str:
 
 def reply(body: Body) -> str:
     """What a model does that has read the README's questions."""
-    question = last_message(body)
+    system, question = body["messages"][0]["content"], last_message(body)
     if "Write to everyone" in question:
         return cell("FINAL(send_email('ann'))")
-    if "that matches this JSON schema" in body["messages"][0]["content"]:
+    if "that matches this JSON schema" in system:
         return cell("FINAL([{'name': name} for name in context])")
-    return cell("FINAL('yes')")
+    if "get_price" in system:
+        return cell("FINAL('yes' if get_price()['price'] == 3 else 'no')")
+    return cell("first = llm_query('a')\nsecond = llm_query('b')\nFINAL('yes')")
 
 
 @pytest.fixture
@@ -63,15 +65,23 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.strip().splitlines()[-1][:40])
 def test_every_snippet_runs(snippet: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    snippet = snippet.replace("{...}", '{"type": "object", "properties": {}}')
     with OpenAIServer(reply) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        body = "\n".join(f"    {line}" for line in snippet.splitlines())
-        exec(f"async def run():\n{body}\n    return locals()", names)
-        found = asyncio.run(names["run"]())
-    if "out" in found:
-        assert found["out"].get("answer") == "yes" or found["out"]["__interrupt__"][0].value["action_requests"][0]["name"] == "send_email"
-    if "contracts" in found:
-        assert found["contracts"] == [Contract(name="ann.txt")]
+        if "fork" in snippet or "save_run" in snippet:  # they are about a run that was
+            names["rlm"] = create_rlm("openai:gpt-5", tools=[send_email], checkpointer=names["saver"])
+            names["rlm"].invoke({"query": "..."}, names["config"])
+        if "await" in snippet:
+            body = "\n".join(f"    {line}" for line in snippet.splitlines())
+            exec(f"async def run():\n{body}\n    globals().update(locals())", names)
+            asyncio.run(names["run"]())
+        else:
+            exec(snippet, names)
+    if "out" in names:
+        out = names["out"]
+        assert out.get("answer") == "yes" or out["__interrupt__"][0].value["action_requests"][0]["name"] == "send_email"
+    if "contracts" in names:
+        assert names["contracts"] == [Contract(name="ann.txt")]
     if "parent" in snippet:
         assert names["parent"].add_edge(START, "researcher").compile()
 
