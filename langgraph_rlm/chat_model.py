@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
@@ -19,8 +19,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
+from langgraph_rlm.chat.apart import inner_callbacks
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
 from langgraph_rlm.chat.intake import Rule
 from langgraph_rlm.chat.requests import request_of
@@ -192,7 +193,7 @@ class ChatRLM(BaseChatModel):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        return params | LangSmithParams(ls_provider="langgraph_rlm", ls_model_name=self.model_name)
+        return params | LangSmithParams(ls_provider="langgraph_rlm", ls_model_name=kwargs.get("model") or self.model_name)
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
@@ -234,8 +235,9 @@ class ChatRLM(BaseChatModel):
         options = dict(options)
         resumed, task = options.pop("resume_run", None), task_here()
         saver = cast("BaseCheckpointSaver[Any]", self.checkpointer or (task.saver if task is not None else self._memory))
-        place = Place(for_sync_use(saver) if is_sync else saver, self.owner, _below(run_manager))
-        chat = Chat(self._graphs, self.model_name, self.direct_below_tokens, self.context_rule)
+        place = Place(for_sync_use(saver) if is_sync else saver, self.owner, inner_callbacks(run_manager))
+        name = f"rlm:{options['model']}" if options.get("model") else self.model_name
+        chat = Chat(self._graphs, name, self.direct_below_tokens, self.context_rule)
         return Call(chat, place, request_of(stop or self.stop, options), messages, task, resumed)
 
     # Tools and structured output
@@ -291,7 +293,7 @@ class ChatRLM(BaseChatModel):
                 else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
             )
         elif method in ("json_schema", "json_mode"):
-            wanted = {"type": "json_object"} if method == "json_mode" else schema if is_model else _json_schema(schema)
+            wanted = {"type": "json_object"} if method == "json_mode" else schema if is_model and issubclass(schema, BaseModel) else _json_schema(schema)
             model = self.bind(response_format=wanted, **about, **kwargs)
             parser = PydanticOutputParser(pydantic_object=cast(Any, schema)) if is_model else JsonOutputParser()
         else:
@@ -333,17 +335,6 @@ def _json_schema(schema: Any) -> dict[str, Any]:
         return cast(dict[str, Any], schema)
     function = convert_to_openai_tool(schema)["function"]
     return {"title": function["name"], "description": function.get("description", ""), **function["parameters"]}
-
-
-def _below(run_manager: Any) -> AsyncCallbackManager | None:
-    """Callbacks for what runs inside this model's run. LangChain has none, as its models run nothing."""
-    if run_manager is None:
-        return None
-    manager = AsyncCallbackManager(handlers=[], parent_run_id=run_manager.run_id)
-    manager.set_handlers(run_manager.inheritable_handlers)
-    manager.add_tags(run_manager.inheritable_tags)
-    manager.add_metadata(run_manager.inheritable_metadata)
-    return manager
 
 
 def _generation(chunk: AIMessageChunk) -> ChatGenerationChunk:

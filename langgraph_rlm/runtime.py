@@ -184,7 +184,7 @@ class Run:
             LimitReached: the call may not start, or the time was up before it ended.
             ModelFailed: the model's client raised; its exception is the cause.
         """
-        name = model_name(model)
+        name = (options or {}).get("model") or model_name(model)
         async with self.calls:
             await self.runtime.prices.prepare(name)
             hold = self.ledger.hold(name, _chars(prompt))

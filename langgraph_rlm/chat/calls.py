@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
 
+from langgraph_rlm.chat.apart import apart
 from langgraph_rlm.chat.approvals import answers_of, is_call, request_of, round_of
 from langgraph_rlm.chat.direct import direct, is_short
 from langgraph_rlm.chat.ids import call_id, new_run, thread_of
@@ -76,8 +77,10 @@ class Call:
         if found is None and self.resumed is None and self._is_direct():
             rlm = self.chat.graphs.rlm
             model = rlm.root_model(0, None)
-            async for chunk in direct(model, self.messages, self.request, self.place.callbacks, self._described):
-                yield chunk
+            reply = apart(lambda: direct(model, self.messages, self.request, self.place.callbacks, self._described))
+            async with aclosing(cast(Any, reply)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
             return
         pausing = bool(self.chat.graphs.rlm.toolset.root)
         async with self.task.execution.turn if self.task is not None and pausing else nullcontext():
@@ -231,9 +234,10 @@ class Call:
 
 
 async def _progress(run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
-    async for event in run.work(given):
-        if text := progress_text(event):
-            yield reasoning(text)
+    async with aclosing(cast(Any, apart(lambda: run.work(given)))) as events:
+        async for event in events:
+            if text := progress_text(event):
+                yield reasoning(text)
 
 
 def _forced_call(run: str, names: list[str], value: Any) -> dict[str, Any]:

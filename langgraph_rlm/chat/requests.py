@@ -111,7 +111,7 @@ def _schema_of_call(tools: list[dict[str, Any]]) -> dict[str, Any]:
     """Of one tool its arguments; of several, one object for each."""
     from langchain_core.utils.json_schema import dereference_refs
 
-    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or ANY_OBJECT for tool in tools}
+    schemas = {tool["function"]["name"]: _closed(tool["function"].get("parameters") or {"type": "object", "properties": {}}) for tool in tools}
     if len(schemas) == 1:
         return next(iter(schemas.values()))
     return {
@@ -129,6 +129,11 @@ def _schema_of_call(tools: list[dict[str, Any]]) -> dict[str, Any]:
             for tool in tools
         ],
     }
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that the tool does not have are refused, as in code."""
+    return {"additionalProperties": False, **schema}
 
 
 def _form(given: Any) -> Format:
