@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,13 +18,14 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from langgraph_rlm.chat.apart import inner_callbacks
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
 from langgraph_rlm.chat.intake import Rule
 from langgraph_rlm.chat.requests import request_of
 from langgraph_rlm.chat.runs import Place
+from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import task_here
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.graph import compile_rlm, create_rlm
@@ -217,7 +217,7 @@ class ChatRLM(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
         for chunk in iterate(call.chunks):
-            yield _generation(chunk)
+            yield self._generation(chunk)
 
     async def _astream(
         self,
@@ -229,9 +229,18 @@ class ChatRLM(BaseChatModel):
         call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
         async with aclosing(cast(Any, call.chunks())) as chunks:
             async for chunk in chunks:
-                yield _generation(chunk)
+                yield self._generation(chunk)
 
-    def _call(self, messages: list[BaseMessage], stop: list[str] | None, run_manager: Any, options: dict[str, Any], *, is_sync: bool) -> Call:
+    def _generation(self, chunk: AIMessageChunk) -> ChatGenerationChunk:
+        """For LangChain, which in version 1 of its output merges blocks by index alone, and gives reasoning 0 and text 1."""
+        if self.output_version == "v1" and chunk.tool_call_chunks:
+            moved = [{**call, "index": (call["index"] or 0) + 2} for call in chunk.tool_call_chunks]
+            chunk = chunk.model_copy(update={"tool_call_chunks": moved})
+        return ChatGenerationChunk(message=chunk)
+
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None, run_manager: Any, options: dict[str, Any], *, is_sync: bool
+    ) -> Call:
         options = dict(options)
         resumed, task = options.pop("resume_run", None), task_here()
         saver = cast("BaseCheckpointSaver[Any]", self.checkpointer or (task.saver if task is not None else self._memory))
@@ -277,32 +286,12 @@ class ChatRLM(BaseChatModel):
                 a tool call; with `"json_mode"` the answer is any JSON object, and it is for you to say in the prompt what it has.
             kwargs: whatever a call takes.
         """
-        from langchain_core.output_parsers import JsonOutputKeyToolsParser, JsonOutputParser, PydanticOutputParser, PydanticToolsParser
-        from langchain_core.runnables import RunnableMap, RunnablePassthrough
-        from langchain_core.utils.function_calling import convert_to_openai_tool
-        from langchain_core.utils.pydantic import is_basemodel_subclass
-
-        is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
         about = {"ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema}}
         if method == "function_calling":
-            name = convert_to_openai_tool(schema)["function"]["name"]
-            model = self.bind_tools([schema], tool_choice=name, **about, **kwargs)
-            parser: Any = (
-                PydanticToolsParser(tools=[cast(Any, schema)], first_tool_only=True)
-                if is_model
-                else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-            )
-        elif method in ("json_schema", "json_mode"):
-            wanted = {"type": "json_object"} if method == "json_mode" else schema if is_model and issubclass(schema, BaseModel) else _json_schema(schema)
-            model = self.bind(response_format=wanted, **about, **kwargs)
-            parser = PydanticOutputParser(pydantic_object=cast(Any, schema)) if is_model else JsonOutputParser()
+            model = self.bind_tools([schema], tool_choice=tool_name(schema), **about, **kwargs)
         else:
-            raise ValueError(f"method={method!r} is none of 'json_schema', 'function_calling', 'json_mode'.")
-        if not include_raw:
-            return model | parser
-        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+            model = self.bind(response_format=response_format_of(schema, method), **about, **kwargs)
+        return parsed(model, schema, method, include_raw=include_raw)
 
     # Approvals outside a graph
 
@@ -327,24 +316,9 @@ class ChatRLM(BaseChatModel):
         return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)
 
 
-def _json_schema(schema: Any) -> dict[str, Any]:
-    """Of a TypedDict, a JSON schema or an OpenAI function."""
-    from langchain_core.utils.function_calling import convert_to_openai_tool
-
-    if isinstance(schema, dict) and "parameters" not in schema and schema.get("type") != "function":
-        return cast(dict[str, Any], schema)
-    function = convert_to_openai_tool(schema)["function"]
-    return {"title": function["name"], "description": function.get("description", ""), **function["parameters"]}
-
-
-def _generation(chunk: AIMessageChunk) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=chunk)
-
-
 def _result(chunks: list[AIMessageChunk]) -> ChatResult:
     first, *rest = chunks
     whole = first
     for chunk in rest:
         whole = whole + chunk
     return ChatResult(generations=[ChatGeneration(message=cast(AIMessage, message_chunk_to_message(whole)))])
-

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
 
 from langgraph_rlm.chat.apart import apart
-from langgraph_rlm.chat.approvals import answers_of, is_call, request_of, round_of
+from langgraph_rlm.chat.approvals import answers_of, called, is_call, request_of, round_of
 from langgraph_rlm.chat.direct import direct, is_short
 from langgraph_rlm.chat.ids import call_id, new_run, thread_of
 from langgraph_rlm.chat.intake import Rule, answers, stored
@@ -247,9 +247,8 @@ def _forced_call(run: str, names: list[str], value: Any) -> dict[str, Any]:
 
 
 def _needed(run: str, request: Any) -> ApprovalNeededError:
-    names = [action["name"] for action in request["action_requests"]] if isinstance(request, dict) and "action_requests" in request else []
     return ApprovalNeededError(
-        f"A human has to decide about {', '.join(names) or repr(request)} before the run goes on. In a LangGraph graph with a checkpointer "
+        f"A human has to decide about {called(request)} before the run goes on. In a LangGraph graph with a checkpointer "
         f"this is an interrupt; here, call model.resume({run!r}, {{'decisions': [...]}}) with a decision for each.",
         run,
         request,

@@ -82,13 +82,13 @@ class Task:
         except ValidationError as error:
             raise ResumeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         self.execution.used[run] = self.used(run) + 1
-        return cast(Any, given)
+        return given
 
 
 def task_here() -> Task | None:
     """The task that the caller is in, if its graph has a checkpointer: else nobody could answer it."""
     try:
-        configurable = cast(dict[str, Any], get_config().get("configurable") or {})
+        configurable = get_config().get("configurable") or {}
     except RuntimeError:
         return None
     saver, scratchpad = configurable.get(CONFIG_KEY_CHECKPOINTER), configurable.get(CONFIG_KEY_SCRATCHPAD)
