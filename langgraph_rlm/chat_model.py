@@ -27,6 +27,7 @@ from langgraph_rlm.chat.requests import request_of
 from langgraph_rlm.chat.runs import Place
 from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import task_here
+from langgraph_rlm.chat.wrappers import Bound, Fallbacks, hidden, with_retry
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.graph import compile_rlm, create_rlm
 from langgraph_rlm.limits import Limits
@@ -131,6 +132,7 @@ class ChatRLM(BaseChatModel):
     """Runs of one owner are unknown to another."""
 
     _graphs: Graphs = PrivateAttr()
+    _is_wrapped: bool = PrivateAttr(default=False)
     _memory: InMemorySaver = PrivateAttr(default_factory=InMemorySaver)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -160,6 +162,49 @@ class ChatRLM(BaseChatModel):
     def for_owner(self, owner: str) -> "ChatRLM":
         """The same model for another owner; models, clients, stores and interpreters are shared, runs are not."""
         return self.model_copy(update={"owner": owner})
+
+    # Around it
+
+    def wrapped(self) -> "ChatRLM":
+        """The model as retries and fallbacks hold it: its pauses pass through them."""
+        copy = self.model_copy()
+        copy._is_wrapped = True
+        return copy
+
+    def bind(self, **kwargs: Any) -> Bound:  # type: ignore[override]
+        """As `Runnable.bind`."""
+        return Bound(bound=self, kwargs=kwargs, config={})
+
+    def with_retry(self, **options: Any) -> Runnable[LanguageModelInput, AIMessage]:  # type: ignore[override]
+        """As `Runnable.with_retry`; a pause is not retried. In a LangGraph node a retry goes on with the run that failed, elsewhere it
+        begins another."""
+        return with_retry(self.wrapped(), **options)
+
+    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **options: Any) -> Any:  # type: ignore[override]
+        """As `Runnable.with_fallbacks`; a pause is no failure, and passes."""
+        return Fallbacks(runnable=self.wrapped(), fallbacks=fallbacks, **options)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> AIMessage:
+        """As `BaseChatModel.invoke`."""
+        with hidden(self._is_wrapped):
+            return super().invoke(*args, **kwargs)
+
+    async def ainvoke(self, *args: Any, **kwargs: Any) -> AIMessage:
+        """As `BaseChatModel.ainvoke`."""
+        with hidden(self._is_wrapped):
+            return await super().ainvoke(*args, **kwargs)
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[AIMessageChunk]:
+        """As `BaseChatModel.stream`."""
+        with hidden(self._is_wrapped):
+            yield from super().stream(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
+        """As `BaseChatModel.astream`."""
+        with hidden(self._is_wrapped):
+            async with aclosing(cast(Any, super().astream(*args, **kwargs))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     # What LangChain asks of a chat model
 
