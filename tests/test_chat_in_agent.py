@@ -242,7 +242,7 @@ def test_alone_an_approval_is_a_typed_error_that_says_how_to_go_on() -> None:
     shop = Shop()
     model = root(TWICE)
     chat = shop.chat(model=model)
-    with pytest.raises(ApprovalNeededError, match="model.resume") as first:
+    with pytest.raises(ApprovalNeededError, match=r"model\.resume") as first:
         chat.invoke("shop")
     assert first.value.request["action_requests"][0] == {"name": "buy", "args": {"item": "tea"}}
     with pytest.raises(ResumeError):
@@ -311,3 +311,14 @@ def test_tokens_of_the_outer_stream_are_the_replies_alone() -> None:
     chunks = [chunk for chunk, _ in agent.stream({"messages": [HumanMessage("?")]}, thread(), stream_mode="messages")]
     assert "".join(chunk.text for chunk in chunks) == "42"
     assert any(block["type"] == "reasoning" and "x = 41" in block["reasoning"] for chunk in chunks for block in chunk.content_blocks)
+
+
+def test_an_answer_never_reaches_another_run_than_the_one_that_was_shown() -> None:
+    """A node whose messages are others each time it runs begins a new run: the human's approval of the first is not used for it."""
+    shop, count = Shop(), iter(range(10))
+    chat = shop.chat("FINAL(buy('tea'))")
+    graph = node_graph(lambda state: {"messages": [chat.invoke([HumanMessage(f"shop at {next(count)} o'clock")])]})
+    assert asked(graph.invoke({"messages": []}, thread())) == [{"item": "tea"}]
+    with pytest.raises(ResumeError, match="another run"):
+        graph.invoke(Command(resume=APPROVE), thread())
+    assert shop.bought == []

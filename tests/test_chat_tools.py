@@ -1,6 +1,7 @@
 """Tool calls of `ChatRLM`, as a chat model makes them: the id of a call alone leads back to its run."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,11 @@ def weather(city: str) -> str:
 def chat(*codes: str, saver: Any = None, tools: Sequence[Any] = (weather,), model: ScriptedModel | None = None, **options: Any) -> Any:
     """The loop with bound tools."""
     made = ChatRLM(
-        model=model or root(*codes), sub_model=ScriptedModel(answer=echo), direct_below_tokens=0, checkpointer=saver or InMemorySaver(), **options
+        model=model or root(*codes),
+        sub_model=ScriptedModel(answer=echo),
+        direct_below_tokens=0,
+        checkpointer=saver or InMemorySaver(),
+        **options,
     )
     return made.bind_tools(tools)
 
@@ -124,6 +129,20 @@ def test_the_same_answer_twice_gives_the_same_reply_and_runs_nothing_again() -> 
     assert model.calls == calls == 3
 
 
+def test_two_clients_that_send_the_same_answer_at_once_get_the_same_reply() -> None:
+    model = root("x = weather('Rome')", "FINAL(x)")
+    bound, said = chat(model=model), [HumanMessage("?")]
+
+    async def both() -> list[AIMessage]:
+        reply = await bound.ainvoke(said)
+        given = [*said, reply, *results(reply)]
+        return await asyncio.gather(*(bound.ainvoke(given) for _ in range(3)))
+
+    replies = asyncio.run(both())
+    assert {reply.text for reply in replies} == {"dry in Rome"}
+    assert model.calls == 2
+
+
 def test_every_reply_has_its_own_usage_and_together_they_are_the_runs() -> None:
     bound, said = chat("a = llm_query('one')\nx = weather('Rome')", "FINAL(x)"), [HumanMessage("?")]
     first = bound.invoke(said)
@@ -135,11 +154,14 @@ def test_every_reply_has_its_own_usage_and_together_they_are_the_runs() -> None:
 
 def test_errors_reach_the_code_and_text_comes_as_text() -> None:
     code = "try:\n    x = weather('Rome')\nexcept RuntimeError as error:\n    x = str(error)\nFINAL([x])"
-    for content, status, got in [("no such city", "error", "weather failed: no such city"), ('{"sky": "blue"}', "success", '{"sky": "blue"}')]:
+    for content, status, got in [
+        ("no such city", "error", "weather failed: no such city"),
+        ('{"sky": "blue"}', "success", '{"sky": "blue"}'),
+    ]:
         bound, said = chat(code), [HumanMessage("?")]
         (call,) = (reply := bound.invoke(said)).tool_calls
         answer = ToolMessage(content, tool_call_id=call["id"], status=status)
-        assert __import__("json").loads(bound.invoke([*said, reply, answer]).text) == [got]
+        assert json.loads(bound.invoke([*said, reply, answer]).text) == [got]
     bound = chat(code)
     (call,) = (reply := bound.invoke(said)).tool_calls
     blocks = ToolMessage([{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}], tool_call_id=call["id"])

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
@@ -102,19 +103,20 @@ class Call:
 
     async def _run(self, found: tuple[str, dict[str, ToolMessage]] | None) -> AsyncIterator[AIMessageChunk]:
         if self.resumed is not None:
-            events = self._continued(self.resumed.run, {})
-        elif found is not None:
-            events = self._continued(*found)
-        else:
-            events = self._asked()
-        async for chunk in events:
-            yield chunk
+            found = (self.resumed.run, {})
+        if found is None:
+            async for chunk in self._asked():
+                yield chunk
+            return
+        async with turn_of(self.place, found[0]):
+            async for chunk in self._continued(*found):
+                yield chunk
 
     async def _asked(self) -> AsyncIterator[AIMessageChunk]:
         """A new question; in a task that is run again, the run that it began."""
-        asked = self.digest
+        asked = "" if self.task is None else await asyncio.to_thread(lambda: self.digest)
         id = new_run() if self.task is None else self.task.run_of(asked)
-        record = await find(id, self.place)
+        record = None if self.task is None else await find(id, self.place)
         if record is None:
             store = self.chat.graphs.rlm.store
             given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
@@ -187,13 +189,12 @@ class Call:
                 if not (shown := round_of(run.open)):
                     return
                 await run.note(run.record.shown(list(shown)))
-            elif number < self.task.used(run.id):
-                number += 1
-                continue
-            else:
-                shown = {digest: pause for digest, pause in run.open.items() if digest in rounds[number]}
-            answer = self.task.answer(run.id, shown)
+                self.task.ask(run.id, shown)
             number += 1
+            if number <= self.task.used(run.id):
+                continue
+            shown = {digest: pause for digest, pause in run.open.items() if digest in rounds[number - 1]}
+            answer = self.task.answer(run.id, shown)
             if shown and (command := run.resume(answers_of(shown, answer))) is not None:
                 async for chunk in _progress(run, command):
                     yield chunk
@@ -231,6 +232,17 @@ class Call:
         ]
         text = json.dumps([said, replace(self.request, form=None).__dict__], default=str, sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakValueDictionary[tuple[int, str], asyncio.Lock]]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def turn_of(place: Place, run: str) -> asyncio.Lock:
+    """Held while a run goes on: a second call with the same answers waits, and gets the reply of the first."""
+    locks = _turns.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
+    return locks.setdefault((id(place.saver), thread_of(place.owner, run)), asyncio.Lock())
 
 
 async def _progress(run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:

@@ -26,10 +26,10 @@ def response_format_of(schema: Any, method: str) -> Any:
         raise ValueError(f"method={method!r} is none of 'json_schema', 'function_calling', 'json_mode'.")
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         return schema
-    given: Mapping[str, Any] = cast(Any, schema) if isinstance(cast(object, schema), Mapping) else {}
+    given = dict(cast(Mapping[str, Any], schema)) if isinstance(cast(object, schema), Mapping) else {}
     if given and "parameters" not in given and given.get("type") != "function":
-        return dict(given)
-    function = convert_to_openai_tool(schema)["function"]
+        return given
+    function = convert_to_openai_tool(cast(Any, schema))["function"]
     return {"title": function["name"], "description": function.get("description", ""), **function["parameters"]}
 
 

@@ -4,7 +4,7 @@ it is asked again and again, and a fallback's answer would take its place.
 Inside a wrapper a pause is a `BaseException`, which passes; at its edge it becomes itself again.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ class Hidden(BaseException):
 
 
 @contextmanager
-def hidden(is_wrapped: bool) -> Iterator[None]:
+def hidden(is_wrapped: bool) -> Generator[None]:
     """Raise pauses hidden, where a wrapper is around."""
     try:
         yield
@@ -35,7 +35,7 @@ def hidden(is_wrapped: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _shown() -> Iterator[None]:
+def _shown() -> Generator[None]:
     try:
         yield
     except Hidden as hiding:
