@@ -52,7 +52,7 @@ def model_of(name: str, offline: Any) -> BaseChatModel:
 
 
 talker = model_of(MODEL, offline_assistant)
-reader = create_rlm(model_of(MODEL, offline_reader), sub_model=model_of(SUB_MODEL, lambda said: said[:200]))
+reader = create_rlm(model_of(MODEL, offline_reader), sub_model=model_of(SUB_MODEL, str.strip))
 
 
 async def assistant(state: MessagesState) -> dict[str, Any]:
