@@ -184,9 +184,10 @@ def test_each_round_in_a_new_process_over_one_file(tmp_path: Path) -> None:
     assert (shop.bought, [model.calls for model in models]) == (["tea", "jam"], [1, 0, 0])
 
 
-def test_a_node_that_failed_after_the_call_does_not_pay_again() -> None:
-    model, broken = root("FINAL(llm_query('x'))"), [True]
-    chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=0)
+@pytest.mark.parametrize("tokens", [0, 8_000], ids=["loop", "direct"])
+def test_a_node_that_failed_after_the_call_does_not_pay_again(tokens: int) -> None:
+    model, broken = root("FINAL(llm_query('x'))") if tokens == 0 else ScriptedModel(replies=["len=1"]), [True]
+    chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=tokens)
 
     def node(state: MessagesState) -> Any:
         first, second = chat.invoke(state["messages"]), chat.invoke(state["messages"])
@@ -200,6 +201,7 @@ def test_a_node_that_failed_after_the_call_does_not_pay_again() -> None:
     assert model.calls == 2
     out = graph.invoke(None, thread())
     assert ([message.text for message in out["messages"][1:]], model.calls) == (["len=1", "len=1"], 2)
+    assert all(message.usage_metadata for message in out["messages"][1:])
 
 
 def test_a_run_that_was_cut_off_goes_on_where_it_stood() -> None:
