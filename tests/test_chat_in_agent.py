@@ -204,6 +204,28 @@ def test_a_node_that_failed_after_the_call_does_not_pay_again(tokens: int) -> No
     assert all(message.usage_metadata for message in out["messages"][1:])
 
 
+@pytest.mark.parametrize("tokens", [0, 8_000], ids=["loop", "direct"])
+def test_calls_that_ask_the_same_at_once_in_one_node_are_two(tokens: int) -> None:
+    model = root("FINAL('yes')") if tokens == 0 else ScriptedModel(replies=["yes"])
+    chat = ChatRLM(model=model, direct_below_tokens=tokens)
+
+    async def node(state: MessagesState) -> Any:
+        return {"messages": await asyncio.gather(*(chat.ainvoke(state["messages"]) for _ in range(3)))}
+
+    out = call(node_graph(node), {"messages": [HumanMessage("?")]}, "async")
+    assert [message.text for message in out["messages"][1:]] == ["yes"] * 3
+    assert model.calls == 3
+
+
+def test_an_answer_by_the_interrupts_id() -> None:
+    shop = Shop()
+    agent = create_agent(shop.chat(TWICE), tools=[], checkpointer=InMemorySaver())
+    out = agent.invoke({"messages": [HumanMessage("shop")]}, thread())
+    for _ in range(2):
+        out = agent.invoke(Command(resume={out["__interrupt__"][0].id: APPROVE}), thread())
+    assert out["messages"][-1].text == "bought tea, bought jam"
+
+
 def test_a_run_that_was_cut_off_goes_on_where_it_stood() -> None:
     """The provider fails in the second turn; the node runs again, and the first turn is not paid again."""
     replies = [cell("a = llm_query('x')"), RuntimeError("the provider is down"), cell("FINAL(a)")]

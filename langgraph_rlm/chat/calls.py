@@ -94,18 +94,17 @@ class Call:
 
     async def _directly_once(self, task: Task) -> AsyncIterator[AIMessageChunk]:
         """In a task the reply is kept, for when the task is run again."""
-        asked = self.digest
-        config, whole = self.place.config(task.run_of(asked)), cast("AIMessageChunk | None", None)
-        saved = await self.place.saver.aget_tuple(config)
-        if saved is not None and (reply := reply_of(saved)) is not None:
-            yield cast(AIMessageChunk, reply)
-        else:
+        with task.run_of(self.digest) as run:
+            config, whole = self.place.config(run), cast("AIMessageChunk | None", None)
+            saved = await self.place.saver.aget_tuple(config)
+            if saved is not None and (reply := reply_of(saved)) is not None:
+                yield cast(AIMessageChunk, reply)
+                return
             async for chunk in self._directly():
                 whole = chunk if whole is None else whole + chunk
                 yield chunk
             if whole is not None:
                 await keep_reply(self.place.saver, config, whole)
-        task.returned(asked)
 
     def _is_direct(self) -> bool:
         """Tools of its own are called from code, so they need the loop; so does a model that cannot call the bound ones itself."""
@@ -133,21 +132,26 @@ class Call:
 
     async def _asked(self) -> AsyncIterator[AIMessageChunk]:
         """A new question; in a task that is run again, the run that it began."""
-        asked = "" if self.task is None else await asyncio.to_thread(lambda: self.digest)
-        id = new_run() if self.task is None else self.task.run_of(asked)
-        record = None if self.task is None else await find(id, self.place)
-        if record is None:
-            store = self.chat.graphs.rlm.store
-            given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
-            settings = await asyncio.to_thread(store.put, settings_text(self.request.settings).encode())
-            run, how = self._opened(id, Record(settings=settings), self.request.settings), given
-        else:
-            run = await self._reopened(id, record)
-            how = None if run.is_cut_off else ()
-        async for chunk in self._work(run, how):
-            yield chunk
-        if self.task is not None:
-            self.task.returned(asked)
+        if self.task is None:
+            async for chunk in self._work(*await self._begun(new_run())):
+                yield chunk
+            return
+        with self.task.run_of(await asyncio.to_thread(lambda: self.digest)) as id:
+            record = await find(id, self.place)
+            if record is None:
+                run, given = await self._begun(id)
+            else:
+                run = await self._reopened(id, record)
+                given = None if run.is_cut_off else ()
+            async for chunk in self._work(run, given):
+                yield chunk
+
+    async def _begun(self, id: str) -> tuple[Run, Any]:
+        """A new run, and its input."""
+        store, settings = self.chat.graphs.rlm.store, self.request.settings
+        given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
+        record = Record(settings=await asyncio.to_thread(store.put, settings_text(settings).encode()))
+        return self._opened(id, record, settings), given
 
     async def _continued(self, id: str, given: dict[str, ToolMessage]) -> AsyncIterator[AIMessageChunk]:
         """The results of tool calls, or a human's decisions, for a run that waits; a second time, what came of the first."""
