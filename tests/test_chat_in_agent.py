@@ -16,6 +16,7 @@ from langgraph.types import Command, interrupt
 from langgraph_rlm import ApprovalNeededError, ChatRLM, ResumeError, UnknownToolCallError
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .faults.databases import Postgres, open_saver
 from .models import echo, root, thread
 
 APPROVE: Any = {"decisions": [{"type": "approve"}]}
@@ -260,6 +261,30 @@ def test_approvals_and_tool_calls_of_the_caller_in_one_run() -> None:
     out = agent.invoke(Command(resume=APPROVE), thread())
     assert out["messages"][-1].text == "bought tea, dry in Rome, bought jam"
     assert (shop.bought, model.calls) == (["tea", "jam"], 4)
+
+
+@pytest.mark.slow
+def test_approvals_and_tool_calls_on_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its saver keeps what a human was shown between two checkpoints, and the replies of direct calls."""
+    monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
+    shop, model = Shop(), root("x = buy('tea')", "y = weather('Rome')", "z = buy('jam')", "FINAL(', '.join([x, y, z]))")
+
+    def weather(city: str) -> str:
+        """The weather."""
+        return f"dry in {city}"
+
+    async def step(url: str, given: Any, chat: ChatRLM) -> Any:
+        async with open_saver(url) as saver:
+            return await create_agent(chat, tools=[weather], checkpointer=saver).ainvoke(given, thread(chat.model_name))
+
+    with Postgres() as server:
+        out = asyncio.run(step(server.url, {"messages": [HumanMessage("shop")]}, shop.chat(model=model)))
+        for item in ("tea", "jam"):
+            assert asked(out) == [{"item": item}]
+            out = asyncio.run(step(server.url, Command(resume=APPROVE), shop.chat(model=model)))
+        assert (out["messages"][-1].text, shop.bought) == ("bought tea, dry in Rome, bought jam", ["tea", "jam"])
+        plain = ChatRLM(model=ScriptedModel(replies=["hi"], model_name="plain"))
+        assert asyncio.run(step(server.url, {"messages": [HumanMessage("?")]}, plain))["messages"][-1].text == "hi"
 
 
 def test_alone_an_approval_is_a_typed_error_that_says_how_to_go_on() -> None:
