@@ -35,7 +35,8 @@ class Finalize:
 
     async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
         """The answer as text, as one `AIMessage`, with its value where it has a schema, and why the run ended; or its refusal."""
-        run, form, final, refused = frame_of(config, runtime).run, self._form(state), state.get("final"), Log()
+        frame, final, refused = frame_of(config, runtime), state.get("final"), Log()
+        run, form = frame.run, self._form(state, frame.form)
         if state.get("limit") == "failed":
             return _ended(run, state, RLMUpdate(answer=state["answer"]))
         if final is not None:
@@ -62,9 +63,9 @@ class Finalize:
         update = RLMUpdate(log={**refused, **await self._turn(state, text)}, usage=reduce(add_usage, paid))
         return update | _ended(run, state, unmatched if isinstance(given, Mismatch) else given)
 
-    def _form(self, state: RLMState) -> Format | None:
+    def _form(self, state: RLMState, given: Format | None) -> Format | None:
         """The form that the answer must have; None for text."""
-        schema, given = state.get("answer_schema"), self._runtime.response_format
+        schema = state.get("answer_schema")
         if schema is None:
             return None
         text = self._runtime.store.get_text(schema)

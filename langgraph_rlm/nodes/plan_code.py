@@ -65,8 +65,8 @@ async def ask_root(
         ModelFailed: the model's client raised.
     """
     depth = state.get("depth", 0)
-    tools = runtime.native_tools if depth == 0 else ()
-    reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools)
+    tools, options = (runtime.native_tools, run.root_options) if depth == 0 else ((), None)
+    reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools, options)
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
 
 
