@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langgraph_rlm.blobs import BlobStore
+    from langgraph_rlm.chat_model import ChatRLM
     from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.errors import (
+        ApprovalNeededError,
         BlobError,
         ConfigurationError,
         ContextError,
         ForkError,
+        InputError,
         ReplayDivergedError,
         ResumeError,
         RLMError,
         SandboxError,
         ThreadBusyError,
+        UnknownToolCallError,
     )
     from langgraph_rlm.forks import afork, fork
     from langgraph_rlm.graph import create_rlm
@@ -28,12 +32,16 @@ if TYPE_CHECKING:
 
 _HOME = {
     "create_rlm": "graph",
+    "ChatRLM": "chat_model",
     "Limits": "limits",
     "Usage": "usage",
     "Price": "prices",
     "ContextHandle": "context",
     "BlobStore": "blobs",
     "RLMError": "errors",
+    "ApprovalNeededError": "errors",
+    "InputError": "errors",
+    "UnknownToolCallError": "errors",
     "ConfigurationError": "errors",
     "ContextError": "errors",
     "BlobError": "errors",
@@ -46,12 +54,15 @@ _HOME = {
     "afork": "forks",
 }
 __all__ = [
+    "ApprovalNeededError",
     "BlobError",
     "BlobStore",
+    "ChatRLM",
     "ConfigurationError",
     "ContextError",
     "ContextHandle",
     "ForkError",
+    "InputError",
     "Limits",
     "Price",
     "RLMError",
@@ -59,6 +70,7 @@ __all__ = [
     "ResumeError",
     "SandboxError",
     "ThreadBusyError",
+    "UnknownToolCallError",
     "Usage",
     "afork",
     "create_rlm",

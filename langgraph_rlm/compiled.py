@@ -21,7 +21,7 @@ from langgraph_rlm.approvals import resume_map
 from langgraph_rlm.errors import ThreadBusyError
 from langgraph_rlm.loops import iterate
 from langgraph_rlm.nodes.ingest import by_reference
-from langgraph_rlm.runtime import FRAME, Frame, RLMRuntime, Run, with_key
+from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
 from langgraph_rlm.savers import for_sync_use
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.usage import Usage
@@ -115,7 +115,9 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         frame = config.get("configurable", {}).get(FRAME)
         if isinstance(frame, Frame) and frame.run.runtime is self.rlm:
             return config
-        return with_key(config, FRAME, Frame(Run(self.rlm, resumed=is_resumed), form=self.rlm.response_format))
+        asked = cast(Asked, config.get("configurable", {}).get(ASKED) or Asked())
+        run = Run(self.rlm, resumed=is_resumed, root_options=asked.root_options)
+        return with_key(config, FRAME, Frame(run, form=asked.form or self.rlm.response_format))
 
     async def _carry(self, config: RunnableConfig) -> None:
         """Tell a resumed run's ledger what this RLM had spent: as of its last checkpoint, and by calls that ended since."""

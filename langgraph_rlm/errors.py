@@ -3,6 +3,7 @@
 Every message says what happened, the value, and what to do about it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -39,6 +40,33 @@ class ForkError(RLMError):
 
 class SandboxError(RLMError):
     """The sandbox cannot be started or died; the host is unharmed."""
+
+
+class InputError(RLMError):
+    """The messages or the options of a chat call are wrong: nothing to answer, content that cannot be read, an unknown option."""
+
+
+class UnknownToolCallError(RLMError):
+    """A tool message answers a call that is not known here: another owner's, of another store, or deleted since."""
+
+    def __init__(self, message: str, ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.ids = list(ids)
+        """Of the calls that are not known."""
+
+
+class ApprovalNeededError(RLMError):
+    """A tool waits for a human's approval, and the model was called where no graph could pause.
+
+    `model.resume(error.run, decisions)` goes on: a decision for each action of `request`, in order.
+    """
+
+    def __init__(self, message: str, run: str, request: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.run = run
+        """Of the run that waits; it stays in the checkpointer."""
+        self.request = request
+        """LangChain's `HITLRequest`: `action_requests` and `review_configs`, one for each call that waits."""
 
 
 class ThreadBusyError(RLMError):

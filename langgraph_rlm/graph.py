@@ -115,7 +115,7 @@ def create_rlm(
         response_format=None if response_format is None else user_format(response_format),
     )
     _check_prices(rlm)
-    return _compiled(rlm, checkpointer, name)
+    return compile_rlm(rlm, checkpointer, name)
 
 
 def _check_prices(rlm: RLMRuntime) -> None:
@@ -129,8 +129,12 @@ def _check_prices(rlm: RLMRuntime) -> None:
         )
 
 
-def _compiled(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGraph:
-    """The graph, and the same graph for children: those use their parent's checkpointer, each in a namespace of its call."""
+def compile_rlm(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGraph:
+    """The graph of a runtime, and the same graph for children: those use their parent's checkpointer, each in a namespace of its call.
+
+    Several graphs may be made of one runtime, or of runtimes that differ in their tools alone (`dataclasses.replace`): they then share
+    models, HTTP clients, stores and interpreters.
+    """
     steps = _tool_steps(rlm)
     builder = _builder(rlm, lambda: child, steps)
     child = RLMGraph(rlm=rlm, **builder.compile(name=name).__dict__)

@@ -4,8 +4,9 @@ So parallel children cannot overspend together: what is spent passes a limit by 
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.limits import Limits, StopReason
 from langgraph_rlm.prices import Prices
@@ -103,13 +104,18 @@ class Ledger:
             return Spending(model_calls=1, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=1)
         price, tokens = self._prices.of(model), (reported["input_tokens"], reported["output_tokens"])
         cached = reported.get("input_token_details", {}).get("cache_read") or 0
-        return Spending(
+        spending = Spending(
             model_calls=1,
             input_tokens=tokens[0],
             output_tokens=tokens[1],
             cost=price.cost(*tokens, cached) if price else 0.0,
             unpriced_calls=0 if price else 1,
         )
+        if details := _counts(reported.get("input_token_details")):
+            spending["input_token_details"] = details
+        if details := _counts(reported.get("output_token_details")):
+            spending["output_token_details"] = details
+        return spending
 
     def seconds_left(self) -> float | None:
         """Of `max_seconds`, never below zero; None without that limit."""
@@ -126,3 +132,8 @@ class Ledger:
         now = time.monotonic()
         lap, self._lap = now - self._lap, now
         return lap
+
+
+def _counts(details: Mapping[str, Any] | None) -> dict[str, int]:
+    """The details that a provider gives, its zeros left out."""
+    return {name: count for name, count in (details or {}).items() if isinstance(count, int) and count}

@@ -1,6 +1,6 @@
 """Models: what users name, resolved to chat models and their names."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.errors import ConfigurationError
 
@@ -10,11 +10,15 @@ if TYPE_CHECKING:
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
 
 
-def resolve_model(model: "str | BaseChatModel") -> "BaseChatModel":
+def resolve_model(model: "str | BaseChatModel", **options: Any) -> "BaseChatModel":
     """A chat model from itself or from `"provider:model"`.
 
     `openai` needs nothing more than OPENAI_API_KEY, and follows OPENAI_BASE_URL (vLLM, Ollama); other providers go through
     `langchain.chat_models.init_chat_model`.
+
+    Args:
+        model: itself or its name.
+        options: for a model by name, what its class takes, such as `temperature`; None is left out.
 
     Raises:
         ConfigurationError: no such provider, a missing package (with the command that installs it), or no key.
@@ -28,22 +32,23 @@ def resolve_model(model: "str | BaseChatModel") -> "BaseChatModel":
     provider, colon, name = model.partition(":")
     if not colon or not provider or not name:
         raise ConfigurationError(f"model={model!r} names no provider. {HOW}")
-    return _openai(name) if provider == "openai" else _other(provider, name)
+    given = {key: value for key, value in options.items() if value is not None}
+    return _openai(name, given) if provider == "openai" else _other(provider, name, given)
 
 
-def _openai(name: str) -> "BaseChatModel":
+def _openai(name: str, options: dict[str, Any]) -> "BaseChatModel":
     from langchain_openai import ChatOpenAI
     from openai import OpenAIError
 
     try:
-        return ChatOpenAI(model=name)
+        return ChatOpenAI(model=name, **options)
     except OpenAIError as error:
         raise ConfigurationError(
             f"model='openai:{name}' cannot be used: {error} Set OPENAI_API_KEY (any text for a local server with OPENAI_BASE_URL)."
         ) from error
 
 
-def _other(provider: str, name: str) -> "BaseChatModel":
+def _other(provider: str, name: str, options: dict[str, Any]) -> "BaseChatModel":
     try:
         from langchain.chat_models import init_chat_model  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
     except ImportError as error:
@@ -52,7 +57,7 @@ def _other(provider: str, name: str) -> "BaseChatModel":
             "Without them, 'openai:...' works, and so does any chat model object."
         ) from error
     try:
-        return init_chat_model(name, model_provider=provider)  # pyright: ignore[reportUnknownVariableType]
+        return init_chat_model(name, model_provider=provider, **options)  # pyright: ignore[reportUnknownVariableType]
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"model='{provider}:{name}' cannot be used: {error}") from error
 

@@ -30,6 +30,19 @@ from langgraph_rlm.usage import Usage
 FRAME = "__rlm_frame"
 """Key of the `Frame` in a config's `configurable`; names with two underscores stay out of checkpoints."""
 
+ASKED = "__rlm_asked"
+"""Key of an `Asked` in a config's `configurable`."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one invocation wants otherwise than its graph."""
+
+    root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sampling parameters for the root's model calls, such as `temperature`."""
+    form: Format | None = None
+    """The form of the answer."""
+
 
 @dataclass(frozen=True)
 class RLMRuntime:
@@ -125,6 +138,8 @@ class Run:
     """The root's "custom" stream: LangGraph gives children one that leads nowhere unless subgraphs are streamed."""
     resumed: bool = False
     """It goes on where another invocation ended: what that one spent is in the checkpoints."""
+    root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sampling parameters for the root's model calls."""
     answered: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """Answers so far to each call, by trajectory and place."""
 
@@ -157,24 +172,26 @@ class Run:
         config: RunnableConfig,
         depth: int,
         tools: Sequence[dict[str, Any]] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> tuple[AIMessage, Usage]:
         """Call a model when it is its turn and within the budget; its reply, and what it spent.
 
         Args:
             tools: OpenAI functions that the model may call instead of writing code.
+            options: sampling parameters.
 
         Raises:
             LimitReached: the call may not start, or the time was up before it ended.
             ModelFailed: the model's client raised; its exception is the cause.
         """
-        name = model_name(model)
+        name = (options or {}).get("model") or model_name(model)
         async with self.calls:
             await self.runtime.prices.prepare(name)
             hold = self.ledger.hold(name, _chars(prompt))
             time_left = asyncio.timeout(self.ledger.seconds_left())
             try:
                 async with time_left:
-                    reply = await (model.bind_tools(tools) if tools else model).ainvoke(prompt, config)
+                    reply = await (model.bind_tools(tools) if tools else model).ainvoke(prompt, config, **(options or {}))
             except GraphBubbleUp:
                 raise
             except Exception as error:

@@ -4,7 +4,7 @@ A room of its own above `tools`, because it knows of approvals, and below the ru
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.approvals import InterruptOn, checked_interrupt_on
@@ -45,6 +45,22 @@ class Toolset:
     def pauses(self, tool: RLMTool) -> bool:
         """Whether a call of it waits for somebody."""
         return tool.is_external or tool.name in self.interrupt_on
+
+    def with_external(self, given: Sequence[Any], reserved: Collection[str]) -> "Toolset":
+        """The same tools and some more that the caller runs. One whose name is taken in code is `NAME_tool` there.
+
+        Raises:
+            ConfigurationError: one is no schema, or has the name of a tool that is there.
+        """
+        own, more = list(self.root.values()), as_external_tools(given)
+        taken = {*reserved, *(tool.function for tool in own)}
+        if twice := sorted({tool.name for tool in own} & {tool.name for tool in more}):
+            raise ConfigurationError(f"Tools {', '.join(twice)} are bound, and the graph runs tools of these names: rename one of them.")
+        for tool in more:
+            tool.alias = f"{tool.function}_tool" if tool.function in taken else None
+        root: dict[str, RLMTool] = by_function([*own, *more], reserved)
+        children = root if self.children is self.root else self.children
+        return replace(self, root=root, children=children)
 
     @property
     def native(self) -> list[dict[str, Any]]:

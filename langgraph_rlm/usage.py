@@ -1,6 +1,8 @@
 """Usage: what a run has spent, in total and by depth and model. Plain values, so that any checkpointer takes them."""
 
-from typing_extensions import TypedDict
+from collections.abc import Mapping
+
+from typing_extensions import NotRequired, TypedDict
 
 
 class Spending(TypedDict):
@@ -13,6 +15,10 @@ class Spending(TypedDict):
     """USD of the calls whose price is known."""
     unpriced_calls: int
     """Calls whose price is not known: `cost` does not count them."""
+    input_token_details: NotRequired[dict[str, int]]
+    """Of the input tokens, by LangChain's names (`cache_read`, ...); left out where no provider says."""
+    output_token_details: NotRequired[dict[str, int]]
+    """Of the output tokens, such as `reasoning`."""
 
 
 class Usage(Spending):
@@ -53,10 +59,20 @@ def add_usage(total: Usage | None, more: Usage) -> Usage:
 
 
 def _sum(one: Spending, other: Spending) -> Spending:
-    return Spending(
+    summed = Spending(
         model_calls=one["model_calls"] + other["model_calls"],
         input_tokens=one["input_tokens"] + other["input_tokens"],
         output_tokens=one["output_tokens"] + other["output_tokens"],
         cost=one["cost"] + other["cost"],
         unpriced_calls=one["unpriced_calls"] + other["unpriced_calls"],
     )
+    if details := _added(one.get("input_token_details"), other.get("input_token_details")):
+        summed["input_token_details"] = details
+    if details := _added(one.get("output_token_details"), other.get("output_token_details")):
+        summed["output_token_details"] = details
+    return summed
+
+
+def _added(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[str, int]:
+    one, other = one or {}, other or {}
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}

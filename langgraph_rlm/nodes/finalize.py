@@ -32,7 +32,8 @@ class Finalize:
 
     async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
         """The answer as text, as one `AIMessage`, with its value where it has a schema, and why the run ended; or its refusal."""
-        run, form, final, refused = frame_of(config, runtime).run, self._form(state), state.get("final"), Log()
+        frame, final, refused = frame_of(config, runtime), state.get("final"), Log()
+        run, form = frame.run, self._form(state, frame.form)
         if final is not None:
             answer = self._runtime.store.get_text(final)
             given = await _valued(answer, form)
@@ -49,9 +50,9 @@ class Finalize:
         unmatched = RLMUpdate(answer=answer) | (RLMUpdate(structured_response=None) if form else RLMUpdate())
         return update | _ended(run, state, unmatched if isinstance(given, Mismatch) else given)
 
-    def _form(self, state: RLMState) -> Format | None:
+    def _form(self, state: RLMState, given: Format | None) -> Format | None:
         """The form that the answer must have; None for text."""
-        schema, given = state.get("answer_schema"), self._runtime.response_format
+        schema = state.get("answer_schema")
         if schema is None:
             return None
         text = self._runtime.store.get_text(schema)

@@ -64,7 +64,7 @@ async def ask_root(
     depth = state.get("depth", 0)
     tools = runtime.native_tools if depth == 0 else ()
     try:
-        reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools)
+        reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools, run.root_options if depth == 0 else None)
     except ModelFailed as failure:
         raise failure if depth else failure.error from None
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))

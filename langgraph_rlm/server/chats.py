@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from langgraph_rlm.chat_model import ChatRLM
+
 DEFAULT = "rlm"
 """The id of the server's own model, `--model`."""
-KEPT = 256
-"""Chat models that are kept for the next request, one for each id and owner."""
+KEPT = 64
+"""Chat models that are kept for the next request, by their ids."""
 PROVIDERS = frozenset(
     "anthropic anthropic_bedrock azure_ai azure_openai baseten bedrock bedrock_converse cohere deepseek fireworks google_anthropic_vertex "
     "google_genai google_vertexai groq huggingface ibm litellm mistralai nvidia ollama openai openrouter perplexity together upstage xai".split()
@@ -33,26 +35,25 @@ def listed(settings: Settings) -> list[str]:
 
 
 def open_chat(settings: Settings, saver: "BaseCheckpointSaver[Any]") -> Chat:
-    """The chat models of a server: a `ChatRLM` for each id and owner, so that no two owners share anything."""
-    kept: OrderedDict[tuple[str, str], BaseChatModel] = OrderedDict()
+    """The chat models of a server. Owners share a model's clients and interpreters, and nothing that is theirs."""
+    kept: OrderedDict[str, ChatRLM] = OrderedDict()
 
     def chat(model_id: str, owner: str) -> "BaseChatModel":
-        key = (model_id, owner)
-        if key not in kept:
-            kept[key] = _chat_rlm(model_id, owner, settings, saver)
+        if model_id not in kept:
+            kept[model_id] = _chat_rlm(model_id, settings, saver)
             if len(kept) > KEPT:
                 kept.popitem(last=False)
-        kept.move_to_end(key)
-        return kept[key]
+        kept.move_to_end(model_id)
+        return kept[model_id].for_owner(owner)
 
     return chat
 
 
-def _chat_rlm(model_id: str, owner: str, settings: Settings, saver: "BaseCheckpointSaver[Any]") -> "BaseChatModel":
+def _chat_rlm(model_id: str, settings: Settings, saver: "BaseCheckpointSaver[Any]") -> "ChatRLM":
     from langgraph_rlm.chat_model import ChatRLM
 
     try:
-        return ChatRLM(**options_of(model_id, settings), checkpointer=saver, store=settings.store, owner=owner)
+        return ChatRLM(**options_of(model_id, settings), checkpointer=saver, store=settings.store)
     except ConfigurationError as error:
         raise Refused(404, f"The model {model_id!r} cannot be used: {error}", param="model", code="model_not_found") from error
 

@@ -9,7 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from langgraph_rlm.errors import BlobError, ConfigurationError, ContextError, ResumeError, RLMError, ThreadBusyError
+from langgraph_rlm.errors import (
+    BlobError,
+    ConfigurationError,
+    ContextError,
+    InputError,
+    ResumeError,
+    RLMError,
+    ThreadBusyError,
+    UnknownToolCallError,
+)
 
 LOG = logging.getLogger("langgraph_rlm.server")
 RETRIED = {"x-should-retry": "false"}
@@ -73,7 +82,9 @@ def _invalid(error: ValidationError) -> Refused:
 
 
 def _of_run(error: RLMError) -> Refused:
-    if isinstance(error, ContextError):
+    if isinstance(error, UnknownToolCallError):
+        return Refused(404, str(error), param="messages", code="unknown_tool_call")
+    if isinstance(error, ContextError | InputError):
         return Refused(400, without_secrets(str(error)), param="messages", code="invalid_value")
     if isinstance(error, ConfigurationError):
         return Refused(400, without_secrets(str(error)), code="invalid_value")

@@ -16,6 +16,12 @@ class ExternalTool(RLMTool):
     """A tool of which only the schema is known here."""
 
     is_external = True
+    alias: str | None = None
+    """Its name in code, where its own is taken there."""
+
+    @property
+    def function(self) -> str:
+        return self.alias or super().function
 
     def as_openai(self) -> dict[str, Any]:
         """As `bind_tools` takes it."""

@@ -1,0 +1,256 @@
+"""Calls: one call of the chat model from its messages to its reply: directly, as a new run, or on with a run that waits."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
+
+from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
+
+from langgraph_rlm.chat.apart import apart
+from langgraph_rlm.chat.approvals import answers_of, is_call, request_of, round_of
+from langgraph_rlm.chat.direct import direct, is_short
+from langgraph_rlm.chat.ids import call_id, new_run, thread_of
+from langgraph_rlm.chat.intake import Rule, answers, stored
+from langgraph_rlm.chat.records import Record
+from langgraph_rlm.chat.replies import cut_at, final, progress_text, reasoning, usage_since
+from langgraph_rlm.chat.requests import Request, Settings, settings_text
+from langgraph_rlm.chat.runs import Place, Run, find, unknown
+from langgraph_rlm.chat.tasks import Task
+from langgraph_rlm.compiled import RLMGraph
+from langgraph_rlm.errors import ApprovalNeededError
+from langgraph_rlm.log import turn_count
+from langgraph_rlm.models import takes_tools
+from langgraph_rlm.runtime import Asked, RLMRuntime
+from langgraph_rlm.structured import text_of, user_format
+
+
+class Graphs(Protocol):
+    """The graphs of one chat model."""
+
+    @property
+    def rlm(self) -> RLMRuntime:
+        """What they share."""
+        ...
+
+    def with_tools(self, tools: list[dict[str, Any]]) -> RLMGraph:
+        """The graph whose code may call `tools`, which the caller runs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A human's answer to the approvals of a run, given outside any graph."""
+
+    run: str
+    answer: Any
+
+
+@dataclass(frozen=True)
+class Chat:
+    """What all calls of a chat model share."""
+
+    graphs: Graphs
+    name: str
+    """As `model_name` of the replies."""
+    direct_below_tokens: int
+    rule: int | Rule
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call."""
+
+    chat: Chat
+    place: Place
+    request: Request
+    messages: list[BaseMessage]
+    task: Task | None = None
+    resumed: Resumed | None = None
+
+    async def chunks(self) -> AsyncIterator[AIMessageChunk]:
+        """The reply: progress as reasoning, then text or tool calls, then what it spent."""
+        found = None if self.resumed else answers(self.messages)
+        if found is None and self.resumed is None and self._is_direct():
+            rlm = self.chat.graphs.rlm
+            model = rlm.root_model(0, None)
+            reply = apart(lambda: direct(model, self.messages, self.request, self.place.callbacks, self._described))
+            async with aclosing(cast(Any, reply)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        pausing = bool(self.chat.graphs.rlm.toolset.root)
+        async with self.task.execution.turn if self.task is not None and pausing else nullcontext():
+            async for chunk in self._run(found):
+                yield chunk
+
+    def _is_direct(self) -> bool:
+        """Tools of its own are called from code, so they need the loop; so does a model that cannot call the bound ones itself."""
+        rlm, limit = self.chat.graphs.rlm, self.chat.direct_below_tokens
+        able = not rlm.toolset.root and (not self.request.tools or takes_tools(rlm.model))
+        return able and limit > 0 and is_short(self.messages, self.request, limit)
+
+    def _described(self, provider: Mapping[str, Any]) -> dict[str, Any]:
+        """The metadata of a direct reply: the provider's, under the names that every reply has."""
+        ours = {"model_name": self.chat.name, "thread_id": None, "turns": 0, "sub_calls": 0, "stop_reason": "answered"}
+        reason = provider.get("finish_reason") or provider.get("stop_reason")
+        finish = {"tool_use": "tool_calls", "max_tokens": "length", "end_turn": "stop"}.get(str(reason), reason)
+        return {**provider, **ours, "finish_reason": finish or "stop"}
+
+    async def _run(self, found: tuple[str, dict[str, ToolMessage]] | None) -> AsyncIterator[AIMessageChunk]:
+        if self.resumed is not None:
+            events = self._continued(self.resumed.run, {})
+        elif found is not None:
+            events = self._continued(*found)
+        else:
+            events = self._asked()
+        async for chunk in events:
+            yield chunk
+
+    async def _asked(self) -> AsyncIterator[AIMessageChunk]:
+        """A new question; in a task that is run again, the run that it began."""
+        asked = self.digest
+        id = new_run() if self.task is None else self.task.run_of(asked)
+        record = await find(id, self.place)
+        if record is None:
+            store = self.chat.graphs.rlm.store
+            given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
+            settings = await asyncio.to_thread(store.put, settings_text(self.request.settings).encode())
+            run, how = self._opened(id, Record(settings=settings), self.request.settings), given
+        else:
+            run = await self._reopened(id, record)
+            how = None if run.is_cut_off else ()
+        async for chunk in self._work(run, how):
+            yield chunk
+        if self.task is not None:
+            self.task.returned(asked)
+
+    async def _continued(self, id: str, given: dict[str, ToolMessage]) -> AsyncIterator[AIMessageChunk]:
+        """The results of tool calls, or a human's decisions, for a run that waits; a second time, what came of the first."""
+        record = await find(id, self.place)
+        if record is None:
+            raise unknown([message.tool_call_id for message in given.values()] or [id])
+        run = await self._reopened(id, record)
+        await run.check_known(given)
+        command = run.resume(given)
+        if self.resumed is not None:
+            shown = round_of(run.open)
+            command = run.resume(answers_of(shown, self.resumed.answer)) if shown else None
+        if command is not None:
+            run.record = run.record.begun(run.values.get("usage"))
+        async for chunk in self._work(run, command if command is not None else None if run.is_cut_off else ()):
+            yield chunk
+
+    def _opened(self, id: str, record: Record, settings: Settings) -> Run:
+        form = None if settings["schema"] is None else self.request.form or user_format(settings["schema"])
+        if form is not None and form.schema != settings["schema"]:
+            form = user_format(settings["schema"])
+        asked = Asked({**self.request.options}, form)
+        return Run(id, self.place, self.chat.graphs.with_tools(settings["tools"]), asked, record)
+
+    async def _reopened(self, id: str, record: Record) -> Run:
+        run = self._opened(id, record, await self._settings(record))
+        await run.refresh()
+        return run
+
+    async def _settings(self, record: Record) -> Settings:
+        """What the run was begun with, and the tools that are bound since."""
+        settings = cast(Settings, json.loads(await asyncio.to_thread(self.chat.graphs.rlm.store.get, record.settings)))
+        names = {tool["function"]["name"] for tool in settings["tools"]}
+        more = [] if self.request.forced else [tool for tool in self.request.tools if tool["function"]["name"] not in names]
+        return Settings(tools=[*settings["tools"], *more], schema=settings["schema"], calls=settings["calls"])
+
+    async def _work(self, run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
+        """Run on, ask a human where that is needed, and reply. `()` is nothing to run."""
+        if given != ():
+            async for chunk in _progress(run, given):
+                yield chunk
+        async for chunk in self._approved(run):
+            yield chunk
+        for chunk in await self._reply(run):
+            yield chunk
+
+    async def _approved(self, run: Run) -> AsyncIterator[AIMessageChunk]:
+        """Have a human decide, round by round, until nothing waits for one. Earlier rounds of a task are gone through again."""
+        if self.task is None:
+            if shown := round_of(run.open):
+                raise _needed(run.id, request_of(shown))
+            return
+        run.record = run.record.within(self.task.key)
+        number = 0
+        while True:
+            rounds = run.record.rounds
+            if number == len(rounds):
+                if not (shown := round_of(run.open)):
+                    return
+                await run.note(run.record.shown(list(shown)))
+            elif number < self.task.used(run.id):
+                number += 1
+                continue
+            else:
+                shown = {digest: pause for digest, pause in run.open.items() if digest in rounds[number]}
+            answer = self.task.answer(run.id, shown)
+            number += 1
+            if shown and (command := run.resume(answers_of(shown, answer))) is not None:
+                async for chunk in _progress(run, command):
+                    yield chunk
+
+    async def _reply(self, run: Run) -> list[AIMessageChunk]:
+        """Where the run stands, as the end of a reply."""
+        values, settings = run.values, await self._settings(run.record)
+        usage = usage_since(run.record.before, values["usage"])
+        waiting = {digest: pause for digest, pause in run.open.items() if is_call(pause)}
+        if self.request.one_call_at_a_time:
+            waiting = dict(list(waiting.items())[:1])
+        calls = [{"name": pause.value["name"], "args": pause.value["args"], "id": call_id(run.id, pause.id)} for pause in waiting.values()]
+        reason, text = values.get("stop_reason") or "paused", ""
+        if not calls and settings["calls"] and values.get("structured_response") is not None:
+            calls = [_forced_call(run.id, settings["calls"], values["structured_response"])]
+        elif not calls:
+            form = values.get("structured_response") if settings["schema"] is not None else None
+            text = cut_at(values["answer"] if form is None else text_of(form), self.request.stop)
+        metadata = {
+            "model_name": self.chat.name,
+            "finish_reason": "tool_calls" if calls else "stop" if reason == "answered" else "length",
+            "thread_id": thread_of(self.place.owner, run.id),
+            "turns": turn_count(values["log"]),
+            "sub_calls": values["usage"]["sub_calls"],
+            "stop_reason": reason,
+        }
+        return final(text=text, calls=calls, usage=usage, metadata=metadata)
+
+    @property
+    def digest(self) -> str:
+        """What is asked: the same for messages that say the same, whatever their ids."""
+        said = [
+            (m.type, m.content, m.name, getattr(m, "tool_calls", None), getattr(m, "tool_call_id", None), getattr(m, "status", None))
+            for m in self.messages
+        ]
+        text = json.dumps([said, replace(self.request, form=None).__dict__], default=str, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def _progress(run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
+    async with aclosing(cast(Any, apart(lambda: run.work(given)))) as events:
+        async for event in events:
+            if text := progress_text(event):
+                yield reasoning(text)
+
+
+def _forced_call(run: str, names: list[str], value: Any) -> dict[str, Any]:
+    """The answer as the call that the caller asked for. Its id is no way back to the run, which has ended."""
+    name, args = (names[0], value) if len(names) == 1 else (value["name"], value["arguments"])
+    return {"name": name, "args": args, "id": f"call_{run}"}
+
+
+def _needed(run: str, request: Any) -> ApprovalNeededError:
+    names = [action["name"] for action in request["action_requests"]] if isinstance(request, dict) and "action_requests" in request else []
+    return ApprovalNeededError(
+        f"A human has to decide about {', '.join(names) or repr(request)} before the run goes on. In a LangGraph graph with a checkpointer "
+        f"this is an interrupt; here, call model.resume({run!r}, {{'decisions': [...]}}) with a decision for each.",
+        run,
+        request,
+    )

@@ -1,0 +1,132 @@
+"""Runs: one run of the loop on its own thread: begun, found again, gone on with. Knows pauses, not who is asked about them."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command, Interrupt
+
+from langgraph_rlm.chat.ids import pause_digest, thread_of
+from langgraph_rlm.chat.records import Record, note, record_of
+from langgraph_rlm.compiled import RLMGraph
+from langgraph_rlm.errors import UnknownToolCallError
+from langgraph_rlm.progress import Event
+from langgraph_rlm.runtime import ASKED, Asked
+from langgraph_rlm.state import RLMState
+
+QUIET = "nostream"
+"""LangGraph's tag for models whose tokens stay out of the "messages" stream around."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs of a chat model are kept, and what their configs inherit."""
+
+    saver: BaseCheckpointSaver[Any]
+    owner: str
+    callbacks: Any = None
+
+    def config(self, run: str) -> RunnableConfig:
+        """Of the run's thread alone."""
+        return {"configurable": {"thread_id": thread_of(self.owner, run), "checkpoint_ns": ""}}
+
+
+class Run:
+    """One run, as one call of the chat model sees it."""
+
+    def __init__(self, id: str, place: Place, graph: RLMGraph, asked: Asked, record: Record) -> None:
+        self.id = id
+        self.record = record
+        self._place = place
+        self._graph = cast(RLMGraph, graph.copy({"checkpointer": place.saver}))
+        self._asked = asked
+
+    async def refresh(self) -> None:
+        """Read where the run stands."""
+        self._state = await self._graph.aget_state(self._place.config(self.id))
+
+    @property
+    def values(self) -> RLMState:
+        """The graph's state."""
+        return cast(RLMState, self._state.values)
+
+    @property
+    def open(self) -> dict[str, Interrupt[Any]]:
+        """The pauses that wait, by their digest."""
+        return {pause_digest(pause.id): pause for pause in self._state.interrupts}
+
+    @property
+    def is_cut_off(self) -> bool:
+        """It neither ended nor waits for anybody: whoever ran it died, or met an error."""
+        return bool(self._state.next) and not self._state.interrupts
+
+    async def work(self, given: Any) -> AsyncIterator[Event]:
+        """Go on until the run ends or pauses; its progress.
+
+        Args:
+            given: the input of a new run, a `Command` with answers, or None to go on where it was cut off.
+        """
+        place = self._place
+        config: RunnableConfig = {**place.config(self.id), "tags": [QUIET], "metadata": self.record.metadata}
+        config["configurable"] = {**config.get("configurable", {}), ASKED: self._asked}
+        if place.callbacks is not None:
+            config["callbacks"] = place.callbacks
+        async with aclosing(cast(Any, self._graph.astream(given, config, stream_mode="custom", durability="sync"))) as events:
+            async for event in events:
+                yield cast(Event, event)
+        await self.refresh()
+
+    def resume(self, answers: Mapping[str, Any]) -> Command[Any] | None:
+        """Answers by the digest of their pause as the graph takes them; None if none of them is waited for."""
+        waiting = self.open
+        given = {waiting[digest].id: _result(answer) for digest, answer in answers.items() if digest in waiting}
+        return Command(resume=given) if given else None
+
+    async def check_known(self, answers: Mapping[str, ToolMessage]) -> None:
+        """That every answer is to a call that this run made: one that waits, or one that was answered before.
+
+        Raises:
+            UnknownToolCallError: one is not.
+        """
+        gone = set(answers) - set(self.open)
+        if not gone:
+            return
+        async for saved in self._place.saver.alist(self._place.config(self.id)):
+            writes = [value for _, channel, value in saved.pending_writes or [] if channel == "__interrupt__"]
+            gone -= {pause_digest(pause.id) for pauses in writes for pause in cast(list[Interrupt[Any]], pauses)}
+            if not gone:
+                return
+        raise unknown([answers[digest].tool_call_id for digest in sorted(gone)])
+
+    async def note(self, record: Record) -> None:
+        """Keep what is about to be shown to a human."""
+        self.record = record
+        await note(self._place.saver, self._state.config, record)
+
+
+def _result(answer: Any) -> Any:
+    """What code gets of a tool message: its text; an error where it says so. Other answers as they are."""
+    if not isinstance(answer, ToolMessage) or answer.status == "error":
+        return answer
+    content = cast(Any, answer.content)
+    is_text = isinstance(content, str) or all(isinstance(block, str) or block.get("type") == "text" for block in content)
+    return str(answer.text) if is_text else content
+
+
+async def find(id: str, place: Place) -> Record | None:
+    """The record of a run; None where there is no such run."""
+    saved = await place.saver.aget_tuple(place.config(id))
+    return None if saved is None else record_of(saved)
+
+
+def unknown(ids: list[str]) -> UnknownToolCallError:
+    """The error for calls that nobody here made."""
+    return UnknownToolCallError(
+        f"No run here waits for the results of the tool calls {', '.join(ids)}: they were made for another key, with another "
+        "checkpointer, or are expired. Ask anew, without these tool messages.",
+        ids,
+    )

@@ -1,0 +1,103 @@
+"""Tasks: the LangGraph task that a chat model is called in, where there is one. LangGraph runs a node again on every resume, from its
+top; so a run is named by its task and its input and found again, and a human's answers are counted.
+
+`interrupt` gives answers by the order of its calls: the answers to earlier rounds are taken first, as many as the run says it had.
+"""
+
+import asyncio
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER, CONFIG_KEY_SCRATCHPAD  # pyright: ignore[reportPrivateImportUsage]
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.config import get_config
+from langgraph.types import Interrupt, interrupt
+from pydantic import ValidationError
+
+from langgraph_rlm.chat.approvals import answer_type, request_of
+from langgraph_rlm.chat.ids import derived_run
+from langgraph_rlm.errors import ResumeError
+
+REMEMBERED = 1024
+"""Executions of tasks that are remembered; those that are under way are few."""
+
+
+@dataclass
+class Execution:
+    """One execution of a task: which runs its calls took, and how many answers each has used up."""
+
+    scratchpad: Any
+    """LangGraph's, held so that its id stays its own."""
+    taken: dict[str, int] = field(default_factory=dict[str, int])
+    """Calls that returned, by what they asked."""
+    used: dict[str, int] = field(default_factory=dict[str, int])
+    """Rounds whose answers were taken, by run."""
+    turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = field(
+        default_factory=lambda: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
+    )
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Calls that may pause take turns within a task: `interrupt` counts by order."""
+        return self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+
+_executions: OrderedDict[int, Execution] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Task:
+    """The task around a call."""
+
+    key: str
+    """The same when LangGraph runs the task again."""
+    saver: BaseCheckpointSaver[Any]
+    """The outer graph's."""
+    execution: Execution
+
+    def run_of(self, asked: str) -> str:
+        """The run of a call, the same when the task is run again: of a second call with the same input, the second."""
+        return derived_run(self.key, asked, str(self.execution.taken.get(asked, 0)))
+
+    def returned(self, asked: str) -> None:
+        """A call gave its reply: the next one that asks the same is another."""
+        self.execution.taken[asked] = self.execution.taken.get(asked, 0) + 1
+
+    def used(self, run: str) -> int:
+        """How many answers this execution has taken for a run."""
+        return self.execution.used.get(run, 0)
+
+    def answer(self, run: str, pauses: Mapping[str, Interrupt[Any]]) -> Any:
+        """The human's answer to the next round of a run.
+
+        Raises:
+            GraphInterrupt: there is none yet: the outer graph pauses.
+            ResumeError: it has the wrong form; the pause stays open.
+        """
+        try:
+            given = interrupt(request_of(pauses), response_schema=cast(Any, answer_type(pauses) if pauses else None))
+        except ValidationError as error:
+            raise ResumeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        self.execution.used[run] = self.used(run) + 1
+        return cast(Any, given)
+
+
+def task_here() -> Task | None:
+    """The task that the caller is in, if its graph has a checkpointer: else nobody could answer it."""
+    try:
+        configurable = cast(dict[str, Any], get_config().get("configurable") or {})
+    except RuntimeError:
+        return None
+    saver, scratchpad = configurable.get(CONFIG_KEY_CHECKPOINTER), configurable.get(CONFIG_KEY_SCRATCHPAD)
+    if scratchpad is None or not isinstance(saver, BaseCheckpointSaver):
+        return None
+    execution = _executions.get(id(scratchpad))
+    if execution is None:
+        execution = _executions[id(scratchpad)] = Execution(scratchpad)
+        while len(_executions) > REMEMBERED:
+            _executions.popitem(last=False)
+    key = derived_run(str(configurable.get("thread_id")), str(configurable.get("checkpoint_ns")))
+    return Task(key, cast(BaseCheckpointSaver[Any], saver), execution)

@@ -1,0 +1,350 @@
+"""Chat model: `ChatRLM`, the RLM wherever a LangChain chat model goes."""
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+
+from langgraph_rlm.chat.apart import inner_callbacks
+from langgraph_rlm.chat.calls import Call, Chat, Resumed
+from langgraph_rlm.chat.intake import Rule
+from langgraph_rlm.chat.requests import request_of
+from langgraph_rlm.chat.runs import Place
+from langgraph_rlm.chat.tasks import task_here
+from langgraph_rlm.compiled import RLMGraph
+from langgraph_rlm.graph import compile_rlm, create_rlm
+from langgraph_rlm.limits import Limits
+from langgraph_rlm.loops import iterate
+from langgraph_rlm.models import model_name, resolve_model
+from langgraph_rlm.prices import Price
+from langgraph_rlm.repl.calls import RESERVED
+from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.savers import for_sync_use
+
+GRAPHS = 64
+"""Sets of bound tools whose graph is kept: one takes 20 ms to make."""
+
+TAKEN = RESERVED | {"context", "answer"}
+
+
+class Graphs:
+    """The graphs of one chat model, one for each set of bound tools; models, clients, stores and interpreters are shared."""
+
+    def __init__(self, base: RLMGraph) -> None:
+        self._base = base
+        self._made: OrderedDict[str, RLMGraph] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def rlm(self) -> RLMRuntime:
+        """The runtime without bound tools."""
+        return self._base.rlm
+
+    def with_tools(self, tools: list[dict[str, Any]]) -> RLMGraph:
+        """The graph whose code may call `tools`. Raises `ConfigurationError` for a tool that cannot be bound."""
+        if not tools:
+            return self._base
+        key = json.dumps(tools, sort_keys=True, default=str)
+        with self._lock:
+            if key not in self._made:
+                rlm = replace(self.rlm, toolset=self.rlm.toolset.with_external(tools, TAKEN))
+                self._made[key] = compile_rlm(rlm, None, "rlm")
+                while len(self._made) > GRAPHS:
+                    self._made.popitem(last=False)
+            self._made.move_to_end(key)
+            return self._made[key]
+
+
+class ChatRLM(BaseChatModel):
+    """A Recursive Language Model as a chat model.
+
+    Which part of the input is what: system and developer messages are always instructions. The last human message is the question; of
+    one longer than `context_rule` characters, each long content part becomes a context (`context`, `context_1`, ...) and the rest is the
+    question, or, where it is one long text, all of it becomes `context` and the question shows its head and tail. All other messages are
+    a context too, a list of messages, and shown in the question where they are short.
+
+    An input below `direct_below_tokens` goes to the root model as it is, without the loop, bound tools, response format and stop sequences
+    included; not where the model has `tools` of its own, since those are called from code.
+
+    Tools bound by `bind_tools` are the caller's: the model calls them from code or by itself, the reply carries ordinary `tool_calls`, and
+    the run goes on when their `ToolMessage`s come back. The id of a call is enough to find its run in the checkpointer. `tools` are the
+    model's own. Called in a LangGraph node, a run is named by its task and input, so that a node that is run again finds it, and approvals
+    are interrupts of the outer graph; elsewhere they raise `ApprovalNeededError`, and `resume` goes on.
+
+    Progress comes as reasoning (`content_blocks` of the chunks), the answer as text at the end. `stop` cuts the answer; all other sampling
+    parameters go to each call of the root model.
+
+    Raises:
+        ConfigurationError: on construction, as `create_rlm`.
+        InputError: messages or options are wrong.
+        UnknownToolCallError: a tool message answers a call that is not known here.
+        ApprovalNeededError: a human has to decide, and there is no graph that could pause.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: Any
+    """Writes the code: a chat model, or `"provider:model"`."""
+    temperature: float | None = None
+    """This and the six below go to models that are given by name."""
+    max_tokens: int | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    api_key: SecretStr | None = None
+    base_url: str | None = None
+    stop: list[str] | None = None
+    """Where answers are cut, if a call says nothing else."""
+    sub_model: Any = None
+    """As in `create_rlm`, like all that follow."""
+    models: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+    tools: Sequence[Any] = ()
+    interrupt_on: Mapping[str, Any] | None = None
+    not_idempotent: Collection[str] = ()
+    limits: Limits | None = None
+    sandbox: Literal["monty", "local"] = "monty"
+    prices: Mapping[str, Price | Mapping[str, float]] | None = None
+    prompt: str | None = None
+    store: Any = None
+    checkpointer: Any = None
+    """Where runs are kept: any LangGraph saver. By default that of the LangGraph graph around, else memory of its own."""
+    direct_below_tokens: int = 8_000
+    """Inputs below this many tokens go straight to the root model; 0 for none."""
+    context_rule: int | Rule = 4_000
+    """The most characters of a question that are shown whole; or a function from the messages to the graph's input."""
+    owner: str = ""
+    """Runs of one owner are unknown to another."""
+
+    _graphs: Graphs = PrivateAttr()
+    _memory: InMemorySaver = PrivateAttr(default_factory=InMemorySaver)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Resolve models and check the configuration."""
+        named = {key: getattr(self, key) for key in ("temperature", "max_tokens", "timeout", "max_retries", "api_key", "base_url")}
+
+        def resolved(model: Any) -> BaseChatModel:
+            return resolve_model(model, **named)
+
+        base = create_rlm(
+            resolved(self.model),
+            sub_model=None if self.sub_model is None else resolved(self.sub_model),
+            models={name: resolved(model) for name, model in self.models.items()},
+            tools=self.tools,
+            interrupt_on=self.interrupt_on,
+            not_idempotent=self.not_idempotent,
+            limits=self.limits,
+            sandbox=self.sandbox,
+            prices=self.prices,
+            prompt=self.prompt,
+            store=cast("str | Path | None", self.store),
+        )
+        self._graphs = Graphs(base)
+        if self.profile is None:
+            self.profile = self._graphs.rlm.model.profile
+
+    def for_owner(self, owner: str) -> "ChatRLM":
+        """The same model for another owner; models, clients, stores and interpreters are shared, runs are not."""
+        return self.model_copy(update={"owner": owner})
+
+    # What LangChain asks of a chat model
+
+    @property
+    def _llm_type(self) -> str:
+        return "rlm"
+
+    @property
+    def model_name(self) -> str:
+        """`rlm:` and the root model's name: not a model that anybody has a price for."""
+        return f"rlm:{model_name(self._graphs.rlm.model)}"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        rlm = self._graphs.rlm
+        return {
+            "model_name": self.model_name,
+            "sub_model": model_name(rlm.sub_model),
+            "models": {name: model_name(model) for name, model in rlm.models.items()},
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "stop": self.stop,
+            "tools": sorted(rlm.toolset.root),
+            "limits": rlm.limits.model_dump(),
+            "sandbox": self.sandbox,
+            "prompt": self.prompt,
+            "direct_below_tokens": self.direct_below_tokens,
+            "context_rule": self.context_rule if isinstance(self.context_rule, int) else repr(self.context_rule),
+            "owner": self.owner,
+        }
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        return params | LangSmithParams(ls_provider="langgraph_rlm", ls_model_name=kwargs.get("model") or self.model_name)
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> ChatResult:
+        call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
+        return _result([*iterate(call.chunks)])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
+        async with aclosing(cast(Any, call.chunks())) as chunks:
+            return _result([chunk async for chunk in chunks])
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
+        for chunk in iterate(call.chunks):
+            yield _generation(chunk)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
+        async with aclosing(cast(Any, call.chunks())) as chunks:
+            async for chunk in chunks:
+                yield _generation(chunk)
+
+    def _call(self, messages: list[BaseMessage], stop: list[str] | None, run_manager: Any, options: dict[str, Any], *, is_sync: bool) -> Call:
+        options = dict(options)
+        resumed, task = options.pop("resume_run", None), task_here()
+        saver = cast("BaseCheckpointSaver[Any]", self.checkpointer or (task.saver if task is not None else self._memory))
+        place = Place(for_sync_use(saver) if is_sync else saver, self.owner, inner_callbacks(run_manager))
+        name = f"rlm:{options['model']}" if options.get("model") else self.model_name
+        chat = Chat(self._graphs, name, self.direct_below_tokens, self.context_rule)
+        return Call(chat, place, request_of(stop or self.stop, options), messages, task, resumed)
+
+    # Tools and structured output
+
+    def bind_tools(  # type: ignore[override]
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools that the caller runs.
+
+        Args:
+            tools: OpenAI functions, JSON schemas, pydantic classes, functions, LangChain tools. Their bodies are not run here.
+            tool_choice: a name, `"any"` (or `"required"`, True), `"auto"`, `"none"`, or OpenAI's form. A forced call is the whole answer.
+            kwargs: `parallel_tool_calls`, `strict`, and whatever a call takes.
+        """
+        functions = request_of(None, {"tools": list(tools), "tool_choice": tool_choice}).tools if tool_choice not in ("none", False) else []
+        given = {} if tool_choice is None else {"tool_choice": tool_choice}
+        return self.bind(tools=functions, **given, **kwargs)
+
+    def with_structured_output(  # type: ignore[override]
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """The model with answers of one form, as values.
+
+        Args:
+            schema: a pydantic class, a TypedDict, a JSON schema or an OpenAI function.
+            include_raw: give `{"raw": message, "parsed": value, "parsing_error": None or exception}`.
+            method: `"json_schema"` has the run check its answer against the schema and try again; `"function_calling"` gives the answer as
+                a tool call; with `"json_mode"` the answer is any JSON object, and it is for you to say in the prompt what it has.
+            kwargs: whatever a call takes.
+        """
+        from langchain_core.output_parsers import JsonOutputKeyToolsParser, JsonOutputParser, PydanticOutputParser, PydanticToolsParser
+        from langchain_core.runnables import RunnableMap, RunnablePassthrough
+        from langchain_core.utils.function_calling import convert_to_openai_tool
+        from langchain_core.utils.pydantic import is_basemodel_subclass
+
+        is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
+        about = {"ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema}}
+        if method == "function_calling":
+            name = convert_to_openai_tool(schema)["function"]["name"]
+            model = self.bind_tools([schema], tool_choice=name, **about, **kwargs)
+            parser: Any = (
+                PydanticToolsParser(tools=[cast(Any, schema)], first_tool_only=True)
+                if is_model
+                else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+            )
+        elif method in ("json_schema", "json_mode"):
+            wanted = {"type": "json_object"} if method == "json_mode" else schema if is_model and issubclass(schema, BaseModel) else _json_schema(schema)
+            model = self.bind(response_format=wanted, **about, **kwargs)
+            parser = PydanticOutputParser(pydantic_object=cast(Any, schema)) if is_model else JsonOutputParser()
+        else:
+            raise ValueError(f"method={method!r} is none of 'json_schema', 'function_calling', 'json_mode'.")
+        if not include_raw:
+            return model | parser
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+    # Approvals outside a graph
+
+    def resume(self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        """Go on with a run that waits for a human: `ApprovalNeededError` has its id.
+
+        Args:
+            run: of the error.
+            answer: `{"decisions": [...]}` with a decision for each action, or for one action the decision alone.
+            config: of the call.
+            kwargs: whatever a call takes.
+
+        Raises:
+            ResumeError: the answer has the wrong form; the run still waits.
+            UnknownToolCallError: there is no such run here.
+            ApprovalNeededError: it needs another decision.
+        """
+        return self.invoke([], config, resume_run=Resumed(run, answer), **kwargs)
+
+    async def aresume(self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        """As `resume`."""
+        return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)
+
+
+def _json_schema(schema: Any) -> dict[str, Any]:
+    """Of a TypedDict, a JSON schema or an OpenAI function."""
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    if isinstance(schema, dict) and "parameters" not in schema and schema.get("type") != "function":
+        return cast(dict[str, Any], schema)
+    function = convert_to_openai_tool(schema)["function"]
+    return {"title": function["name"], "description": function.get("description", ""), **function["parameters"]}
+
+
+def _generation(chunk: AIMessageChunk) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=chunk)
+
+
+def _result(chunks: list[AIMessageChunk]) -> ChatResult:
+    first, *rest = chunks
+    whole = first
+    for chunk in rest:
+        whole = whole + chunk
+    return ChatResult(generations=[ChatGeneration(message=cast(AIMessage, message_chunk_to_message(whole)))])
+
