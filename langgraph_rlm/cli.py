@@ -164,9 +164,13 @@ def demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None, s
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve; another than loopback needs $LANGGRAPH_RLM_API_KEY.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to serve; another than loopback needs $LANGGRAPH_RLM_API_KEY."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--model", "-m", metavar="ID", help=f"The model behind the id 'rlm', such as gpt-5 or anthropic/NAME.  [default: ${MODEL_VARIABLE}]")
+@click.option(
+    "--model", "-m", metavar="ID", help=f"The model behind the id 'rlm', such as gpt-5 or anthropic/NAME.  [default: ${MODEL_VARIABLE}]"
+)
 @click.option("--sub-model", metavar="ID", help="Answers the sub-calls of ids that name one model.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML file with further model ids.")
 @click.option("--db", metavar="FILE|URL", help="SQLite file, or PostgreSQL URL for several servers.  [default: in the user's data folder]")

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, *, chat: Chat | None = None, en
 
 
 @asynccontextmanager
-async def _local(settings: Settings, chat: Chat | None) -> AsyncIterator[Engine]:
+async def _local(settings: Settings, chat: Chat | None) -> AsyncGenerator[Engine]:
     if chat is not None:
         yield Local(chat, keep_alive_seconds=settings.keep_alive_seconds)
         return
@@ -76,7 +76,7 @@ class App:
         )
 
     @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         async with self._opened() as engine:
             self._engine = engine
             yield
@@ -146,7 +146,7 @@ class App:
             await send({"type": "http.response.body", "body": text})
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self) -> AsyncGenerator[None]:
         """A place among the requests that are worked on. Those in line have not sent their body yet: it waits with them."""
         if self._slots.locked() and self._waiting >= self._settings.max_queue:
             message = f"The server works on {self._settings.max_concurrent} requests, and {self._waiting} wait. Try again later."
@@ -189,7 +189,9 @@ class _Body:
             raise self._too_large()
 
     def _too_large(self) -> Refused:
-        return Refused(413, f"The body is over {self._most:,} bytes: see --max-body-mb.", code="request_too_large", headers={"connection": "close"})
+        return Refused(
+            413, f"The body is over {self._most:,} bytes: see --max-body-mb.", code="request_too_large", headers={"connection": "close"}
+        )
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The body, piece by piece."""

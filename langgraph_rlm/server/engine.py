@@ -64,7 +64,7 @@ class Local:
             async with aclosing(answer):
                 async for part in answer:
                     yield part
-        except Exception as error:  # noqa: BLE001 - the edge: clients get OpenAI's error object
+        except Exception as error:
             raise refusal(error) from error
 
     async def _streamed(self, model: Any, request: ChatRequest) -> Answer:

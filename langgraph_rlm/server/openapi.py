@@ -15,13 +15,20 @@ def document() -> dict[str, Any]:
     parts = schemas.pop("$defs")
     return {
         "openapi": "3.1.0",
-        "info": {"title": "langgraph-rlm", "version": "1", "description": "OpenAI's chat completions, answered by Recursive Language Models."},
+        "info": {
+            "title": "langgraph-rlm",
+            "version": "1",
+            "description": "OpenAI's chat completions, answered by Recursive Language Models.",
+        },
         "paths": {
             "/health": {"get": _operation("Whether the server is up.", {"type": "object"}, errors=("503",))},
             "/v1/models": {"get": _operation("The models that the server offers by name.", _OBJECT, errors=("401",))},
             "/v1/chat/completions": {"post": _completions()},
         },
-        "components": {"schemas": {**parts, "ChatRequest": schemas, "Error": _ERROR}, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": {**parts, "ChatRequest": schemas, "Error": _ERROR},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
         "security": [{"key": []}, {}],
     }
 

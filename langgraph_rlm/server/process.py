@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ STOP = 10.0
 
 
 @asynccontextmanager
-async def open_process(settings: Settings) -> AsyncIterator["Process"]:
+async def open_process(settings: Settings) -> AsyncGenerator["Process"]:
     """The process of the runs, up.
 
     Raises:
@@ -61,7 +61,8 @@ class Process:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the server, which ends this one when its requests have ended
         )
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(json.dumps({"path": self._path, "settings": self._settings.model_dump(mode="json")}).encode() + b"\n")
         line = await process.stdout.readline()
         told = json.loads(line) if line else {"error": f"The process of the runs ended with {await process.wait()}."}
@@ -78,7 +79,6 @@ class Process:
             LOG.error("The process of the runs ended with %s; it is started again.", code)
             await asyncio.sleep(PAUSE)
             with suppress(RLMError):
-                Path(self._path).unlink(missing_ok=True)
                 await self.start()
 
     async def stop(self) -> None:
@@ -112,7 +112,9 @@ class Process:
             while part := await read_frame(reader):
                 yield part
         except (OSError, asyncio.IncompleteReadError):
-            yield_ = Refused(503, "The process of the runs ended, and starts again. What the run had done is kept.", code="restarted", headers=RETRIED)
+            yield_ = Refused(
+                503, "The process of the runs ended, and starts again. What the run had done is kept.", code="restarted", headers=RETRIED
+            )
             if not started:
                 raise yield_ from None
             yield failed(yield_.body)

@@ -103,7 +103,8 @@ def usage_of(usage: Any) -> dict[str, Any]:
     """OpenAI's usage; what was not counted is 0."""
     given: Mapping[str, Any] = usage or {}
     sent, got = given.get("input_tokens", 0), given.get("output_tokens", 0)
-    details, out = given.get("input_token_details") or {}, given.get("output_token_details") or {}
+    details: Any = given.get("input_token_details") or {}
+    out: Any = given.get("output_token_details") or {}
     return {
         "prompt_tokens": sent,
         "completion_tokens": got,

@@ -92,7 +92,9 @@ class Assistant(BaseModel):
         for call in self.tool_calls or []:
             args = _arguments(call.function.arguments)
             if args is None:
-                broken.append({"type": "invalid_tool_call", "name": call.function.name, "args": call.function.arguments, "id": call.id, "error": None})
+                broken.append(
+                    {"type": "invalid_tool_call", "name": call.function.name, "args": call.function.arguments, "id": call.id, "error": None}
+                )
             else:
                 calls.append({"type": "tool_call", "name": call.function.name, "args": args, "id": call.id})
         content = _content(self.content if self.content is not None else self.refusal or "")
@@ -298,7 +300,10 @@ def _content(content: Content) -> Any:
         return content
     if len(content) == 1 and content[0].type == "text":
         return content[0].text
-    return [{"type": "text", "text": (part.model_extra or {})["refusal"]} if part.type == "refusal" else part.model_dump(exclude_none=True) for part in content]
+    return [
+        {"type": "text", "text": (part.model_extra or {})["refusal"]} if part.type == "refusal" else part.model_dump(exclude_none=True)
+        for part in content
+    ]
 
 
 def _arguments(text: str) -> dict[str, Any] | None:

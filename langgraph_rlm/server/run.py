@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +41,12 @@ def serve(settings: Settings, *, is_forced: bool = False, say: Callable[[str], N
     with _bound(settings) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
         config = uvicorn.Config(
-            "", log_level="warning", access_log=False, server_header=False, backlog=BACKLOG, timeout_graceful_shutdown=int(settings.stop_seconds)
+            "",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=int(settings.stop_seconds),
         )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(settings, config, listener, say))
@@ -51,7 +56,7 @@ async def _serve(settings: Settings, config: "uvicorn.Config", listener: socket.
     async with open_process(settings) as process:
 
         @asynccontextmanager
-        async def opened() -> AsyncIterator[Engine]:
+        async def opened() -> AsyncGenerator[Engine]:
             yield process
 
         config.app = create_app(settings, engine=opened)
@@ -65,7 +70,7 @@ class _Server(uvicorn.Server):
     """uvicorn's server, which leaves the end of the process to us: there is a process to stop and a database to close."""
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """SIGINT and SIGTERM let requests end; a second one does not wait for them."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -78,14 +83,16 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
+def _bound(settings: Settings) -> Generator[socket.socket]:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))
         except OSError as error:
-            raise ConfigurationError(f"{settings.host}:{settings.port} cannot be served: {error}. Give another --host or --port.") from error
+            raise ConfigurationError(
+                f"{settings.host}:{settings.port} cannot be served: {error}. Give another --host or --port."
+            ) from error
         yield listener
 
 
@@ -97,8 +104,8 @@ def check_binding(settings: Settings, is_forced: bool) -> None:
     """
     if not (is_forced or keys_of_environment() or _is_loopback(settings.host)):
         raise ConfigurationError(
-            f"--host {settings.host} serves other machines, and anybody on them could spend your models' money. Set {KEY_VARIABLE} to the key "
-            "that clients have to give, or add --force."
+            f"--host {settings.host} serves other machines, and anybody on them could spend your models' money. Set {KEY_VARIABLE} to "
+            "the key that clients have to give, or add --force."
         )
 
 

@@ -1,6 +1,6 @@
 """Savers: the database of a server, opened on the loop that uses it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +15,7 @@ CONNECTIONS = 16
 
 
 @asynccontextmanager
-async def open_saver(db: str | None) -> AsyncIterator["BaseCheckpointSaver[Any]"]:
+async def open_saver(db: str | None) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
     """The saver of a SQLite file or a PostgreSQL URL, its tables made.
 
     Raises:
@@ -39,7 +39,7 @@ def default_db() -> Path:
 
 
 @asynccontextmanager
-async def _sqlite(path: Path) -> AsyncIterator["BaseCheckpointSaver[Any]"]:
+async def _sqlite(path: Path) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
     import sqlite3
 
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -58,7 +58,7 @@ async def _sqlite(path: Path) -> AsyncIterator["BaseCheckpointSaver[Any]"]:
 
 
 @asynccontextmanager
-async def _postgres(url: str) -> AsyncIterator["BaseCheckpointSaver[Any]"]:
+async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
     try:
         import psycopg
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import sys
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -68,7 +69,7 @@ class Connections:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer(self, owner: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_read: asyncio.Event) -> None:
-        async def body() -> Any:
+        async def body() -> AsyncGenerator[bytes]:
             async for part in frames(reader):
                 yield part
             is_read.set()
