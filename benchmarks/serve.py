@@ -87,10 +87,11 @@ def _server(mock: Mock) -> Iterator[tuple[psutil.Process, str]]:
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-bench-") as folder:
         env = os.environ | {"OPENAI_BASE_URL": f"{mock.url}/v1", "OPENAI_API_KEY": "none", "LANGGRAPH_RLM_STORE": f"{folder}/blobs"}
         command = [sys.executable, "-m", "langgraph_rlm", "serve", "--port", "0", "--db", f"{folder}/server.db"]
-        process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
+        with Path(folder, "log").open("w") as log:
+            process = subprocess.Popen(command, env=env, stderr=log)
         try:
-            line = process.stderr.readline()
+            while not (line := Path(folder, "log").read_text()).startswith("Serving ") and process.poll() is None:
+                time.sleep(0.05)
             yield psutil.Process(process.pid), line.split()[1].removesuffix("/v1")
         finally:
             process.terminate()

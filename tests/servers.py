@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -63,12 +65,12 @@ class Process:
 
     def __init__(self, *options: str, **env: str) -> None:
         """Start it on a free port, and wait until it serves."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "langgraph_rlm", "serve", "--port", "0", *options], env=os.environ | env, stderr=subprocess.PIPE, text=True
-        )
-        assert self._process.stderr is not None
-        line = self._process.stderr.readline()
-        assert line.startswith("Serving "), line + self._process.stderr.read()
+        command = [sys.executable, "-m", "langgraph_rlm", "serve", "--port", "0", *options]
+        with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:  # a pipe that nobody reads would fill up
+            self._process = subprocess.Popen(command, env=os.environ | env, stderr=log)
+            while not (line := Path(log.name).read_text()).startswith("Serving ") or not line.endswith("\n"):
+                assert self._process.poll() is None, line
+                time.sleep(0.02)
         self.url = line.split()[1]
         self.pid = self._process.pid
 

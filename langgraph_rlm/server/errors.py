@@ -67,9 +67,10 @@ def refusal(error: BaseException) -> Refused:
         return _of_run(error)
     if isinstance(status := getattr(error, "status_code", None), int):
         return _of_upstream(status, error)
-    if type(error).__name__ in ("APITimeoutError", "TimeoutException", "ReadTimeout"):
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # of clients that may not be installed
+    if kinds & {"APITimeoutError", "TimeoutException"}:
         return Refused(504, "The upstream model took too long.", code="upstream_timeout", headers=RETRIED)
-    if type(error).__name__ in ("APIConnectionError", "ConnectError"):
+    if kinds & {"APIConnectionError", "TransportError"}:
         return Refused(502, "The upstream model cannot be reached.", code="upstream_unreachable", headers=RETRIED)
     LOG.error("A request failed", exc_info=error)
     return Refused(500, "The server failed; its log says how.", code="internal_error", headers=RETRIED)

@@ -89,6 +89,7 @@ def _bound(settings: Settings) -> Generator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))
+            listener.listen(BACKLOG)  # from here on clients wait, and are not refused
         except OSError as error:
             raise ConfigurationError(
                 f"{settings.host}:{settings.port} cannot be served: {error}. Give another --host or --port."

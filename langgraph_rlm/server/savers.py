@@ -69,6 +69,8 @@ async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
     settings: Any = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
     pool: Any = AsyncConnectionPool(url, kwargs=settings, min_size=1, max_size=CONNECTIONS, open=False, timeout=30)
     try:
+        async with await psycopg.AsyncConnection.connect(url, connect_timeout=10):
+            pass  # the pool would try for long, and say less
         await pool.open(wait=True, timeout=30)
         saver = AsyncPostgresSaver(pool)
         await saver.setup()

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from importlib import import_module
 from typing import Any
 
 from langgraph_rlm.errors import RLMError
@@ -26,6 +27,8 @@ BACKLOG = 2048
 
 async def main(path: str, settings: Settings) -> None:
     """Serve on the socket until standard input ends."""
+    for slow in ("langgraph_rlm.chat_model", "langchain_openai"):  # seconds, which no request should wait for
+        import_module(slow)
     async with open_saver(settings.db) as saver:
         connections = Connections(Local(open_chat(settings, saver), keep_alive_seconds=settings.keep_alive_seconds))
         server = await asyncio.start_unix_server(connections.serve, path, backlog=BACKLOG)
