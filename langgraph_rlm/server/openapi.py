@@ -50,6 +50,7 @@ _ERROR = {
         }
     },
 }
+_EVENT = {"type": "object", "properties": {"data": {"type": "string"}}}
 _COMPLETION = {
     "type": "object",
     "required": ["id", "object", "created", "model", "choices", "usage"],
@@ -72,6 +73,6 @@ def _operation(summary: str, schema: dict[str, Any], errors: tuple[str, ...]) ->
 
 def _completions() -> dict[str, Any]:
     operation = _operation("One answer.", _COMPLETION, ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504"))
-    operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
     body = {"required": True, "content": {"application/json": {"schema": {"$ref": REFS.format(model="ChatRequest")}}}}
     return {**operation, "requestBody": body}
