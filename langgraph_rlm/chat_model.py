@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,14 +18,16 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from langgraph_rlm.chat.apart import inner_callbacks
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
 from langgraph_rlm.chat.intake import Rule
 from langgraph_rlm.chat.requests import request_of
 from langgraph_rlm.chat.runs import Place
+from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import task_here
+from langgraph_rlm.chat.wrappers import Bound, Fallbacks, hidden, with_retry
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.graph import compile_rlm, create_rlm
 from langgraph_rlm.limits import Limits
@@ -131,6 +132,7 @@ class ChatRLM(BaseChatModel):
     """Runs of one owner are unknown to another."""
 
     _graphs: Graphs = PrivateAttr()
+    _is_wrapped: bool = PrivateAttr(default=False)
     _memory: InMemorySaver = PrivateAttr(default_factory=InMemorySaver)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -160,6 +162,49 @@ class ChatRLM(BaseChatModel):
     def for_owner(self, owner: str) -> "ChatRLM":
         """The same model for another owner; models, clients, stores and interpreters are shared, runs are not."""
         return self.model_copy(update={"owner": owner})
+
+    # Around it
+
+    def wrapped(self) -> "ChatRLM":
+        """The model as retries and fallbacks hold it: its pauses pass through them."""
+        copy = self.model_copy()
+        copy._is_wrapped = True
+        return copy
+
+    def bind(self, **kwargs: Any) -> Bound:  # type: ignore[override]
+        """As `Runnable.bind`."""
+        return Bound(bound=self, kwargs=kwargs, config={})
+
+    def with_retry(self, **options: Any) -> Runnable[LanguageModelInput, AIMessage]:  # type: ignore[override]
+        """As `Runnable.with_retry`; a pause is not retried. In a LangGraph node a retry goes on with the run that failed, elsewhere it
+        begins another."""
+        return with_retry(self.wrapped(), **options)
+
+    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **options: Any) -> Any:  # type: ignore[override]
+        """As `Runnable.with_fallbacks`; a pause is no failure, and passes."""
+        return Fallbacks(runnable=self.wrapped(), fallbacks=fallbacks, **options)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> AIMessage:
+        """As `BaseChatModel.invoke`."""
+        with hidden(self._is_wrapped):
+            return super().invoke(*args, **kwargs)
+
+    async def ainvoke(self, *args: Any, **kwargs: Any) -> AIMessage:
+        """As `BaseChatModel.ainvoke`."""
+        with hidden(self._is_wrapped):
+            return await super().ainvoke(*args, **kwargs)
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[AIMessageChunk]:
+        """As `BaseChatModel.stream`."""
+        with hidden(self._is_wrapped):
+            yield from super().stream(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
+        """As `BaseChatModel.astream`."""
+        with hidden(self._is_wrapped):
+            async with aclosing(cast(Any, super().astream(*args, **kwargs))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     # What LangChain asks of a chat model
 
@@ -217,7 +262,7 @@ class ChatRLM(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
         for chunk in iterate(call.chunks):
-            yield _generation(chunk)
+            yield self._generation(chunk)
 
     async def _astream(
         self,
@@ -229,9 +274,18 @@ class ChatRLM(BaseChatModel):
         call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
         async with aclosing(cast(Any, call.chunks())) as chunks:
             async for chunk in chunks:
-                yield _generation(chunk)
+                yield self._generation(chunk)
 
-    def _call(self, messages: list[BaseMessage], stop: list[str] | None, run_manager: Any, options: dict[str, Any], *, is_sync: bool) -> Call:
+    def _generation(self, chunk: AIMessageChunk) -> ChatGenerationChunk:
+        """For LangChain, which in version 1 of its output merges blocks by index alone, and gives reasoning 0 and text 1."""
+        if self.output_version == "v1" and chunk.tool_call_chunks:
+            moved = [{**call, "index": (call["index"] or 0) + 2} for call in chunk.tool_call_chunks]
+            chunk = chunk.model_copy(update={"tool_call_chunks": moved})
+        return ChatGenerationChunk(message=chunk)
+
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None, run_manager: Any, options: dict[str, Any], *, is_sync: bool
+    ) -> Call:
         options = dict(options)
         resumed, task = options.pop("resume_run", None), task_here()
         saver = cast("BaseCheckpointSaver[Any]", self.checkpointer or (task.saver if task is not None else self._memory))
@@ -277,32 +331,12 @@ class ChatRLM(BaseChatModel):
                 a tool call; with `"json_mode"` the answer is any JSON object, and it is for you to say in the prompt what it has.
             kwargs: whatever a call takes.
         """
-        from langchain_core.output_parsers import JsonOutputKeyToolsParser, JsonOutputParser, PydanticOutputParser, PydanticToolsParser
-        from langchain_core.runnables import RunnableMap, RunnablePassthrough
-        from langchain_core.utils.function_calling import convert_to_openai_tool
-        from langchain_core.utils.pydantic import is_basemodel_subclass
-
-        is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
         about = {"ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema}}
         if method == "function_calling":
-            name = convert_to_openai_tool(schema)["function"]["name"]
-            model = self.bind_tools([schema], tool_choice=name, **about, **kwargs)
-            parser: Any = (
-                PydanticToolsParser(tools=[cast(Any, schema)], first_tool_only=True)
-                if is_model
-                else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-            )
-        elif method in ("json_schema", "json_mode"):
-            wanted = {"type": "json_object"} if method == "json_mode" else schema if is_model and issubclass(schema, BaseModel) else _json_schema(schema)
-            model = self.bind(response_format=wanted, **about, **kwargs)
-            parser = PydanticOutputParser(pydantic_object=cast(Any, schema)) if is_model else JsonOutputParser()
+            model = self.bind_tools([schema], tool_choice=tool_name(schema), **about, **kwargs)
         else:
-            raise ValueError(f"method={method!r} is none of 'json_schema', 'function_calling', 'json_mode'.")
-        if not include_raw:
-            return model | parser
-        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+            model = self.bind(response_format=response_format_of(schema, method), **about, **kwargs)
+        return parsed(model, schema, method, include_raw=include_raw)
 
     # Approvals outside a graph
 
@@ -327,24 +361,9 @@ class ChatRLM(BaseChatModel):
         return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)
 
 
-def _json_schema(schema: Any) -> dict[str, Any]:
-    """Of a TypedDict, a JSON schema or an OpenAI function."""
-    from langchain_core.utils.function_calling import convert_to_openai_tool
-
-    if isinstance(schema, dict) and "parameters" not in schema and schema.get("type") != "function":
-        return cast(dict[str, Any], schema)
-    function = convert_to_openai_tool(schema)["function"]
-    return {"title": function["name"], "description": function.get("description", ""), **function["parameters"]}
-
-
-def _generation(chunk: AIMessageChunk) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=chunk)
-
-
 def _result(chunks: list[AIMessageChunk]) -> ChatResult:
     first, *rest = chunks
     whole = first
     for chunk in rest:
         whole = whole + chunk
     return ChatResult(generations=[ChatGeneration(message=cast(AIMessage, message_chunk_to_message(whole)))])
-

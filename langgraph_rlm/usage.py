@@ -1,8 +1,9 @@
 """Usage: what a run has spent, in total and by depth and model. Plain values, so that any checkpointer takes them."""
 
 from collections.abc import Mapping
+from typing import NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 
 class Spending(TypedDict):

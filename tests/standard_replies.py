@@ -31,7 +31,13 @@ def directly(body: Body) -> Any:
     if body.get("tools") and body["messages"][-1]["role"] == "user":
         function = body["tools"][0]["function"]
         arguments = json.dumps(filled(function["parameters"], question))
-        return {"message": {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": function["name"], "arguments": arguments}}]}}
+        return {
+            "message": {
+                "tool_calls": [
+                    {"index": 0, "id": "call_1", "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+                ]
+            }
+        }
     form = body.get("response_format")
     if form is not None:
         return {"content": json.dumps(filled(form["json_schema"]["schema"], question) if "json_schema" in form else JOKE)}

@@ -133,3 +133,20 @@ def test_long_texts_do_not_block_the_servers_loop(server: str) -> None:
     parts = streamed(server, {"query": " ".join(words), "context": "\n".join(words)}, "values")
     assert not [data for event, data in parts if event == "error"]
     assert "500 lines found" in parts[-1][1]["answer"]
+
+
+def test_an_approval_is_answered_in_the_form_of_agent_chat_ui(server: str) -> None:
+    """The app `approval`: the pause is in the thread's state, and the decision a resume of the thread."""
+
+    async def asked() -> tuple[Any, Any]:
+        client: Any = get_client(url=server)
+        thread = (await client.threads.create())["thread_id"]
+        said = {"messages": [{"role": "user", "content": "Write to ada@example.org."}]}
+        await client.runs.wait(thread, "approval", input=said)
+        (pause,) = (await client.threads.get_state(thread))["interrupts"]
+        out = await client.runs.wait(thread, "approval", command={"resume": {"decisions": [{"type": "approve"}]}})
+        return pause["value"], out
+
+    pause, out = asyncio.run(asked())
+    assert pause["action_requests"][0]["args"]["to"] == "ada@example.org"
+    assert "sent to ada@example.org" in out["messages"][-1]["content"]

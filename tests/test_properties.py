@@ -52,9 +52,12 @@ def test_the_log_takes_its_writes_in_any_batches(log: Log, first: list[Log], sec
 def test_usage_adds_up_in_any_order(a: Usage, b: Usage, c: Usage) -> None:
     assert add_usage(add_usage(a, b), c) == add_usage(a, add_usage(b, c))
     assert add_usage(a, b) == add_usage(b, a)
+    for kind in ("input_token_details", "output_token_details"):
+        parts = [part.get(kind, {}).get("cache_read", 0) for part in (a, b)]
+        assert add_usage(a, b).get(kind, {}).get("cache_read", 0) == sum(parts)  # type: ignore[attr-defined]
     assert add_usage(spent(), a) == add_usage(None, a) == a
     total = add_usage(a, b)
-    for name in Spending.__annotations__:
+    for name in Spending.__required_keys__:
         assert sum(part[name] for part in total["breakdown"].values()) == total[name]  # type: ignore[literal-required]
 
 

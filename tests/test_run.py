@@ -352,7 +352,7 @@ class TestSetUp:
         [
             ("gpt-5", "names no provider"),
             ("openai:gpt-5", "OPENAI_API_KEY"),
-            ("acme:big", "pip install langchain langchain-acme"),
+            ("acme:big", "model='acme:big' cannot be used"),
             (7, "no chat model"),
         ],
     )

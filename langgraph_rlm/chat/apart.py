@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
-from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
@@ -56,7 +56,7 @@ def inner_callbacks(run_manager: Any) -> AsyncCallbackManager | None:
 
 
 def _tracing(handlers: Any, parent: Any) -> AsyncCallbackManager | None:
-    tracers = [handler for handler in handlers if isinstance(handler, BaseTracer | AsyncBaseTracer)]
+    tracers: list[BaseCallbackHandler] = [handler for handler in handlers if isinstance(handler, BaseTracer | AsyncBaseTracer)]
     if not tracers:
         return None
     manager = AsyncCallbackManager(handlers=[], parent_run_id=parent)

@@ -34,6 +34,12 @@ def request_of(pauses: Mapping[str, Interrupt[Any]]) -> Any:
     return {key: [each for pause in shown for each in pause.value[key]] for key in ("action_requests", "review_configs")}
 
 
+def called(request: object) -> str:
+    """The tools that a request is about, for a message."""
+    actions = cast(Mapping[str, Any], request).get("action_requests") if isinstance(request, Mapping) else None
+    return ", ".join(action["name"] for action in actions) if actions else repr(cast(object, request))
+
+
 def answers_of(pauses: Mapping[str, Interrupt[Any]], answer: Any) -> dict[str, Any]:
     """The human's answer, split by pause and checked.
 
@@ -52,7 +58,7 @@ def answers_of(pauses: Mapping[str, Interrupt[Any]], answer: Any) -> dict[str, A
 
 
 def _decisions(answer: Any, count: int) -> Sequence[Any]:
-    given = cast(Any, answer)
+    given: Any = answer
     if isinstance(given, dict) and set(cast(Any, given)) == {"decisions"}:
         given = cast(Any, given)["decisions"]
     if not isinstance(given, list | tuple) or len(cast(Sequence[Any], given)) != count:
@@ -68,7 +74,7 @@ def answer_type(pauses: Mapping[str, Interrupt[Any]]) -> Any:
             answers_of(pauses, answer)
         except ResumeError as error:
             raise ValueError(str(error)) from None
-        return cast(Any, answer)
+        return answer
 
     schemas = [pause.response_schema for pause in pauses.values()]
     several = {"type": "object", "properties": {"decisions": {"type": "array", "prefixItems": schemas}}, "required": ["decisions"]}

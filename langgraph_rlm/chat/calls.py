@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any, Protocol, cast
 from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
 
 from langgraph_rlm.chat.apart import apart
-from langgraph_rlm.chat.approvals import answers_of, is_call, request_of, round_of
+from langgraph_rlm.chat.approvals import answers_of, called, is_call, request_of, round_of
 from langgraph_rlm.chat.direct import direct, is_short
 from langgraph_rlm.chat.ids import call_id, new_run, thread_of
 from langgraph_rlm.chat.intake import Rule, answers, stored
@@ -102,19 +103,20 @@ class Call:
 
     async def _run(self, found: tuple[str, dict[str, ToolMessage]] | None) -> AsyncIterator[AIMessageChunk]:
         if self.resumed is not None:
-            events = self._continued(self.resumed.run, {})
-        elif found is not None:
-            events = self._continued(*found)
-        else:
-            events = self._asked()
-        async for chunk in events:
-            yield chunk
+            found = (self.resumed.run, {})
+        if found is None:
+            async for chunk in self._asked():
+                yield chunk
+            return
+        async with turn_of(self.place, found[0]):
+            async for chunk in self._continued(*found):
+                yield chunk
 
     async def _asked(self) -> AsyncIterator[AIMessageChunk]:
         """A new question; in a task that is run again, the run that it began."""
-        asked = self.digest
+        asked = "" if self.task is None else await asyncio.to_thread(lambda: self.digest)
         id = new_run() if self.task is None else self.task.run_of(asked)
-        record = await find(id, self.place)
+        record = None if self.task is None else await find(id, self.place)
         if record is None:
             store = self.chat.graphs.rlm.store
             given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
@@ -187,13 +189,12 @@ class Call:
                 if not (shown := round_of(run.open)):
                     return
                 await run.note(run.record.shown(list(shown)))
-            elif number < self.task.used(run.id):
-                number += 1
-                continue
-            else:
-                shown = {digest: pause for digest, pause in run.open.items() if digest in rounds[number]}
-            answer = self.task.answer(run.id, shown)
+                self.task.ask(run.id, shown)
             number += 1
+            if number <= self.task.used(run.id):
+                continue
+            shown = {digest: pause for digest, pause in run.open.items() if digest in rounds[number - 1]}
+            answer = self.task.answer(run.id, shown)
             if shown and (command := run.resume(answers_of(shown, answer))) is not None:
                 async for chunk in _progress(run, command):
                     yield chunk
@@ -233,6 +234,17 @@ class Call:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakValueDictionary[tuple[int, str], asyncio.Lock]]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def turn_of(place: Place, run: str) -> asyncio.Lock:
+    """Held while a run goes on: a second call with the same answers waits, and gets the reply of the first."""
+    locks = _turns.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
+    return locks.setdefault((id(place.saver), thread_of(place.owner, run)), asyncio.Lock())
+
+
 async def _progress(run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
     async with aclosing(cast(Any, apart(lambda: run.work(given)))) as events:
         async for event in events:
@@ -247,9 +259,8 @@ def _forced_call(run: str, names: list[str], value: Any) -> dict[str, Any]:
 
 
 def _needed(run: str, request: Any) -> ApprovalNeededError:
-    names = [action["name"] for action in request["action_requests"]] if isinstance(request, dict) and "action_requests" in request else []
     return ApprovalNeededError(
-        f"A human has to decide about {', '.join(names) or repr(request)} before the run goes on. In a LangGraph graph with a checkpointer "
+        f"A human has to decide about {called(request)} before the run goes on. In a LangGraph graph with a checkpointer "
         f"this is an interrupt; here, call model.resume({run!r}, {{'decisions': [...]}}) with a decision for each.",
         run,
         request,

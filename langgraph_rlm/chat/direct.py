@@ -34,7 +34,11 @@ def takes_formats(model: BaseChatModel) -> bool:
 
 
 async def direct(
-    model: BaseChatModel, messages: list[BaseMessage], request: Request, callbacks: Any, describe: Callable[[dict[str, Any]], dict[str, Any]]
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    request: Request,
+    callbacks: Any,
+    describe: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> AsyncIterator[AIMessageChunk]:
     """The root model's reply, as it comes.
 

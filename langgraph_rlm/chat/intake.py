@@ -89,10 +89,11 @@ def _texts(message: BaseMessage) -> list[str]:
     blocks = cast(Sequence[Any], [message.content] if isinstance(message.content, str) else message.content)
     texts: list[str] = []
     for block in blocks:
-        text = block if isinstance(block, str) else block.get("text") if block.get("type") in ("text", "text-plain", "input_text") else None
+        part: Any = {"type": "text", "text": block} if isinstance(block, str) else block
+        text = part.get("text") if part.get("type") in ("text", "text-plain", "input_text") else None
         if not isinstance(text, str):
             raise InputError(
-                f"The question has content of type {block.get('type')!r}, and code in a REPL reads only text. Such content works below "
+                f"The question has content of type {part.get('type')!r}, and code in a REPL reads only text. Such content works below "
                 "`direct_below_tokens`, where the model is asked directly, and in earlier messages, where it is data."
             )
         texts.append(text)

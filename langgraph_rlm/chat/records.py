@@ -29,6 +29,8 @@ class Record:
     """The LangGraph task that the rounds below belong to."""
     rounds: list[list[str]] = field(default_factory=list[list[str]])
     """Pauses by their digests, as they were shown to a human, a list for each time that the task was interrupted."""
+    count: int = 0
+    """Rounds of all tasks: the record with the most is the newest."""
 
     def begun(self, usage: Usage | None) -> "Record":
         """Another reply begins."""
@@ -40,7 +42,7 @@ class Record:
 
     def shown(self, pauses: Sequence[str]) -> "Record":
         """One more round."""
-        return replace(self, rounds=[*self.rounds, list(pauses)])
+        return replace(self, rounds=[*self.rounds, list(pauses)], count=self.count + 1)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -52,10 +54,10 @@ def record_of(saved: CheckpointTuple) -> Record:
     """The newest record of a run."""
     texts = [cast(dict[str, Any], saved.metadata).get(KEY), *(value for _, channel, value in saved.pending_writes or [] if channel == KEY)]
     records = [Record(**json.loads(text)) for text in texts if isinstance(text, str)]
-    return max(records, key=lambda record: len(record.rounds), default=Record())
+    return max(records, key=lambda record: record.count, default=Record())
 
 
 async def note(saver: BaseCheckpointSaver[Any], config: RunnableConfig, record: Record) -> None:
     """Keep a record with one more round before the human sees it."""
-    task = f"{KEY}-{record.task}-{len(record.rounds)}"
+    task = f"{KEY}-{record.count}"
     await saver.aput_writes(config, [(KEY, record.metadata[KEY])], task)

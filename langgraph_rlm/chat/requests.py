@@ -10,6 +10,7 @@ from langgraph_rlm.structured import Format, user_format
 
 NOT_FOR_MODELS = ("ls_structured_output_format", "structured_output_format", "stream", "stream_options", "stream_usage")
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
+NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 class Settings(TypedDict):
@@ -111,7 +112,9 @@ def _schema_of_call(tools: list[dict[str, Any]]) -> dict[str, Any]:
     """Of one tool its arguments; of several, one object for each."""
     from langchain_core.utils.json_schema import dereference_refs
 
-    schemas = {tool["function"]["name"]: _closed(tool["function"].get("parameters") or {"type": "object", "properties": {}}) for tool in tools}
+    schemas = {
+        tool["function"]["name"]: _closed(tool["function"].get("parameters") or {"type": "object", "properties": {}}) for tool in tools
+    }
     if len(schemas) == 1:
         return next(iter(schemas.values()))
     return {

@@ -42,7 +42,7 @@ class Run:
         self.id = id
         self.record = record
         self._place = place
-        self._graph = cast(RLMGraph, graph.copy({"checkpointer": place.saver}))
+        self._graph = graph.copy({"checkpointer": place.saver})
         self._asked = asked
 
     async def refresh(self) -> None:

@@ -9,7 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER, CONFIG_KEY_SCRATCHPAD  # pyright: ignore[reportPrivateImportUsage]
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -17,7 +17,7 @@ from langgraph.config import get_config
 from langgraph.types import Interrupt, interrupt
 from pydantic import ValidationError
 
-from langgraph_rlm.chat.approvals import answer_type, request_of
+from langgraph_rlm.chat.approvals import answer_type, called, request_of
 from langgraph_rlm.chat.ids import derived_run
 from langgraph_rlm.errors import ResumeError
 
@@ -70,6 +70,20 @@ class Task:
         """How many answers this execution has taken for a run."""
         return self.execution.used.get(run, 0)
 
+    def ask(self, run: str, pauses: Mapping[str, Interrupt[Any]]) -> NoReturn:
+        """Pause the outer graph for a round that no human has seen yet.
+
+        Raises:
+            GraphInterrupt: always, unless there is an answer already.
+            ResumeError: there is: to what another run asked. Nothing is decided by it.
+        """
+        given = self.answer(run, pauses)
+        raise ResumeError(
+            f"The answer {given!r} is to a question of another run than the one that now asks about {called(request_of(pauses))}: the node "
+            "called the model with other messages than before (a time or a random id in them?), or its run is lost. Nothing was approved. "
+            "Give the model the same messages when the node runs again, and ask the thread anew."
+        )
+
     def answer(self, run: str, pauses: Mapping[str, Interrupt[Any]]) -> Any:
         """The human's answer to the next round of a run.
 
@@ -82,13 +96,13 @@ class Task:
         except ValidationError as error:
             raise ResumeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         self.execution.used[run] = self.used(run) + 1
-        return cast(Any, given)
+        return given
 
 
 def task_here() -> Task | None:
     """The task that the caller is in, if its graph has a checkpointer: else nobody could answer it."""
     try:
-        configurable = cast(dict[str, Any], get_config().get("configurable") or {})
+        configurable = get_config().get("configurable") or {}
     except RuntimeError:
         return None
     saver, scratchpad = configurable.get(CONFIG_KEY_CHECKPOINTER), configurable.get(CONFIG_KEY_SCRATCHPAD)

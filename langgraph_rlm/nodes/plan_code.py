@@ -62,9 +62,9 @@ async def ask_root(
         Exception: at the root, whatever the model's client raises.
     """
     depth = state.get("depth", 0)
-    tools = runtime.native_tools if depth == 0 else ()
+    tools, options = (runtime.native_tools, run.root_options) if depth == 0 else ((), None)
     try:
-        reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools, run.root_options if depth == 0 else None)
+        reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools, options)
     except ModelFailed as failure:
         raise failure if depth else failure.error from None
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))
