@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypedDict
 
@@ -154,9 +154,13 @@ class BlobStore:
 
     async def keep(self, text: str) -> Text:
         """As `put_text`, without blocking the event loop when it has to write."""
-        return (
-            self.put_text(text) if len(text) <= INLINE_CHARS and not _has_surrogates(text) else await asyncio.to_thread(self.put_text, text)
-        )
+        is_small = len(text) <= INLINE_CHARS and not _has_surrogates(text)
+        return self.put_text(text) if is_small else await asyncio.to_thread(self.put_text, text)
+
+    async def fetch(self, text: Text) -> str:
+        """As `get_text`, without blocking the event loop when it has to read."""
+        must_read = "blob" in text and self._recent.get(text["blob"]) is None
+        return await asyncio.to_thread(self.get_text, text) if must_read else self.get_text(text)
 
     def get_text(self, text: Text) -> str:
         """The string that `put_text` was given.
@@ -229,8 +233,7 @@ class _Folder:
             if not self.sound(digest, size):
                 self._adopt(name, digest)
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
+            Path(name).unlink(missing_ok=True)
         return digest, size
 
     def _adopt(self, name: str, digest: str) -> None:

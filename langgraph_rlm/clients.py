@@ -24,12 +24,10 @@ class Clients:
         Args:
             model: kept alive by the caller for as long as this object.
         """
-        if getattr(model, "root_async_client", None) is None or getattr(model, "http_async_client", None) is not None:
-            return model
         here = self._models.setdefault(asyncio.get_running_loop(), {})
-        if id(model) not in here:
-            here[id(model)] = self._with_client(model)
-        return here[id(model)]
+        if (known := here.get(id(model))) is None:
+            known = here[id(model)] = self._with_client(model) if _is_shared(model) else model
+        return known
 
     def _with_client(self, model: "BaseChatModel") -> "BaseChatModel":
         from openai import DefaultAsyncHttpxClient
@@ -41,3 +39,8 @@ class Clients:
         copy.root_async_client = copy.root_async_client.with_options(http_client=self._http[loop])
         copy.async_client = copy.root_async_client.chat.completions
         return copy
+
+
+def _is_shared(model: "BaseChatModel") -> bool:
+    """Whether it calls through the HTTP client that LangChain's OpenAI models share."""
+    return getattr(model, "root_async_client", None) is not None and getattr(model, "http_async_client", None) is None

@@ -19,7 +19,7 @@ from langgraph.types import Command
 
 from langgraph_rlm.approvals import resume_map
 from langgraph_rlm.errors import ThreadBusyError
-from langgraph_rlm.loops import iterate
+from langgraph_rlm.loops import iterate, wait_for
 from langgraph_rlm.nodes.ingest import by_reference
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
 from langgraph_rlm.savers import for_sync_use
@@ -83,13 +83,22 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # type: ignore[override]
         """As `Pregel.stream`: the async core on a background loop, with sync checkpointers in threads."""
-        config = ensure_config(config)
+        graph, config = self._in_sync_use(ensure_config(config))
+        yield from iterate(lambda: graph.astream(input, config, **options))
+
+    def bulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
+        """As `Pregel.bulk_update_state`, which `update_state` calls: on the background loop too, as its edges are async alone."""
+        graph, config = self._in_sync_use(ensure_config(config))
+        return wait_for(lambda: graph.abulk_update_state(config, supersteps))
+
+    def _in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
+        """This graph and a config with checkpointers, own and parent's, that may be used from the background loop."""
         graph, parents = self, config.get("configurable", {}).get(SAVER)
         if isinstance(own := cast(object, self.checkpointer), BaseCheckpointSaver):
             graph = self.copy({"checkpointer": for_sync_use(cast(Any, own))})
         if isinstance(parents, BaseCheckpointSaver):
             config = with_key(config, SAVER, for_sync_use(cast(Any, parents)))
-        yield from iterate(lambda: graph.astream(input, config, **options))
+        return cast(RLMGraph, graph), config
 
     async def _by_reference(self, input: Any) -> Any:
         if input is None or isinstance(input, Command):

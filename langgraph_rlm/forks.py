@@ -6,7 +6,7 @@ writes what the node that made the entry would have written.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -16,7 +16,7 @@ from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ForkError
 from langgraph_rlm.log import CallEntry, Log, LogEntry, ReplyEntry, RunEntry, TurnEntry, call_place, cell_place
-from langgraph_rlm.loops import iterate
+from langgraph_rlm.loops import wait_for
 from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.repl.calls import failed
 from langgraph_rlm.savers import for_sync_use
@@ -157,12 +157,7 @@ def rlm_at(graph: Any, namespace: str) -> RLMGraph:
 def waited(graph: Any, call: Callable[[Any], Awaitable[T]]) -> T:
     """What `call` gives for a graph, to a sync caller: on the background loop, with a sync checkpointer in threads."""
     own = graph.copy({"checkpointer": for_sync_use(graph.checkpointer)})
-
-    async def once() -> AsyncIterator[T]:
-        yield await call(own)
-
-    [result] = iterate(once)
-    return result
+    return wait_for(lambda: call(own))
 
 
 async def _check_waits(graph: Any, thread: str, namespace: str) -> None:

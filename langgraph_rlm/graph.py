@@ -155,7 +155,7 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
     add_node("tool_interrupt", ToolInterrupt(steps), input_schema=PendingCall)
     add_node("finalize", Finalize(rlm))
 
-    def after_plan(state: RLMState) -> list[Send] | str:
+    async def after_plan(state: RLMState) -> list[Send] | str:
         if state.get("final") is not None or state.get("limit"):
             return "finalize"
         if state.get("compacted"):
@@ -163,7 +163,9 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
         calls = _native_calls(state)
         if sends := [Send("tool_interrupt", call) for place in calls for call in pending(state, place)]:
             return sends
-        return "execute_repl" if calls or reply_of(last_turn(state["log"]), rlm.store).steps else "plan_code"
+        turn = last_turn(state["log"])
+        await rlm.store.fetch(turn["reply"])
+        return "execute_repl" if calls or reply_of(turn, rlm.store).steps else "plan_code"
 
     graph.add_edge(START, "ingest")
     graph.add_edge("ingest", "plan_code")
@@ -175,14 +177,14 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
     return graph
 
 
-def after_repl(state: RLMState) -> list[Send] | str:
+async def after_repl(state: RLMState) -> list[Send] | str:
     """One `Send` per answer that the open cell waits for; else on to the next turn, or to the end."""
     if (place := state.get("suspended")) is not None:
         return [Send(NODE_OF[call["call"]], call) for call in pending(state, place)]
     return "finalize" if state.get("final") is not None or state.get("limit") else "plan_code"
 
 
-def after_finalize(state: RLMState) -> str:
+async def after_finalize(state: RLMState) -> str:
     """The end; another turn when the answer was refused."""
     return END if state.get("stop_reason") else "plan_code"
 
@@ -217,15 +219,15 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
 
     tools = rlm.toolset
 
-    def first(state: ToolState) -> str:
-        return "approve" if tools.pauses(tools.tool(state["function"], state["depth"])) else run(state)
+    async def first(state: ToolState) -> str:
+        return "approve" if tools.pauses(tools.tool(state["function"], state["depth"])) else await run(state)
 
-    def run(state: ToolState) -> str:
+    async def run(state: ToolState) -> str:
         if "reply" in state:
             return END
         return "begin" if tools.tool(state["function"], state["depth"]).name in tools.not_idempotent else "call_tool"
 
-    def after_run(state: ToolState) -> str:
+    async def after_run(state: ToolState) -> str:
         return END if "reply" in state else "ask_again"
 
     graph = StateGraph(ToolState)

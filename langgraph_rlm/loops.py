@@ -5,7 +5,7 @@ import contextvars
 import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -35,6 +35,16 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         task.result()
     finally:
         task.cancel()
+
+
+def wait_for(call: Callable[[], Awaitable[T]]) -> T:
+    """What an async call gives, to sync code; see `iterate`."""
+
+    async def once() -> AsyncIterator[T]:
+        yield await call()
+
+    [result] = iterate(once)
+    return result
 
 
 class _Task:

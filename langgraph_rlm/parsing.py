@@ -103,6 +103,7 @@ def parse_reply(text: str) -> Reply:
     return Reply(cells, final, _problem(text, fences, is_done=bool(cells or final)))
 
 
+@lru_cache(maxsize=1024)
 def assigned_names(code: str) -> tuple[str, ...]:
     """Names that a cell binds at module level, as far as its text says.
 

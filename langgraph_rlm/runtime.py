@@ -15,6 +15,7 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.clients import Clients
+from langgraph_rlm.convoy import Convoy
 from langgraph_rlm.ledger import Ledger, LimitReached
 from langgraph_rlm.limits import Limits
 from langgraph_rlm.models import model_name, takes_tools
@@ -144,6 +145,7 @@ class Run:
     """Answers so far to each call, by trajectory and place."""
 
     def __post_init__(self) -> None:
+        self.convoy = Convoy()
         self.calls = asyncio.Semaphore(self.runtime.limits.max_concurrency)
         self._children = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(self.runtime.limits.max_concurrency))
         self._reserved = set[tuple[str, str]]()

@@ -69,7 +69,7 @@ class SubCall:
             reply, limit = failed(str(reached), model), reached.limit
         except (Mismatch, ModelFailed) as failure:
             reply, limit = failed(str(failure), model), None
-        self._report(call, frame)
+        await frame.run.convoy.join(call["total"] - self._report(call, frame))
         update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1)))
         return update if limit is None else update | RLMUpdate(limit=limit)
 
@@ -113,7 +113,8 @@ class SubCall:
             "context": prompt,
         }
 
-    def _report(self, call: PendingCall, frame: Frame) -> None:
+    def _report(self, call: PendingCall, frame: Frame) -> int:
+        """Show how far a batch is, about a hundred times; how many of it are answered."""
         run, total = frame.run, call["total"]
         key = f"{call['parent']} {call['place'].rpartition('/')[0]}"
         run.answered[key] += 1
@@ -123,6 +124,7 @@ class SubCall:
             place = call["place"].rpartition("/")[0]
             run.emit(SubCalls(type="sub_calls", place=place, function=call["function"], done=done, total=total, **at))
             run.emit(Spent(type="usage", usage=run.ledger.usage, **at))
+        return done
 
 
 def _quiet(config: RunnableConfig) -> RunnableConfig:

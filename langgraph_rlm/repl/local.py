@@ -14,6 +14,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from langgraph_rlm.errors import SandboxError
@@ -126,8 +127,9 @@ class LocalSession:
         with self._lock:
             if not self._ended:
                 self._ended = True
-                self._stream.shutdown(socket.SHUT_RDWR)
-                os.killpg(self._process.pid, signal.SIGKILL)
+                with suppress(OSError):  # the guest may have closed its end
+                    self._stream.shutdown(socket.SHUT_RDWR)
+                os.killpg(self._process.pid, signal.SIGKILL)  # until it is waited for, its id is its own
                 self._process.wait()
 
     def close(self) -> None:

@@ -1,7 +1,10 @@
-"""Watch: ends a session whose guest runs for too long."""
+"""Watch: ends a session whose guest runs for too long. One thread minds all watches: most steps take less time than starting one."""
 
+import math
+import os
 import threading
 import time
+from functools import lru_cache
 
 from langgraph_rlm.repl.base import Session
 
@@ -12,18 +15,58 @@ class Watch:
     def __init__(self, session: Session, allowed: float) -> None:
         self.fired = False
         self.seconds = 0.0
+        self.due = math.inf
         self._session = session
-        self._timer = threading.Timer(max(allowed, 0.0), self._fire)
-        self._timer.daemon = True
+        self._allowed = max(allowed, 0.0)
 
-    def _fire(self) -> None:
+    def fire(self) -> None:
+        """The time is up."""
         self.fired = True
         self._session.kill()
 
     def __enter__(self) -> None:
         self._started = time.monotonic()
-        self._timer.start()
+        self.due = self._started + self._allowed
+        self._minder = _minder(os.getpid())
+        self._minder.add(self)
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._minder.remove(self)
         self.seconds = time.monotonic() - self._started
+
+
+class _Minder:
+    """The thread. It sleeps until the first watch is due, and is woken for one that is due earlier."""
+
+    def __init__(self) -> None:
+        self._open: set[Watch] = set()
+        self._wakes = math.inf
+        self._changed = threading.Condition()
+        threading.Thread(target=self._mind, name="rlm-watch", daemon=True).start()
+
+    def add(self, watch: Watch) -> None:
+        with self._changed:
+            self._open.add(watch)
+            if watch.due < self._wakes:
+                self._changed.notify()
+
+    def remove(self, watch: Watch) -> None:
+        """After this the watch does not fire."""
+        with self._changed:
+            self._open.discard(watch)
+
+    def _mind(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for watch in [watch for watch in self._open if watch.due <= now]:
+                    self._open.discard(watch)
+                    watch.fire()
+                self._wakes = min((watch.due for watch in self._open), default=math.inf)
+                self._changed.wait(None if self._wakes == math.inf else max(self._wakes - time.monotonic(), 0.0))
+
+
+@lru_cache(maxsize=1)
+def _minder(pid: int) -> _Minder:
+    """That of this process; a forked child gets its own."""
+    return _Minder()
