@@ -79,7 +79,17 @@ def server(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
         return report | {"health_ms": _ended(health), "mb_before": before, "mb_after": _memory(process), "cpu_seconds": spent}
 
 
-SIDES = {"upstream": upstream, "plain": plain, "server": server}
+def large(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
+    """Requests of 99 MB, one after another: their text is a context, and the model's code counts it."""
+    mock.set_program(Program(turns=["```repl\nFINAL(f'{len(context)} characters')\n```"], sub_ms=UPSTREAM_MS, sub_chars=20))
+    with _server(mock) as (process, url):
+        _ended(_driver("bodies", argparse.Namespace(clients=1, seconds=1), url))
+        before = _memory(process)
+        bodies, health = _driver("bodies", options, url), _driver("health", options, url)
+        return _ended(bodies) | {"health_ms": _ended(health), "mb_before": before, "mb_after": _memory(process)}
+
+
+SIDES = {"upstream": upstream, "plain": plain, "server": server, "large": large}
 
 
 @contextmanager
@@ -132,6 +142,24 @@ async def _http(options: argparse.Namespace) -> dict[str, Any]:
         return await _clients(options, ask)
 
 
+async def _bodies(options: argparse.Namespace) -> dict[str, Any]:
+    import aiohttp
+
+    size = 99 * 2**20
+    body = json.dumps({"model": "root", "messages": [{"role": "user", "content": "x" * size}]}).encode()
+    times: list[float] = []
+    start = time.monotonic()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(300)) as session:
+        while not times or time.monotonic() - start < options.seconds:
+            began = time.monotonic()
+            async with session.post(f"{options.url}/v1/chat/completions", data=body) as reply:
+                text = await reply.text()
+                if f"{size} characters" not in text:
+                    raise RuntimeError(f"HTTP {reply.status}: {text[:500]}")
+            times.append(time.monotonic() - began)
+    return {"latency_ms": _spread(times)}
+
+
 async def _chat(options: argparse.Namespace) -> dict[str, Any]:
     from langchain_openai import ChatOpenAI
 
@@ -179,7 +207,7 @@ async def _health(options: argparse.Namespace) -> dict[str, Any]:
     return _spread(times)
 
 
-DRIVERS = {"http": _http, "chat": _chat, "health": _health}
+DRIVERS = {"http": _http, "chat": _chat, "bodies": _bodies, "health": _health}
 
 
 def _spread(seconds: list[float]) -> dict[str, float]:

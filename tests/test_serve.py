@@ -72,9 +72,7 @@ def test_a_tool_call_answered_after_the_server_was_killed(upstream: OpenAIServer
 
 
 @pytest.mark.slow
-def test_a_tool_call_answered_by_another_server_on_the_same_postgresql(
-    upstream: OpenAIServer, config: list[str], tmp_path: Path
-) -> None:
+def test_a_tool_call_answered_by_another_server_on_the_same_postgresql(upstream: OpenAIServer, config: list[str], tmp_path: Path) -> None:
     """Both are up: no request needs to come back to the server that began its run."""
     try:
         database = Postgres()

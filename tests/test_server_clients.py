@@ -116,7 +116,9 @@ def test_what_is_sent_has_the_types_of_openai(url: str) -> None:
     body = {"model": "rlm", "messages": user("What?"), "include_reasoning": True}
     whole = httpx.post(f"{url}/chat/completions", json=body).text
     ChatCompletion.model_validate_json(whole, strict=True)
-    lines = httpx.post(f"{url}/chat/completions", json={**body, "stream": True, "stream_options": {"include_usage": True}}).text.split("\n\n")
+    lines = httpx.post(f"{url}/chat/completions", json={**body, "stream": True, "stream_options": {"include_usage": True}}).text.split(
+        "\n\n"
+    )
     events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     assert events[-1] == "[DONE]" and len(events) > 4
     for event in events[:-1]:
@@ -185,7 +187,9 @@ def test_the_node_client(url: str, tmp_path: Path) -> None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
-    installed = subprocess.run([npm, "install", "--no-audit", "--no-fund", "openai@6"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    installed = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "openai@6"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     if installed.returncode != 0:
         pytest.skip(f"npm cannot install openai: {installed.stderr[-300:]}")
     (tmp_path / "ask.mjs").write_text(NODE)

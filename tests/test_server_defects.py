@@ -125,7 +125,11 @@ def test_6_a_stream_streams_and_its_usage_is_real(upstream: OpenAIServer, tmp_pa
     with Served(app_on(tmp_path)) as server, of(server) as client:
         chunks = list(ask(client, user("q"), stream=True, stream_options={"include_usage": True}))
         whole = ask(client, user("q"))
-    assert [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content] == ["one ", "two ", "three"]
+    assert [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content] == [
+        "one ",
+        "two ",
+        "three",
+    ]
     for usage in (chunks[-1].usage, whole.usage):
         assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (70, 30, 100)
 

@@ -65,14 +65,19 @@ def test_every_message_shape_is_understood(url: str, model: ScriptedModel) -> No
         {"role": "tool", "content": [{"type": "text", "text": "T"}], "tool_call_id": "c1"},
         {"role": "tool", "content": "T2", "tool_call_id": "c2"},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
-        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}],
+        },
     ]
     assert post(url, {"messages": messages}).status_code == 200
     system, developer, user, assistant, tool, _, refusal, image = model.prompts[-1]
     assert isinstance(system, SystemMessage) and system.text == "S"
     assert isinstance(developer, SystemMessage) and developer.additional_kwargs == {"__openai_role__": "developer"}
     assert isinstance(user, HumanMessage) and (user.text, user.name) == ("U", "ada")
-    assert isinstance(assistant, AIMessage) and assistant.tool_calls[0]["args"] == {"a": 1} and assistant.invalid_tool_calls[0]["id"] == "c2"
+    assert (
+        isinstance(assistant, AIMessage) and assistant.tool_calls[0]["args"] == {"a": 1} and assistant.invalid_tool_calls[0]["id"] == "c2"
+    )
     assert isinstance(tool, ToolMessage) and (tool.text, tool.tool_call_id) == ("T", "c1")
     assert refusal.text == "no" and image.content[1]["type"] == "image_url"  # type: ignore[index]
 
@@ -105,7 +110,9 @@ def test_a_wrong_request_is_told_what_is_wrong(url: str, body: Any, status: int,
     assert got == status and message in told
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"model": "m", "messages": NaN}', b"[" * 100_000, b'{"a": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"model": "m", "messages": NaN}', b"[" * 100_000, b'{"a": "\\ud800"}']
+)
 def test_what_is_no_json_object_is_refused(url: str, content: bytes) -> None:
     status, _ = error_of(httpx.post(f"{url}/chat/completions", content=content))
     assert status == 400
@@ -199,7 +206,9 @@ def test_an_error_within_a_stream_ends_it_with_the_error() -> None:
 
 
 def test_a_silent_stream_gets_comments() -> None:
-    with Served(create_app(Settings(keep_alive_seconds=0.05), chat=lambda model_id, owner: ScriptedModel(answer=lambda _: "x", seconds=0.4))) as server:
+    with Served(
+        create_app(Settings(keep_alive_seconds=0.05), chat=lambda model_id, owner: ScriptedModel(answer=lambda _: "x", seconds=0.4))
+    ) as server:
         text = post(server.url, {"stream": True}).text
     assert text.startswith(": keep-alive\n\n: keep-alive\n\n") and text.endswith("data: [DONE]\n\n")
 
@@ -263,7 +272,9 @@ def test_only_listed_models_where_the_file_says_so(upstream: OpenAIServer, tmp_p
         assert error_of(post(server.url, {"model": "gpt-5"})) == (404, "There is no model 'gpt-5'. The server has: mine.")
 
 
-@pytest.mark.parametrize("text", ["[models.x]\nmodle = 'm'", "any_modle = true", "[models.x]\nmodel = 'm'\nlimits = {max_depht = 1}", "not toml"])
+@pytest.mark.parametrize(
+    "text", ["[models.x]\nmodle = 'm'", "any_modle = true", "[models.x]\nmodel = 'm'\nlimits = {max_depht = 1}", "not toml"]
+)
 def test_a_wrong_configuration_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "models.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"models\.toml|max_depht"):
@@ -284,11 +295,11 @@ def test_the_server_does_not_call_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     for url in ("http://127.0.0.1:8000/v1", "http://localhost:8000/v1/"):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         for host in ("127.0.0.1", "0.0.0.0"):
-            with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL.*this server itself"):
+            with pytest.raises(ConfigurationError, match=r"OPENAI_BASE_URL.*this server itself"):
                 check_upstreams(Settings(), host, 8000)
         check_upstreams(Settings(), "127.0.0.1", 8001)
     monkeypatch.delenv("OPENAI_BASE_URL")
-    with pytest.raises(ConfigurationError, match="models.me"):
+    with pytest.raises(ConfigurationError, match=r"models\.me"):
         check_upstreams(Settings(aliases={"me": {"model": "m", "base_url": "http://127.0.0.1:8000"}}), "127.0.0.1", 8000)  # type: ignore[dict-item]
 
 

@@ -39,10 +39,21 @@ def test_both_apis_in_one_server(tmp_path: Path) -> None:
     with OpenAIServer(reply=lambda body: code if body["model"] == "root" else "42") as upstream:
         port = _free_port()
         url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"]
-        env = {**os.environ, **OFFLINE, "LANGGRAPH_RLM_STORE": str(tmp_path / "blobs"), "OPENAI_BASE_URL": upstream.url, "OPENAI_API_KEY": "x"}
+        env = {
+            **os.environ,
+            **OFFLINE,
+            "LANGGRAPH_RLM_STORE": str(tmp_path / "blobs"),
+            "OPENAI_BASE_URL": upstream.url,
+            "OPENAI_API_KEY": "x",
+        }
         with (tmp_path / "server.log").open("w") as log:
             process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(port)], cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True
+                [*command, "--host", "127.0.0.1", "--port", str(port)],
+                cwd=tmp_path,
+                env=env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             _wait_until_up(url, process, tmp_path / "server.log")

@@ -20,9 +20,10 @@ DEFAULT = "rlm"
 KEPT = 64
 """Chat models that are kept for the next request, by their ids."""
 PROVIDERS = frozenset(
-    ("anthropic", "anthropic_bedrock", "azure_ai", "azure_openai", "baseten", "bedrock", "bedrock_converse", "cohere", "deepseek")
-    + ("fireworks", "google_anthropic_vertex", "google_genai", "google_vertexai", "groq", "huggingface", "ibm", "litellm", "mistralai")
-    + ("nvidia", "ollama", "openai", "openrouter", "perplexity", "together", "upstage", "xai")
+    """
+    anthropic anthropic_bedrock azure_ai azure_openai baseten bedrock bedrock_converse cohere deepseek fireworks google_anthropic_vertex
+    google_genai google_vertexai groq huggingface ibm litellm mistralai nvidia ollama openai openrouter perplexity together upstage xai
+    """.split()  # noqa: SIM905 - a list of names reads best as one
 )
 """What may stand before the slash of `provider/model`; another name with a slash is a model of the OpenAI-compatible upstream."""
 

@@ -112,12 +112,14 @@ class Process:
             while part := await read_frame(reader):
                 yield part
         except (OSError, asyncio.IncompleteReadError):
-            yield_ = Refused(
-                503, "The process of the runs ended, and starts again. What the run had done is kept.", code="restarted", headers=RETRIED
-            )
             if not started:
-                raise yield_ from None
-            yield failed(yield_.body)
+                raise _restarted() from None
+            yield failed(_restarted().body)
         finally:
             if writer is not None:
                 writer.close()
+
+
+def _restarted() -> Refused:
+    message = "The process of the runs ended, and starts again. What the run had done is kept."
+    return Refused(503, message, code="restarted", headers=RETRIED)

@@ -1,5 +1,7 @@
 """Savers: the database of a server, opened on the loop that uses it."""
 
+import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,7 +47,7 @@ async def _sqlite(path: Path) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         opened = AsyncSqliteSaver.from_conn_string(str(path))
         saver = await opened.__aenter__()
         await saver.setup()
@@ -84,6 +86,4 @@ async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
 
 
 def _without_password(text: str) -> str:
-    import re
-
     return re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:[secret]@", text)
