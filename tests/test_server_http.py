@@ -16,7 +16,7 @@ from langgraph_rlm import ConfigurationError
 from langgraph_rlm.server import Settings, create_app
 from langgraph_rlm.server.run import check_binding, check_upstreams
 from langgraph_rlm.server.settings import read_config
-from langgraph_rlm.testing import ScriptedModel
+from langgraph_rlm.testing import ScriptedModel, cell
 
 from .openai_server import OpenAIServer
 from .servers import TOOL, Served, rlm_app
@@ -301,6 +301,20 @@ def test_the_server_does_not_call_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("OPENAI_BASE_URL")
     with pytest.raises(ConfigurationError, match=r"models\.me"):
         check_upstreams(Settings(aliases={"me": {"model": "m", "base_url": "http://127.0.0.1:8000"}}), "127.0.0.1", 8000)  # type: ignore[dict-item]
+
+
+@pytest.mark.slow
+def test_many_model_ids_leave_no_workers_behind(upstream: OpenAIServer, tmp_path: Path) -> None:
+    """A client may name any number of models; what each of them started ends when it is no longer kept."""
+    import psutil
+
+    before = len(psutil.Process().children(recursive=True))
+    upstream.reply = lambda body: cell("FINAL('x')")
+    with Served(create_app(Settings(db=str(tmp_path / "server.db")))) as server:
+        for number in range(60):
+            body = {"model": f"m{number}", "messages": [{"role": "user", "content": "x" * 40_000}]}
+            assert post(server.url, body, timeout=30).json()["choices"][0]["message"]["content"] == "x"
+        assert len(psutil.Process().children(recursive=True)) - before < 45
 
 
 def test_images_reach_a_model_that_is_asked_directly(upstream: OpenAIServer, tmp_path: Path) -> None:

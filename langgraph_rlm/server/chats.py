@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "rlm"
 """The id of the server's own model, `--model`."""
-KEPT = 64
+KEPT = 32
 """Chat models that are kept for the next request, by their ids."""
 PROVIDERS = frozenset(
     """
