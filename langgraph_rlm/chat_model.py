@@ -18,12 +18,12 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from langgraph_rlm.chat.apart import inner_callbacks
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
 from langgraph_rlm.chat.intake import Rule
+from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.requests import request_of
 from langgraph_rlm.chat.runs import Place
 from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
@@ -135,7 +135,7 @@ class ChatRLM(BaseChatModel):
 
     _graphs: Graphs = PrivateAttr()
     _is_wrapped: bool = PrivateAttr(default=False)
-    _memory: InMemorySaver = PrivateAttr(default_factory=InMemorySaver)
+    _memory: Memory = PrivateAttr(default_factory=Memory)
 
     def model_post_init(self, context: Any, /) -> None:
         """Resolve models and check the configuration."""

@@ -16,6 +16,7 @@ from langgraph.types import Command, interrupt
 from langgraph_rlm import ApprovalNeededError, ChatRLM, ResumeError, UnknownToolCallError
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .faults.databases import Postgres, open_saver
 from .models import echo, root, thread
 
 APPROVE: Any = {"decisions": [{"type": "approve"}]}
@@ -184,9 +185,10 @@ def test_each_round_in_a_new_process_over_one_file(tmp_path: Path) -> None:
     assert (shop.bought, [model.calls for model in models]) == (["tea", "jam"], [1, 0, 0])
 
 
-def test_a_node_that_failed_after_the_call_does_not_pay_again() -> None:
-    model, broken = root("FINAL(llm_query('x'))"), [True]
-    chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=0)
+@pytest.mark.parametrize("tokens", [0, 8_000], ids=["loop", "direct"])
+def test_a_node_that_failed_after_the_call_does_not_pay_again(tokens: int) -> None:
+    model, broken = root("FINAL(llm_query('x'))") if tokens == 0 else ScriptedModel(replies=["len=1"]), [True]
+    chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=tokens)
 
     def node(state: MessagesState) -> Any:
         first, second = chat.invoke(state["messages"]), chat.invoke(state["messages"])
@@ -200,6 +202,29 @@ def test_a_node_that_failed_after_the_call_does_not_pay_again() -> None:
     assert model.calls == 2
     out = graph.invoke(None, thread())
     assert ([message.text for message in out["messages"][1:]], model.calls) == (["len=1", "len=1"], 2)
+    assert all(message.usage_metadata for message in out["messages"][1:])
+
+
+@pytest.mark.parametrize("tokens", [0, 8_000], ids=["loop", "direct"])
+def test_calls_that_ask_the_same_at_once_in_one_node_are_two(tokens: int) -> None:
+    model = root("FINAL('yes')") if tokens == 0 else ScriptedModel(replies=["yes"])
+    chat = ChatRLM(model=model, direct_below_tokens=tokens)
+
+    async def node(state: MessagesState) -> Any:
+        return {"messages": await asyncio.gather(*(chat.ainvoke(state["messages"]) for _ in range(3)))}
+
+    out = call(node_graph(node), {"messages": [HumanMessage("?")]}, "async")
+    assert [message.text for message in out["messages"][1:]] == ["yes"] * 3
+    assert model.calls == 3
+
+
+def test_an_answer_by_the_interrupts_id() -> None:
+    shop = Shop()
+    agent = create_agent(shop.chat(TWICE), tools=[], checkpointer=InMemorySaver())
+    out = agent.invoke({"messages": [HumanMessage("shop")]}, thread())
+    for _ in range(2):
+        out = agent.invoke(Command(resume={out["__interrupt__"][0].id: APPROVE}), thread())
+    assert out["messages"][-1].text == "bought tea, bought jam"
 
 
 def test_a_run_that_was_cut_off_goes_on_where_it_stood() -> None:
@@ -236,6 +261,30 @@ def test_approvals_and_tool_calls_of_the_caller_in_one_run() -> None:
     out = agent.invoke(Command(resume=APPROVE), thread())
     assert out["messages"][-1].text == "bought tea, dry in Rome, bought jam"
     assert (shop.bought, model.calls) == (["tea", "jam"], 4)
+
+
+@pytest.mark.slow
+def test_approvals_and_tool_calls_on_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its saver keeps what a human was shown between two checkpoints, and the replies of direct calls."""
+    monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
+    shop, model = Shop(), root("x = buy('tea')", "y = weather('Rome')", "z = buy('jam')", "FINAL(', '.join([x, y, z]))")
+
+    def weather(city: str) -> str:
+        """The weather."""
+        return f"dry in {city}"
+
+    async def step(url: str, given: Any, chat: ChatRLM) -> Any:
+        async with open_saver(url) as saver:
+            return await create_agent(chat, tools=[weather], checkpointer=saver).ainvoke(given, thread(chat.model_name))
+
+    with Postgres() as server:
+        out = asyncio.run(step(server.url, {"messages": [HumanMessage("shop")]}, shop.chat(model=model)))
+        for item in ("tea", "jam"):
+            assert asked(out) == [{"item": item}]
+            out = asyncio.run(step(server.url, Command(resume=APPROVE), shop.chat(model=model)))
+        assert (out["messages"][-1].text, shop.bought) == ("bought tea, dry in Rome, bought jam", ["tea", "jam"])
+        plain = ChatRLM(model=ScriptedModel(replies=["hi"], model_name="plain"))
+        assert asyncio.run(step(server.url, {"messages": [HumanMessage("?")]}, plain))["messages"][-1].text == "hi"
 
 
 def test_alone_an_approval_is_a_typed_error_that_says_how_to_go_on() -> None:

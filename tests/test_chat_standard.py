@@ -91,6 +91,7 @@ class TestLoop(Standard):
     direct_below_tokens = 0
 
 
+@pytest.mark.slow
 class TestDirectByTools(TestDirect):
     """Structured output as tool calls."""
 
@@ -99,6 +100,7 @@ class TestDirectByTools(TestDirect):
         return {"method": "function_calling"}
 
 
+@pytest.mark.slow
 class TestLoopByTools(TestLoop):
     """Structured output as tool calls."""
 

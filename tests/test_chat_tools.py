@@ -143,6 +143,24 @@ def test_two_clients_that_send_the_same_answer_at_once_get_the_same_reply() -> N
     assert model.calls == 2
 
 
+def test_memory_of_its_own_keeps_the_runs_that_somebody_may_come_back_to() -> None:
+    """Without a checkpointer: ended runs are gone, those with tool calls stay, and the oldest of many expire."""
+    model = ChatRLM(model=root("try:\n    x = weather('Rome')\nexcept NameError:\n    x = 'no such tool'\nFINAL(x)"), direct_below_tokens=0)
+    bound, said = model.bind_tools([weather]), [HumanMessage("?")]
+    first = bound.invoke(said)
+    asked = [bound.invoke(said) for _ in range(3)]
+    for _ in range(5):
+        assert model.invoke(said).text == "no such tool"
+    assert bound.invoke([*said, first, *results(first)]).text == "dry in Rome"
+    assert bound.invoke([*said, asked[0], *results(asked[0])]).text == "dry in Rome"
+    assert len(model._memory.storage) == 4
+    model._memory.kept = 10
+    asyncio.run(bound.abatch([said] * 20))
+    assert len(model._memory.storage) == 10
+    with pytest.raises(UnknownToolCallError):
+        bound.invoke([*said, asked[1], *results(asked[1])])
+
+
 def test_every_reply_has_its_own_usage_and_together_they_are_the_runs() -> None:
     bound, said = chat("a = llm_query('one')\nx = weather('Rome')", "FINAL(x)"), [HumanMessage("?")]
     first = bound.invoke(said)

@@ -16,7 +16,8 @@ from langgraph_rlm.chat.approvals import answers_of, called, is_call, request_of
 from langgraph_rlm.chat.direct import direct, is_short
 from langgraph_rlm.chat.ids import call_id, new_run, thread_of
 from langgraph_rlm.chat.intake import Rule, answers, stored
-from langgraph_rlm.chat.records import Record
+from langgraph_rlm.chat.memory import Memory
+from langgraph_rlm.chat.records import Record, keep_reply, reply_of
 from langgraph_rlm.chat.replies import cut_at, final, progress_text, reasoning, usage_since
 from langgraph_rlm.chat.requests import Request, Settings, settings_text
 from langgraph_rlm.chat.runs import Place, Run, find, unknown
@@ -76,17 +77,34 @@ class Call:
         """The reply: progress as reasoning, then text or tool calls, then what it spent."""
         found = None if self.resumed else answers(self.messages)
         if found is None and self.resumed is None and self._is_direct():
-            rlm = self.chat.graphs.rlm
-            model = rlm.root_model(0, None)
-            reply = apart(lambda: direct(model, self.messages, self.request, self.place.callbacks, self._described))
-            async with aclosing(cast(Any, reply)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            async for chunk in self._directly() if self.task is None else self._directly_once(self.task):
+                yield chunk
             return
         pausing = bool(self.chat.graphs.rlm.toolset.root)
         async with self.task.execution.turn if self.task is not None and pausing else nullcontext():
             async for chunk in self._run(found):
                 yield chunk
+
+    async def _directly(self) -> AsyncIterator[AIMessageChunk]:
+        model = self.chat.graphs.rlm.root_model(0, None)
+        reply = apart(lambda: direct(model, self.messages, self.request, self.place.callbacks, self._described))
+        async with aclosing(cast(Any, reply)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _directly_once(self, task: Task) -> AsyncIterator[AIMessageChunk]:
+        """In a task the reply is kept, for when the task is run again."""
+        with task.run_of(self.digest) as run:
+            config, whole = self.place.config(run), cast("AIMessageChunk | None", None)
+            saved = await self.place.saver.aget_tuple(config)
+            if saved is not None and (reply := reply_of(saved)) is not None:
+                yield cast(AIMessageChunk, reply)
+                return
+            async for chunk in self._directly():
+                whole = chunk if whole is None else whole + chunk
+                yield chunk
+            if whole is not None:
+                await keep_reply(self.place.saver, config, whole)
 
     def _is_direct(self) -> bool:
         """Tools of its own are called from code, so they need the loop; so does a model that cannot call the bound ones itself."""
@@ -114,21 +132,26 @@ class Call:
 
     async def _asked(self) -> AsyncIterator[AIMessageChunk]:
         """A new question; in a task that is run again, the run that it began."""
-        asked = "" if self.task is None else await asyncio.to_thread(lambda: self.digest)
-        id = new_run() if self.task is None else self.task.run_of(asked)
-        record = None if self.task is None else await find(id, self.place)
-        if record is None:
-            store = self.chat.graphs.rlm.store
-            given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
-            settings = await asyncio.to_thread(store.put, settings_text(self.request.settings).encode())
-            run, how = self._opened(id, Record(settings=settings), self.request.settings), given
-        else:
-            run = await self._reopened(id, record)
-            how = None if run.is_cut_off else ()
-        async for chunk in self._work(run, how):
-            yield chunk
-        if self.task is not None:
-            self.task.returned(asked)
+        if self.task is None:
+            async for chunk in self._work(*await self._begun(new_run())):
+                yield chunk
+            return
+        with self.task.run_of(await asyncio.to_thread(lambda: self.digest)) as id:
+            record = await find(id, self.place)
+            if record is None:
+                run, given = await self._begun(id)
+            else:
+                run = await self._reopened(id, record)
+                given = None if run.is_cut_off else ()
+            async for chunk in self._work(run, given):
+                yield chunk
+
+    async def _begun(self, id: str) -> tuple[Run, Any]:
+        """A new run, and its input."""
+        store, settings = self.chat.graphs.rlm.store, self.request.settings
+        given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
+        record = Record(settings=await asyncio.to_thread(store.put, settings_text(settings).encode()))
+        return self._opened(id, record, settings), given
 
     async def _continued(self, id: str, given: dict[str, ToolMessage]) -> AsyncIterator[AIMessageChunk]:
         """The results of tool calls, or a human's decisions, for a run that waits; a second time, what came of the first."""
@@ -167,13 +190,22 @@ class Call:
 
     async def _work(self, run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
         """Run on, ask a human where that is needed, and reply. `()` is nothing to run."""
-        if given != ():
-            async for chunk in _progress(run, given):
+        is_over, memory, thread = False, self.place.saver, thread_of(self.place.owner, run.id)
+        if isinstance(memory, Memory):
+            memory.begin(thread)
+        try:
+            if given != ():
+                async for chunk in _progress(run, given):
+                    yield chunk
+            async for chunk in self._approved(run):
                 yield chunk
-        async for chunk in self._approved(run):
-            yield chunk
-        for chunk in await self._reply(run):
-            yield chunk
+            chunks = await self._reply(run)
+            is_over = isinstance(given, dict) and not run.open
+            for chunk in chunks:
+                yield chunk
+        finally:
+            if isinstance(memory, Memory):
+                memory.end(thread, is_over=is_over)
 
     async def _approved(self, run: Run) -> AsyncIterator[AIMessageChunk]:
         """Have a human decide, round by round, until nothing waits for one. Earlier rounds of a task are gone through again."""

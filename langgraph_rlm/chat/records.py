@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
+from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, empty_checkpoint
 
 from langgraph_rlm.usage import Usage
 
 KEY = "langgraph_rlm_chat"
+REPLY = "langgraph_rlm_reply"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,18 @@ def record_of(saved: CheckpointTuple) -> Record:
     texts = [cast(dict[str, Any], saved.metadata).get(KEY), *(value for _, channel, value in saved.pending_writes or [] if channel == KEY)]
     records = [Record(**json.loads(text)) for text in texts if isinstance(text, str)]
     return max(records, key=lambda record: record.count, default=Record())
+
+
+async def keep_reply(saver: BaseCheckpointSaver[Any], config: RunnableConfig, reply: BaseMessage) -> None:
+    """Keep the reply to a call that had no run, for a node that runs again."""
+    metadata: Any = {"source": "update", "step": -1, "parents": {}, REPLY: json.dumps(message_to_dict(reply))}
+    await saver.aput(config, empty_checkpoint(), metadata, {})
+
+
+def reply_of(saved: CheckpointTuple) -> BaseMessage | None:
+    """What `keep_reply` kept."""
+    text = cast(dict[str, Any], saved.metadata).get(REPLY)
+    return messages_from_dict([json.loads(text)])[0] if isinstance(text, str) else None
 
 
 async def note(saver: BaseCheckpointSaver[Any], config: RunnableConfig, record: Record) -> None:

@@ -7,8 +7,10 @@ top; so a run is named by its task and its input and found again, and a human's 
 import asyncio
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, NoReturn, cast
 
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER, CONFIG_KEY_SCRATCHPAD  # pyright: ignore[reportPrivateImportUsage]
@@ -31,8 +33,8 @@ class Execution:
 
     scratchpad: Any
     """LangGraph's, held so that its id stays its own."""
-    taken: dict[str, int] = field(default_factory=dict[str, int])
-    """Calls that returned, by what they asked."""
+    taken: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    """Calls that returned or are under way: what they asked, and which of several that ask the same each is."""
     used: dict[str, int] = field(default_factory=dict[str, int])
     """Rounds whose answers were taken, by run."""
     turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = field(
@@ -58,13 +60,19 @@ class Task:
     """The outer graph's."""
     execution: Execution
 
-    def run_of(self, asked: str) -> str:
-        """The run of a call, the same when the task is run again: of a second call with the same input, the second."""
-        return derived_run(self.key, asked, str(self.execution.taken.get(asked, 0)))
+    @contextmanager
+    def run_of(self, asked: str) -> Generator[str]:
+        """The run of a call, the same when the task is run again: of a second call with the same input, the second.
 
-    def returned(self, asked: str) -> None:
-        """A call gave its reply: the next one that asks the same is another."""
-        self.execution.taken[asked] = self.execution.taken.get(asked, 0) + 1
+        A call that fails or pauses gives its run back: a retry of it takes it up.
+        """
+        number = next(number for number in count() if (asked, number) not in self.execution.taken)
+        self.execution.taken.add((asked, number))
+        try:
+            yield derived_run(self.key, asked, str(number))
+        except BaseException:
+            self.execution.taken.discard((asked, number))
+            raise
 
     def used(self, run: str) -> int:
         """How many answers this execution has taken for a run."""
