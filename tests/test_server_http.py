@@ -317,6 +317,17 @@ def test_many_model_ids_leave_no_workers_behind(upstream: OpenAIServer, tmp_path
         assert len(psutil.Process().children(recursive=True)) - before < 45
 
 
+def test_a_finished_run_holds_no_interpreter() -> None:
+    """Over HTTP nobody can ask on in it; what it had loaded is not kept."""
+    import psutil
+
+    before = len(psutil.Process().children(recursive=True))
+    with Served(rlm_app(lambda: ScriptedModel(answer=lambda _: cell("FINAL('x')")))) as server:
+        for _ in range(6):
+            assert post(server.url, timeout=30).status_code == 200
+        assert len(psutil.Process().children(recursive=True)) - before <= 1
+
+
 def test_images_reach_a_model_that_is_asked_directly(upstream: OpenAIServer, tmp_path: Path) -> None:
     """In the loop, where code reads text, they are refused in words."""
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
