@@ -213,7 +213,7 @@ DRIVERS = {"http": _http, "chat": _chat, "bodies": _bodies, "health": _health}
 def _spread(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     at = {"p50": 0.5, "p99": 0.99, "max": 1.0}
-    return {"n": len(ordered)} | {
+    return {"n": len(ordered), "over_50_ms": sum(each > 0.05 for each in ordered)} | {
         name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 1) for name, share in at.items()
     }
 

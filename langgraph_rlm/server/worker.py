@@ -27,6 +27,7 @@ BACKLOG = 2048
 
 async def main(path: str, settings: Settings) -> None:
     """Serve on the socket until standard input ends."""
+    os.nice(5)  # where the machine is full, the HTTP side goes first: it takes little, and clients wait for it
     for slow in ("langgraph_rlm.chat_model", "langchain_openai"):  # seconds, which no request should wait for
         import_module(slow)
     async with open_saver(settings.db) as saver:
