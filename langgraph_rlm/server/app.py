@@ -34,8 +34,8 @@ def create_app(settings: Settings | None = None, *, chat: Chat | None = None, en
     """The server as an ASGI application, for uvicorn, or for LangGraph's own server as its `http.app`.
 
     Its lifespan opens the database, and everything runs on the loop that serves it; `langgraph-rlm serve` gives runs a process of their
-    own instead. Keys are those of LANGGRAPH_RLM_API_KEY; where there are none, runs belong to the user that an outer server's authentication
-    found (LangGraph's with `"enable_custom_route_auth": true`), else to nobody.
+    own instead. Keys are those of LANGGRAPH_RLM_API_KEY; where there are none, runs belong to the user that an outer server's
+    authentication found (LangGraph's with `"enable_custom_route_auth": true`), else to nobody.
 
     Args:
         settings: its defaults when left out.
