@@ -30,6 +30,7 @@ from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import task_here
 from langgraph_rlm.chat.wrappers import Bound, Fallbacks, hidden, with_retry
 from langgraph_rlm.compiled import RLMGraph
+from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.graph import compile_rlm, create_rlm
 from langgraph_rlm.limits import Limits
 from langgraph_rlm.loops import iterate
@@ -60,13 +61,17 @@ class Graphs:
         return self._base.rlm
 
     def with_tools(self, tools: list[dict[str, Any]]) -> RLMGraph:
-        """The graph whose code may call `tools`. Raises `ConfigurationError` for a tool that cannot be bound."""
+        """The graph whose code may call `tools`. Raises `InputError` for a tool that cannot be bound."""
         if not tools:
             return self._base
         key = json.dumps(tools, sort_keys=True, default=str)
         with self._lock:
             if key not in self._made:
-                rlm = replace(self.rlm, toolset=self.rlm.toolset.with_external(tools, TAKEN))
+                try:
+                    toolset = self.rlm.toolset.with_external(tools, TAKEN)
+                except ConfigurationError as error:
+                    raise InputError(f"tools: {error}") from error
+                rlm = replace(self.rlm, toolset=toolset)
                 self._made[key] = compile_rlm(rlm, None, "rlm")
                 while len(self._made) > GRAPHS:
                     self._made.popitem(last=False)

@@ -5,7 +5,6 @@ A room of its own, because the graph's nodes must not know how they are called, 
 
 import asyncio
 import copy
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
@@ -18,7 +17,8 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command
 
 from langgraph_rlm.approvals import resume_map
-from langgraph_rlm.errors import ThreadBusyError
+from langgraph_rlm.leases import database_of, lease
+from langgraph_rlm.log import CallEntry
 from langgraph_rlm.loops import iterate, wait_for
 from langgraph_rlm.nodes.ingest import by_reference
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
@@ -29,11 +29,11 @@ from langgraph_rlm.usage import Usage
 SAVER = "__pregel_checkpointer"
 """Where LangGraph hands a parent's checkpointer to its children."""
 
+RESUMING = "__pregel_resuming"
+"""Where LangGraph tells its children that they go on, whatever their input."""
+
 UNLIMITED = 10**9
 """LangGraph's limit on supersteps: a thousand calls one after another are two thousand of them. What bounds a run is its `Limits`."""
-
-_busy: set[tuple[int, str]] = set()
-_busy_lock = threading.Lock()
 
 
 class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
@@ -66,16 +66,16 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         Raises:
             ContextError: the input has no question, or a context that cannot be read.
             ResumeError: an answer to a pause has the wrong form, or its pause is not open. The open ones stay open.
-            ThreadBusyError: another call in this process is running the same thread.
+            ThreadBusyError: another call is running the same thread, here or in a process that `leases.py` can see.
         """
         config = ensure_config(config)
         given = await self._by_reference(input)
         if self.rlm.toolset.not_idempotent and self._saver(config) is not None:
             options = {**options, "durability": "sync"}
         with ExitStack() as until_done:
-            self._occupy(config, until_done)
+            await self._occupy(config, until_done)
             given = await self._by_pause(given, config)
-            framed = self._framed(config, is_resumed=given is None or isinstance(given, Command))
+            framed = self._framed(config, is_resumed=given is None or isinstance(given, Command) or _goes_on(config))
             await self._carry(framed)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 async for part in parts:
@@ -129,27 +129,40 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         return with_key(config, FRAME, Frame(run, form=asked.form or self.rlm.response_format))
 
     async def _carry(self, config: RunnableConfig) -> None:
-        """Tell a resumed run's ledger what this RLM had spent: as of its last checkpoint, and by calls that ended since."""
-        run, saver = cast(Frame, config.get("configurable", {})[FRAME]).run, self._saver(config)
-        if not run.resumed or saver is None:
+        """Tell a resumed run's ledger what its whole tree had spent, children that wait for their turn included, before any goes on."""
+        frame, saver = cast(Frame, config.get("configurable", {})[FRAME]), self._saver(config)
+        if frame.depth or not frame.run.resumed or saver is None:
             return
+        async for usage in self._spent_before(with_key(config, SAVER, saver), saver):
+            frame.run.ledger.carry(usage)
+
+    async def _spent_before(self, config: RunnableConfig, saver: BaseCheckpointSaver[Any]) -> AsyncIterator[Usage]:
+        """Of an RLM: as of its last checkpoint, by calls that ended since, and by children that have not ended."""
         saved = await saver.aget_tuple(config)
         if saved is None:
             return
-        settled = saved.checkpoint["channel_values"].get("usage")
-        since = [value for _, channel, value in saved.pending_writes or [] if channel == "usage"]
-        for usage in [settled, *since]:
+        found = [saved.checkpoint["channel_values"].get("usage")]
+        travels = bool(config.get("configurable", {}).get("checkpoint_id"))  # then all that came behind is done anew
+        found += [] if travels else [value for _, channel, value in saved.pending_writes or [] if channel == "usage"]
+        for usage in found:
             if isinstance(usage, dict):
-                run.ledger.carry(cast(Usage, usage))
-
-    def _occupy(self, config: RunnableConfig, until_done: ExitStack) -> None:
-        """Keep other callers in this process off the thread of a root."""
-        thread, saver = config.get("configurable", {}).get("thread_id"), cast(object, self.checkpointer)
-        if FRAME in config.get("configurable", {}) or thread is None or not isinstance(saver, BaseCheckpointSaver):
+                yield cast(Usage, usage)
+        if travels or saved.checkpoint["channel_values"].get("suspended") is None:
             return
-        key = (id(getattr(cast(Any, saver), "wrapped", cast(object, saver))), str(thread))
-        with _busy_lock:
-            if key in _busy:
-                raise ThreadBusyError(f"Thread {thread!r} is running already: wait for that call, or use another thread_id.")
-            _busy.add(key)
-        until_done.callback(_busy.discard, key)
+        state = await self.aget_state(config)
+        call = cast("CallEntry | None", state.values["log"].get(state.values["suspended"]))
+        for task in state.tasks if call is not None and call["call"] == "rlm" else ():
+            if task.result is None and isinstance(task.state, dict):
+                async for usage in self._spent_before(with_key(task.state, SAVER, saver), saver):
+                    yield usage
+
+    async def _occupy(self, config: RunnableConfig, until_done: ExitStack) -> None:
+        """Keep other callers off the thread of a root."""
+        thread, saver = config.get("configurable", {}).get("thread_id"), cast(object, self.checkpointer)
+        if FRAME not in config.get("configurable", {}) and thread is not None and isinstance(saver, BaseCheckpointSaver):
+            until_done.enter_context(lease(await database_of(cast(Any, saver)), str(thread)))
+
+
+def _goes_on(config: RunnableConfig) -> bool:
+    """Whether a graph around this one resumes it: it then gets its first input again, which LangGraph leaves aside."""
+    return bool(config.get("configurable", {}).get(RESUMING))

@@ -70,7 +70,7 @@ class ApprovalNeededError(RLMError):
 
 
 class ThreadBusyError(RLMError):
-    """Two callers run one thread at the same time."""
+    """Two callers, of one process or of two, run one thread at the same time."""
 
 
 class ResumeError(RLMError):

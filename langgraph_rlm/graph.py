@@ -1,5 +1,6 @@
 """The graph: `create_rlm`. The only file that knows edges."""
 
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -139,6 +140,7 @@ def compile_rlm(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGr
     builder = _builder(rlm, lambda: child, steps)
     child = RLMGraph(rlm=rlm, **builder.compile(name=name).__dict__)
     root = RLMGraph(rlm=rlm, **builder.compile(checkpointer=checkpointer, name=name).__dict__)
+    weakref.finalize(root, rlm.sessions.rest).atexit = False  # what it is made of refers to itself, and waits for a collection
     for graph in (child, root):  # LangGraph looks for subgraphs in functions, not in objects that are called
         graph.nodes["sub_call"].subgraphs = [child]
         graph.nodes["tool_interrupt"].subgraphs = [steps]

@@ -22,6 +22,10 @@ FIRST_REPLY_TOKENS = 256
 """How long a model's reply is thought to be before its first one; then the mean of those it gave."""
 
 
+GRACE_SECONDS = 1.0
+"""How long the root's code may go on behind `max_seconds`, if that is no more than a quarter of it."""
+
+
 class LimitReached(Exception):
     """A call may not start, or was cut off: the limit of that name is reached. An outcome, which never leaves the nodes."""
 
@@ -121,14 +125,24 @@ class Ledger:
         """Of `max_seconds`, never below zero; None without that limit."""
         if self._limits.max_seconds is None:
             return None
-        return max(0.0, self._limits.max_seconds - self._before - (time.monotonic() - self._started))
+        return max(0.0, self._limits.max_seconds - self._elapsed())
+
+    def seconds_for_code(self, depth: int) -> float | None:
+        """Seconds until code at a depth is cut off: a moment behind the deadline, in which its calls fail at once and it can make
+        something of what it has. Children have less of it than their parents.
+        """
+        limit = self._limits.max_seconds
+        return None if limit is None else max(0.0, limit + min(GRACE_SECONDS, limit / 4) / (depth + 1) - self._elapsed())
+
+    def _elapsed(self) -> float:
+        return self._before + time.monotonic() - self._started
 
     def since_lap(self) -> float:
-        """Seconds that the root's state does not know of yet."""
+        """Seconds that no state knows of yet."""
         return time.monotonic() - self._lap
 
     def lap(self) -> float:
-        """Seconds since the last lap: what the root's state is to add."""
+        """Seconds since the last lap: what one state of the tree is to add."""
         now = time.monotonic()
         lap, self._lap = now - self._lap, now
         return lap

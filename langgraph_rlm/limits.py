@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from langgraph_rlm.errors import ConfigurationError
 
-StopReason = Literal["answered", "max_iterations", "max_sub_calls", "max_tokens", "max_cost", "max_seconds"]
-"""Why a run ended: it answered, or the limit of that name was reached."""
+StopReason = Literal["answered", "max_iterations", "max_sub_calls", "max_tokens", "max_cost", "max_seconds", "failed"]
+"""Why a run ended: it answered, or the limit of that name was reached. `failed` is for children alone: their model's client raised."""
 
 
 class Limits(BaseModel):

@@ -16,7 +16,7 @@ from langgraph_rlm.context import ContextHandle, HandleDict
 
 CallKind = Literal["llm", "rlm", "tool"]
 CellOutcome = Literal["ok", "error", "timeout", "crashed", "stopped"]
-"""`stopped`: a limit of the run ended it."""
+"""`stopped`: a limit of the run ended it, or another question that came in its middle."""
 
 
 class RunEntry(TypedDict):

@@ -84,5 +84,13 @@ class _Task:
 def _background_loop(pid: int) -> asyncio.AbstractEventLoop:
     """The loop of this process; a forked child gets its own."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name=f"langgraph-rlm-{pid}", daemon=True).start()
+    threading.Thread(target=_serve, args=(loop,), name=f"langgraph-rlm-{pid}", daemon=True).start()
     return loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop for ever. A task that raises SystemExit or KeyboardInterrupt also stops asyncio's loop: its caller gets the exception,
+    the loop goes on for the others."""
+    while True:
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_forever()

@@ -9,9 +9,10 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -122,6 +123,16 @@ def assigned_names(code: str) -> tuple[str, ...]:
         if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names |= set(_bound(scope)) & set(_declared_global(scope))
     return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def plain_final(code: str) -> Any:
+    """The value of a `FINAL(...)` in code that needs no running, such as a string; None if there is none."""
+    tree = _parsed(code)
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FINAL" and len(node.args) == 1:
+            with suppress(ValueError, TypeError, MemoryError, RecursionError):
+                return ast.literal_eval(node.args[0])
+    return None
 
 
 def without_reasoning(text: str) -> str:

@@ -58,7 +58,7 @@ class RLMState(TypedDict):
     final: Text | None
     """The answer that code or prose gave."""
     limit: Annotated[str, keep_first]
-    """The limit that ends this run; empty while there is none."""
+    """The `StopReason` that ends this run without an answer of its own; empty while there is none."""
     compacted: Annotated[bool, EphemeralValue]
     """The conversation was just summed up: the turn is still to be planned."""
     usage: Annotated[Usage, add_usage]

@@ -30,7 +30,7 @@ class Usage(Spending):
     sub_calls: int
     """Answered `llm_query` and `rlm_query` calls, at any depth."""
     seconds: float
-    """Wall-clock seconds that the run worked; its pauses do not count."""
+    """Wall-clock seconds that the run worked, each counted once however many calls were in flight; its pauses do not count."""
     breakdown: dict[str, Spending]
     """By depth and model, under `"0/gpt-5"`."""
 

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from langgraph_rlm import ChatRLM, ConfigurationError, InputError, UnknownToolCallError
+from langgraph_rlm import ChatRLM, InputError, UnknownToolCallError
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import echo, root
@@ -40,6 +40,7 @@ def results(reply: AIMessage, say: Callable[[dict[str, Any]], str] = lambda args
     return [ToolMessage(say(call["args"]), tool_call_id=call["id"]) for call in reply.tool_calls]
 
 
+LONG = "long text " * 4000
 ASK = "x = weather('Rome')\nFINAL(x)"
 NATIVE = AIMessage("", tool_calls=[{"name": "weather", "args": {"city": city}, "id": f"native{n}"} for n, city in enumerate("ABC")])
 
@@ -253,7 +254,7 @@ def test_tools_that_are_bound_later_are_there_and_a_tool_may_have_a_name_that_co
     second = later.invoke([HumanMessage("?"), reply, *results(reply)])
     assert (second.tool_calls[0]["name"], second.tool_calls[0]["args"]) == ("grep", {"pattern": "rain"})
     assert later.invoke([second, *results(second, lambda _: " found")]).text == "dry in Rome found"
-    with pytest.raises(ConfigurationError, match="rename"):
+    with pytest.raises(InputError, match="rename"):
         ChatRLM(model=root(ASK), tools=[lambda_tool()], direct_below_tokens=0).bind_tools([weather]).invoke("?")
 
 
@@ -281,6 +282,12 @@ def test_wrong_choices_and_tools() -> None:
         model.bind_tools([weather], tool_choice="sunshine")
     with pytest.raises(InputError, match="is no tool"):
         model.bind_tools([5])
+    with pytest.raises(InputError, match="no valid JSON schema"):
+        model.bind_tools(
+            [{"name": "x", "description": "", "parameters": {"type": "object", "properties": {"a": {"type": "thing"}}}}]
+        ).invoke(LONG)
+    with pytest.raises(InputError, match="response_format"):
+        model.invoke("?", response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "thing"}}})
     with pytest.raises(InputError, match="type 'function'"):
         model.bind_tools([{"type": "web_search"}])
 

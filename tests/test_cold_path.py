@@ -1,5 +1,6 @@
 """A session is only a cache of its log: dropped at any moment, the run goes on the same, and pays for nothing twice."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from langgraph.types import Command
 from langgraph_rlm import ReplayDivergedError
 from langgraph_rlm.testing import ScriptedModel, cell
 
-from .models import rlm, root, thread
+from .models import rlm, root, shown, thread
 
 LEVELS = [
     "import random\nseen = []\nfor i in range(2):\n    seen.append(llm_query(f'root {i} {random.randint(10, 99)}'))\nprint(seen, SHOW_VARS())",
@@ -115,6 +116,30 @@ def test_a_worker_that_dies_is_replaced_and_the_run_goes_on() -> None:
     assert sub.calls == 2
 
 
+def test_a_graph_that_is_dropped_takes_its_workers_with_it() -> None:
+    """At once, not at some later garbage collection; a copy of it that is still in use goes on."""
+    import gc
+
+    import psutil
+
+    def workers() -> set[int]:
+        return {child.pid for child in psutil.Process().children(recursive=True) if "monty" in child.name()}
+
+    before = workers()
+    gc.disable()
+    try:
+        graph = rlm(root("x = 5", "FINAL(x)", "FINAL(x + 1)"), checkpointer=InMemorySaver())
+        assert graph.invoke({"query": "one"}, thread())["answer"] == "5"
+        assert workers() - before
+        copy = graph.copy()
+        del graph
+        psutil.wait_procs([psutil.Process(pid) for pid in workers() - before], timeout=10)
+        assert not workers() - before
+        assert copy.invoke({"query": "two"}, thread())["answer"] == "6"
+    finally:
+        gc.enable()
+
+
 def test_more_waiting_parents_than_workers_do_not_deadlock() -> None:
     """Forty children wait for their own children, with one interpreter kept alive."""
 
@@ -148,3 +173,40 @@ def test_a_pause_is_answered_after_every_interpreter_is_gone() -> None:
         out = graph.invoke(Command(resume={"type": "approve"}), thread())
     assert out["answer"] == "2 x tea, 2 x jam"
     assert calls == ["tea", "jam"]
+
+
+@pytest.mark.parametrize("idle", [32, 0], ids=["live", "cold"])
+@pytest.mark.parametrize("waits_for", ["note", "llm_query"])
+def test_a_question_in_the_middle_of_a_cell_ends_that_cell(idle: int, waits_for: str) -> None:
+    """A run that waits, or was cut off, is left where it is: its cell is rolled back, the model is told, and nothing of it goes on."""
+
+    def note(text: str) -> str:
+        """Note a text."""
+        return text
+
+    began = asyncio.Event()
+
+    class Hangs(ScriptedModel):
+        async def _agenerate(self, *args: Any, **options: Any) -> Any:
+            began.set()
+            await asyncio.sleep(60)
+
+    async def cut_off() -> None:
+        task = asyncio.create_task(graph.ainvoke({"query": "one"}, thread()))
+        await began.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    model = root("x = 1", f"x = 2\n{waits_for}('a')\nx = 3", "print(x)", "FINAL(f'{x} {SHOW_VARS()}')")
+    graph = rlm(model, sub=Hangs(replies=[""]), tools=[note], interrupt_on={"note": True}, checkpointer=InMemorySaver())
+    graph.rlm.sessions.max_idle = idle
+    if waits_for == "note":
+        assert "__interrupt__" in graph.invoke({"query": "one"}, thread())
+    else:
+        asyncio.run(cut_off())
+    out = graph.invoke({"query": "two"}, thread())
+    assert (out["answer"], out["stop_reason"], model.calls) == ("1 {'x': 'int'}", "answered", 4)
+    assert "for a new question, and rolled back" in shown(model, 2)
+    assert "two" in shown(model, 2)
+    graph.rlm.sessions.drop_all()
+    assert graph.invoke({"query": "three"}, thread())["answer"] == "1 {'x': 'int'}"

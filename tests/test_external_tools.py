@@ -150,6 +150,17 @@ class TestFromCode:
         graph = graph_of(root(f"try:\n    {call}\nexcept TypeError as error:\n    FINAL(str(error))"))
         assert said in graph.invoke({"query": "q"}, thread())["answer"]
 
+    @pytest.mark.parametrize("pattern", ["^(a+)+$", r"^(?=b)(a+)+$"], ids=["RE2", "re"])
+    def test_a_pattern_that_backtracks_holds_nobody_up(self, pattern: str) -> None:
+        """Code picks the text: with Python's `re`, this one would take longer than the universe has; lookarounds still work."""
+        schema = {"name": "buy", "parameters": {"type": "object", "properties": {"code": {"type": "string", "pattern": pattern}}}}
+        graph = rlm(
+            [cell("try:\n    buy('a' * 60 + '!')\nexcept Exception as error:\n    FINAL(str(error))")],
+            external_tools=[schema],
+            checkpointer=InMemorySaver(),
+        )
+        assert "does not match" in graph.invoke({"query": "q"}, thread())["answer"]
+
     def test_a_name_that_is_no_identifier_is_one_in_code(self) -> None:
         graph = graph_of(root("FINAL(get_weather())"), external_tools=[{"name": "get-weather", "description": "", "parameters": {}}])
         assert pauses(graph.invoke({"query": "q"}, thread()))[0]["name"] == "get-weather"
@@ -272,6 +283,30 @@ class TestNative:
         out = graph.invoke(Command(resume="wet"), thread())
         assert (out["answer"], out["stop_reason"]) == ("best so far", "max_iterations")
         assert [message.text for message in model.prompts[2] if message.type == "tool"] == ["dry", "wet"]
+
+    def test_each_continuation_sends_each_result_once(self) -> None:
+        turns = [native(("weather", {"city": city})) for city in ("Rome", "Oslo", "Bonn")]
+        for index, reply in enumerate(turns):
+            reply.tool_calls[0]["id"] = f"id{index}"
+        model, saver = ScriptedModel(replies=[*turns, "FINAL(done)"]), InMemorySaver()
+        graph_of(model, checkpointer=saver).invoke({"query": "q"}, thread())
+        for _ in turns:
+            out = graph_of(model, checkpointer=saver).invoke(Command(resume="dry"), thread())
+        assert out["answer"] == "done"
+        sent = [[message.tool_call_id for message in prompt if isinstance(message, ToolMessage)] for prompt in model.prompts]
+        assert sent == [[], ["id0"], ["id0", "id1"], ["id0", "id1", "id2"]]
+
+    @pytest.mark.parametrize("late", ["best so far", native(("weather", {"city": "Rome"}))])
+    def test_a_call_at_a_limit_is_refused_and_the_answer_asked_for_again(self, late: Any) -> None:
+        """A model that goes on calling gets the last word from what its code has shown, never an empty answer."""
+        model = ScriptedModel(replies=[cell("print('seen so far')"), native(("weather", {"city": "Rome"})), late])
+        out = rlm(model, external_tools=[WEATHER], limits={"max_iterations": 1}, checkpointer=InMemorySaver()).invoke(
+            {"query": "q"}, thread()
+        )
+        assert (out["answer"], out["stop_reason"]) == (late if isinstance(late, str) else "seen so far", "max_iterations")
+        assert model.calls == 3
+        assert [message.type for message in model.prompts[-1][-2:]] == ["ai", "tool"]
+        assert "limit max_iterations is reached" in model.prompts[-1][-1].text
 
     def test_a_question_in_place_of_a_result_leaves_no_call_without_its_message(self) -> None:
         """Providers refuse a conversation in which a tool call has no result."""

@@ -6,16 +6,21 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, interrupt
 
+from langgraph_rlm import ThreadBusyError
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import rlm, thread
+from .pay_process import graph_of
 from .test_approvals import edit
 
 FOLDER = Path(__file__).parent.parent
@@ -99,17 +104,47 @@ def told(tree: Any, expected: dict[str, Any]) -> Any:
     return expected[tree] if isinstance(tree, str) else [told(each, expected) for each in tree]
 
 
-class TestNotIdempotent:
-    def killed_while_paying(self, folder: Path, **order: Any) -> None:
-        command = [sys.executable, "-m", "tests.pay_process", str(folder), json.dumps({"seconds": 60, **order})]
-        process = subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        until = time.monotonic() + 60
-        before = len(paid(folder))
-        while len(paid(folder)) == before and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
-        assert process.poll() is None, process.communicate()[1]
+@contextmanager
+def paying(folder: Path, **order: Any) -> Iterator[None]:
+    """A process that is in the middle of a payment, and is killed there."""
+    command = [sys.executable, "-m", "tests.pay_process", str(folder), json.dumps({"seconds": 60, **order})]
+    process = subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    before = len(paid(folder))
+    while len(paid(folder)) == before and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1]
+    try:
+        yield
+    finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_second_process_is_kept_off_a_thread_until_the_first_is_gone(tmp_path: Path, sync: bool) -> None:
+    """Nothing is paid twice by two that go on with one run, and no budget counts twice; a kill leaves nothing locked."""
+    options: dict[str, Any] = {"tree": ["tea"], "approve": False, "sync": sync}
+    with paying(tmp_path, steps=["start"], **options):
+        with sqlite(tmp_path) as saver:
+            graph = graph_of(tmp_path, options, saver)
+            with pytest.raises(ThreadBusyError, match="Thread 't' is running already"):
+                graph.invoke(None, thread())
+            assert json.loads(graph.invoke({"query": '"jam"'}, thread("another"))["answer"]) == ["jam", 5]
+        assert paid(tmp_path) == ["jam 5", "tea 5"]
+    with sqlite(tmp_path) as saver:
+        assert json.loads(graph_of(tmp_path, options, saver).invoke(None, thread())["answer"]) == [["tea", 5]]
+    assert paid(tmp_path) == ["jam 5", "tea 5", "tea 5"]
+
+
+def sqlite(folder: Path) -> Any:
+    return SqliteSaver.from_conn_string(str(folder / "db"))
+
+
+class TestNotIdempotent:
+    def killed_while_paying(self, folder: Path, **order: Any) -> None:
+        with paying(folder, **order):
+            pass
 
     @pytest.mark.parametrize(
         ("durability", "decision", "answer", "runs"),

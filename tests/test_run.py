@@ -185,6 +185,19 @@ class TestLimits:
         assert (out["answer"], out["stop_reason"], model.calls) == ("best so far", "max_iterations", 4)
         assert "max_iterations of 3" in shown(model, 3)
 
+    @pytest.mark.parametrize(
+        ("reply", "answer"),
+        [
+            (cell("FINAL('in code')"), "in code"),
+            (cell("FINAL({'n': 1})"), '{"n":1}'),
+            ("<think>hm</think>in prose", "in prose"),
+            (cell("FINAL(x)"), cell("FINAL(x)").strip()),
+        ],
+    )
+    def test_the_best_answer_may_come_in_another_form(self, reply: str, answer: str) -> None:
+        model = ScriptedModel(replies=[cell("x = 1"), reply])
+        assert rlm(model, limits={"max_iterations": 1}).invoke({"query": "q"})["answer"] == answer
+
     def test_iterations_of_prose_alone(self) -> None:
         model = ScriptedModel(replies=["hm"])
         out = rlm(model, limits={"max_iterations": 2}).invoke({"query": "q"})
@@ -378,3 +391,16 @@ async def _one_turn(graph: Any, given: dict[str, Any]) -> None:
     async for update in graph.astream(given, thread(), stream_mode="checkpoints"):
         if update["next"] == ["plan_code"] and "0.0" in update["values"]["log"]:
             return
+
+
+@pytest.mark.parametrize("fatal", [SystemExit, KeyboardInterrupt])
+def test_an_exit_in_a_users_tool_reaches_the_caller_and_harms_no_other_run(fatal: type[BaseException]) -> None:
+    """asyncio ends its loop at these two, and that loop serves every sync caller."""
+
+    def leave() -> None:
+        """Leave."""
+        raise fatal("from a tool")
+
+    with pytest.raises(fatal):
+        rlm([cell("leave()")], tools=[leave]).invoke({"query": "go"})
+    assert rlm([cell("FINAL(1)")]).invoke({"query": "go"})["answer"] == "1"

@@ -5,7 +5,7 @@ import hashlib
 import json
 import weakref
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, nullcontext
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -74,16 +74,25 @@ class Call:
     resumed: Resumed | None = None
 
     async def chunks(self) -> AsyncIterator[AIMessageChunk]:
-        """The reply: progress as reasoning, then text or tool calls, then what it spent."""
-        found = None if self.resumed else answers(self.messages)
-        if found is None and self.resumed is None and self._is_direct():
-            async for chunk in self._directly() if self.task is None else self._directly_once(self.task):
+        """The reply: progress as reasoning, then text or tool calls, then what it spent. Closing it cancels the run."""
+        async with AsyncExitStack() as held:
+            reply = await held.enter_async_context(aclosing(cast(Any, await self._reply_in(held))))
+            async for chunk in reply:
                 yield chunk
-            return
-        pausing = bool(self.chat.graphs.rlm.toolset.root)
-        async with self.task.execution.turn if self.task is not None and pausing else nullcontext():
-            async for chunk in self._run(found):
-                yield chunk
+
+    async def _reply_in(self, held: AsyncExitStack) -> AsyncIterator[AIMessageChunk]:
+        """The stream of the reply; what has to be held meanwhile is in `held`."""
+        found = (self.resumed.run, dict[str, ToolMessage]()) if self.resumed else answers(self.messages)
+        if found is None and self._is_direct():
+            return self._directly() if self.task is None else self._directly_once(self.task)
+        if self.task is not None and self.chat.graphs.rlm.toolset.root:
+            await held.enter_async_context(self.task.execution.turn)
+        if found is not None:
+            await held.enter_async_context(turn_of(self.place, found[0]))
+            return self._work(*await self._continued(*found))
+        if self.task is None:
+            return self._work(*await self._begun(new_run()))
+        return self._work(*await self._found(held.enter_context(self.task.run_of(await asyncio.to_thread(lambda: self.digest)))))
 
     async def _directly(self) -> AsyncIterator[AIMessageChunk]:
         model = self.chat.graphs.rlm.root_model(0, None)
@@ -100,9 +109,10 @@ class Call:
             if saved is not None and (reply := reply_of(saved)) is not None:
                 yield cast(AIMessageChunk, reply)
                 return
-            async for chunk in self._directly():
-                whole = chunk if whole is None else whole + chunk
-                yield chunk
+            async with aclosing(cast(Any, self._directly())) as chunks:
+                async for chunk in chunks:
+                    whole = chunk if whole is None else whole + chunk
+                    yield chunk
             if whole is not None:
                 await keep_reply(self.place.saver, config, whole)
 
@@ -119,32 +129,13 @@ class Call:
         finish = {"tool_use": "tool_calls", "max_tokens": "length", "end_turn": "stop"}.get(str(reason), reason)
         return {**provider, **ours, "finish_reason": finish or "stop"}
 
-    async def _run(self, found: tuple[str, dict[str, ToolMessage]] | None) -> AsyncIterator[AIMessageChunk]:
-        if self.resumed is not None:
-            found = (self.resumed.run, {})
-        if found is None:
-            async for chunk in self._asked():
-                yield chunk
-            return
-        async with turn_of(self.place, found[0]):
-            async for chunk in self._continued(*found):
-                yield chunk
-
-    async def _asked(self) -> AsyncIterator[AIMessageChunk]:
-        """A new question; in a task that is run again, the run that it began."""
-        if self.task is None:
-            async for chunk in self._work(*await self._begun(new_run())):
-                yield chunk
-            return
-        with self.task.run_of(await asyncio.to_thread(lambda: self.digest)) as id:
-            record = await find(id, self.place)
-            if record is None:
-                run, given = await self._begun(id)
-            else:
-                run = await self._reopened(id, record)
-                given = None if run.is_cut_off else ()
-            async for chunk in self._work(run, given):
-                yield chunk
+    async def _found(self, id: str) -> tuple[Run, Any]:
+        """The run that this task began when it ran before; a new one where it did not."""
+        record = await find(id, self.place)
+        if record is None:
+            return await self._begun(id)
+        run = await self._reopened(id, record)
+        return run, None if run.is_cut_off else ()
 
     async def _begun(self, id: str) -> tuple[Run, Any]:
         """A new run, and its input."""
@@ -153,7 +144,7 @@ class Call:
         record = Record(settings=await asyncio.to_thread(store.put, settings_text(settings).encode()))
         return self._opened(id, record, settings), given
 
-    async def _continued(self, id: str, given: dict[str, ToolMessage]) -> AsyncIterator[AIMessageChunk]:
+    async def _continued(self, id: str, given: dict[str, ToolMessage]) -> tuple[Run, Any]:
         """The results of tool calls, or a human's decisions, for a run that waits; a second time, what came of the first."""
         record = await find(id, self.place)
         if record is None:
@@ -166,8 +157,8 @@ class Call:
             command = run.resume(answers_of(shown, self.resumed.answer)) if shown else None
         if command is not None:
             run.record = run.record.begun(run.values.get("usage"))
-        async for chunk in self._work(run, command if command is not None else None if run.is_cut_off else ()):
-            yield chunk
+            return run, command
+        return run, None if run.is_cut_off else ()
 
     def _opened(self, id: str, record: Record, settings: Settings) -> Run:
         form = None if settings["schema"] is None else self.request.form or user_format(settings["schema"])
@@ -195,13 +186,15 @@ class Call:
             memory.begin(thread)
         try:
             if given != ():
-                async for chunk in _progress(run, given):
+                async with aclosing(cast(Any, _progress(run, given))) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            async with aclosing(cast(Any, self._approved(run))) as chunks:
+                async for chunk in chunks:
                     yield chunk
-            async for chunk in self._approved(run):
-                yield chunk
-            chunks = await self._reply(run)
+            ending = await self._reply(run)
             is_over = isinstance(given, dict) and not run.open
-            for chunk in chunks:
+            for chunk in ending:
                 yield chunk
         finally:
             if isinstance(memory, Memory):
@@ -228,8 +221,9 @@ class Call:
             shown = {digest: pause for digest, pause in run.open.items() if digest in rounds[number - 1]}
             answer = self.task.answer(run.id, shown)
             if shown and (command := run.resume(answers_of(shown, answer))) is not None:
-                async for chunk in _progress(run, command):
-                    yield chunk
+                async with aclosing(cast(Any, _progress(run, command))) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
 
     async def _reply(self, run: Run) -> list[AIMessageChunk]:
         """Where the run stands, as the end of a reply."""

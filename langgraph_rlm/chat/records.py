@@ -36,7 +36,8 @@ class Record:
 
     def begun(self, usage: Usage | None) -> "Record":
         """Another reply begins."""
-        return replace(self, before=cast(dict[str, Any], usage or {}))
+        counts = ("input_tokens", "output_tokens", "input_token_details", "output_token_details")
+        return replace(self, before={key: value for key, value in (usage or {}).items() if key in counts})
 
     def within(self, task: str) -> "Record":
         """The record as `task` sees it: another task's rounds are none of its own."""

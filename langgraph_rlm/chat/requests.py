@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, cast
 
-from langgraph_rlm.errors import InputError
+from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.structured import Format, user_format
 
 NOT_FOR_MODELS = ("ls_structured_output_format", "structured_output_format", "stream", "stream_options", "stream_usage")
@@ -59,7 +59,6 @@ def request_of(stop: Sequence[str] | str | None, options: Mapping[str, Any]) -> 
 
     Raises:
         InputError: `tools`, `tool_choice` or `response_format` is wrong.
-        ConfigurationError: `response_format` is no schema.
     """
     given = {key: value for key, value in options.items() if key not in NOT_FOR_MODELS and value is not None}
     tools = _functions(given.pop("tools", None) or [])
@@ -70,7 +69,7 @@ def request_of(stop: Sequence[str] | str | None, options: Mapping[str, Any]) -> 
     response_format, forced = given.pop("response_format", None), _forced(choice, tools)
     if forced:
         tool_options["tool_choice"] = choice
-        form = user_format(_schema_of_call([tool for tool in tools if tool["function"]["name"] in forced]))
+        form = _checked(_schema_of_call([tool for tool in tools if tool["function"]["name"] in forced]))
     else:
         form = None if response_format is None else _form(response_format)
     given_stop = [stop] if isinstance(stop, str) else list(stop or ())
@@ -141,10 +140,17 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _form(given: Any) -> Format:
     if isinstance(given, Mapping) and cast(Any, given).get("type") == "json_object":
-        return user_format(ANY_OBJECT)
+        return _checked(ANY_OBJECT)
     if isinstance(given, Mapping) and cast(Any, given).get("type") == "json_schema":
-        return user_format(_inner(cast(Mapping[str, Any], given)).get("schema", ANY_OBJECT))
-    return user_format(dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else given)
+        return _checked(_inner(cast(Mapping[str, Any], given)).get("schema", ANY_OBJECT))
+    return _checked(dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else given)
+
+
+def _checked(schema: Any) -> Format:
+    try:
+        return user_format(schema)
+    except ConfigurationError as error:
+        raise InputError(str(error)) from error
 
 
 def _inner(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,8 +57,8 @@ class ExecuteRepl:
             limit = "max_seconds"
         self._report(run, state, done)
         update = RLMUpdate(log=done.entries)
-        if state.get("depth", 0) == 0 and run.ledger.since_lap() > LAP_SECONDS:
-            update["usage"] = lap(run, 0)
+        if run.ledger.since_lap() > LAP_SECONDS:
+            update["usage"] = lap(run)
         if limit is not None:
             update["limit"] = limit
         if done.suspended is not None:
@@ -69,7 +69,8 @@ class ExecuteRepl:
         if not self._last_turn(state)[1].steps:  # the turn made tool calls of its own, and no interpreter is needed
             return done
         trajectory = Trajectory(state["trajectory"], runs(state["log"])[0]["started"])
-        host, seconds_left = self._runtime.host(state.get("depth", 0)), run.ledger.seconds_left()
+        depth = state.get("depth", 0)
+        host, seconds_left = self._runtime.host(depth), run.ledger.seconds_for_code(depth)
         more = await self._runtime.sessions.advance(trajectory, {**state["log"], **done.entries}, host, seconds_left)
         return Advance({**done.entries, **more.entries}, more.suspended, more.final)
 

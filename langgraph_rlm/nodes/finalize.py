@@ -5,9 +5,10 @@ An answer that does not match the schema goes into the log as refused, and back 
 
 import asyncio
 import json
+from functools import reduce
 from typing import cast
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
@@ -16,12 +17,14 @@ from langgraph_rlm.ledger import LimitReached
 from langgraph_rlm.limits import StopReason
 from langgraph_rlm.log import CellEntry, Log, RefusedEntry, TurnEntry, cell_place, refusal, refused_place, runs, turn_count
 from langgraph_rlm.nodes.conversation import conversation
-from langgraph_rlm.nodes.plan_code import ask_root, lap
-from langgraph_rlm.parsing import parse_reply
+from langgraph_rlm.nodes.plan_code import ask_root, failed_update, lap
+from langgraph_rlm.parsing import parse_reply, plain_final, without_reasoning
 from langgraph_rlm.progress import Answered
-from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
+from langgraph_rlm.repl.replay import answer_text
+from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.structured import Format, Mismatch, code_format, text_of, user_format
+from langgraph_rlm.usage import Usage, add_usage
 
 
 class Finalize:
@@ -34,20 +37,30 @@ class Finalize:
         """The answer as text, as one `AIMessage`, with its value where it has a schema, and why the run ended; or its refusal."""
         frame, final, refused = frame_of(config, runtime), state.get("final"), Log()
         run, form = frame.run, self._form(state, frame.form)
+        if state.get("limit") == "failed":
+            return _ended(run, state, RLMUpdate(answer=state["answer"]))
         if final is not None:
             answer = self._runtime.store.get_text(final)
             given = await _valued(answer, form)
             if not isinstance(given, Mismatch):
-                return RLMUpdate(usage=lap(run, state.get("depth", 0))) | _ended(run, state, given)
+                return RLMUpdate(usage=lap(run)) | _ended(run, state, given)
             refused = await self._refused(state, final, given)
             limit = self._limit(state, run)
             if limit is None:
-                return RLMUpdate(log=refused, final=None, usage=lap(run, state.get("depth", 0)))
+                return RLMUpdate(log=refused, final=None, usage=lap(run))
             state = cast(RLMState, {**state, "log": {**state["log"], **refused}, "limit": limit})
-        update, answer = await self._best(state, config, run)
-        update["log"] = refused | update.get("log", {})
+        text, paid, depth = "", [lap(run)], state.get("depth", 0)
+        try:
+            text = await self._best(state, config, run, paid)
+        except LimitReached:
+            pass
+        except ModelFailed as failure:
+            state = cast(RLMState, {**state, **(failed := failed_update(failure, depth))})
+            return failed | RLMUpdate(log=refused, usage=reduce(add_usage, paid)) | _ended(run, state, failed)
+        answer = answer_in(text) or shown_so_far(state["log"], self._runtime.store)
         given = await _valued(answer, form)
         unmatched = RLMUpdate(answer=answer) | (RLMUpdate(structured_response=None) if form else RLMUpdate())
+        update = RLMUpdate(log={**refused, **await self._turn(state, text)}, usage=reduce(add_usage, paid))
         return update | _ended(run, state, unmatched if isinstance(given, Mismatch) else given)
 
     def _form(self, state: RLMState, given: Format | None) -> Format | None:
@@ -74,19 +87,45 @@ class Finalize:
         turns = turn_count(state["log"]) - runs(state["log"])[-1]["turn"]
         return "max_iterations" if turns >= self._runtime.limits.max_iterations else None
 
-    async def _best(self, state: RLMState, config: RunnableConfig, run: Run) -> tuple[RLMUpdate, str]:
-        """The root model's best answer; what the log shows, when the budget does not reach for one more call."""
+    async def _best(self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]) -> str:
+        """The root model's best answer. One that calls its tools instead is told, once, that it is too late for them.
+
+        What each call cost goes to `paid` at once. Raises `LimitReached` when the budget does not reach, and `ModelFailed`.
+        """
         limit = cast(StopReason, state.get("limit"))
-        try:
-            messages = await asyncio.to_thread(conversation, state, self._runtime, limit=limit)
+        messages = await asyncio.to_thread(conversation, state, self._runtime, limit=limit)
+        reply = AIMessage("")
+        for _ in range(2):
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
-        except LimitReached:
-            return RLMUpdate(usage=lap(run, state.get("depth", 0))), shown_so_far(state["log"], self._runtime.store)
-        text = str(reply.text)
-        turn = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=limit)
-        final = parse_reply(text).final
-        answer = final.text if final is not None and final.kind == "value" else text.strip()
-        return RLMUpdate(log={str(turn_count(state["log"])): turn}, usage=cost), answer
+            paid.append(cost)
+            if str(reply.text).strip() or not reply.tool_calls:
+                break
+            messages = [*messages, *_too_late(reply, limit)]
+        return str(reply.text)
+
+    async def _turn(self, state: RLMState, text: str) -> Log:
+        """The log entry of a best answer; nothing if there was none."""
+        if not text.strip():
+            return {}
+        entry = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=cast(StopReason, state.get("limit")))
+        return {str(turn_count(state["log"])): entry}
+
+
+def _too_late(reply: AIMessage, limit: StopReason) -> list[AnyMessage]:
+    """The tool calls of a reply, each refused: providers want every call answered."""
+    calls = [{**call, "id": call["id"] or f"late_{index}"} for index, call in enumerate(reply.tool_calls)]
+    refusal = f"Error: not called, limit {limit} is reached. Give your best answer now, in plain text."
+    results = [ToolMessage(refusal, tool_call_id=call["id"], name=call["name"], status="error") for call in calls]
+    return [AIMessage("", tool_calls=calls), *results]
+
+
+def answer_in(text: str) -> str:
+    """What a best answer says: the value of a FINAL, in code too where it is a plain one, for no code runs any more; or the text itself."""
+    reply = parse_reply(text)
+    if reply.final is not None and reply.final.kind == "value":
+        return reply.final.text
+    given = next((value for code in reversed(reply.cells) if (value := plain_final(code)) is not None), None)
+    return without_reasoning(text).strip() if given is None else answer_text(given)
 
 
 async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:

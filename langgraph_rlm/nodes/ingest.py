@@ -13,7 +13,9 @@ from langgraph.types import Overwrite
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.context import HandleDict, ingest
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.log import RunEntry, runs, turn_count
+from langgraph_rlm.log import Log, RunEntry, cell_place, last_turn, runs, turn_count
+from langgraph_rlm.parsing import reply_of
+from langgraph_rlm.repl.replay import rolled_back
 from langgraph_rlm.runtime import RLMRuntime, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.usage import Usage, spent
@@ -104,7 +106,7 @@ class Ingest:
         question = RunEntry(
             kind="run", question=given["query"], contexts=given["context"]["rlm_handles"], turn=turn_count(log), started=time.time()
         )
-        update = RLMUpdate(log={f"run.{len(runs(log))}": question})
+        update = RLMUpdate(log={**_cut_off(state, self._runtime.store), f"run.{len(runs(log))}": question})
         if runs(log):  # a channel that was never written takes no room in any checkpoint
             update["usage"], update["limit"] = cast(Usage, Overwrite(spent())), cast(Any, Overwrite(""))
             update |= cast(RLMUpdate, {key: empty for key, empty in EMPTY.items() if stale.get(key)})
@@ -120,3 +122,15 @@ class Ingest:
             if frame.model is not None:
                 update["model"] = frame.model
         return update
+
+
+def _cut_off(state: RLMState, store: BlobStore) -> Log:
+    """The cell that the last question left unfinished ends here, and is rolled back: nobody waits for its calls any more."""
+    log = state.get("log", {})
+    number = turn_count(log) - 1
+    if state.get("stop_reason") or state.get("final") is not None or not runs(log) or number < runs(log)[-1]["turn"]:
+        return {}
+    turn = last_turn(log)
+    places = [cell_place(number, index) for index in range(0 if turn["limit"] else len(reply_of(turn, store).steps))]
+    cut = next((place for place in places if place not in log), None)
+    return {} if cut is None else {cut: rolled_back("stopped", store)}

@@ -37,7 +37,9 @@ class PlanCode:
                 return await compact(messages, state, self._runtime, model, config, run)
             reply, cost = await ask_root(self._runtime, messages, state, config, run)
         except LimitReached as reached:
-            return RLMUpdate(limit=reached.limit, usage=lap(run, depth))
+            return RLMUpdate(limit=reached.limit, usage=lap(run))
+        except ModelFailed as failure:
+            return failed_update(failure, depth)
         text = str(reply.text)
         turn = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=None)
         if called := native_calls(reply, number, self._runtime):
@@ -58,18 +60,21 @@ async def ask_root(
 
     Raises:
         LimitReached: the call may not start, or the time was up.
-        ModelFailed: in a child, whose parent's code gets to see it.
-        Exception: at the root, whatever the model's client raises.
+        ModelFailed: the model's client raised.
     """
     depth = state.get("depth", 0)
     tools, options = (runtime.native_tools, run.root_options) if depth == 0 else ((), None)
-    try:
-        reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools, options)
-    except ModelFailed as failure:
-        raise failure if depth else failure.error from None
-    return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run, depth))
+    reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools, options)
+    return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
 
 
-def lap(run: Run, depth: int) -> Usage:
-    """The time since the last lap: only the root counts it, so that children at work together count once."""
-    return spent(seconds=run.ledger.lap() if depth == 0 else 0.0)
+def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:
+    """A child ends with it, so that its parent's code gets to see it and its spending is counted; a root raises what the client raised."""
+    if depth == 0:
+        raise failure.error from None
+    return RLMUpdate(limit="failed", answer=str(failure))
+
+
+def lap(run: Run) -> Usage:
+    """The time since the tree's last lap, for whichever RLM comes first to count it: so each second counts once, and is saved soon."""
+    return spent(seconds=run.ledger.lap())

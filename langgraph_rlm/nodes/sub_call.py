@@ -70,7 +70,7 @@ class SubCall:
         except (Mismatch, ModelFailed) as failure:
             reply, limit = failed(str(failure), model), None
         await frame.run.convoy.join(call["total"] - self._report(call, frame))
-        update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1)))
+        update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap())))
         return update if limit is None else update | RLMUpdate(limit=limit)
 
     async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
@@ -92,6 +92,8 @@ class SubCall:
         async with frame.run.children(frame.depth + 1):
             out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
         paid.append(out["usage"])
+        if out["stop_reason"] == "failed":
+            return failed(out["answer"], name), None
         limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
         if form is None:
             return await answered(out["answer"], self._runtime.store, name), limit

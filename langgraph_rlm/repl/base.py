@@ -133,6 +133,10 @@ class Backend(Protocol):
         """Start a session. Raises `SandboxError` when no worker can be started."""
         ...
 
+    def rest(self) -> None:
+        """End every worker that no session has; sessions may be open, and opened later."""
+        ...
+
     def close(self) -> None:
         """End every worker."""
         ...

@@ -76,6 +76,9 @@ class LocalBackend:
         self._sessions.add(session)
         return session
 
+    def rest(self) -> None:
+        """Nothing: each process ends with its session."""
+
     def close(self) -> None:
         """End every process."""
         for session in list(self._sessions):

@@ -70,8 +70,12 @@ class MontyBackend:
                 f"The Monty sandbox did not start: {error}. Reinstall it with `pip install --force-reinstall pydantic-monty`."
             ) from error
 
+    def rest(self) -> None:
+        """End the pool's idle workers: those of open sessions outlive it, and the next session makes a new one."""
+        self.close()
+
     def close(self) -> None:
-        """End every worker."""
+        """End every worker but those of open sessions."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.__exit__(None, None, None)

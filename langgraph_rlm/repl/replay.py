@@ -88,7 +88,11 @@ class Repl:
         self._deadline: float | None = None
 
     def stands_in(self, log: Mapping[str, LogEntry]) -> bool:
-        """Whether all that this interpreter has gone through is what `log` says: false after a fork or an edit."""
+        """Whether all that this interpreter has gone through is what `log` says: false after a fork, an edit, or another question in
+        the middle of a cell.
+        """
+        if self._open is not None and self._open.place in log:
+            return False
         return all((then := log.get(place)) is entry or then == entry for place, entry in self._applied.items())
 
     @property
@@ -325,7 +329,8 @@ def _final_text(entry: CellEntry, store: BlobStore) -> str:
 def _diverged(place: str, did: str, logged: str, then: CallEntry | CellEntry, now: CallEntry | CellEntry) -> ReplayDivergedError:
     error = ReplayDivergedError(
         f"Cell {place} {did}, but its log has {logged}. "
-        "The sandbox is not deterministic, or the log is of another version: fork from an earlier checkpoint."
+        "An edit that later entries rest on, a log of another version, or a sandbox that is not deterministic: go on from an earlier "
+        "checkpoint, and edit with langgraph_rlm.fork, which finds the right one."
     )
     error.place, error.then, error.now = place, then, now
     return error

@@ -121,6 +121,11 @@ class Sessions:
         for repl in idle:
             repl.close()
 
+    def rest(self) -> None:
+        """End every worker that does nothing. What runs goes on, and what happens next starts new ones."""
+        self.drop_all()
+        self.backend.rest()
+
     def close(self) -> None:
         """End every worker."""
         self.drop_all()

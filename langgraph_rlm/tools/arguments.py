@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log import canonical, plain
+from langgraph_rlm.schemas import with_quick_patterns
 
 Schema = Mapping[str, Any]
 """A JSON schema."""
@@ -173,7 +174,9 @@ def _validator(schema: str) -> Callable[[Any], Sequence[Any]]:
     import referencing
 
     parsed = json.loads(schema)
-    validator = _validator_class(parsed)(parsed, registry=cast(Any, referencing).Registry())  # an empty registry fetches nothing
+    validator = with_quick_patterns(_validator_class(parsed))(
+        parsed, registry=cast(Any, referencing).Registry()
+    )  # an empty registry fetches nothing
     return lambda value: list(validator.iter_errors(value))
 
 

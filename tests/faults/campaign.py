@@ -2,7 +2,8 @@
 
     python -m tests.faults.campaign --kills 500
 
-It prints a table, and ends with 1 when a call was made again after its result had been saved, or anything else was wrong.
+It prints the figures as it goes and a table at the end, and ends with 1 when a call was made again after its result had been saved, or
+anything else was wrong. Ctrl-C or SIGTERM ends it early: the threads under way are judged first, and no kill is lost from the table.
 """
 
 import argparse
@@ -36,6 +37,9 @@ class Tally:
     """Kills at any other moment."""
     verdicts: list[Verdict] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in zip(HEADER, self.row(), strict=True))
+
     def row(self) -> list[object]:
         """Of the table."""
         total = sum(verdict.kills for verdict in self.verdicts)
@@ -68,6 +72,11 @@ class Campaign:
         self.tallies: list[Tally] = []
         self._note = note
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Start no more threads; those under way are still judged."""
+        self._stopped.set()
 
     @property
     def kills(self) -> int:
@@ -103,6 +112,8 @@ class Campaign:
             self.tallies.append(tally)
         with harness:
             for number, kills in enumerate(plans(name, harness)):
+                if self._stopped.is_set():
+                    break
                 verdict = harness.ordeal(f"{name}-{number}", kills)
                 with self._lock:
                     tally.verdicts.append(verdict)
@@ -111,8 +122,8 @@ class Campaign:
                     tally.random += verdict.kills - at_a_write
                 if not verdict.is_clean:
                     self._note(f"{kills} {verdict}")
-                elif number % 25 == 24:
-                    self._note(f"{name}: {number + 1} threads, {sum(v.kills for v in tally.verdicts)} kills")
+                if number % 10 == 9:
+                    self._note(f"{time.strftime('%H:%M:%S')} {tally}")
 
     def table(self) -> str:
         """The figures, by database."""
@@ -151,9 +162,10 @@ def main() -> int:
     parser.add_argument("--durability", default="sync", choices=["sync", "async"])
     parser.add_argument("--seed", type=int, default=random.getrandbits(32))
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))  # so that the server is stopped
     print(f"seed {args.seed}", flush=True)
     campaign, began = Campaign(lambda line: print(line, flush=True)), time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: campaign.stop())
 
     def plans(name: str, harness: Harness) -> Iterator[list[Kill]]:
         chance = random.Random(f"{args.seed} {name}")
@@ -170,7 +182,7 @@ def main() -> int:
     ):
         campaign.run(harnesses_in(Path(folder), provider, postgres, args.durability), plans)
     print(campaign.table())
-    print(f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.")
+    print(f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.", flush=True)
     return 1 if campaign.failures else 0
 
 

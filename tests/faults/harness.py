@@ -89,6 +89,7 @@ class Lane:
             stderr=self._log,
             text=True,
             env=environment,
+            start_new_session=True,  # a Ctrl-C is for the harness, which ends it
         )
 
     def start(self, arguments: list[str]) -> int:

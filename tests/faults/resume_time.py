@@ -2,7 +2,8 @@
 
     python -m tests.faults.resume_time [--cells 30] [--seconds 0.5]
 
-Each cell calls a sub-model that takes `--seconds`. The run is killed in its last cell's call, and resumed in a new process.
+Each cell calls a sub-model that takes `--seconds`. The run is killed in its last cell's call, and resumed in a new process. A process
+that asks a question of its own, and one that only imports what both of them do, show what of that time is Python's start.
 """
 
 import argparse
@@ -55,6 +56,16 @@ def main() -> None:
             assert provider.asked("t")[calls].digest == provider.asked("t")[calls - 1].digest
             run.wait()
         assert "error" not in Path(folder, "out.json").read_text()
+        imports = "import tests.faults.runner, langchain_openai, langgraph.checkpoint.sqlite.aio, pydantic_monty, langgraph_rlm.graph"
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", imports], check=True)
+        print(f"a process that only imports: {time.monotonic() - began:.2f} s")
+        began = time.monotonic()
+        with subprocess.Popen([*command, "--thread", "fresh"]) as run:
+            assert provider.wait_for("fresh", 1, 600)
+            fresh = provider.asked("fresh")[0].arrived - began
+            run.kill()
+        print(f"a process with a new question: {fresh:.2f} s to its first call; so the {args.cells} cells cost {resumed - fresh:+.2f} s")
 
 
 if __name__ == "__main__":

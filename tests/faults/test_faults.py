@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiosqlite
 import psutil
@@ -22,7 +22,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from langgraph_rlm import BlobError, Limits, create_rlm
+from langgraph_rlm import BlobError, Limits, ThreadBusyError, afork, create_rlm
 from langgraph_rlm.repl.sessions import ATTEMPTS
 from langgraph_rlm.testing import ScriptedModel, cell
 
@@ -245,6 +245,37 @@ def test_a_postgresql_server_that_stops_and_starts(tmp_path: Path, at: str) -> N
         async with open_saver(server.url) as saver:
             assert await resume(calls.graph(saver, tmp_path / "blobs")) == ANSWER
         assert sorted(calls.prompts) == sorted([*PROMPTS, at])
+
+    with server:
+        asyncio.run(go())
+
+
+def test_threads_of_postgresql_are_forked_and_kept_to_one_caller(tmp_path: Path) -> None:
+    """As those of SQLite are: in another process or pool, the same thread is busy; an edit goes on from its log."""
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+    from psycopg_pool import AsyncConnectionPool
+
+    try:
+        server = Postgres()
+    except CannotStart as error:
+        pytest.skip(str(error))
+
+    async def go() -> None:
+        busy: list[Any] = []
+        async with open_saver(server.url) as saver, AsyncConnectionPool(server.url, kwargs={"autocommit": True}) as pool:
+
+            async def second() -> None:
+                busy.extend(
+                    await asyncio.gather(resume(Calls().graph(AsyncPostgresSaver(cast(Any, pool)), tmp_path)), return_exceptions=True)
+                )
+
+            calls = Calls(PROMPTS[1], second)
+            graph = calls.graph(saver, tmp_path)
+            assert (await begin(graph))["answer"] == ANSWER
+            assert [type(error) for error in busy] == [ThreadBusyError]
+            forked = await afork(graph, cast(Any, THREAD), "0.0/1/0", "edited")
+            assert (await graph.ainvoke(None, forked))["answer"] == "[first] edited [last edited]"
+            assert calls.prompts == [*PROMPTS, "last edited"]
 
     with server:
         asyncio.run(go())
