@@ -51,7 +51,7 @@ class Mock:
         return web.json_response(self.calls)
 
     async def complete(self, request: web.Request) -> web.Response:
-        """`POST /v1/chat/completions`, without streaming."""
+        """`POST /v1/chat/completions`; a stream comes in one piece."""
         raw = await request.read()
         call = Call(model="", arrived=time.monotonic(), left=0.0)
         self.calls.append(call)
@@ -62,9 +62,10 @@ class Mock:
         else:
             text = f"len={len(messages[-1]['content'])} ".ljust(self.program["sub_chars"], ".")
             await asyncio.sleep(max(0.0, call["arrived"] + self.program["sub_ms"] / 1000 - time.monotonic()))
-        reply = json.dumps(completion(body["model"], text, len(raw) // 4)).encode()
+        whole = completion(body["model"], text, len(raw) // 4)
+        reply = streamed(whole) if body.get("stream") else json.dumps(whole).encode()
         call["left"] = time.monotonic()
-        return web.Response(body=reply, content_type="application/json")
+        return web.Response(body=reply, content_type="text/event-stream" if body.get("stream") else "application/json")
 
     def _turn(self, messages: list[dict[str, Any]]) -> str:
         turns = self.program["turns"]
@@ -76,6 +77,15 @@ def completion(model: str, text: str, prompt_tokens: int) -> dict[str, Any]:
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(text) // 4, "total_tokens": prompt_tokens + len(text) // 4}
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     return {"id": "chatcmpl-mock", "object": "chat.completion", "created": 0, "model": model, "choices": [choice], "usage": usage}
+
+
+def streamed(whole: dict[str, Any]) -> bytes:
+    """A `chat.completion` as the events of a stream: its text, its end, its usage."""
+    frame = whole | {"object": "chat.completion.chunk"}
+    text = {"index": 0, "delta": whole["choices"][0]["message"], "finish_reason": None}
+    end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    chunks = [frame | {"choices": [text], "usage": None}, frame | {"choices": [end], "usage": None}, frame | {"choices": []}]
+    return b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
 
 
 async def serve() -> None:

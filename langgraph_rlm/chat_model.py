@@ -2,6 +2,7 @@
 
 import json
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -52,6 +53,7 @@ class Graphs:
         self._base = base
         self._made: OrderedDict[str, RLMGraph] = OrderedDict()
         self._lock = threading.Lock()
+        weakref.finalize(self, base.rlm.sessions.close).atexit = False  # its workers end with the last copy of the model
 
     @property
     def rlm(self) -> RLMRuntime:

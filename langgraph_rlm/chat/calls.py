@@ -228,6 +228,8 @@ class Call:
     async def _reply(self, run: Run) -> list[AIMessageChunk]:
         """Where the run stands, as the end of a reply."""
         values, settings = run.values, await self._settings(run.record)
+        if not run.open:  # nobody can ask on in this run: its interpreter, and the context in it, need not wait
+            await asyncio.to_thread(self.chat.graphs.rlm.sessions.drop, values["trajectory"])
         usage = usage_since(run.record.before, values["usage"])
         waiting = {digest: pause for digest, pause in run.open.items() if is_call(pause)}
         if self.request.one_call_at_a_time:

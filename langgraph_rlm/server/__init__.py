@@ -1,0 +1,25 @@
+"""Server: `ChatRLM` behind OpenAI's chat completions over HTTP. `create_app` is the ASGI application, `serve` runs it.
+
+Importing it loads nothing: each public name is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langgraph_rlm.server.app import create_app
+    from langgraph_rlm.server.run import serve
+    from langgraph_rlm.server.settings import Settings
+
+_HOME = {"create_app": "app", "serve": "run", "Settings": "settings"}
+__all__ = ["Settings", "create_app", "serve"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

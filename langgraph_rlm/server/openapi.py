@@ -1,0 +1,78 @@
+"""OpenAPI: the document of the endpoints, made from the models that check requests."""
+
+from functools import lru_cache
+from typing import Any
+
+from langgraph_rlm.server.requests import ChatRequest
+
+REFS = "#/components/schemas/{model}"
+
+
+@lru_cache(maxsize=1)
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    schemas = ChatRequest.model_json_schema(ref_template=REFS)
+    parts = schemas.pop("$defs")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "langgraph-rlm",
+            "version": "1",
+            "description": "OpenAI's chat completions, answered by Recursive Language Models.",
+        },
+        "paths": {
+            "/health": {"get": _operation("Whether the server is up.", {"type": "object"}, errors=("503",))},
+            "/v1/models": {"get": _operation("The models that the server offers by name.", _OBJECT, errors=("401",))},
+            "/v1/chat/completions": {"post": _completions()},
+        },
+        "components": {
+            "schemas": {**parts, "ChatRequest": schemas, "Error": _ERROR},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"key": []}, {}],
+    }
+
+
+_OBJECT = {"type": "object", "required": ["object"], "properties": {"object": {"type": "string"}}}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+_EVENT = {"type": "object", "properties": {"data": {"type": "string"}}}
+_COMPLETION = {
+    "type": "object",
+    "required": ["id", "object", "created", "model", "choices", "usage"],
+    "properties": {
+        "id": {"type": "string"},
+        "object": {"const": "chat.completion"},
+        "created": {"type": "integer"},
+        "model": {"type": "string"},
+        "choices": {"type": "array", "minItems": 1, "maxItems": 1},
+        "usage": {"type": "object"},
+    },
+}
+
+
+def _operation(summary: str, schema: dict[str, Any], errors: tuple[str, ...]) -> dict[str, Any]:
+    error = {"description": "Refused.", "content": {"application/json": {"schema": {"$ref": REFS.format(model="Error")}}}}
+    answer = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
+    return {"summary": summary, "responses": {"200": answer, **dict.fromkeys(errors, error)}}
+
+
+def _completions() -> dict[str, Any]:
+    operation = _operation("One answer.", _COMPLETION, ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504"))
+    operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
+    body = {"required": True, "content": {"application/json": {"schema": {"$ref": REFS.format(model="ChatRequest")}}}}
+    return {**operation, "requestBody": body}

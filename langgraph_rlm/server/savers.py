@@ -1,0 +1,89 @@
+"""Savers: the database of a server, opened on the loop that uses it."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from langgraph_rlm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+CONNECTIONS = 16
+"""To PostgreSQL, at most."""
+
+
+@asynccontextmanager
+async def open_saver(db: str | None) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
+    """The saver of a SQLite file or a PostgreSQL URL, its tables made.
+
+    Raises:
+        ConfigurationError: it cannot be opened, or a package is missing.
+    """
+    opened = _postgres(cast(str, db)) if is_postgres(db) else _sqlite(Path(db) if db else default_db())
+    async with opened as saver:
+        yield saver
+
+
+def is_postgres(db: str | None) -> bool:
+    """Whether a database is a PostgreSQL server."""
+    return db is not None and db.startswith(("postgresql://", "postgres://"))
+
+
+def default_db() -> Path:
+    """`server.db` in the user's data folder."""
+    from platformdirs import user_data_path
+
+    return user_data_path("langgraph-rlm") / "server.db"
+
+
+@asynccontextmanager
+async def _sqlite(path: Path) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
+    import sqlite3
+
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    try:
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        opened = AsyncSqliteSaver.from_conn_string(str(path))
+        saver = await opened.__aenter__()
+        await saver.setup()
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(f"db={str(path)!r} cannot be opened: {error}. Give another file, or a PostgreSQL URL.") from error
+    try:
+        yield saver
+    finally:
+        await opened.__aexit__(None, None, None)
+
+
+@asynccontextmanager
+async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
+    try:
+        import psycopg
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+        from psycopg.rows import dict_row
+        from psycopg_pool import AsyncConnectionPool
+    except ImportError as error:
+        raise ConfigurationError("A PostgreSQL database needs its client: pip install 'langgraph-rlm[postgres]'") from error
+    settings: Any = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+    pool: Any = AsyncConnectionPool(url, kwargs=settings, min_size=1, max_size=CONNECTIONS, open=False, timeout=30)
+    try:
+        async with await psycopg.AsyncConnection.connect(url, connect_timeout=10):
+            pass  # the pool would try for long, and say less
+        await pool.open(wait=True, timeout=30)
+        saver = AsyncPostgresSaver(pool)
+        await saver.setup()
+    except (psycopg.Error, OSError) as error:
+        await pool.close()
+        raise ConfigurationError(f"The PostgreSQL database cannot be opened: {_without_password(str(error))}") from error
+    try:
+        yield saver
+    finally:
+        await pool.close()
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:[secret]@", text)

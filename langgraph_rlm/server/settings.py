@@ -1,0 +1,112 @@
+"""Settings: what a server was told, by its command line, its configuration file and its environment. Opens and serves nothing."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.limits import Limits
+
+KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
+"""The keys that clients may use, separated by commas."""
+
+
+class Alias(BaseModel):
+    """A model id of the configuration file: `[models.NAME]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    """A model id as clients write it: `gpt-5`, `gpt-5:gpt-5-mini`, `anthropic/claude-opus-4-5`; with `sub_model`, any text is one name."""
+    sub_model: str | None = None
+    limits: Limits | None = None
+    direct_below_tokens: int | None = Field(default=None, ge=0)
+    sandbox: Literal["monty", "local"] | None = None
+    temperature: float | None = None
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds of one call to a model."""
+    max_retries: int | None = Field(default=None, ge=0)
+    base_url: str | None = None
+    """The upstream of this model; by default OPENAI_BASE_URL."""
+    api_key_env: str | None = None
+    """Name of the environment variable with the upstream's key, so that no key is in the file."""
+
+
+class Settings(BaseModel):
+    """One server. Nothing of it is secret: keys are in the environment alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    db: str | None = None
+    """A SQLite file or a PostgreSQL URL; None is `server.db` in the user's data folder."""
+    store: str | None = None
+    """Where contexts and long values are kept; None is `create_rlm`'s default."""
+    model: str | None = None
+    """What the id `rlm` stands for."""
+    sub_model: str | None = None
+    """Who answers the sub-calls of ids that name one model."""
+    aliases: Mapping[str, Alias] = Field(default_factory=dict)
+    any_model: bool = True
+    """Whether clients may name models that the server does not list."""
+    max_concurrent: int = Field(default=128, ge=1)
+    """Requests that are worked on at once; more wait in line."""
+    max_queue: int = Field(default=1024, ge=0)
+    """Requests that may wait; further ones get 429."""
+    max_body_mb: float = Field(default=100, gt=0)
+    """Largest request, in 2**20 bytes."""
+    keep_alive_seconds: float = Field(default=15, gt=0)
+    """After this much silence a stream gets a comment, so that nothing on its way closes it."""
+    body_seconds: float = Field(default=60, gt=0)
+    """How long a client may pause within its request."""
+    stop_seconds: float = Field(default=30, ge=0)
+    """How long requests may go on after SIGTERM."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest request."""
+        return int(self.max_body_mb * 2**20)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings of a configuration file (TOML): `any_model`, and aliases as `[models.NAME]`.
+
+    Raises:
+        ConfigurationError: it cannot be read, or a name or a value in it is wrong.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"The configuration file {path} cannot be read: {error}") from error
+    aliases = given.pop("models", {})
+    if unknown := sorted(set(given) - {"any_model"}):
+        raise ConfigurationError(f"{path}: {unknown[0]!r} is no setting. There are any_model and [models.NAME].")
+    try:
+        named = {name: Alias.model_validate(alias) for name, alias in aliases.items()}
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    return {**given, "aliases": named}
+
+
+def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
+    """The settings of a command line, over those of a configuration file, over those of the environment.
+
+    Raises:
+        ConfigurationError: see `read_config`.
+    """
+    from langgraph_rlm.threads import MODEL_VARIABLE
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if model := os.environ.get(MODEL_VARIABLE):
+        given.setdefault("model", model.removeprefix("openai:").replace(":", "/", 1))  # `provider:model` there, `provider/model` here
+    return Settings(**{**(read_config(config) if config else {}), **given})
+
+
+def keys_of_environment() -> tuple[str, ...]:
+    """The keys of LANGGRAPH_RLM_API_KEY; none means that anybody may ask."""
+    return tuple(key.strip() for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip())
