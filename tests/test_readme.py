@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
@@ -28,6 +31,11 @@ class Contract(BaseModel):
 def send_email(to: str) -> str:
     """Send an email."""
     return f"sent to {to}"
+
+
+def search(query: str) -> str:
+    """Search."""
+    return f"nothing about {query}"
 
 
 def reply(body: Body) -> str:
@@ -57,6 +65,11 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "TypeAdapter": TypeAdapter,
         "Contract": Contract,
         "send_email": send_email,
+        "search": search,
+        "create_agent": create_agent,
+        "HumanMessage": HumanMessage,
+        "archive": "ends in February\n" * 3_000,
+        "openai": openai,
         "saver": InMemorySaver(),
         "config": {"configurable": {"thread_id": "readme"}},
         "parent": StateGraph(MessagesState),
@@ -65,8 +78,9 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.strip().splitlines()[-1][:40])
 def test_every_snippet_runs(snippet: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    snippet = snippet.replace("{...}", '{"type": "object", "properties": {}}')
+    snippet = snippet.replace("{...}", '{"type": "object", "properties": {}}').replace("=[...]", '=[{"role": "user", "content": "?"}]')
     with OpenAIServer(reply) as server:
+        snippet = snippet.replace("http://127.0.0.1:8000/v1", server.url)
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         if "fork" in snippet or "save_run" in snippet:  # they are about a run that was
             names["rlm"] = create_rlm("openai:gpt-5", tools=[send_email], checkpointer=names["saver"])
