@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from langgraph_rlm.errors import ConfigurationError
 
@@ -10,14 +10,12 @@ StopReason = Literal["answered", "max_iterations", "max_sub_calls", "max_tokens"
 """Why a run ended: it answered, or the limit of that name was reached. `failed` is for children alone: their model's client raised."""
 
 
-class Limits(BaseModel):
+class Limits(BaseModel, frozen=True, extra="forbid"):
     """What one run may use. Every limit that is reached ends in an answer with a `stop_reason`, never in an exception.
 
     Raises:
         ConfigurationError: an unknown name, or a value out of its range.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_depth: int = Field(default=1, ge=1)
     """Deepest RLM: the root is depth 0, and an `rlm_query` that would reach `max_depth` is an `llm_query`."""

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -15,19 +15,22 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.clients import Clients
-from langgraph_rlm.context import encodable
+from langgraph_rlm.context import ContextHandle, encodable
 from langgraph_rlm.convoy import Convoy
 from langgraph_rlm.ledger import Ledger, LimitReached
 from langgraph_rlm.limits import Limits
 from langgraph_rlm.models import model_name, takes_tools
 from langgraph_rlm.prices import Prices
 from langgraph_rlm.progress import Event
+from langgraph_rlm.reads import Reader
 from langgraph_rlm.repl.calls import HostFunctions, payload_of
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.structured import Format
 from langgraph_rlm.toolset import Toolset
 from langgraph_rlm.usage import Usage
+
+PREVIEW_CHARS = 300
 
 FRAME = "__rlm_frame"
 """Key of the `Frame` in a config's `configurable`; names with two underscores stay out of checkpoints."""
@@ -85,6 +88,15 @@ class RLMRuntime:
     def host(self, depth: int) -> Host:
         """What code at `depth` may call."""
         return self._hosts[self.recursive(depth), depth == 0]
+
+    @cached_property
+    def preview(self) -> Callable[[ContextHandle], str]:
+        """The first characters of a context, which every turn shows; they are read once. Blocks. Raises `BlobError`."""
+
+        def read(handle: ContextHandle) -> str:
+            return Reader(handle, self.store).peek(0, PREVIEW_CHARS)[0]
+
+        return lru_cache(maxsize=64)(read)
 
     @cached_property
     def native_tools(self) -> list[dict[str, Any]]:

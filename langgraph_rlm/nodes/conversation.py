@@ -34,13 +34,13 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
-from langgraph_rlm.reads import Reader
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import RLMState
 
-PREVIEW_CHARS = 300
+_system_text = lru_cache(maxsize=64)(system_prompt)
+_question_text = lru_cache(maxsize=64)(question_prompt)
 
 
 def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = None) -> list[AnyMessage]:
@@ -94,7 +94,7 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
     instructions, schema = state.get("instructions"), state.get("answer_schema")
     given = [runtime.prompt, runtime.store.get_text(instructions) if instructions else None]
     limits = runtime.limits
-    return system_prompt(
+    return _system_text(
         depth=state.get("depth", 0),
         max_depth=limits.max_depth,
         tools=tuple(ToolDoc(tool.signature, tool.description) for tool in runtime.toolset.at(state.get("depth", 0)).values()),
@@ -111,12 +111,10 @@ def _question(questions: Sequence[RunEntry], state: RLMState, runtime: RLMRuntim
     shown: list[ContextDoc] = []
     for name in names:
         handle = handles[name]
-        preview = Reader(handle, runtime.store).peek(0, PREVIEW_CHARS)[0]
-        known_as = ("context", name) if name == names[0] else (name, None)
-        shown.append(
-            ContextDoc(known_as[0], handle.kind, handle.length, handle.items, is_loaded(handle, runtime.limits), preview, known_as[1])
-        )
-    return question_prompt(question=runtime.store.get_text(questions[-1]["question"]), contexts=tuple(shown), first=len(questions) == 1)
+        known_as, also = ("context", name) if name == names[0] else (name, None)
+        is_bound, preview = is_loaded(handle, runtime.limits), runtime.preview(handle)
+        shown.append(ContextDoc(known_as, handle.kind, handle.length, handle.items, is_bound, preview, also))
+    return _question_text(question=runtime.store.get_text(questions[-1]["question"]), contexts=tuple(shown), first=len(questions) == 1)
 
 
 def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> str:
