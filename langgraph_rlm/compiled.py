@@ -33,7 +33,8 @@ RESUMING = "__pregel_resuming"
 """Where LangGraph tells its children that they go on, whatever their input."""
 
 UNLIMITED = 10**9
-"""LangGraph's limit on supersteps: a thousand calls one after another are two thousand of them. What bounds a run is its `Limits`."""
+"""For LangGraph's limits on supersteps (a thousand calls one after another are two thousand of them) and on tasks at once. What bounds a
+run is its `Limits`."""
 
 
 class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
@@ -121,6 +122,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     def _framed(self, config: RunnableConfig, *, is_resumed: bool) -> RunnableConfig:
         """A child finds its parent's frame in the config; a root, or an RLM inside another's tool, starts a run."""
         config = {**config, "recursion_limit": UNLIMITED}
+        if "max_concurrency" in config:  # with it, LangGraph has the saving of a finished call wait for its turn behind all open ones
+            config["max_concurrency"] = UNLIMITED
         frame = config.get("configurable", {}).get(FRAME)
         if isinstance(frame, Frame) and frame.run.runtime is self.rlm:
             return config

@@ -315,3 +315,30 @@ def test_a_saver_that_breaks_at_any_write_never_makes_such_a_tool_run_twice(appr
         assert answer in ("sent to a", "was sent"), f"broken at write {writes}"
         asked += answer == "was sent"
     assert asked
+
+
+class Stuck(ScriptedModel):
+    """Answers twenty calls, and no more."""
+
+    async def _agenerate(self, messages: list[Any], *args: Any, **kwargs: Any) -> Any:
+        if self.calls >= 20:
+            await asyncio.Event().wait()
+        return await super()._agenerate(messages, *args, **kwargs)
+
+
+async def test_a_limit_on_langgraphs_tasks_delays_no_save() -> None:
+    """LangGraph's own `max_concurrency`, which `batch` sets too, has the saves of finished calls wait behind all calls that are open."""
+    saver = InMemorySaver()
+    graph = rlm([cell("llm_query_batched([f'{n}' for n in range(60)])")], sub=Stuck(answer=str), checkpointer=saver)
+    run = asyncio.create_task(graph.ainvoke({"query": "go"}, {**thread(), "max_concurrency": 2}))
+
+    async def saved() -> int:
+        state = await saver.aget_tuple(thread())
+        return 0 if state is None else sum(channel == "log" for _, channel, _ in state.pending_writes or [])
+
+    async with asyncio.timeout(20):
+        while await saved() < 20:
+            await asyncio.sleep(0.01)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
