@@ -246,6 +246,30 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stood() -> None:
     assert (failing.calls, healthy.calls) == (2, 1)
 
 
+def test_a_run_that_died_between_a_steps_results_and_their_checkpoint_goes_on() -> None:
+    """At any of its checkpoints: what the step did is saved by then, and LangGraph's state has nothing left to do."""
+
+    class Full(InMemorySaver):
+        at = 10**6
+
+        async def aput(self, *args: Any, **kwargs: Any) -> Any:
+            self.at -= 1
+            if self.at == 0:
+                raise OSError("the disk is full")
+            return await super().aput(*args, **kwargs)
+
+    for at in range(1, 20):
+        saver, model = Full(), root("a = llm_query('x')", "FINAL(a + llm_query('y'))")
+        chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=0)
+        graph = node_graph(lambda state, chat=chat: {"messages": [chat.invoke(state["messages"])]}, saver)
+        saver.at, given = at, {"messages": [HumanMessage("?")]}
+        try:
+            out = asyncio.run(graph.ainvoke(given, thread(), durability="sync"))
+        except OSError:
+            out = asyncio.run(graph.ainvoke(None if saver.get(thread()) else given, thread()))
+        assert (out["messages"][-1].text, model.calls) == ("len=1len=1", 2), at
+
+
 def test_approvals_and_tool_calls_of_the_caller_in_one_run() -> None:
     """A tool of the agent leaves the node and comes back in a later task, where the next approval surfaces."""
     shop = Shop()

@@ -61,8 +61,11 @@ class Run:
 
     @property
     def is_cut_off(self) -> bool:
-        """It neither ended nor waits for anybody: whoever ran it died, or met an error."""
-        return bool(self._state.next) and not self._state.interrupts
+        """It neither ended nor waits for anybody: whoever ran it died, or met an error.
+
+        LangGraph's `next` leaves out what is done: it is empty where a process died between a step's results and their checkpoint.
+        """
+        return bool(self._state.tasks) and not self._state.interrupts
 
     async def work(self, given: Any) -> AsyncIterator[Event]:
         """Go on until the run ends or pauses; its progress.
