@@ -107,7 +107,7 @@ def test_a_body_of_100_mb_while_health_answers(upstream: OpenAIServer, config: l
 
 @pytest.mark.slow
 def test_the_process_of_the_runs_is_started_again_when_it_dies(upstream: OpenAIServer, config: list[str], tmp_path: Path) -> None:
-    """What it had done is kept; the request that it was killed in is told so."""
+    """What it had done is kept; the request that it was killed in is told so, and the next one waits until it is up."""
     with Process(*config, "--db", str(tmp_path / "server.db")) as server:
         first = ask(server, messages := user("What do they cost?"))
         (runs,) = psutil.Process(server.pid).children()
@@ -119,9 +119,8 @@ def test_the_process_of_the_runs_is_started_again_when_it_dies(upstream: OpenAIS
             runs.kill()
             assert (cut.result().status_code, cut.result().json()["error"]["code"]) == (503, "restarted")
         upstream.reply = reply
-        health = server.url.replace("/v1", "/health")
-        while httpx.get(health).status_code != 200:
-            time.sleep(0.05)
+        while httpx.get(server.url.replace("/v1", "/health")).status_code == 200:
+            time.sleep(0.01)
         assert ask(server, answer_call(messages, first, "3")).choices[0].message.tool_calls
 
 

@@ -19,6 +19,8 @@ from langgraph_rlm.server.wire import END, frame, head_frame, read_frame, read_h
 LOG = logging.getLogger("langgraph_rlm.server")
 PAUSE = 1.0
 """Seconds before a process that died is started again."""
+UP = 30.0
+"""Seconds that a request waits for a process that is being started."""
 STOP = 10.0
 """Seconds that it may take to end."""
 
@@ -49,7 +51,12 @@ class Process:
     def __init__(self, settings: Settings, path: str) -> None:
         self._settings, self._path = settings, path
         self._process: asyncio.subprocess.Process | None = None
-        self.is_up = False
+        self._up = asyncio.Event()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether runs can begin."""
+        return self._up.is_set()
 
     async def start(self) -> None:
         """Start it, and wait until it serves. Raises `ConfigurationError`: what it said when it could not."""
@@ -69,21 +76,22 @@ class Process:
         if "error" in told:
             await process.wait()
             raise ConfigurationError(told["error"])
-        self.is_up = True
+        self._up.set()
 
     async def keep_up(self) -> None:
         """Start it anew whenever it dies: what its runs had done is in the database."""
         while self._process is not None:
             code = await self._process.wait()
-            self.is_up = False
+            self._up.clear()
             LOG.error("The process of the runs ended with %s; it is started again.", code)
             await asyncio.sleep(PAUSE)
-            with suppress(RLMError):
+            with suppress(RLMError, OSError):  # it is tried again
                 await self.start()
 
     async def stop(self) -> None:
         """End it, and wait for its end."""
-        process, self.is_up = self._process, False
+        process = self._process
+        self._up.clear()
         if process is None or process.returncode is not None:
             return
         assert process.stdin is not None
@@ -97,9 +105,8 @@ class Process:
     async def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
         """See `Engine`."""
         started = False
-        writer: asyncio.StreamWriter | None = None
+        reader, writer = await self._connected()
         try:
-            reader, writer = await asyncio.open_unix_connection(self._path)
             writer.write(head_frame({"owner": owner}))
             async for part in body:
                 if part:
@@ -116,8 +123,16 @@ class Process:
                 raise _restarted() from None
             yield failed(_restarted().body)
         finally:
-            if writer is not None:
-                writer.close()
+            writer.close()
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the process. A request that comes while it is started again waits: nothing of it has been done."""
+        try:
+            await asyncio.wait_for(self._up.wait(), UP)
+            return await asyncio.open_unix_connection(self._path)
+        except (TimeoutError, OSError):
+            message = "The process of the runs is being started. Nothing of this request was done: try again later."
+            raise Refused(503, message, code="starting", headers={"retry-after": "1"}) from None
 
 
 def _restarted() -> Refused:
