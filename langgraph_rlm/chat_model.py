@@ -2,7 +2,6 @@
 
 import json
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -47,13 +46,13 @@ TAKEN = RESERVED | {"context", "answer"}
 
 
 class Graphs:
-    """The graphs of one chat model, one for each set of bound tools; models, clients, stores and interpreters are shared."""
+    """The graphs of one chat model, one for each set of bound tools; models, clients, stores and interpreters are shared, and end with the
+    first, which the last copy of the model drops."""
 
     def __init__(self, base: RLMGraph) -> None:
         self._base = base
         self._made: OrderedDict[str, RLMGraph] = OrderedDict()
         self._lock = threading.Lock()
-        weakref.finalize(self, base.rlm.sessions.close).atexit = False  # its workers end with the last copy of the model
 
     @property
     def rlm(self) -> RLMRuntime:

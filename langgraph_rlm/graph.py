@@ -116,7 +116,9 @@ def create_rlm(
         response_format=None if response_format is None else user_format(response_format),
     )
     _check_prices(rlm)
-    return compile_rlm(rlm, checkpointer, name)
+    graph = compile_rlm(rlm, checkpointer, name)
+    weakref.finalize(graph, rlm.sessions.rest).atexit = False  # what it is made of refers to itself, and waits for a collection
+    return graph
 
 
 def _check_prices(rlm: RLMRuntime) -> None:
@@ -135,13 +137,12 @@ def compile_rlm(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGr
     """The graph of a runtime, and the same graph for children: those use their parent's checkpointer, each in a namespace of its call.
 
     Several graphs may be made of one runtime, or of runtimes that differ in their tools alone (`dataclasses.replace`): they then share
-    models, HTTP clients, stores and interpreters.
+    models, HTTP clients, stores and interpreters, and the idle ones of these end with the graph of `create_rlm`.
     """
     steps = _tool_steps(rlm)
     builder = _builder(rlm, lambda: child, steps)
     child = RLMGraph(rlm=rlm, **builder.compile(name=name).__dict__)
     root = RLMGraph(rlm=rlm, **builder.compile(checkpointer=checkpointer, name=name).__dict__)
-    weakref.finalize(root, rlm.sessions.rest).atexit = False  # what it is made of refers to itself, and waits for a collection
     for graph in (child, root):  # LangGraph looks for subgraphs in functions, not in objects that are called
         graph.nodes["sub_call"].subgraphs = [child]
         graph.nodes["tool_interrupt"].subgraphs = [steps]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -308,3 +309,21 @@ def test_many_callers_at_once_get_their_own() -> None:
         return await asyncio.gather(*(caller(number) for number in range(20)))
 
     assert asyncio.run(all_at_once()) == [f"{n:08d}dry in {n:08d}" for n in range(20)]
+
+
+def test_many_sets_of_tools_take_no_interpreter_from_a_run_that_waits() -> None:
+    """The graph of a set that has long not been used is dropped; interpreters belong to the model, and end with it."""
+
+    def workers() -> set[int]:
+        return {child.pid for child in psutil.Process().children(recursive=True)}
+
+    before = workers()
+    model = ChatRLM(model=ScriptedModel(answer=lambda text: cell("FINAL(1)" if "another" in text else ASK)), direct_below_tokens=0)
+    model.bind_tools([weather]).invoke("Will it rain?")
+    (waiting,) = workers() - before
+    for number in range(70):
+        tool = {"name": f"tool_{number}", "description": "", "parameters": {"type": "object", "properties": {}}}
+        assert model.bind_tools([tool]).invoke("another").text == "1"
+    assert waiting in workers()
+    del model
+    assert not workers() - before
