@@ -79,11 +79,11 @@ class Verdict:
 class Lane:
     """One process that forks runners; one run at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, module: str = "tests.faults.runner") -> None:
         self._log = (folder / f"lane-{random.getrandbits(32):08x}.log").open("w+b")
         environment = {**os.environ, "LANGSMITH_TRACING": "false", "PYTHONUNBUFFERED": "1"}
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.runner", "--serve"],
+            [sys.executable, "-m", module, "--serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -178,7 +178,7 @@ class Harness:
         pid = self._lane.start(arguments)
         with self._assassin(pid, thread, before, kill):
             status = self._lane.wait()
-        leftover = _end_group(pid)
+        leftover = end_group(pid)
         if status == -signal.SIGKILL and leftover:
             raise RuntimeError(f"Workers outlived their killed run: {leftover}")
         return Ended(status == -signal.SIGKILL, json.loads(out.read_text()) if out.exists() else {})
@@ -267,7 +267,7 @@ def _same_usage(usage: Any, expected: Any) -> bool:
     return counts[0] == counts[1]
 
 
-def _end_group(pid: int) -> list[str]:
+def end_group(pid: int) -> list[str]:
     """Wait for the interpreters that a run started to end with it; end those that do not, and name them."""
     until = time.monotonic() + 5
     while members := _group(pid):

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def main(arguments: list[str]) -> None:
     Path(args.out).write_text(json.dumps(result))
 
 
-def serve() -> None:
+def serve(main: Callable[[list[str]], None]) -> None:
     """Fork for each line of the input; one run at a time."""
     for line in sys.stdin:
         pid = os.fork()
@@ -137,6 +138,6 @@ if __name__ == "__main__":
         import langgraph.checkpoint.sqlite.aio  # noqa: F401 - what a run imports late, every fork has already
         import pydantic_monty  # noqa: F401
 
-        serve()
+        serve(main)
     else:
         main(sys.argv[1:])
