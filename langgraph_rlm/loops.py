@@ -20,21 +20,23 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
     """
     items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
 
-    async def pump() -> None:
-        try:
-            async with aclosing(cast(Any, stream())) as source:
-                async for item in source:
-                    items.put((item,))
-        finally:
-            items.put(None)
-
-    task = _Task(pump())
+    task = _Task(pump(stream, items.put))
     try:
         while (item := items.get()) is not None:
             yield item[0]
         task.result()
     finally:
         task.cancel()
+
+
+async def pump(stream: Callable[[], AsyncIterator[T]], put: Callable[[tuple[T] | None], object]) -> None:
+    """Put each item of a stream, in a tuple, where another task or thread takes it; None at the end, however it ends."""
+    try:
+        async with aclosing(cast(Any, stream())) as source:
+            async for item in source:
+                put((item,))
+    finally:
+        put(None)
 
 
 def wait_for(call: Callable[[], Awaitable[T]]) -> T:

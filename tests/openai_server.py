@@ -8,11 +8,12 @@ assert len(server.requests) == 1
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
+import pytest
 from aiohttp import web
 
 Body = dict[str, Any]
@@ -108,6 +109,14 @@ class OpenAIServer:
         response = await (_streamed(request, body, reply) if body.get("stream") else _whole(request, body, reply))
         self.answered.append(body)
         return response
+
+
+def environment_upstream(monkeypatch: pytest.MonkeyPatch, reply: Callable[[Body], str | Reply], key: str = "none") -> Iterator[OpenAIServer]:
+    """For fixtures: a server that the environment's OPENAI_BASE_URL and OPENAI_API_KEY lead to."""
+    with OpenAIServer(reply) as running:
+        monkeypatch.setenv("OPENAI_BASE_URL", running.url)
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        yield running
 
 
 def last_message(body: Body) -> str:

@@ -13,7 +13,7 @@ from langgraph_rlm import create_rlm
 from langgraph_rlm.testing import cell
 
 from .models import thread
-from .openai_server import OpenAIServer, last_message, turn_of
+from .openai_server import OpenAIServer, environment_upstream, last_message, turn_of
 
 CODES = [cell("replies = llm_query_batched([f'item {i}' for i in range(20)])\nprint(replies)"), cell("FINAL(replies)")]
 
@@ -27,10 +27,7 @@ def answer(body: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
-    with OpenAIServer(reply=answer) as running:
-        monkeypatch.setenv("OPENAI_BASE_URL", running.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
-        yield running
+    yield from environment_upstream(monkeypatch, answer)
 
 
 EXPECTED = [f"echo item {i}" for i in range(20)]

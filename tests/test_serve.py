@@ -19,7 +19,7 @@ import pytest
 from langgraph_rlm.testing import cell
 
 from .faults.databases import CannotStart, Postgres
-from .openai_server import OpenAIServer, last_message, turn_of
+from .openai_server import OpenAIServer, environment_upstream, last_message, turn_of
 from .servers import TOOL, Process
 from .test_server_defects import answer_call, of, user
 
@@ -36,10 +36,7 @@ def reply(body: Any) -> str:
 
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
-    with OpenAIServer(reply=reply) as running:
-        monkeypatch.setenv("OPENAI_BASE_URL", running.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
-        yield running
+    yield from environment_upstream(monkeypatch, reply)
 
 
 @pytest.fixture

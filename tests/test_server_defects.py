@@ -16,7 +16,7 @@ from langgraph_rlm import Limits
 from langgraph_rlm.server import Settings, create_app
 from langgraph_rlm.testing import ScriptedModel, cell
 
-from .openai_server import OpenAIServer, last_message, turn_of
+from .openai_server import OpenAIServer, environment_upstream, last_message, turn_of
 from .servers import TOOL, Served, rlm_app
 
 
@@ -43,10 +43,7 @@ def answer_call(messages: list[Any], reply: Any, *contents: str) -> list[Any]:
 
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
-    with OpenAIServer(reply=lambda body: "42") as running:
-        monkeypatch.setenv("OPENAI_BASE_URL", running.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
-        yield running
+    yield from environment_upstream(monkeypatch, lambda body: "42")
 
 
 def app_on(folder: Path, **settings: Any) -> Any:

@@ -18,7 +18,7 @@ from langgraph_rlm.server.run import check_binding, check_upstreams
 from langgraph_rlm.server.settings import read_config
 from langgraph_rlm.testing import ScriptedModel, cell
 
-from .openai_server import OpenAIServer
+from .openai_server import OpenAIServer, environment_upstream
 from .servers import TOOL, Served, rlm_app
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -37,10 +37,7 @@ def url(model: ScriptedModel) -> Iterator[str]:
 
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
-    with OpenAIServer(reply=lambda body: "42") as running:
-        monkeypatch.setenv("OPENAI_BASE_URL", running.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-server-itself")
-        yield running
+    yield from environment_upstream(monkeypatch, lambda body: "42", "sk-of-the-server-itself")
 
 
 def post(url: str, body: Any = None, **more: Any) -> httpx.Response:

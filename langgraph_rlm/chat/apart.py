@@ -6,7 +6,7 @@ Its tokens stay out of the outer graph's streams, and its calls out of whatever 
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
@@ -14,24 +14,17 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
+from langgraph_rlm.loops import pump
+
 T = TypeVar("T")
 
 
 async def apart(stream: Callable[[], AsyncIterator[T]]) -> AsyncIterator[T]:
     """Iterate over a stream that runs in a task and a context of its own. Leaving the iteration cancels it and waits for its end."""
     items: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
-
-    async def pump() -> None:
-        try:
-            async with aclosing(cast(Any, stream())) as source:
-                async for item in source:
-                    items.put_nowait((item,))
-        finally:
-            items.put_nowait(None)
-
     context = contextvars.copy_context()
     context.run(var_child_runnable_config.set, None)
-    task = asyncio.get_running_loop().create_task(pump(), context=context)
+    task = asyncio.get_running_loop().create_task(pump(stream, items.put_nowait), context=context)
     try:
         while (item := await items.get()) is not None:
             yield item[0]
