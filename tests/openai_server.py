@@ -111,7 +111,9 @@ class OpenAIServer:
         return response
 
 
-def environment_upstream(monkeypatch: pytest.MonkeyPatch, reply: Callable[[Body], str | Reply], key: str = "none") -> Iterator[OpenAIServer]:
+def environment_upstream(
+    monkeypatch: pytest.MonkeyPatch, reply: Callable[[Body], str | Reply], key: str = "none"
+) -> Iterator[OpenAIServer]:
     """For fixtures: a server that the environment's OPENAI_BASE_URL and OPENAI_API_KEY lead to."""
     with OpenAIServer(reply) as running:
         monkeypatch.setenv("OPENAI_BASE_URL", running.url)

@@ -17,7 +17,7 @@ ORDER = [
     "loops", "savers", "leases", "compiled", "graph",
     "chat", "chat.apart", "chat.ids", "chat.memory", "chat.approvals", "chat.intake", "chat.requests", "chat.schemas", "chat.records", "chat.replies", "chat.runs", "chat.tasks", "chat.direct", "chat.calls", "chat.wrappers", "chat_model",
     "forks", "trajectory", "retrace", "testing", "demo", "display", "threads",
-    "server.errors", "server.settings", "server.requests", "server.replies", "server.savers", "server.chats", "server.openapi", "server.engine", "server.wire", "server.worker", "server.process", "server.app", "server.run", "server",
+    "server.errors", "server.settings", "server.requests", "server.replies", "server.savers", "server.chats", "server.openapi", "server.engine", "server.wire", "server.worker", "server.process", "server.protocol", "server.app", "server.run", "server",
     "cli", "__main__",
 ]  # fmt: skip
 """Lower rooms first: a room imports only from rooms before it."""

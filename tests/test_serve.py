@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -131,6 +132,20 @@ def test_sigterm_lets_requests_end(upstream: OpenAIServer, config: list[str], tm
         os.kill(server.pid, signal.SIGTERM)
         assert running.result().json()["choices"][0]["message"]["content"] == "in time"
         assert server.stop() == 0
+
+
+def test_headers_without_end_are_refused_and_long_ones_are_not(tmp_path: Path, upstream: OpenAIServer) -> None:
+    """uvicorn would take them into memory, from anybody; a request of several packets is still one."""
+    with Process("--db", str(tmp_path / "server.db")) as server:
+        where = httpx.URL(server.url)
+        body = {"model": "m", "messages": user("x" * 300_000)}
+        with httpx.Client() as client:
+            for _ in range(2):
+                assert client.post(f"{server.url}/chat/completions", json=body, headers={"x-long": "y" * 50_000}).status_code == 200
+        with socket.create_connection((where.host, where.port or 80), timeout=10) as raw:
+            raw.sendall(b"GET /health HTTP/1.1\r\nx-endless: ")
+            raw.sendall(b"y" * 70_000)
+            assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.app import create_app
 from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.process import open_process
+from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
 
 try:
@@ -43,6 +44,7 @@ def serve(settings: Settings, *, is_forced: bool = False, say: Callable[[str], N
         check_upstreams(settings, *listener.getsockname()[:2])
         config = uvicorn.Config(
             "",
+            http=protocol_of(settings.body_seconds),
             log_level="warning",
             access_log=False,
             server_header=False,

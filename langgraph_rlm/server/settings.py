@@ -63,7 +63,7 @@ class Settings(BaseModel):
     keep_alive_seconds: float = Field(default=15, gt=0)
     """After this much silence a stream gets a comment, so that nothing on its way closes it."""
     body_seconds: float = Field(default=60, gt=0)
-    """How long a client may pause within its request."""
+    """How long a client may pause within its request, and take for its headers."""
     stop_seconds: float = Field(default=30, ge=0)
     """How long requests may go on after SIGTERM."""
 

@@ -80,7 +80,6 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--serve"]:
-        import langgraph.checkpoint.sqlite.aio
         import pydantic_monty  # noqa: F401 - what a run imports late, every fork has already
 
         serve(main)
