@@ -325,6 +325,13 @@ def test_a_finished_run_holds_no_interpreter() -> None:
         assert len(psutil.Process().children(recursive=True)) - before <= 1
 
 
+def test_an_error_names_the_option_that_is_wrong(upstream: OpenAIServer, tmp_path: Path) -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}
+    with Served(create_app(Settings(db=str(tmp_path / "server.db")))) as server:
+        error = post(server.url, {"response_format": schema}).json()["error"]
+    assert (error["param"], error["code"]) == ("response_format", "invalid_value")
+
+
 def test_images_reach_a_model_that_is_asked_directly(upstream: OpenAIServer, tmp_path: Path) -> None:
     """In the loop, where code reads text, they are refused in words."""
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}

@@ -23,6 +23,8 @@ from langgraph_rlm.errors import (
 LOG = logging.getLogger("langgraph_rlm.server")
 RETRIED = {"x-should-retry": "false"}
 """For OpenAI's clients: the run has tried again itself, and a second run would be paid for once more."""
+_OPTIONS = ("tools", "tool_choice", "response_format")
+"""What a message about the options of a call begins with."""
 LONGEST = 2000
 """Characters of a message."""
 
@@ -86,7 +88,8 @@ def _of_run(error: RLMError) -> Refused:
     if isinstance(error, UnknownToolCallError):
         return Refused(404, str(error), param="messages", code="unknown_tool_call")
     if isinstance(error, ContextError | InputError):
-        return Refused(400, without_secrets(str(error)), param="messages", code="invalid_value")
+        param = next((name for name in _OPTIONS if str(error).startswith(name)), "messages")
+        return Refused(400, without_secrets(str(error)), param=param, code="invalid_value")
     if isinstance(error, ConfigurationError):
         return Refused(400, without_secrets(str(error)), code="invalid_value")
     if isinstance(error, ResumeError):
