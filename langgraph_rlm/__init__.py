@@ -3,8 +3,9 @@
 Importing this package loads nothing else: each public name is imported when it is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from langgraph_rlm.lazy import imported
 
 if TYPE_CHECKING:
     from langgraph_rlm.blobs import BlobStore
@@ -79,9 +80,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return imported(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,9 @@
 Importing it loads nothing: each public name is imported when it is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from langgraph_rlm.lazy import imported
 
 if TYPE_CHECKING:
     from langgraph_rlm.server.app import create_app
@@ -16,9 +17,7 @@ __all__ = ["Settings", "create_app", "serve"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return imported(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:
