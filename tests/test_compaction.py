@@ -75,9 +75,8 @@ def test_a_thread_of_many_short_questions_is_summed_up_too() -> None:
     """No single question has turns enough for it, and long questions are shortened with their turns; `history` keeps all."""
     model = Chatter()
     graph = rlm(model, window_tokens=12_000, checkpointer=InMemorySaver())
-    for number in range(30):
-        out = graph.invoke({"query": f"question {number} " + "long " * 200}, thread())
-    assert out["answer"] == "29"
+    answers = [graph.invoke({"query": f"question {number} " + "long " * 200}, thread())["answer"] for number in range(30)]
+    assert answers == [str(number) for number in range(30)]
     assert max(sum(len(message.text) for message in messages) // 4 for messages in model.prompts) < 12_000
     last = "".join(message.text for message in model.prompts[-1])
     assert [f"question {number} " in last for number in range(30)] == [True] * 30
@@ -107,7 +106,7 @@ def test_a_summary_is_asked_for_with_the_same_tools_and_kept_without_its_reasoni
             given.append([tool["function"]["name"] for tool in tools])
             return self
 
-    tool = {"name": "ext", "description": "d", "parameters": {"type": "object", "properties": {}}}
+    tool: dict[str, Any] = {"name": "ext", "description": "d", "parameters": {"type": "object", "properties": {}}}
     for summary, shown in (("<think>hm</think>SHORT", "`history`):\n\nSHORT"), (" ", "You wrote no summary")):
         model = Bound(summary=summary)
         graph = rlm(model, window_tokens=6_000, checkpointer=InMemorySaver(), external_tools=[tool])
