@@ -5,6 +5,7 @@ LangGraph keeps nobody out: two runs of one thread write over each other's resul
 
 import asyncio
 import hashlib
+import inspect
 import os
 import sys
 import tempfile
@@ -46,7 +47,8 @@ async def database_of(saver: BaseCheckpointSaver[Any]) -> Database:
     if kind == "sqlite3":
         return _sqlite(own, await asyncio.to_thread(_attached, own))
     if kind in ("psycopg", "psycopg_pool"):
-        return Database(_postgres(connection), _shared_lock())
+        name = await _postgres(connection)
+        return Database(f"{id(own)}", None) if name is None else Database(name, _shared_lock())
     return Database(f"{id(own)}", None)
 
 
@@ -70,12 +72,20 @@ def _sqlite(saver: Any, rows: Any) -> Database:
     return Database(file, Path(f"{file}-rlm-lock")) if file else Database(f"{id(saver)}", None)
 
 
-def _postgres(connection: Any) -> str:
-    """Server and database, as the connection string says."""
+async def _postgres(connection: Any) -> str | None:
+    """Server and database, as the connection string says; a pool may have a function that makes one, also an async one."""
     from psycopg.conninfo import conninfo_to_dict
 
     given = getattr(connection, "conninfo", None)
-    parts: dict[str, Any] = dict(conninfo_to_dict(given if isinstance(given, str) else connection.info.dsn))
+    if callable(given):
+        given = given()
+    if inspect.isawaitable(given):
+        given = await given
+    if given is None:
+        given = getattr(getattr(connection, "info", None), "dsn", None)
+    if not isinstance(given, str):
+        return None
+    parts: dict[str, Any] = dict(conninfo_to_dict(given))
     return f"{parts.get('host', '')}:{parts.get('port', '5432')}/{parts.get('dbname', '')}"
 
 

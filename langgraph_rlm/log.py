@@ -99,7 +99,7 @@ class CompactionEntry(TypedDict):
 
     kind: Literal["compaction"]
     turn: int
-    """It stands for the turns before this one, of the question that was open."""
+    """It stands for the turns before this one, of whatever questions."""
     summary: Text
 
 

@@ -1,15 +1,18 @@
 """One caller at a time runs a thread: also where the lock file cannot be had, and in processes that were forked."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langgraph_rlm import ThreadBusyError
+from langgraph_rlm.leases import database_of
 from langgraph_rlm.testing import ScriptedModel
 
 from .models import rlm, thread
@@ -59,3 +62,19 @@ def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(tm
     assert f"The lock file {lock} cannot be used" in said
     assert not (tmp_path / "elsewhere").exists()
     assert os.path.lexists(lock)
+
+
+def test_pools_whose_connection_string_is_a_function_name_their_database_too() -> None:
+    """For passwords that change, psycopg takes a function: the thread is still kept to one caller, whoever opened the pool."""
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+    from psycopg_pool import AsyncConnectionPool
+
+    async def later() -> str:
+        return "postgresql://user:new@server:5433/threads"
+
+    async def name(conninfo: Any) -> str:
+        pool = AsyncConnectionPool(conninfo, open=False)
+        return (await database_of(AsyncPostgresSaver(cast(Any, pool)))).name
+
+    given: list[Any] = ["postgresql://user:old@server:5433/threads", lambda: "postgresql://user@server:5433/threads", later]
+    assert [asyncio.run(name(each)) for each in given] == ["server:5433/threads"] * 3
