@@ -11,17 +11,17 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypedDict
+from typing import Any, BinaryIO, Protocol
+
+from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import BlobError, ConfigurationError
 
 STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
-RECENT_BYTES = 32 << 20
-RECENT_BLOB_BYTES = 16 << 20
-CHUNK = 1 << 20
-"""Bytes read at a time, wherever a file is streamed."""
+RECENT_BYTES, RECENT_BLOB_BYTES = 32 << 20, 16 << 20
+CHUNK = 1 << 20  # bytes read at a time, wherever a file is streamed
 
 
 class Text(TypedDict, total=False):

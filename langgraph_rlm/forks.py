@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Overwrite
 
 from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
-from langgraph_rlm.errors import ForkError
+from langgraph_rlm.errors import ConfigurationError, ForkError
 from langgraph_rlm.log import CallEntry, Log, LogEntry, ReplyEntry, RunEntry, TurnEntry, call_place, cell_place
 from langgraph_rlm.loops import wait_for
 from langgraph_rlm.parsing import parse_reply
@@ -156,7 +157,9 @@ def rlm_at(graph: Any, namespace: str) -> RLMGraph:
 
 def waited(graph: Any, call: Callable[[Any], Awaitable[T]]) -> T:
     """What `call` gives for a graph, to a sync caller: on the background loop, with a sync checkpointer in threads."""
-    own = graph.copy({"checkpointer": for_sync_use(graph.checkpointer)})
+    if not isinstance(graph.checkpointer, BaseCheckpointSaver):
+        raise ConfigurationError("This graph has no checkpointer of its own, and so no thread to go back to: give one to create_rlm.")
+    own = graph.copy({"checkpointer": for_sync_use(cast(Any, graph.checkpointer))})
     return wait_for(lambda: call(own))
 
 

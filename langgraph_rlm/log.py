@@ -9,7 +9,9 @@ interpreter's heap is only a cache of this log.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, cast
+
+from typing_extensions import TypedDict
 
 from langgraph_rlm.blobs import Text
 from langgraph_rlm.context import ContextHandle, HandleDict
@@ -97,7 +99,7 @@ class CompactionEntry(TypedDict):
 
     kind: Literal["compaction"]
     turn: int
-    """It stands for the turns before this one, of the question that was open."""
+    """It stands for the turns before this one, of whatever questions."""
     summary: Text
 
 

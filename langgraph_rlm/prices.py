@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from langgraph_rlm.errors import ConfigurationError
 
 
 class Price(BaseModel):
@@ -24,10 +26,14 @@ class Price(BaseModel):
 
 
 class Prices:
-    """Prices by model name."""
+    """Prices by model name.
+
+    Raises:
+        ConfigurationError: a price of the table is wrong.
+    """
 
     def __init__(self, table: Mapping[str, Price | Mapping[str, float]] | None = None) -> None:
-        self._known: dict[str, Price | None] = {name: Price.model_validate(price) for name, price in (table or {}).items()}
+        self._known: dict[str, Price | None] = {name: _given(name, price) for name, price in (table or {}).items()}
 
     async def prepare(self, model: str) -> None:
         """Look a price up in a thread, so that importing the package holds nobody up."""
@@ -41,6 +47,16 @@ class Prices:
         return self._known[model]
 
 
+def _given(name: str, price: Price | Mapping[str, float]) -> Price:
+    try:
+        return Price.model_validate(price)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
+        raise ConfigurationError(
+            f"prices[{name!r}]={price!r}: {problems}. A price is USD per million tokens: {{'input': 0.5, 'output': 2}}."
+        ) from None
+
+
 def _published(model: str) -> Price | None:
     """The list price, as its marginal cost at a million tokens of one kind."""
     if find_spec("genai_prices") is None:
@@ -49,7 +65,7 @@ def _published(model: str) -> Price | None:
 
     try:
         costs = [
-            float(calc_price(usage, model_ref=model).total_price)
+            float(calc_price(usage, model_ref=model.removeprefix("models/")).total_price)
             for usage in (
                 Usage(input_tokens=1_000, output_tokens=0),
                 Usage(input_tokens=0, output_tokens=1_000),

@@ -15,13 +15,13 @@ from typing import Any, cast
 from langgraph_rlm.blobs import BlobStore, to_bytes
 from langgraph_rlm.errors import BlobError, ReplayDivergedError
 from langgraph_rlm.limits import Limits
-from langgraph_rlm.log import CellEntry, Log, LogEntry, TurnEntry, cell_place, item_place, runs, turn_count, turns
+from langgraph_rlm.log import CellEntry, Log, LogEntry, TurnEntry, cell_place, item_place, native_places, runs, turn_count, turns
 from langgraph_rlm.parsing import reply_of
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.calls import RESERVED, HostFunctions
 from langgraph_rlm.repl.host import Host
-from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost
+from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost, outcome_digest
 from langgraph_rlm.repl.sessions import Trajectory, open_repl
 from langgraph_rlm.toolset import Toolset, open_toolset
 from langgraph_rlm.trajectory import SavedRLM, SavedRun, context_blobs, load_run, rlms_of
@@ -117,6 +117,7 @@ class _Replay:
 
     def _one(self, rlm: SavedRLM, depth: int) -> Replayed:
         log = rlm["log"]
+        _check_places(log)
         self._check_cells(rlm)
         recursive = depth + 1 < self._limits.max_depth
         host = Host(HostFunctions(self._models, self._toolset.at(depth), self._store, recursive), self._store, self._limits)
@@ -140,12 +141,24 @@ class _Replay:
             for index in range(0 if turn["limit"] else len(reply.steps)):
                 entry = cast("CellEntry | None", log.get(cell_place(number, index)))
                 if entry is not None:
+                    self._check_text(cell_place(number, index), entry)
                     before.append(entry)
                     continue
                 blind = index == len(reply.cells) and any(cell["outcome"] != "ok" for cell in before)
                 ended = any(cell["final"] is not None or cell["outcome"] == "stopped" for cell in before)
                 if not (blind or ended or (number == last and rlm["answer"] is None)):
                     raise _diverged(cell_place(number, index), "is in its turn's reply, but not in the log", None)
+
+    def _check_text(self, place: str, entry: CellEntry) -> None:
+        """What an entry says that its cell printed is what its digest is of, where the file has all of it."""
+        if entry["outcome"] != "ok":
+            return
+        stdout, value = (None if text is None else self._store.get_text(text) for text in (entry["stdout"], entry["value"]))
+        is_whole = max(len(stdout or ""), len(value or "")) < self._limits.max_output_chars
+        if is_whole and outcome_digest(stdout or "", value, None) != entry["digest"]:
+            raise _diverged(
+                place, "was edited in the file: its digest is of other output. Edit replies and answers, not what follows", entry
+            )
 
     def _check(self, rlm: SavedRLM, done: Advance, applied: frozenset[str]) -> None:
         """All that is in the log was gone through again, and came to the same answer."""
@@ -184,6 +197,18 @@ class _Replay:
                 yield f"{name}: {self._store.get_text(entry[name])}"
 
 
+def _check_places(log: Log) -> None:
+    """No turn, question or native call is gone from the file."""
+    for kind, prefix, count in (("turn", "", turn_count(log)), ("run", "run.", len(runs(log)))):
+        if later := [place for place, entry in log.items() if entry["kind"] == kind and int(place.removeprefix(prefix)) >= count]:
+            raise _diverged(f"{prefix}{count}", f"is not in the log, but {later[0]!r} is", None)
+    if not runs(log):
+        raise _diverged("run.0", "is not in the log: nothing was asked", None)
+    for number, turn in enumerate(turns(log)):
+        if gone := next((place for place in native_places(number, turn) if place not in log), None):
+            raise _diverged(gone, "is in its turn, but not in the log", None)
+
+
 def _closed(log: Log) -> Log:
     """A log that is over: cells without an entry are not run."""
     return {**log, str(turn_count(log)): TurnEntry(kind="turn", reply={"text": ""}, limit="replay")}
@@ -210,7 +235,7 @@ def _answer(log: Log, store: BlobStore) -> str | None:
 
 
 def _diverged(place: str, what: str, then: LogEntry | None, now: LogEntry | None = None) -> ReplayDivergedError:
-    kind = "Call" if "/" in place else "Cell" if "." in place else "Turn"
+    kind = "Question" if place.startswith("run.") else "Call" if "/" in place else "Cell" if "." in place else "Turn"
     error = ReplayDivergedError(f"{kind} {place} {what}.")
     error.place, error.then, error.now = place, then, now
     return error

@@ -180,6 +180,13 @@ class Run:
         if (trajectory, place) not in self._reserved:
             self.ledger.take_over_sub_call()
 
+    async def call_root(
+        self, model: BaseChatModel, messages: list[AnyMessage], config: RunnableConfig, depth: int
+    ) -> tuple[AIMessage, Usage]:
+        """As `call`, for whoever writes an RLM's code: always with the same tools, which a provider caches ahead of the messages."""
+        tools, options = (self.runtime.native_tools, self.root_options) if depth == 0 else ((), None)
+        return await self.call(model, messages, config, depth, tools, options)
+
     async def call(
         self,
         model: BaseChatModel,

@@ -156,7 +156,7 @@ def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
         problems = [f"{_path(each['loc'])}: {each['msg']}" for each in error.errors(include_url=False, include_input=False)]
         raise Mismatch("; ".join(problems[:MAX_PROBLEMS])) from None
     try:
-        return json_value(adapter.dump_json(made, by_alias=True, round_trip=True).decode())
+        return json_value(json.dumps(adapter.dump_python(made, mode="json", by_alias=True, round_trip=True)))
     except ValueError as error:
         raise Mismatch(str(error)) from None
 

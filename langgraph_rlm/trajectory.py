@@ -18,18 +18,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from langgraph_rlm.blobs import to_bytes, to_text
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.forks import rlm_at, waited
 from langgraph_rlm.graph import pending
-from langgraph_rlm.log import Log, runs
+from langgraph_rlm.log import Log, LogEntry, runs
 
 FORMAT = "langgraph-rlm run 1"
+MAX_PROBLEMS = 3
+"""Most that are shown of what is wrong with a file."""
 
 
 class SavedRLM(TypedDict):
@@ -41,7 +45,7 @@ class SavedRLM(TypedDict):
     stop_reason: str
     structured: bool
     """Whether the answer had to match a schema: it then is what the schema made of what code gave."""
-    log: Log
+    log: dict[str, Annotated[LogEntry, Field(discriminator="kind")]]
     children: dict[str, "SavedRLM"]
     """By the place of the answer that each gave."""
 
@@ -76,12 +80,15 @@ async def asave_run(graph: Any, config: RunnableConfig, path: str | Path, *, con
 
     Raises:
         ForkError: there is no RLM at `checkpoint_ns`.
+        ConfigurationError: the graph has no checkpointer, or the thread no such checkpoint.
         BlobError: a value that the log refers to is gone.
     """
     given = config.get("configurable", {})
-    namespace = cast(str, given.get("checkpoint_ns", ""))
+    namespace, thread = cast(str, given.get("checkpoint_ns", "")), given.get("thread_id")
+    if thread is None or not isinstance(graph.checkpointer, BaseCheckpointSaver):
+        raise ConfigurationError("A run is saved from its checkpoints: give the graph a checkpointer, and the thread_id of the run.")
     runtime = rlm_at(graph, namespace).rlm
-    root = await _Checkpoints(graph, given["thread_id"], await _steps(graph, given["thread_id"])).rlm(namespace, given.get("checkpoint_id"))
+    root = await _Checkpoints(graph, thread, await _steps(graph, thread)).rlm(namespace, given.get("checkpoint_id"))
     digests = {digest for rlm in rlms_of(root) for digest in (*_blobs(rlm["log"]), *(context_blobs(rlm["log"]) if contexts else ()))}
     saved = SavedRun(
         format=FORMAT,
@@ -109,6 +116,11 @@ def load_run(path: str | Path) -> SavedRun:
         raise ConfigurationError(f"{str(path)!r} is no saved run: {error}.") from None
     if not isinstance(saved, dict) or cast(dict[str, Any], saved).get("format") != FORMAT:
         raise ConfigurationError(f"{str(path)!r} is no saved run of this version: its format is not {FORMAT!r}. Save the run again.")
+    try:
+        TypeAdapter(SavedRun).validate_python(saved)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:MAX_PROBLEMS])
+        raise ConfigurationError(f"{str(path)!r} is no saved run: {problems}.") from None
     return cast(SavedRun, saved)
 
 
@@ -167,8 +179,9 @@ class _Checkpoints:
 
     async def rlm(self, namespace: str, checkpoint: str | None = None) -> SavedRLM:
         """The RLM of a namespace as of a checkpoint, by default its newest, and its children."""
-        if namespace not in self._steps:
-            raise ConfigurationError(f"Thread {self._thread!r} has no checkpoint to save: has it run with this checkpointer?")
+        if not self._steps.get(namespace) or (checkpoint is not None and checkpoint not in self._steps[namespace]):
+            which = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
+            raise ConfigurationError(f"Thread {self._thread!r} has no {which} to save: has it run with this checkpointer?")
         head = checkpoint or max(self._steps[namespace])
         state = await self._state(namespace, head)
         values = state.values

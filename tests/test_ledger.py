@@ -98,6 +98,19 @@ def test_a_limit_on_cost_without_a_price_is_refused() -> None:
         rlm(["x"], limits={"max_cost": 1})
 
 
+@pytest.mark.parametrize(
+    ("price", "message"),
+    [
+        ({"input": -1, "output": 1}, r"prices\['m'\].* input: Input should be greater"),
+        ({"input": 1}, "output: Field required"),
+        (0.5, "it: Input should be a valid dictionary.*USD per million tokens"),
+    ],
+)
+def test_a_price_that_is_wrong_is_named(price: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        rlm(["FINAL(1)"], prices={"m": price})
+
+
 def test_list_prices_come_from_the_package_where_it_is_installed() -> None:
     pytest.importorskip("genai_prices")
     out = rlm(ScriptedModel(replies=["FINAL(1)"], model_name="gpt-4o"), prices=PRICES, limits={"max_cost": 1}).invoke({"query": "q"})

@@ -54,6 +54,12 @@ def structured(reply: str, response_format: Any) -> Any:
 
 
 class TestForms:
+    def test_a_number_that_json_has_not_goes_back_to_the_model(self) -> None:
+        """pydantic reads "NaN" as a float, and writes it as a null that `float` does not take."""
+        model = root("FINAL('NaN')", "FINAL(2.5)")
+        assert rlm(model, response_format=float).invoke({"query": "q"})["structured_response"] == 2.5
+        assert "no number that JSON has" in shown(model, 1)
+
     def test_a_pydantic_class(self) -> None:
         """Plain JSON with defaults filled in, which the class takes again; the same as text in `answer` and the message."""
         model = root("FINAL({'name': 'A', 'ends': '2026-03-01', 'value': '2.5'})")

@@ -3,9 +3,10 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -141,6 +142,8 @@ def test_an_answer_of_a_child_that_changed_is_found_in_the_child(tmp_path: Path)
         ("0.0/1/0", r"Call 0\.0/1 lacks an answer in the log"),
         ("0.0/1", r"Call 0\.0/1 is made now, but is not in the log"),
         ("1.0", r"Cell 1\.0 is in its turn's reply, but not in the log"),
+        ("0", r"Turn 0 is not in the log, but '1' is"),
+        ("run.0", r"Question run\.0 is not in the log"),
     ],
 )
 def test_an_entry_that_is_gone_is_named(tmp_path: Path, place: str, message: str) -> None:
@@ -208,6 +211,56 @@ def test_edits_of_blobs_and_other_files_are_refused(tmp_path: Path) -> None:
         replay_run(path)
     with pytest.raises(ConfigurationError, match="has no checkpoint to save"):
         save_run(graph(root("1")), thread(), path)
+
+
+def test_output_that_was_edited_is_not_taken_for_what_code_printed(tmp_path: Path) -> None:
+    run = graph(root("print('seen')\nFINAL(1)"))
+    run.invoke({"query": "go"}, thread())
+    save_run(run, thread(), tmp_path / "run.json")
+    path = edited(tmp_path / "run.json", lambda run: run["root"]["log"]["0.0"].update(stdout={"text": "not seen"}))
+    with pytest.raises(ReplayDivergedError, match=r"Cell 0\.0 was edited in the file"):
+        replay_run(path)
+
+
+def test_a_native_call_that_is_gone_is_named(tmp_path: Path) -> None:
+    """A call of an external tool that the model made without code."""
+    tool: dict[str, Any] = {"name": "ext", "description": "d", "parameters": {"type": "object", "properties": {}}}
+    replies = [AIMessage("", tool_calls=[{"name": "ext", "args": {}, "id": "e"}]), cell("FINAL(1)")]
+    run = graph(ScriptedModel(replies=replies), external_tools=[tool])
+    run.invoke({"query": "go"}, thread())
+    run.invoke(Command(resume="result"), thread())
+    save_run(run, thread(), tmp_path / "run.json")
+    assert replay_run(tmp_path / "run.json", external_tools=[tool]).turns == 2
+    path = edited(tmp_path / "run.json", lambda run: run["root"]["log"].pop("0/0"))
+    with pytest.raises(ReplayDivergedError, match="Call 0/0 is in its turn, but not in the log"):
+        replay_run(path, external_tools=[tool])
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda run: run.pop("limits"), "limits: Field required"),
+        (lambda run: run["root"]["log"]["0"].pop("reply"), r"root\.log\.0\.turn\.reply: Field required"),
+        (lambda run: run["root"]["log"]["0"].update(kind="?"), r"root\.log\.0"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused_with_the_place(tmp_path: Path, edit: Any, message: str) -> None:
+    path, _ = saved(tmp_path)
+    with pytest.raises(ConfigurationError, match=rf"is no saved run: {message}"):
+        replay_run(edited(path, edit), tools=[price])
+
+
+def test_a_run_without_checkpoints_cannot_be_saved_or_forked_and_says_so(tmp_path: Path) -> None:
+    run = rlm([cell("FINAL(1)")])
+    for attempt in (lambda: save_run(run, thread(), tmp_path / "run.json"), lambda: fork(run, thread(), "0", "x")):
+        with pytest.raises(ConfigurationError, match="no checkpointer"):
+            attempt()
+    run = graph(root("FINAL(1)"))
+    run.invoke({"query": "go"}, thread())
+    with pytest.raises(ConfigurationError, match="has no checkpoint 'gone'"):
+        save_run(run, cast(Any, {"configurable": {"thread_id": "t", "checkpoint_id": "gone"}}), tmp_path / "run.json")
+    with pytest.raises(ConfigurationError, match="thread_id"):
+        save_run(run, {}, tmp_path / "run.json")
 
 
 def test_a_run_that_waits_is_saved_and_replayed_as_far_as_it_came(tmp_path: Path) -> None:

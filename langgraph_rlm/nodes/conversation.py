@@ -27,6 +27,7 @@ from langgraph_rlm.prompts import (
     ContextDoc,
     ToolDoc,
     best_answer_prompt,
+    clip,
     nudge_prompt,
     outcome_prompt,
     question_prompt,
@@ -38,6 +39,9 @@ from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import RLMState
+
+BRIEF_CHARS = 300
+"""Of a question whose turns are summed up."""
 
 _system_text = lru_cache(maxsize=64)(system_prompt)
 _question_text = lru_cache(maxsize=64)(question_prompt)
@@ -54,16 +58,19 @@ def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = No
     start = summaries[-1]["turn"] if summaries else 0
     messages: list[AnyMessage] = [SystemMessage(_system(state, runtime))]
     for index, question in enumerate(questions):
-        messages.append(HumanMessage(_question(questions[: index + 1], state, runtime)))
         until = questions[index + 1]["turn"] if index + 1 < len(questions) else turn_count(log)
+        is_summed_up = index + 1 < len(questions) and until <= start
+        messages.append(HumanMessage(_question(questions[: index + 1], runtime, brief=is_summed_up)))
         if question["turn"] < start <= until:
             summary = runtime.store.get_text(summaries[-1]["summary"])
             messages.append(HumanMessage(summary_prompt(summary=summary, turns=start)))
         for number in range(max(question["turn"], start), until):
+            if (reached := cast(TurnEntry, log[str(number)])["limit"]) is not None:
+                messages.append(_best_answer(reached, state, runtime))
             messages += _turn(number, number - question["turn"] + 1, log, runtime)
     if limit is not None:
-        messages.append(HumanMessage(best_answer_prompt(reason=_reached(limit, runtime), structured=bool(state.get("answer_schema")))))
-    return _merged(messages)
+        messages.append(_best_answer(limit, state, runtime))
+    return merged(messages)
 
 
 def _turn(number: int, iteration: int, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> list[AnyMessage]:
@@ -75,11 +82,12 @@ def _turn(number: int, iteration: int, log: Mapping[str, LogEntry], runtime: RLM
     return [reply, *(result for _, result in called), *([HumanMessage(outcome)] if outcome else [])]
 
 
-def _reached(limit: str, runtime: RLMRuntime) -> str:
-    return f"Limit {limit} of {getattr(runtime.limits, limit)} reached."
+def _best_answer(limit: str, state: RLMState, runtime: RLMRuntime) -> HumanMessage:
+    reason = f"Limit {limit} of {getattr(runtime.limits, limit)} reached."
+    return HumanMessage(best_answer_prompt(reason=reason, structured=bool(state.get("answer_schema"))))
 
 
-def _merged(messages: list[AnyMessage]) -> list[AnyMessage]:
+def merged(messages: list[AnyMessage]) -> list[AnyMessage]:
     """Neighbours of one role become one message: some chat templates refuse two in a row."""
     merged: list[AnyMessage] = []
     for message in messages:
@@ -106,15 +114,19 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
     )
 
 
-def _question(questions: Sequence[RunEntry], state: RLMState, runtime: RLMRuntime) -> str:
+def _question(questions: Sequence[RunEntry], runtime: RLMRuntime, *, brief: bool) -> str:
+    """What a question's message says; in brief once all of its turns are summed up, or long questions would fill the window."""
     handles, names = handles_of(questions), context_names(questions)
     shown: list[ContextDoc] = []
     for name in names:
         handle = handles[name]
         known_as, also = ("context", name) if name == names[0] else (name, None)
-        is_bound, preview = is_loaded(handle, runtime.limits), runtime.preview(handle)
+        is_bound, preview = is_loaded(handle, runtime.limits), "" if brief else runtime.preview(handle)
         shown.append(ContextDoc(known_as, handle.kind, handle.length, handle.items, is_bound, preview, also))
-    return _question_text(question=runtime.store.get_text(questions[-1]["question"]), contexts=tuple(shown), first=len(questions) == 1)
+    question = runtime.store.get_text(questions[-1]["question"])
+    if brief:
+        question = clip(question, limit=BRIEF_CHARS)
+    return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
 
 
 def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> str:

@@ -65,8 +65,7 @@ async def ask_root(
         ModelFailed: the model's client raised.
     """
     depth = state.get("depth", 0)
-    tools, options = (runtime.native_tools, run.root_options) if depth == 0 else ((), None)
-    reply, cost = await run.call(runtime.root_model(depth, state.get("model")), messages, config, depth, tools, options)
+    reply, cost = await run.call_root(runtime.root_model(depth, state.get("model")), messages, config, depth)
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
 
 

@@ -37,6 +37,9 @@ FLOOD = 20
 NO_LIMIT = 2**31
 """Monty stops a session after 1,000 host calls unless told otherwise; how many calls a run makes is counted above it."""
 
+_process: int | None = None
+"""The process in which Monty has started its threads, of which a fork has none."""
+
 HINTS = {
     "name 'context": "There is no such input, or it is too large to be loaded: then context_info(), grep and peek read it.",
     "cannot suspend in this synchronous context": "Call it in a comprehension or a for loop, or use the batched form: "
@@ -82,6 +85,13 @@ class MontyBackend:
             pool.__exit__(None, None, None)
 
     def _started(self) -> monty.Monty:
+        global _process
+        _process = _process or os.getpid()
+        if _process != os.getpid():
+            raise SandboxError(
+                f"Monty was used in process {_process} before it forked process {os.getpid()}, where it would wait for ever. Run nothing "
+                "before the fork (creating graphs is fine), or start processes by multiprocessing's 'spawn' or 'forkserver'."
+            )
         with self._lock:
             if self._pool is None:
                 self._pool = monty.Monty(min_processes=0, max_processes=MAX_WORKERS).__enter__()

@@ -84,11 +84,10 @@ class Campaign:
         with self._lock:
             return sum(tally.boundaries + tally.random for tally in self.tallies)
 
-    @property
-    def random(self) -> int:
-        """Random kills so far."""
+    def random_kills_of(self, database: str) -> int:
+        """Random kills so far on one database."""
         with self._lock:
-            return sum(tally.random for tally in self.tallies)
+            return sum(tally.random for tally in self.tallies if tally.database == database)
 
     @property
     def failures(self) -> list[Verdict]:
@@ -156,7 +155,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500, help="at least so many in all")
-    parser.add_argument("--random", type=int, default=150, help="at least so many of them at random moments")
+    parser.add_argument("--random", type=int, default=150, help="at least so many of them at random moments, half on each database")
     parser.add_argument("--both", action="store_true", help="before AND after every write on each database, not one each")
     parser.add_argument("--every", type=int, default=1, help="kill at every N-th write only")
     parser.add_argument("--durability", default="sync", choices=["sync", "async"])
@@ -172,7 +171,7 @@ def main() -> int:
         for write in range(1, harness.reference["writes"] + 1, args.every):
             for after in (False, True) if args.both else (name == "SQLite",):
                 yield [Kill(write=write, after=after)]
-        while campaign.kills < args.kills or campaign.random < args.random:
+        while campaign.kills < args.kills or campaign.random_kills_of(name) * 2 < args.random:
             yield random_kills(harness, chance)
 
     with (

@@ -1,0 +1,80 @@
+"""One caller at a time runs a thread: also where the lock file cannot be had, and in processes that were forked."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from langgraph_rlm import ThreadBusyError
+from langgraph_rlm.leases import database_of
+from langgraph_rlm.testing import ScriptedModel
+
+from .models import rlm, thread
+
+FOLDER = Path(__file__).parent.parent
+
+
+def forked(folder: Path, case: str) -> list[str]:
+    command = [sys.executable, "-m", "tests.fork_process", str(folder), case]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=100, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_fork_keeps_off_its_parents_thread_only_while_the_parent_runs_it(tmp_path: Path) -> None:
+    """As in a server that forks its workers: a lease is no heirloom."""
+    busy, other, later = forked(tmp_path, "running")
+    assert busy.startswith("ThreadBusyError Thread 'a' is running already")
+    assert (other, later) == ("2", "2")
+
+
+def test_a_process_that_ran_code_and_forked_is_told_so_and_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """Monty's threads are not in the fork."""
+    before, after = forked(tmp_path, "used")
+    assert before == "1"
+    assert after.startswith("SandboxError Monty was used in process")
+    assert "'spawn'" in after
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(tmp_path: Path, kind: str) -> None:
+    """Callers in this process are kept apart all the same."""
+    lock = tmp_path / "db-rlm-lock"
+    if kind == "folder":
+        lock.mkdir()
+    else:
+        lock.symlink_to(tmp_path / "elsewhere")
+    with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        graph = rlm(ScriptedModel(replies=["FINAL(1)"]), checkpointer=saver, store=tmp_path / "blobs")
+        parts = graph.stream({"query": "q"}, thread())
+        next(parts)
+        with pytest.raises(ThreadBusyError):
+            graph.invoke(None, thread())
+        assert list(parts)
+        assert graph.invoke({"query": "q"}, thread())["answer"] == "1"
+    [said] = [str(warning.message) for warning in caught if "lock" in str(warning.message)]
+    assert f"The lock file {lock} cannot be used" in said
+    assert not (tmp_path / "elsewhere").exists()
+    assert os.path.lexists(lock)
+
+
+def test_pools_whose_connection_string_is_a_function_name_their_database_too() -> None:
+    """For passwords that change, psycopg takes a function: the thread is still kept to one caller, whoever opened the pool."""
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+    from psycopg_pool import AsyncConnectionPool
+
+    async def later() -> str:
+        return "postgresql://user:new@server:5433/threads"
+
+    async def name(conninfo: Any) -> str:
+        pool = AsyncConnectionPool(conninfo, open=False)
+        return (await database_of(AsyncPostgresSaver(cast(Any, pool)))).name
+
+    given: list[Any] = ["postgresql://user:old@server:5433/threads", lambda: "postgresql://user@server:5433/threads", later]
+    assert [asyncio.run(name(each)) for each in given] == ["server:5433/threads"] * 3
