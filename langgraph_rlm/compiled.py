@@ -20,7 +20,7 @@ from langgraph_rlm.approvals import resume_map
 from langgraph_rlm.leases import database_of, lease
 from langgraph_rlm.log import CallEntry
 from langgraph_rlm.loops import iterate, wait_for
-from langgraph_rlm.nodes.ingest import by_reference
+from langgraph_rlm.nodes.ingest import Stored, by_reference
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
 from langgraph_rlm.savers import for_sync_use
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
@@ -104,7 +104,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     async def _by_reference(self, input: Any) -> Any:
         if input is None or isinstance(input, Command):
             return cast(Any, input)
-        return await asyncio.to_thread(by_reference, input, self.rlm.store)
+        return await asyncio.to_thread(by_reference, input, self.rlm.store, is_stored=isinstance(input, Stored))
 
     async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
         """`Command(resume=...)` with each answer under the id of its pause, checked before anything is stored."""

@@ -17,7 +17,12 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
     """Iterate over an async stream from sync code, in the caller's context variables.
 
     Leaving the iteration early, or an exception such as KeyboardInterrupt, cancels the stream and waits for its end.
+
+    Raises:
+        RuntimeError: it is called on the background loop itself, by async code that a sync call runs.
     """
+    if _running_loop() is _background_loop(os.getpid()):
+        raise RuntimeError("This sync call would wait for itself: async code that a sync call runs has made it. Await ainvoke there.")
     items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
 
     task = _Task(pump(stream, items.put))
@@ -47,6 +52,13 @@ def wait_for(call: Callable[[], Awaitable[T]]) -> T:
 
     [result] = iterate(once)
     return result
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class _Task:

@@ -11,7 +11,8 @@ from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, System
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 
-from langgraph_rlm import BlobError, ConfigurationError, ContextError, Limits, ThreadBusyError, create_rlm
+from langgraph_rlm import BlobError, BlobStore, ConfigurationError, ContextError, Limits, ThreadBusyError, create_rlm
+from langgraph_rlm.context import ingest
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import echo, rlm, root, shown, thread
@@ -434,3 +435,25 @@ def test_an_exit_in_a_users_tool_reaches_the_caller_and_harms_no_other_run(fatal
     with pytest.raises(fatal):
         rlm([cell("leave()")], tools=[leave]).invoke({"query": "go"})
     assert rlm([cell("FINAL(1)")]).invoke({"query": "go"})["answer"] == "1"
+
+
+def test_a_caller_who_knows_a_digest_cannot_have_what_is_stored_under_it(tmp_path: Path) -> None:
+    """What looks like an input by reference is data where it comes from outside."""
+    store = BlobStore.open(tmp_path / "shared")
+    handle = ingest("another user's secret", store).as_dict()
+    graph = rlm([cell("FINAL(context)")], store=store)
+    assert json.loads(graph.invoke({"query": "go", "context": {"rlm_handles": [handle]}})["answer"]) == {"rlm_handles": [handle]}
+    with pytest.raises(ContextError, match="question is empty or no text"):
+        graph.invoke({"query": {"blob": handle["digest"], "chars": 21}})
+
+
+def test_a_sync_call_that_would_wait_for_itself_says_so() -> None:
+    inner = rlm([cell("FINAL(1)")])
+
+    async def ask() -> str:
+        """Ask another RLM, wrongly."""
+        return inner.invoke({"query": "go"})["answer"]
+
+    model = ScriptedModel(replies=[cell("ask()"), cell("FINAL(2)")])
+    assert rlm(model, tools=[ask]).invoke({"query": "go"})["answer"] == "2"
+    assert "Await ainvoke there" in shown(model, 1)

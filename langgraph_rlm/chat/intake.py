@@ -15,7 +15,7 @@ from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.chat.ids import parse_call_id
 from langgraph_rlm.context import ingest
 from langgraph_rlm.errors import InputError
-from langgraph_rlm.nodes.ingest import Given, by_reference
+from langgraph_rlm.nodes.ingest import Stored, by_reference
 
 Rule = Callable[[list[BaseMessage]], dict[str, Any]]
 """A rule of the user's own: from messages to an `RLMInput`."""
@@ -33,7 +33,7 @@ class Question:
     """Anything that `langgraph_rlm.context.ingest` takes; the first is `context`."""
 
 
-def stored(messages: list[BaseMessage], rule: int | Rule, store: BlobStore) -> Given:
+def stored(messages: list[BaseMessage], rule: int | Rule, store: BlobStore) -> Stored:
     """The input of a run, by reference. Blocks.
 
     Args:
@@ -46,10 +46,11 @@ def stored(messages: list[BaseMessage], rule: int | Rule, store: BlobStore) -> G
         ContextError: a context cannot be read.
     """
     if callable(rule):
-        return by_reference(rule(messages), store)
+        return Stored(by_reference(rule(messages), store))
     question = split(messages, rule)
     handles = [ingest(context, store).as_dict() for context in question.contexts]
-    return by_reference({"query": question.text, "context": {"rlm_handles": handles}, "messages": question.system}, store)
+    given = {"query": question.text, "context": {"rlm_handles": handles}, "messages": question.system}
+    return Stored(by_reference(given, store, is_stored=True))
 
 
 def split(messages: Sequence[BaseMessage], question_chars: int) -> Question:

@@ -41,12 +41,18 @@ class Given(TypedDict):
     """System messages alone."""
 
 
-def by_reference(given: Any, store: BlobStore) -> Given:
-    """Store what is large in an input and keep its handles. Blocks; giving it its own result changes nothing.
+class Stored(dict[str, Any]):
+    """A `Given` on its way into the graph. An input of any other type is data, also one that looks like this: a caller who knows a
+    digest cannot have what is stored under it."""
+
+
+def by_reference(given: Any, store: BlobStore, *, is_stored: bool = False) -> Given:
+    """Store what is large in an input and keep its handles. Blocks.
 
     Args:
         given: an `RLMInput`: `query` and `context`, or `messages`.
         store: takes the question and the contexts.
+        is_stored: it may be a result of this function already, and then stays what it is.
 
     Raises:
         ContextError: there is no question, or a context cannot be read.
@@ -60,8 +66,14 @@ def by_reference(given: Any, store: BlobStore) -> Given:
     question, before = parts.get("query"), others
     if question is None:
         question, before = _asked(others)
-    handles = _handles(parts.get("context"), store) + ([ingest(before, store).as_dict()] if before else [])
-    return Given(query=_question(question, store), context=Handles(rlm_handles=handles), messages=list(system))
+    context = parts.get("context")
+    if is_stored and isinstance(context, dict) and "rlm_handles" in context:
+        handles = cast(Handles, context)["rlm_handles"]
+    else:
+        handles = _handles(context, store)
+    handles = [*handles, *([ingest(before, store).as_dict()] if before else [])]
+    text = cast(Text, question) if is_stored and isinstance(question, dict) else _question(question, store)
+    return Given(query=text, context=Handles(rlm_handles=handles), messages=list(system))
 
 
 def _asked(messages: list[BaseMessage]) -> tuple[str, list[BaseMessage]]:
@@ -73,8 +85,6 @@ def _asked(messages: list[BaseMessage]) -> tuple[str, list[BaseMessage]]:
 
 
 def _question(question: Any, store: BlobStore) -> Text:
-    if isinstance(question, dict):
-        return cast(Text, question)
     if not isinstance(question, str) or not question.strip():
         raise ContextError(f"The question is empty or no text: {_shown(question)}. Give 'query' a non-empty string.")
     return store.put_text(question)
@@ -83,8 +93,6 @@ def _question(question: Any, store: BlobStore) -> Text:
 def _handles(context: Any, store: BlobStore) -> list[HandleDict]:
     if context is None:
         return []
-    if isinstance(context, dict) and "rlm_handles" in context:
-        return cast(Handles, context)["rlm_handles"]
     if isinstance(context, str) and len(context) < MOST_OF_A_PATH and os.path.exists(context):
         warnings.warn(
             f"The context is the text {context!r} itself, though there is a file of that name: give Path({context!r}) to read it.",
@@ -112,7 +120,7 @@ class Ingest:
     async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
         """Open a run: the first on its thread starts a trajectory, a later one is a follow-up with the same variables."""
         frame = frame_of(config, runtime)
-        given = by_reference({key: state.get(key) for key in ("query", "context", "messages")}, self._runtime.store)
+        given = by_reference({key: state.get(key) for key in ("query", "context", "messages")}, self._runtime.store, is_stored=True)
         log, stale = state.get("log", {}), cast(dict[str, Any], state)
         question = RunEntry(
             kind="run", question=given["query"], contexts=given["context"]["rlm_handles"], turn=turn_count(log), started=time.time()
