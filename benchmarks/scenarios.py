@@ -86,7 +86,7 @@ def fan_out() -> list[Case]:
         Measure("the batch", "s", lambda sample: root_gaps(sample)[0] / 1000, aims),
         Measure("CPU of the process", "s", lambda sample: sample["report"]["cpu_s"]),
     )
-    sides = ("plain", "package", "memory", "sqlite")
+    sides = ("plain", "bare-memory", "bare-sqlite", "package", "memory", "sqlite")
     return [Case(f"{many} at once", sides, work(turns, str(CALLS), sub_ms=50, at_once=many), measures) for many in (16, 64)]
 
 

@@ -15,7 +15,8 @@ class Job(TypedDict):
     """What to run, on the command line as JSON."""
 
     side: str
-    """`plain`, `package` (no checkpointer), `memory` (InMemorySaver), `sqlite` (AsyncSqliteSaver, durability "sync")."""
+    """`plain`, `package` (no checkpointer), `memory` (InMemorySaver), `sqlite` (AsyncSqliteSaver, durability "sync"); `bare-memory` and
+    `bare-sqlite` for a bare LangGraph graph (`bare.py`)."""
     mb: float
     """Size of the context in 10**6 characters."""
     at_once: int
@@ -52,7 +53,7 @@ def main(job: Job) -> Report:
     start = time.perf_counter()
     __import__("langchain_openai" if job["side"] == "plain" else "langgraph_rlm")
     imported = time.perf_counter()
-    call = plain(job) if job["side"] == "plain" else package(job)
+    call = SIDES.get(job["side"], package)(job)
     report = Report(import_s=imported - start, ready_s=time.perf_counter() - start, called=0, ended=0, cpu_s=0, answer="")
     if job["url"]:
         context = make_context(job["mb"])
@@ -75,6 +76,23 @@ def plain(job: Job) -> Any:
 
     root, sub = client(job, "root"), client(job, "sub")
     return lambda context: plain_loop(root, sub, QUERY, context, job["at_once"])
+
+
+def bare(job: Job) -> Any:
+    """The bare graph, ready to be called with a context."""
+    from bare import bare_loop
+
+    root, sub = client(job, "root"), client(job, "sub")
+    if job["side"] == "bare-memory":
+        return lambda context: bare_loop(root, sub, QUERY, context, job["at_once"], _memory())
+
+    async def stored(context: str) -> str:
+        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+        async with AsyncSqliteSaver.from_conn_string(str(Path(job["folder"], "run.db"))) as saver:
+            return await bare_loop(root, sub, QUERY, context, job["at_once"], saver)
+
+    return stored
 
 
 def package(job: Job) -> Any:
@@ -108,6 +126,10 @@ def _memory() -> Any:
     from langgraph.checkpoint.memory import InMemorySaver
 
     return InMemorySaver()
+
+
+SIDES = {"plain": plain, "bare-memory": bare, "bare-sqlite": bare}
+"""Every other side is the package."""
 
 
 if __name__ == "__main__":

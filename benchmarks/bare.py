@@ -1,0 +1,58 @@
+"""Bare: a batch as a LangGraph graph of one node, one `Send` a call, over the same clients. What LangGraph costs before anything of ours.
+
+No interpreter, no log, no ledger: prompts are held in memory, as the package has them by reference.
+"""
+
+import asyncio
+import operator
+from typing import Annotated, Any
+
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_openai import ChatOpenAI
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send
+from typing_extensions import TypedDict
+
+CALLS = 1000
+
+
+class State(TypedDict, total=False):
+    """The replies by number."""
+
+    replies: Annotated[dict[int, str], operator.or_]
+
+
+class Item(TypedDict):
+    """One call."""
+
+    index: int
+
+
+async def bare_loop(root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str, at_once: int, saver: Any = None) -> str:
+    """What the fan-out's program does: a turn, its batch of calls, and the turn after it."""
+    messages: list[AnyMessage] = [HumanMessage(query)]
+    messages.append(await root.ainvoke(messages))
+    size = len(context) // CALLS
+    graph = batch_of(sub, [f"chunk {i}\n" + context[i * size : (i + 1) * size] for i in range(CALLS)], at_once, saver)
+    config: Any = {"configurable": {"thread_id": "bench"}}
+    out = await (graph.ainvoke({}, config, durability="sync") if saver else graph.ainvoke({}, config))
+    await root.ainvoke([*messages, HumanMessage(str(len(out["replies"])))])
+    return str(sum(reply.startswith("len=") for reply in out["replies"].values()))
+
+
+def batch_of(sub: ChatOpenAI, prompts: list[str], at_once: int, saver: Any) -> Any:
+    """The graph."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def ask(item: Item) -> State:
+        async with gate:
+            return {"replies": {item["index"]: (await sub.ainvoke(prompts[item["index"]])).text}}
+
+    async def each(_: State) -> list[Send]:
+        return [Send("ask", Item(index=index)) for index in range(len(prompts))]
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask, input_schema=Item)
+    graph.add_conditional_edges(START, each, ["ask"])
+    graph.add_edge("ask", END)
+    return graph.compile(checkpointer=saver)
