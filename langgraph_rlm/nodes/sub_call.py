@@ -26,7 +26,6 @@ QUESTION_CHARS = 4_000
 QUIET = "nostream"
 """LangGraph's tag for models whose tokens stay out of the "messages" stream: it is the root model's."""
 
-
 ERROR_CHARS = 1_000
 """Most characters of a child's answer in the error that it does not match."""
 
