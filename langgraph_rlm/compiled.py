@@ -22,7 +22,7 @@ from langgraph_rlm.log import CallEntry
 from langgraph_rlm.loops import iterate, wait_for
 from langgraph_rlm.nodes.ingest import Stored, by_reference
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
-from langgraph_rlm.savers import for_sync_use
+from langgraph_rlm.savers import for_many_writes, for_sync_use
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.usage import Usage
 
@@ -71,8 +71,9 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         """
         config = ensure_config(config)
         given = await self._by_reference(input)
-        if self.rlm.toolset.not_idempotent and self._saver(config) is not None:
-            options = {**options, "durability": "sync"}
+        if (saver := self._saver(config)) is not None:
+            config = with_key(config, SAVER, for_many_writes(saver))
+            options = {**options, "durability": "sync"} if self.rlm.toolset.not_idempotent else options
         with ExitStack() as until_done:
             await self._occupy(config, until_done)
             given = await self._by_pause(given, config)

@@ -33,6 +33,15 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     return ThreadedSaver(saver)
 
 
+def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """A saver that keeps up with the ends of a large batch: for SQLite one that commits in groups. A class of the user's own stays."""
+    if f"{type(saver).__module__}.{type(saver).__qualname__}" != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver":
+        return saver
+    from langgraph_rlm.group_commit import group_commit
+
+    return group_commit(cast(Any, saver))
+
+
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()

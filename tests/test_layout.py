@@ -14,7 +14,7 @@ ORDER = [
     "repl.base", "repl.calls", "repl.host", "repl.watch", "repl.replay", "repl.local_worker", "repl.local", "repl.monty", "repl.sessions", "repl",
     "state", "runtime",
     "nodes", "nodes.ingest", "nodes.native_calls", "nodes.conversation", "nodes.compaction", "nodes.plan_code", "nodes.execute_repl", "nodes.structured_query", "nodes.sub_call", "nodes.tool_interrupt", "nodes.finalize",
-    "loops", "savers", "leases", "compiled", "graph",
+    "loops", "group_commit", "savers", "leases", "compiled", "graph",
     "chat", "chat.apart", "chat.ids", "chat.memory", "chat.approvals", "chat.intake", "chat.requests", "chat.schemas", "chat.records", "chat.replies", "chat.runs", "chat.tasks", "chat.direct", "chat.calls", "chat.wrappers", "chat_model",
     "forks", "trajectory", "retrace", "testing", "demo", "display", "threads",
     "server.errors", "server.settings", "server.requests", "server.replies", "server.savers", "server.chats", "server.openapi", "server.engine", "server.wire", "server.worker", "server.process", "server.protocol", "server.app", "server.run", "server",

@@ -20,8 +20,7 @@ from langgraph.types import Command
 
 from langgraph_rlm import ChatRLM, Limits
 
-from .databases import open_saver
-from .runner import Killer, Killing, serve
+from .runner import Killer, deadly_saver, serve
 
 QUESTION = {"messages": [HumanMessage("shop")]}
 STEPS = {"start": QUESTION, "continue": None, "approve": Command(resume={"decisions": [{"type": "approve"}]})}
@@ -57,8 +56,7 @@ def agent_of(folder: Path, url: str, saver: Any) -> Any:
 
 async def play(folder: Path, url: str, step: str, kill_at: int) -> dict[str, Any]:
     """One step; `ainvoke(None, config)` from the start when nothing had been saved yet."""
-    async with open_saver(f"sqlite:{folder / 'db'}", Killing) as saver:
-        saver.killer = killer = Killer(kill_at, after=False)
+    async with deadly_saver(f"sqlite:{folder / 'db'}", killer := Killer(kill_at, after=False)) as saver:
         agent, config = agent_of(folder, url, saver), {"configurable": {"thread_id": "t"}}
         try:
             out = await agent.ainvoke(STEPS[step], config)

@@ -16,7 +16,8 @@ import sys
 import time
 import traceback
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from .scenario import QUESTION
 
 
 class Killer:
-    """Counts the saver's writes, and ends this process with SIGKILL before or after one of them."""
+    """Counts what a database is told to keep, and ends this process with SIGKILL before or after one of these moments."""
 
     def __init__(self, at: int, after: bool) -> None:
         self.count = 0
@@ -61,6 +62,17 @@ class Killing:
         return await self.killer.around(super().aput_writes(*args, **kwargs))  # type: ignore[misc]
 
 
+@asynccontextmanager
+async def deadly_saver(url: str, killer: Killer) -> AsyncIterator[Any]:
+    """The saver of a URL. In SQLite a moment is a commit, as several writes share one; in PostgreSQL a write."""
+    async with open_saver(url, None if url.startswith("sqlite:") else Killing) as saver:
+        saver.killer = killer
+        if url.startswith("sqlite:"):
+            commit = saver.conn.commit
+            saver.conn.commit = lambda: killer.around(commit())
+        yield saver
+
+
 def graph_of(url: str, store: str, saver: Any) -> Any:
     """The RLM of the scenario, with its models and its tool at a provider."""
 
@@ -80,8 +92,7 @@ def graph_of(url: str, store: str, saver: Any) -> Any:
 async def play(args: argparse.Namespace) -> dict[str, Any]:
     """Run or resume, as a user does: `ainvoke(None, config)`, and from the start when nothing had been saved yet."""
     began = time.monotonic()
-    async with open_saver(args.db, Killing) as saver:
-        saver.killer = killer = Killer(args.kill_at, args.after)
+    async with deadly_saver(args.db, killer := Killer(args.kill_at, args.after)) as saver:
         graph = graph_of(f"{args.url}/{args.thread}", args.store, saver)
         config, again = {"configurable": {"thread_id": args.thread}}, False
         try:
@@ -107,7 +118,7 @@ def main(arguments: list[str]) -> None:
         parser.add_argument(name, required=True)
     parser.add_argument("--durability", default="sync")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--kill-at", type=int, default=0, help="die at this write of the saver, counted from 1")
+    parser.add_argument("--kill-at", type=int, default=0, help="die at this moment of the database, counted from 1")
     parser.add_argument("--after", action="store_true", help="die after that write, not before it")
     args = parser.parse_args(arguments)
     try:
