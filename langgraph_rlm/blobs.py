@@ -2,26 +2,22 @@
 
 import asyncio
 import hashlib
-import importlib
 import os
 import re
-import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.errors import BlobError, ConfigurationError
+from langgraph_rlm.errors import BlobError
+from langgraph_rlm.homes import STORE_VARIABLE, Home, home_of, is_verified, unusable
 
-STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
 RECENT_BYTES, RECENT_BLOB_BYTES = 32 << 20, 16 << 20
-CHUNK = 1 << 20  # bytes read at a time, wherever a file is streamed
 
 
 class Text(TypedDict, total=False):
@@ -42,18 +38,13 @@ def to_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def chunks_of(file: BinaryIO) -> Iterator[bytes]:
-    """The file's bytes, at most `CHUNK` at a time."""
-    return iter(lambda: file.read(CHUNK), b"")
-
-
 class BlobStore:
     """A content-addressed store: a folder, or any fsspec URL. Safe to use from several threads and processes.
 
     Every method blocks. What is in the store never changes, so a digest in a checkpoint always means the same bytes.
     """
 
-    def __init__(self, home: "_Home") -> None:
+    def __init__(self, home: Home) -> None:
         """Use `BlobStore.open`."""
         self._home = home
         self._recent = _Recent()
@@ -72,9 +63,7 @@ class BlobStore:
         if isinstance(where, BlobStore):
             return where
         place = str(where or os.environ.get(STORE_VARIABLE) or _default_folder())
-        if "://" not in place or place.startswith("file://"):
-            return BlobStore(_Folder(Path(place.removeprefix("file://"))))
-        return BlobStore(_Remote(place))
+        return BlobStore(home_of(place))
 
     @property
     def place(self) -> str:
@@ -120,7 +109,7 @@ class BlobStore:
             with _reading(digest, self._home):
                 data = self._home.read(digest)
             if hashlib.sha256(data).hexdigest() != digest:
-                raise _unusable("altered", digest, self._home)
+                raise unusable("altered", digest, self._home)
             self._recent.put(digest, data)
         return data
 
@@ -134,8 +123,8 @@ class BlobStore:
         """
         with _reading(digest, self._home):
             path = self._home.local(digest)
-            if not _is_verified(path, digest):
-                raise _unusable("altered", digest, self._home)
+            if not is_verified(path, digest):
+                raise unusable("altered", digest, self._home)
         return path
 
     def has(self, digest: str) -> bool:
@@ -175,124 +164,6 @@ class BlobStore:
         return to_text(self.get(text["blob"]))
 
 
-class _Home(Protocol):
-    """Where blobs live. Reads raise FileNotFoundError for a blob that is not there, any other OSError for a broken place."""
-
-    place: str
-
-    def where(self, digest: str) -> str: ...
-    def has(self, digest: str) -> bool: ...
-    def sound(self, digest: str, size: int) -> bool:
-        """Whether the blob is there and, as far as can be known cheaply, whole; if not, it is written again."""
-        ...
-
-    def read(self, digest: str) -> bytes: ...
-    def local(self, digest: str) -> Path: ...
-    def keep(self, digest: str, data: bytes) -> None: ...
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]: ...
-
-
-class _Folder:
-    """A folder `ab/cdef...`, private to its user. A blob appears whole or not at all; it need not survive a power cut."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._is_made = False
-        self.place = str(root)
-
-    def where(self, digest: str) -> str:
-        return str(self._file(digest))
-
-    def has(self, digest: str) -> bool:
-        return self._file(digest).is_file()
-
-    def sound(self, digest: str, size: int) -> bool:
-        file = self._file(digest)
-        try:
-            return file.stat().st_size == size and _is_verified(file, digest)
-        except OSError:
-            return False
-
-    def read(self, digest: str) -> bytes:
-        return self._file(digest).read_bytes()
-
-    def local(self, digest: str) -> Path:
-        return self._file(digest)
-
-    def keep(self, digest: str, data: bytes) -> None:
-        self.write((data,))
-
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        if not self._is_made:  # one that goes away later is unmounted, and must not be hidden behind a new one
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._is_made = True
-        number, name = tempfile.mkstemp(prefix=".new-", dir=self._root)
-        try:
-            with os.fdopen(number, "wb") as file:
-                digest, size = _copy(chunks, file)
-            if not self.sound(digest, size):
-                self._adopt(name, digest)
-        finally:
-            Path(name).unlink(missing_ok=True)
-        return digest, size
-
-    def _adopt(self, name: str, digest: str) -> None:
-        file = self._file(digest)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        os.replace(name, file)
-        _note_verified(file)
-
-    def _file(self, digest: str) -> Path:
-        return self._root / digest[:2] / digest[2:]
-
-
-class _Remote:
-    """A folder of an fsspec file system. Files for `mmap` are kept in a temporary folder until the process ends."""
-
-    def __init__(self, url: str) -> None:
-        self._fs, self._root = _file_system(url)
-        self._temporary = tempfile.TemporaryDirectory(prefix="langgraph-rlm-", ignore_cleanup_errors=True)
-        self._cache = _Folder(Path(self._temporary.name))
-        self.place = url
-
-    def where(self, digest: str) -> str:
-        return f"{self.place.rstrip('/')}/{digest[:2]}/{digest[2:]}"
-
-    def has(self, digest: str) -> bool:
-        return bool(self._fs.exists(self._key(digest)))
-
-    def sound(self, digest: str, size: int) -> bool:
-        try:
-            return self._fs.info(self._key(digest))["size"] == size
-        except FileNotFoundError:
-            return False
-
-    def read(self, digest: str) -> bytes:
-        return self._fs.cat_file(self._key(digest))
-
-    def local(self, digest: str) -> Path:
-        if not self._cache.has(digest):
-            with self._fs.open(self._key(digest), "rb") as file:
-                found, _ = self._cache.write(chunks_of(file))
-            if found != digest:
-                raise _unusable("altered", digest, self)
-        return self._cache.local(digest)
-
-    def keep(self, digest: str, data: bytes) -> None:
-        self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
-        self._fs.pipe_file(self._key(digest), data)
-
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        digest, size = self._cache.write(chunks)
-        if not self.sound(digest, size):
-            self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
-            self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
-        return digest, size
-
-    def _key(self, digest: str) -> str:
-        return f"{self._root}/{digest[:2]}/{digest[2:]}"
-
-
 class _Recent:
     """The blobs last put or got, at most `RECENT_BYTES` in all."""
 
@@ -317,36 +188,6 @@ class _Recent:
                 self._size -= len(self._blobs.popitem(last=False)[1])
 
 
-_verified: dict[str, tuple[int, int]] = {}
-"""Local files whose bytes this process has hashed: path to (mtime in ns, size). A cache, so it may be cleared at any time."""
-
-
-def _note_verified(path: Path) -> None:
-    if len(_verified) > 100_000:
-        _verified.clear()
-    status = path.stat()
-    _verified[str(path.absolute())] = (status.st_mtime_ns, status.st_size)
-
-
-def _is_verified(path: Path, digest: str) -> bool:
-    status = path.stat()
-    if _verified.get(str(path.absolute())) == (status.st_mtime_ns, status.st_size):
-        return True
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            return False
-    _note_verified(path)
-    return True
-
-
-def _copy(chunks: Iterable[bytes], file: BinaryIO) -> tuple[str, int]:
-    hasher, size = hashlib.sha256(), 0
-    for chunk in chunks:
-        hasher.update(chunk)
-        size += file.write(chunk)
-    return hasher.hexdigest(), size
-
-
 def _has_surrogates(text: str) -> bool:
     return not text.isascii() and re.search("[\ud800-\udfff]", text) is not None
 
@@ -357,31 +198,17 @@ def _default_folder() -> Path:
     return user_data_path("langgraph-rlm") / "blobs"
 
 
-def _file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it, without a slash at its end."""
-    try:
-        core: Any = importlib.import_module("fsspec.core")
-    except ModuleNotFoundError:
-        raise ConfigurationError(f"The blob store {url!r} needs fsspec: pip install 'langgraph-rlm[fsspec]'") from None
-    try:
-        fs, root = core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        scheme = url.partition("://")[0]
-        raise ConfigurationError(f"The blob store {url!r} cannot be opened: {error}. Install the fsspec package for {scheme!r}.") from error
-    return fs, str(root).rstrip("/")
-
-
 @contextmanager
-def _reading(digest: str, home: _Home) -> Generator[None]:
+def _reading(digest: str, home: Home) -> Generator[None]:
     """Turn what a broken place raises into a BlobError that says how to supply the blob."""
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise BlobError(f"{digest!r} is no digest of a blob: it must be 64 hex digits. The checkpoint is of another version.")
     try:
         yield
     except FileNotFoundError:
-        raise _unusable("missing", digest, home) from None
+        raise unusable("missing", digest, home) from None
     except OSError as error:
-        raise _unusable(f"unreadable ({error})", digest, home) from error
+        raise unusable(f"unreadable ({error})", digest, home) from error
 
 
 @contextmanager
@@ -391,10 +218,3 @@ def _writing(place: str) -> Generator[None]:
         yield
     except OSError as error:
         raise BlobError(f"The blob store {place} cannot be written: {error}. Set {STORE_VARIABLE} to another place.") from error
-
-
-def _unusable(what: str, digest: str, home: _Home) -> BlobError:
-    return BlobError(
-        f"Blob {digest} is {what} in the store {home.place}. Ask the same question with the same file again, "
-        f"restore the blob to {home.where(digest)}, or set {STORE_VARIABLE} to the store that holds it."
-    )

@@ -135,7 +135,7 @@ def open_job(thread: str, db: Path, given: Options, question: str | None) -> Job
 
 
 def _environment() -> Options:
-    from langgraph_rlm.blobs import STORE_VARIABLE
+    from langgraph_rlm.homes import STORE_VARIABLE
 
     store = os.environ.get(STORE_VARIABLE) or None
     if store is not None and "://" not in store:
