@@ -19,7 +19,7 @@ from langgraph_rlm.log import CellEntry, Log, LogEntry, TurnEntry, cell_place, i
 from langgraph_rlm.parsing import reply_of
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
-from langgraph_rlm.repl.calls import RESERVED, HostFunctions
+from langgraph_rlm.repl.calls import RESERVED, HostFunctions, Requests
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost, outcome_digest
 from langgraph_rlm.repl.sessions import Trajectory, open_repl
@@ -120,7 +120,8 @@ class _Replay:
         _check_places(log)
         self._check_cells(rlm)
         recursive = depth + 1 < self._limits.max_depth
-        host = Host(HostFunctions(self._models, self._toolset.at(depth), self._store, recursive), self._store, self._limits)
+        functions = HostFunctions(self._models, self._toolset.at(depth), self._store, recursive)
+        host = Host(functions, self._store, Requests(self._store), self._limits)
         repl = open_repl(self._backend, Trajectory(rlm["trajectory"], runs(log)[0]["started"]), host)
         try:
             done = repl.advance(log if rlm["answer"] is None else _closed(log), None)

@@ -1,7 +1,7 @@
 """Runtime: what is live and never checkpointed. One `RLMRuntime` per `create_rlm`, one `Run` per invocation of its root."""
 
 import asyncio
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.blobs import BlobStore, Text
+from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.clients import Clients
 from langgraph_rlm.context import ContextHandle, encodable
 from langgraph_rlm.convoy import Convoy
@@ -23,7 +23,7 @@ from langgraph_rlm.models import model_name, takes_tools
 from langgraph_rlm.prices import Prices
 from langgraph_rlm.progress import Event
 from langgraph_rlm.reads import Reader
-from langgraph_rlm.repl.calls import HostFunctions, payload_of
+from langgraph_rlm.repl.calls import HostFunctions, Requests
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.structured import Format
@@ -71,7 +71,6 @@ class RLMRuntime:
     response_format: Format | None
     """The form of the root's answers; None for text."""
     clients: Clients = field(default_factory=Clients)
-    payloads: "Payloads" = field(default_factory=lambda: Payloads())
 
     def root_model(self, depth: int, name: str | None) -> BaseChatModel:
         """Who writes the code of an RLM at `depth`: the root's model, or for a child the sub-model or the one that was picked."""
@@ -103,36 +102,17 @@ class RLMRuntime:
         """What the root model may call without code, as `bind_tools` takes it; nothing if the model does not."""
         return self.toolset.native if takes_tools(self.model) else []
 
-    def payload(self, request: Text) -> dict[str, Any]:
-        """The payload of a request; a thousand `Send`s of one batch parse it once."""
-        digest = request.get("blob")
-        if digest is None:
-            return payload_of(request, self.store)
-        return self.payloads.get(digest, lambda: payload_of(request, self.store))
+    @cached_property
+    def requests(self) -> Requests:
+        """What code has asked for."""
+        return Requests(self.store)
 
     @cached_property
     def _hosts(self) -> dict[tuple[bool, bool], Host]:
         names = sorted(self.models)
         kinds = [(able, is_root) for able in (True, False) for is_root in (True, False)]
         functions = {kind: HostFunctions(names, self.toolset.at(0 if kind[1] else 1), self.store, kind[0]) for kind in kinds}
-        return {kind: Host(functions[kind], self.store, self.limits) for kind in kinds}
-
-
-class Payloads:
-    """The requests last parsed, by digest. A few suffice: a batch is parsed when its first `Send` runs."""
-
-    def __init__(self, size: int = 8) -> None:
-        self._size = size
-        self._parsed: OrderedDict[str, dict[str, Any]] = OrderedDict()
-
-    def get(self, digest: str, parse: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The payload of `digest`, parsed when it is not there."""
-        if digest not in self._parsed:
-            self._parsed[digest] = parse()
-            while len(self._parsed) > self._size:
-                self._parsed.popitem(last=False)
-        self._parsed.move_to_end(digest)
-        return self._parsed[digest]
+        return {kind: Host(functions[kind], self.store, self.requests, self.limits) for kind in kinds}
 
 
 class ModelFailed(Exception):
@@ -160,6 +140,7 @@ class Run:
     def __post_init__(self) -> None:
         self.convoy = Convoy()
         self.calls = asyncio.Semaphore(self.runtime.limits.max_concurrency)
+        """The turns: whoever calls a model takes one, by `call_root` or by itself."""
         self._children = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(self.runtime.limits.max_concurrency))
         self._reserved = set[tuple[str, str]]()
         self.ledger = Ledger(self.runtime.limits, self.runtime.prices)
@@ -183,9 +164,11 @@ class Run:
     async def call_root(
         self, model: BaseChatModel, messages: list[AnyMessage], config: RunnableConfig, depth: int
     ) -> tuple[AIMessage, Usage]:
-        """As `call`, for whoever writes an RLM's code: always with the same tools, which a provider caches ahead of the messages."""
+        """As `call` when it is its turn, for whoever writes an RLM's code: always with the same tools, which a provider caches ahead of
+        the messages."""
         tools, options = (self.runtime.native_tools, self.root_options) if depth == 0 else ((), None)
-        return await self.call(model, messages, config, depth, tools, options)
+        async with self.calls:
+            return await self.call(model, messages, config, depth, tools, options)
 
     async def call(
         self,
@@ -196,7 +179,7 @@ class Run:
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
     ) -> tuple[AIMessage, Usage]:
-        """Call a model when it is its turn and within the budget; its reply, and what it spent.
+        """Call a model within the budget, in a turn that the caller holds; its reply, and what it spent.
 
         Args:
             tools: OpenAI functions that the model may call instead of writing code.
@@ -207,22 +190,21 @@ class Run:
             ModelFailed: the model's client raised; its exception is the cause.
         """
         name = (options or {}).get("model") or model_name(model)
-        async with self.calls:
-            await self.runtime.prices.prepare(name)
-            hold = self.ledger.hold(name, _chars(prompt))
-            time_left = asyncio.timeout(self.ledger.seconds_left())
-            try:
-                async with time_left:
-                    bound = model.bind_tools(tools) if tools else model
-                    reply = await bound.ainvoke(_encodable(prompt), config, **(options or {}))
-            except GraphBubbleUp:
-                raise
-            except Exception as error:
-                if time_left.expired():
-                    raise LimitReached("max_seconds", self.runtime.limits.max_seconds) from None
-                raise ModelFailed(error) from error
-            finally:
-                self.ledger.release(hold)
+        await self.runtime.prices.prepare(name)
+        hold = self.ledger.hold(name, _chars(prompt))
+        time_left = asyncio.timeout(self.ledger.seconds_left())
+        try:
+            async with time_left:
+                bound = model.bind_tools(tools) if tools else model
+                reply = await bound.ainvoke(_encodable(prompt), config, **(options or {}))
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            if time_left.expired():
+                raise LimitReached("max_seconds", self.runtime.limits.max_seconds) from None
+            raise ModelFailed(error) from error
+        finally:
+            self.ledger.release(hold)
         if not isinstance(reply, AIMessage):  # pyright: ignore[reportUnnecessaryIsInstance] - models with a role of their own
             reply = AIMessage(cast(BaseMessage, reply).text)
         return reply, self.ledger.settle(name, depth, reply)

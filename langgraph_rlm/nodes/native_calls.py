@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 
 from langgraph_rlm.log import CallEntry, Log, LogEntry, NativeCall, ReplyEntry, TurnEntry, call_place, item_place, native_places
 from langgraph_rlm.prompts import clip
-from langgraph_rlm.repl.calls import Request, failed, payload_of, tool_request
+from langgraph_rlm.repl.calls import Request, failed, tool_request
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.tools import BadArguments
 
@@ -34,7 +34,7 @@ def native_calls(reply: AIMessage, turn: int, runtime: RLMRuntime) -> Called:
         place = call_place(str(turn), ordinal)
         request, problem = _request(call, problem, runtime)
         called.calls.append(NativeCall(name=call["name"] or "", id=call["id"] or f"call_{turn}_{ordinal}"))
-        called.entries[place] = request.entry(runtime.store)
+        called.entries[place] = runtime.requests.entry(request)
         if problem is not None:
             called.entries[item_place(place, 0)] = failed(problem)
     return called
@@ -59,7 +59,7 @@ def native_messages(number: int, turn: TurnEntry, log: Mapping[str, LogEntry], r
     """Each native call of a turn with its result, as the conversation shows them."""
     shown: list[tuple[ToolCall, ToolMessage]] = []
     for place, call in native_places(number, turn).items():
-        arguments = payload_of(cast(CallEntry, log[place])["request"], runtime.store)["arguments"]
+        arguments = runtime.requests.payload(cast(CallEntry, log[place])["request"])["arguments"]
         result = _result(cast("ReplyEntry | None", log.get(item_place(place, 0))), call, runtime)
         shown.append((ToolCall(type="tool_call", name=call["name"], args=arguments, id=call["id"]), result))
     return shown

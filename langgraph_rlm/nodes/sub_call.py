@@ -58,8 +58,15 @@ class SubCall:
         what the checkpointer or the store raise in a child.
         """
         frame = frame_of(config, runtime)
-        frame.run.take_over(call["parent"], call["place"].rpartition("/")[0])
-        payload = self._runtime.payload(call["request"])
+        run = frame.run
+        run.take_over(call["parent"], call["place"].rpartition("/")[0])
+        async with run.calls if call["call"] == "llm" else run.children(frame.depth + 1):  # first of all: a thousand that wait hold little
+            update = await self._answered(call, config, frame)
+        await run.convoy.join(call["total"] - self._report(call, frame))
+        return update
+
+    async def _answered(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> RLMUpdate:
+        payload = self._runtime.requests.payload(call["request"])
         model = cast("str | None", payload["model"])
         paid: list[Usage] = []
         try:
@@ -68,7 +75,6 @@ class SubCall:
             reply, limit = failed(str(reached), model), reached.limit
         except (Mismatch, ModelFailed) as failure:
             reply, limit = failed(str(failure), model), None
-        await frame.run.convoy.join(call["total"] - self._report(call, frame))
         update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap())))
         return update if limit is None else update | RLMUpdate(limit=limit)
 
@@ -88,8 +94,7 @@ class SubCall:
     async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
         """The same graph one level deeper; its own calls wait for their own turn."""
         given, form, name = await asyncio.to_thread(self._question, payload, item), form_of(payload), payload["model"]
-        async with frame.run.children(frame.depth + 1):
-            out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
+        out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
         paid.append(out["usage"])
         if out["stop_reason"] == "failed":
             return failed(out["answer"], name), None

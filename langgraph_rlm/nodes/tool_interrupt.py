@@ -43,7 +43,7 @@ class ToolStep:
 
     def _called(self, call: PendingCall) -> tuple[RLMTool, dict[str, Any]]:
         """The tool, and the arguments that code gave."""
-        return self._runtime.toolset.tool(call["function"], call["depth"]), self._runtime.payload(call["request"])["arguments"]
+        return self._runtime.toolset.tool(call["function"], call["depth"]), self._runtime.requests.payload(call["request"])["arguments"]
 
     async def _decided(self, tool: RLMTool, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""

@@ -5,6 +5,8 @@ A `Request` is one call as the log knows it: its payload is plain JSON, so that 
 
 import inspect
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -38,12 +40,46 @@ class Request:
     payload: dict[str, Any]
     items: int
 
-    def entry(self, store: BlobStore) -> CallEntry:
-        """Its log entry. What is large, and whatever several `Send`s share, is stored by reference."""
-        text = canonical(self.payload)
-        request = store.put_text(text, inline=INLINE_REQUEST_CHARS if self.items == 1 else 0)
-        digest = request.get("blob") or digest_of(text)
-        return CallEntry(kind="call", call=self.call, function=self.function, digest=digest, request=request, items=self.items)
+
+class Requests:
+    """The requests in the logs of one `create_rlm`: written in the interpreters' threads, read by the calls that they become.
+
+    The payloads of the last few are kept: a thousand `Send`s of one batch parse it once, or never where this process wrote it.
+    """
+
+    def __init__(self, store: BlobStore, size: int = 8) -> None:
+        self._store = store
+        self._size = size
+        self._payloads: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def entry(self, request: Request) -> CallEntry:
+        """The log entry of a request. What is large, and whatever several `Send`s share, is stored by reference."""
+        text = canonical(request.payload)
+        stored = self._store.put_text(text, inline=INLINE_REQUEST_CHARS if request.items == 1 else 0)
+        if "blob" in stored:
+            self._keep(stored["blob"], request.payload)
+        digest = stored.get("blob") or digest_of(text)
+        return CallEntry(kind="call", call=request.call, function=request.function, digest=digest, request=stored, items=request.items)
+
+    def payload(self, stored: Text) -> dict[str, Any]:
+        """The payload back from a log entry's `request`; not to be altered."""
+        digest = stored.get("blob")
+        if digest is None:
+            return json.loads(self._store.get_text(stored))
+        with self._lock:
+            payload = self._payloads.get(digest)
+        if payload is None:
+            payload = json.loads(self._store.get_text(stored))
+        self._keep(digest, payload)
+        return payload
+
+    def _keep(self, digest: str, payload: dict[str, Any]) -> None:
+        with self._lock:
+            self._payloads[digest] = payload
+            self._payloads.move_to_end(digest)
+            while len(self._payloads) > self._size:
+                self._payloads.popitem(last=False)
 
 
 def _llm_query(prompt: str, model: str | None = None, schema: dict[str, Any] | None = None) -> None: ...
@@ -221,8 +257,3 @@ def form_of(payload: Mapping[str, Any]) -> Format | None:
     """The form in which a request wants its answer; None for text."""
     schema = payload.get("schema")
     return None if schema is None else code_format(schema)
-
-
-def payload_of(request: Text, store: BlobStore) -> dict[str, Any]:
-    """The payload back from a log entry's `request`."""
-    return json.loads(store.get_text(request))

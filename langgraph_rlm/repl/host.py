@@ -13,7 +13,7 @@ from langgraph_rlm.errors import ContextError
 from langgraph_rlm.limits import Limits
 from langgraph_rlm.reads import Reader
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
-from langgraph_rlm.repl.calls import FINALS, READS, BadCall, HostFunctions, Request, bind
+from langgraph_rlm.repl.calls import FINALS, READS, BadCall, HostFunctions, Request, Requests, bind
 
 LOADED_SHARE = 4
 """A context is loaded into the heap only if this many times its size fits: that is what loading it takes."""
@@ -25,6 +25,7 @@ class Host:
 
     functions: HostFunctions
     store: BlobStore
+    requests: Requests
     limits: Limits
 
 

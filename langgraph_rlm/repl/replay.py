@@ -220,7 +220,7 @@ class Repl:
         response = respond(call, cell, self._values.handles, self._host)
         if not isinstance(response, Request):
             return response
-        now = response.entry(self._host.store)
+        now = self._host.requests.entry(response)
         cell.waiting = place = call_place(cell.place, cell.ordinal)
         cell.ordinal += 1
         then = cast("CallEntry | None", log.get(place))
