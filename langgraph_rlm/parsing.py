@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from markdown_it.token import Token
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
+if TYPE_CHECKING:
     from langgraph_rlm.blobs import BlobStore
     from langgraph_rlm.log import TurnEntry
 
@@ -155,10 +155,8 @@ def _problem(text: str, fences: list[_Fence], *, is_done: bool) -> Problem | Non
 
 
 @lru_cache(maxsize=1)
-def _markdown() -> "MarkdownIt":
+def _markdown() -> MarkdownIt:
     """CommonMark blocks. Not HTML blocks, since `<answer>` above a fence would swallow it; not inlines, since nothing reads them."""
-    from markdown_it import MarkdownIt
-
     return MarkdownIt("commonmark").disable(["html_block", "inline"])
 
 

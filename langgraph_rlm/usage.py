@@ -67,10 +67,10 @@ def _sum(one: Spending, other: Spending) -> Spending:
         cost=one["cost"] + other["cost"],
         unpriced_calls=one["unpriced_calls"] + other["unpriced_calls"],
     )
-    if details := _added(one.get("input_token_details"), other.get("input_token_details")):
-        summed["input_token_details"] = details
-    if details := _added(one.get("output_token_details"), other.get("output_token_details")):
-        summed["output_token_details"] = details
+    if "input_token_details" in one or "input_token_details" in other:
+        summed["input_token_details"] = _added(one.get("input_token_details"), other.get("input_token_details"))
+    if "output_token_details" in one or "output_token_details" in other:
+        summed["output_token_details"] = _added(one.get("output_token_details"), other.get("output_token_details"))
     return summed
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm.limits import keep_first
-from langgraph_rlm.log import Log, canonical, merge_log, plain
+from langgraph_rlm.log import Log, canonical, canonical_texts, merge_log, plain
 from langgraph_rlm.testing import ScriptedModel, cell, replay_run, save_run
 from langgraph_rlm.usage import Spending, Usage, add_usage, spent
 
@@ -84,6 +84,20 @@ def test_equal_values_have_equal_text(value: Any, shuffler: random.Random) -> No
     text = canonical(plain(value))
     assert canonical(plain(shuffled(value))) == text
     assert canonical(json.loads(text)) == text
+
+
+wild = st.text(st.characters(codec=None))
+"""Control characters and lone surrogates included."""
+
+
+@given(st.lists(wild, max_size=4), st.none() | wild, st.randoms())
+def test_texts_have_the_same_canonical_form_whichever_way_they_are_written(
+    prompts: list[str], model: str | None, shuffler: random.Random
+) -> None:
+    payload: dict[str, Any] = {"prompts": prompts, "model": model, "schema": "{}"}
+    keys = [*payload]
+    shuffler.shuffle(keys)
+    assert canonical_texts({key: payload[key] for key in keys}) == canonical(payload)
 
 
 NAMES = ["a", "b", "c"]

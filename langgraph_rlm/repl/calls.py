@@ -14,7 +14,7 @@ from typing import Any, cast
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.context import ContextHandle, HandleDict, ingest
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.log import CallEntry, CallKind, ReplyEntry, canonical, digest_of, plain
+from langgraph_rlm.log import CallEntry, CallKind, ReplyEntry, canonical, canonical_texts, digest_of, plain
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
 from langgraph_rlm.structured import Format, code_format, code_schema
 from langgraph_rlm.tools import BadArguments, RLMTool
@@ -55,7 +55,7 @@ class Requests:
 
     def entry(self, request: Request) -> CallEntry:
         """The log entry of a request. What is large, and whatever several `Send`s share, is stored by reference."""
-        text = canonical(request.payload)
+        text = (canonical_texts if request.call == "llm" else canonical)(request.payload)
         stored = self._store.put_text(text, inline=INLINE_REQUEST_CHARS if request.items == 1 else 0)
         if "blob" in stored:
             self._keep(stored["blob"], request.payload)
