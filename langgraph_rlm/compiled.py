@@ -18,7 +18,7 @@ from langgraph.types import Command
 
 from langgraph_rlm.approvals import resume_map
 from langgraph_rlm.leases import database_of, lease
-from langgraph_rlm.log import CallEntry
+from langgraph_rlm.log import CallEntry, Log, spent_on
 from langgraph_rlm.loops import iterate, wait_for
 from langgraph_rlm.nodes.ingest import Stored, by_reference
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
@@ -141,21 +141,16 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             frame.run.ledger.carry(usage)
 
     async def _spent_before(self, config: RunnableConfig, saver: BaseCheckpointSaver[Any]) -> AsyncIterator[Usage]:
-        """Of an RLM: as of its last checkpoint, by calls that ended since, and by children that have not ended."""
-        saved = await saver.aget_tuple(config)
-        if saved is None:
-            return
-        found = [saved.checkpoint["channel_values"].get("usage")]
-        travels = bool(config.get("configurable", {}).get("checkpoint_id"))  # then all that came behind is done anew
-        found += [] if travels else [value for _, channel, value in saved.pending_writes or [] if channel == "usage"]
-        for usage in found:
-            if isinstance(usage, dict):
-                yield cast(Usage, usage)
-        if travels or saved.checkpoint["channel_values"].get("suspended") is None:
-            return
+        """Of an RLM: as of its last checkpoint, by calls that ended since or whose answers wait, and by children that have not ended."""
         state = await self.aget_state(config)
-        call = cast("CallEntry | None", state.values["log"].get(state.values["suspended"]))
-        for task in state.tasks if call is not None and call["call"] == "rlm" else ():
+        if state.values.get("usage"):
+            yield state.values["usage"]
+        log, open_call = cast(Log, state.values.get("log", {})), state.values.get("suspended")
+        for usage in spent_on(log, open_call):
+            yield usage
+        call = cast("CallEntry | None", log.get(open_call or ""))
+        travels = bool(config.get("configurable", {}).get("checkpoint_id"))  # then all that came behind is done anew
+        for task in state.tasks if call is not None and call["call"] == "rlm" and not travels else ():
             if task.result is None and isinstance(task.state, dict):
                 async for usage in self._spent_before(with_key(task.state, SAVER, saver), saver):
                     yield usage

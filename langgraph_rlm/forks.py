@@ -134,7 +134,7 @@ def _turn(place: str, reply: str, store: BlobStore) -> RLMUpdate:
 
 def _reply(place: str, value: Any, entry: ReplyEntry, call: CallEntry, store: BlobStore) -> ReplyEntry:
     if isinstance(value, BaseException):
-        return failed(f"{type(value).__name__}: {value}", entry["model"])
+        return {**entry, **failed(f"{type(value).__name__}: {value}", entry["model"])}
     is_json = call["call"] == "tool" or entry.get("json")
     text = json.dumps(value, ensure_ascii=False) if is_json else _text(place, value)
     return {**entry, "value": store.put_text(text), "error": None}

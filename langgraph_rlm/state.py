@@ -62,7 +62,8 @@ class RLMState(TypedDict):
     compacted: Annotated[bool, EphemeralValue]
     """The conversation was just summed up: the turn is still to be planned."""
     usage: Annotated[Usage, add_usage]
-    """Spent so far by this RLM and its finished children; nodes return increments."""
+    """Spent so far by this RLM and its children; nodes return increments. What the answers to the open cell's call have spent is in
+    the log, and added when the cell goes on: a channel less to write for each call of a batch."""
     answer: str
     structured_response: Any
     stop_reason: str

@@ -1,9 +1,10 @@
 """Scripted models for the tests, and the graphs made of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langgraph_rlm import Limits, create_rlm
+from langgraph_rlm.log import spent_on
 from langgraph_rlm.testing import ScriptedModel, cell
 
 
@@ -29,6 +30,23 @@ def rlm(
 def shown(model: ScriptedModel, turn: int) -> str:
     """What the root model saw as the last message of its call number `turn`."""
     return model.prompts[turn][-1].text
+
+
+def paid_calls(state: Mapping[str, Any]) -> int:
+    """Model calls that a checkpoint says were paid: those of its usage, and those of the answers that its open cell has not taken yet."""
+    waiting = spent_on(state["log"], state.get("suspended"))
+    return sum(usage.get("model_calls", 0) for usage in (state.get("usage") or {}, *waiting))
+
+
+def timeless(log: Mapping[str, Any]) -> dict[str, Any]:
+    """A log without what the clock has put there."""
+
+    def entry_of(entry: Any) -> Any:
+        if entry["kind"] == "run":
+            return {**entry, "started": 0}
+        return {**entry, "usage": {**entry["usage"], "seconds": 0}} if "usage" in entry else entry
+
+    return {place: entry_of(entry) for place, entry in log.items()}
 
 
 def thread(name: str = "t") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "langgraph_rlm"
 ORDER = [
-    "lazy", "errors", "limits", "homes", "blobs", "files", "context", "reads", "log", "usage", "prices", "ledger", "convoy", "parsing", "progress", "prompts", "models", "clients", "schemas", "structured",
+    "lazy", "errors", "limits", "homes", "blobs", "files", "context", "reads", "usage", "log", "prices", "ledger", "convoy", "parsing", "progress", "prompts", "models", "clients", "schemas", "structured",
     "tools.arguments", "tools.results", "tools.own", "tools.external", "tools", "approvals", "toolset",
     "repl.base", "repl.calls", "repl.host", "repl.watch", "repl.replay", "repl.local_worker", "repl.local", "repl.monty", "repl.sessions", "repl",
     "state", "runtime",

@@ -45,6 +45,22 @@ class Slow(Tree):
         return await super()._agenerate(messages, *args, **options)
 
 
+class FailsOnce(InMemorySaver):
+    """A saver whose database is full for one checkpoint."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.saves = 0
+        self._at = at
+
+    async def aput(self, *args: Any, **kwargs: Any) -> Any:
+        """As `InMemorySaver`."""
+        self.saves += 1
+        if self.saves == self._at:
+            raise OSError("no space left on device")
+        return await super().aput(*args, **kwargs)
+
+
 def test_usage_has_totals_and_a_breakdown_by_depth_and_model() -> None:
     sub = Tree(replies=[cell("FINAL(llm_query('x' * 40, model='cheap'))")], model_name="small")
     graph = rlm(
@@ -218,6 +234,32 @@ class TestResume:
         counted = sum(sum(len(m.text) for m in messages) // 4 for messages in [*sub.prompts, *graph.rlm.model.prompts])
         assert usage["input_tokens"] == counted
         assert live[-1]["input_tokens"] == counted
+
+    def test_at_whatever_save_a_run_was_cut_off(self) -> None:
+        """Each save of the database fails once. The resume's ledger has every call once: answers that code has taken, and that wait."""
+
+        async def go(at: int) -> int:
+            saver, live = FailsOnce(at), list[int]()
+            model, sub = root("a = llm_query_batched(['p', 'q'])", "b = rlm_query('r', context=a)\nFINAL(llm_query(b))"), Tree()
+            sub.replies = [cell("c = llm_query('s')\nFINAL(c + llm_query(c))")]
+            graph = rlm(model, sub=sub, limits={"max_depth": 2}, checkpointer=saver)
+
+            async def run(given: Any) -> None:
+                async for event in graph.astream(given, thread(), stream_mode="custom", durability="sync"):
+                    if event["type"] == "usage":
+                        live.append(event["usage"]["model_calls"])
+
+            try:
+                await run({"query": "q"})
+            except OSError:
+                await run(None if at > 1 else {"query": "q"})
+            state = (await graph.aget_state(thread())).values
+            assert state["answer"] == "leaf"
+            assert live[-1] == state["usage"]["model_calls"] == model.calls + sub.calls == 8, at
+            return saver.saves
+
+        for at in range(1, asyncio.run(go(0)) + 1):
+            asyncio.run(go(at))
 
     def test_turns_are_counted_on_as_well(self) -> None:
         """Three turns that each pause: the limit is reached after the third, not after three more."""

@@ -1,5 +1,6 @@
 """Execute REPL: advance the current cell until it ends or suspends. Never calls a model or a tool, never interrupts."""
 
+from functools import reduce
 from typing import cast
 
 from langchain_core.runnables import RunnableConfig
@@ -7,7 +8,7 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.ledger import LimitReached
 from langgraph_rlm.limits import StopReason
-from langgraph_rlm.log import CallEntry, CellEntry, Log, TurnEntry, cell_place, item_place, runs, turn_count
+from langgraph_rlm.log import CallEntry, CellEntry, Log, TurnEntry, cell_place, item_place, runs, spent_on, turn_count
 from langgraph_rlm.nodes.plan_code import lap
 from langgraph_rlm.parsing import Reply, reply_of
 from langgraph_rlm.progress import OUTPUT_CHARS, CellEnded, CodeWritten, SubCalls, Where
@@ -16,6 +17,7 @@ from langgraph_rlm.repl.replay import Advance, rolled_back
 from langgraph_rlm.repl.sessions import Trajectory
 from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.usage import add_usage
 
 MAX_REFUSALS = 100
 """Calls that a cell may make in vain once a limit is reached."""
@@ -54,8 +56,9 @@ class ExecuteRepl:
             limit = "max_seconds"
         self._report(run, state, done)
         update = RLMUpdate(log=done.entries)
-        if run.ledger.since_lap() > LAP_SECONDS:
-            update["usage"] = lap(run)
+        paid = spent_on(state["log"], state.get("suspended")) if done.suspended != state.get("suspended") else []
+        if paid or run.ledger.since_lap() > LAP_SECONDS:
+            update["usage"] = reduce(add_usage, paid, lap(run))
         if limit is not None:
             update["limit"] = limit
         if done.suspended is not None:

@@ -75,7 +75,8 @@ class SubCall:
             reply, limit = failed(str(reached), model), reached.limit
         except (Mismatch, ModelFailed) as failure:
             reply, limit = failed(str(failure), model), None
-        update = RLMUpdate(log={call["place"]: reply}, usage=reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap())))
+        usage = reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap()))
+        update = RLMUpdate(log={call["place"]: {**reply, "usage": usage}})
         return update if limit is None else update | RLMUpdate(limit=limit)
 
     async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
