@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.blobs import Text
 from langgraph_rlm.context import ContextHandle, HandleDict
-from langgraph_rlm.usage import Usage
+from langgraph_rlm.usage import Share, Usage, whole
 
 CallKind = Literal["llm", "rlm", "tool"]
 CellOutcome = Literal["ok", "error", "timeout", "crashed", "stopped"]
@@ -92,7 +92,7 @@ class ReplyEntry(TypedDict):
     """Of a model or child its text, of a tool its JSON."""
     error: str | None
     model: str | None
-    usage: NotRequired[Usage]
+    usage: NotRequired[Share]
     """What it has spent, every try and the whole of a child included; `seconds` are those that no other entry counts. It goes to the
     run's usage when the code that asked goes on."""
     json: NotRequired[bool]
@@ -193,7 +193,7 @@ def spent_on(log: Mapping[str, LogEntry], call: str | None) -> list[Usage]:
     """What the answers to a call have spent, as far as they are there; nothing for None."""
     entry = cast("CallEntry | None", log.get(call or ""))
     replies = (cast("ReplyEntry | None", log.get(item_place(call or "", item))) for item in range(entry["items"] if entry else 0))
-    return [reply["usage"] for reply in replies if reply is not None and "usage" in reply]
+    return [whole(reply["usage"]) for reply in replies if reply is not None and "usage" in reply]
 
 
 def digest_of(canonical: str) -> str:

@@ -35,6 +35,25 @@ class Usage(Spending):
     """By depth and model, under `"0/gpt-5"`."""
 
 
+class Share(TypedDict):
+    """What one answer adds to a `Usage`: all of it but the totals, which follow from the breakdown."""
+
+    turns: int
+    sub_calls: int
+    seconds: float
+    breakdown: dict[str, Spending]
+
+
+def share(usage: Usage) -> Share:
+    """A usage without its totals; `whole` gives them back."""
+    return Share(turns=usage["turns"], sub_calls=usage["sub_calls"], seconds=usage["seconds"], breakdown=usage["breakdown"])
+
+
+def whole(part: Share) -> Usage:
+    """The inverse of `share`."""
+    return spent(turns=part["turns"], sub_calls=part["sub_calls"], seconds=part["seconds"], by=part["breakdown"])
+
+
 def spent(*, turns: int = 0, sub_calls: int = 0, seconds: float = 0.0, by: dict[str, Spending] | None = None) -> Usage:
     """A `Usage` from what its calls have spent, zero where nothing is said."""
     total = Spending(model_calls=0, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=0)

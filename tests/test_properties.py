@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_rlm.limits import keep_first
 from langgraph_rlm.log import Log, canonical, canonical_texts, merge_log, plain
 from langgraph_rlm.testing import ScriptedModel, cell, replay_run, save_run
-from langgraph_rlm.usage import Spending, Usage, add_usage, spent
+from langgraph_rlm.usage import Spending, Usage, add_usage, share, spent, whole
 
 from .models import paid_calls, rlm, thread, timeless
 
@@ -56,6 +56,7 @@ def test_usage_adds_up_in_any_order(a: Usage, b: Usage, c: Usage) -> None:
         parts = [part.get(kind, {}).get("cache_read", 0) for part in (a, b)]
         assert add_usage(a, b).get(kind, {}).get("cache_read", 0) == sum(parts)  # type: ignore[attr-defined]
     assert add_usage(spent(), a) == add_usage(None, a) == a
+    assert whole(share(a)) == a
     total = add_usage(a, b)
     for name in Spending.__required_keys__:
         assert sum(part[name] for part in total["breakdown"].values()) == total[name]  # type: ignore[literal-required]

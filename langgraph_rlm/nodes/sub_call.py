@@ -18,7 +18,7 @@ from langgraph_rlm.repl.calls import answered, answered_json, context_of, failed
 from langgraph_rlm.runtime import FRAME, Frame, ModelFailed, RLMRuntime, frame_of, with_key
 from langgraph_rlm.state import PendingCall, RLMUpdate
 from langgraph_rlm.structured import Mismatch, json_of
-from langgraph_rlm.usage import Usage, add_usage, spent
+from langgraph_rlm.usage import Usage, add_usage, share, spent
 
 QUESTION_CHARS = 4_000
 """A child's prompt up to this length is its question; a longer one is its context as well, and the question says so."""
@@ -76,7 +76,7 @@ class SubCall:
         except (Mismatch, ModelFailed) as failure:
             reply, limit = failed(str(failure), model), None
         usage = reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap()))
-        update = RLMUpdate(log={call["place"]: {**reply, "usage": usage}})
+        update = RLMUpdate(log={call["place"]: {**reply, "usage": share(usage)}})
         return update if limit is None else update | RLMUpdate(limit=limit)
 
     async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
