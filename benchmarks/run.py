@@ -19,7 +19,10 @@ HEADINGS = ("scenario", "case", "measure", "side", "plain", "measured", "ratio",
 
 @dataclass(frozen=True)
 class Row:
-    """One measure on one side: medians over the repetitions, compared with the plain side's of the same run."""
+    """One measure on one side: medians over the repetitions.
+
+    A ratio to the plain side, or what is above it, is taken within each repetition: a machine that is slow for a minute is so for both.
+    """
 
     scenario: str
     case: str
@@ -83,15 +86,18 @@ def rows_of(scenario: str, case: Case, samples: dict[str, list[Sample]]) -> Iter
     """The rows of one case."""
     for measure in case.measures:
         values = {side: [measure.read(sample) for sample in samples[side]] for side in case.sides}
-        plain = statistics.median(values["plain"]) if "plain" in values else None
         for side in case.sides:
             if side != "plain":
-                yield _row(scenario, case, measure, side, plain, values[side])
+                yield _row(scenario, case, measure, side, values.get("plain", []), values[side])
 
 
-def _row(scenario: str, case: Case, measure: Measure, side: str, plain: float | None, values: list[float]) -> Row:
-    value = statistics.median(values)
-    got = {"value": value, "ratio": value / plain if plain else None, "extra": None if plain is None else value - plain}
+def _row(scenario: str, case: Case, measure: Measure, side: str, plain: list[float], values: list[float]) -> Row:
+    pairs = list(zip(values, plain, strict=bool(plain)))
+    got = {
+        "value": statistics.median(values),
+        "ratio": statistics.median(value / beside for value, beside in pairs) if all(plain) and plain else None,
+        "extra": statistics.median(value - beside for value, beside in pairs) if plain else None,
+    }
     aim = next((aim for aim in measure.aims if aim.side == side), None)
     found = None if aim is None else got[aim.of]
     return Row(
@@ -100,8 +106,8 @@ def _row(scenario: str, case: Case, measure: Measure, side: str, plain: float | 
         measure=measure.name,
         unit=measure.unit,
         side=side,
-        plain=plain,
-        value=value,
+        plain=statistics.median(plain) if plain else None,
+        value=statistics.median(values),
         values=values,
         ratio=got["ratio"],
         extra=got["extra"],
