@@ -5,8 +5,9 @@ that: what is finished would wait in line to be saved, and be paid for again aft
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import groupby
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -14,7 +15,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 Statement = tuple[str, list[Any]]
-"""SQL, and the rows to run it with."""
+"""An `INSERT ... VALUES (?, ...)`, and its rows."""
+
+MOST_ROWS = 100
+"""SQLite takes at least 999 values in a statement, and a row has nine."""
 
 
 class GroupCommitSaver(AsyncSqliteSaver):
@@ -28,7 +32,8 @@ class GroupCommitSaver(AsyncSqliteSaver):
 
     async def aput_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """As `AsyncSqliteSaver.aput_writes`. When the transaction fails, every write of the group raises what it raised."""
-        await self.setup()
+        if not self.is_setup:  # `setup` waits for the lock, where each of a hundred writes would wait a turn of a busy event loop
+            await self.setup()
         dictation = _Dictation()
         scribe = AsyncSqliteSaver(cast(Any, dictation), serde=self.serde)
         scribe.is_setup = True
@@ -65,23 +70,25 @@ class _Groups:
         async with self._saver.lock:
             statements, self._gathering, self._saved = self._gathering, [], None
             try:
-                for sql, rows in _joined(statements):
-                    await connection.executemany(sql, rows)
+                for sql, values in _joined(statements):
+                    await connection.execute(sql, values)
                 await connection.commit()
             except BaseException:
                 await connection.rollback()
                 raise
 
 
-def _joined(statements: list[Statement]) -> list[Statement]:
-    """Neighbours of the same SQL as one."""
-    joined: list[Statement] = []
-    for sql, rows in statements:
-        if joined and joined[-1][0] == sql:
-            joined[-1][1].extend(rows)
-        else:
-            joined.append((sql, [*rows]))
-    return joined
+def _joined(statements: list[Statement]) -> Iterator[tuple[str, list[Any]]]:
+    """Neighbours of the same SQL as one statement of many rows, and its values.
+
+    Not `executemany`: that takes the interpreter's lock again for each row, and waits 5 ms for it while the event loop is busy.
+    """
+    for sql, group in groupby(statements, lambda statement: statement[0]):
+        rows = [row for _, rows in group for row in rows]
+        start, _, row_of = sql.rpartition("VALUES ")
+        for first in range(0, len(rows), MOST_ROWS):
+            part = rows[first : first + MOST_ROWS]
+            yield f"{start}VALUES {', '.join([row_of] * len(part))}", [value for row in part for value in row]
 
 
 class _Dictation:
