@@ -92,11 +92,11 @@ def rows_of(scenario: str, case: Case, samples: dict[str, list[Sample]]) -> Iter
 
 
 def _row(scenario: str, case: Case, measure: Measure, side: str, plain: list[float], values: list[float]) -> Row:
-    pairs = list(zip(values, plain, strict=bool(plain)))
+    pairs, median = list(zip(values, plain, strict=True)) if plain else [], statistics.median(values)
     got = {
-        "value": statistics.median(values),
-        "ratio": statistics.median(value / beside for value, beside in pairs) if all(plain) and plain else None,
-        "extra": statistics.median(value - beside for value, beside in pairs) if plain else None,
+        "value": median,
+        "ratio": statistics.median(value / beside for value, beside in pairs) if pairs and all(plain) else None,
+        "extra": statistics.median(value - beside for value, beside in pairs) if pairs else None,
     }
     aim = next((aim for aim in measure.aims if aim.side == side), None)
     found = None if aim is None else got[aim.of]
@@ -107,7 +107,7 @@ def _row(scenario: str, case: Case, measure: Measure, side: str, plain: list[flo
         unit=measure.unit,
         side=side,
         plain=statistics.median(plain) if plain else None,
-        value=statistics.median(values),
+        value=median,
         values=values,
         ratio=got["ratio"],
         extra=got["extra"],

@@ -87,9 +87,7 @@ def bare(job: Job) -> Any:
         return lambda context: bare_loop(root, sub, QUERY, context, job["at_once"], _memory())
 
     async def stored(context: str) -> str:
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-        async with AsyncSqliteSaver.from_conn_string(str(Path(job["folder"], "run.db"))) as saver:
+        async with _sqlite(job) as saver:
             return await bare_loop(root, sub, QUERY, context, job["at_once"], saver)
 
     return stored
@@ -106,9 +104,7 @@ def package(job: Job) -> Any:
         return create_rlm(root, sub_model=sub, limits=limits, checkpointer=saver, store=folder / "blobs")
 
     async def stored(context: str) -> str:
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-        async with AsyncSqliteSaver.from_conn_string(str(folder / "run.db")) as saver:
+        async with _sqlite(job) as saver:
             return await _asked(graph(saver), context, durability="sync")
 
     if job["side"] == "sqlite":
@@ -126,6 +122,12 @@ def _memory() -> Any:
     from langgraph.checkpoint.memory import InMemorySaver
 
     return InMemorySaver()
+
+
+def _sqlite(job: Job) -> Any:
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    return AsyncSqliteSaver.from_conn_string(str(Path(job["folder"], "run.db")))
 
 
 SIDES = {"plain": plain, "bare-memory": bare, "bare-sqlite": bare}

@@ -137,7 +137,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         frame, saver = cast(Frame, config.get("configurable", {})[FRAME]), self._saver(config)
         if frame.depth or not frame.run.resumed or saver is None:
             return
-        async for usage in self._spent_before(with_key(config, SAVER, saver), saver):
+        async for usage in self._spent_before(config, saver):
             frame.run.ledger.carry(usage)
 
     async def _spent_before(self, config: RunnableConfig, saver: BaseCheckpointSaver[Any]) -> AsyncIterator[Usage]:

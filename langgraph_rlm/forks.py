@@ -19,7 +19,6 @@ from langgraph_rlm.errors import ConfigurationError, ForkError
 from langgraph_rlm.log import CallEntry, Log, LogEntry, ReplyEntry, RunEntry, TurnEntry, call_place, cell_place
 from langgraph_rlm.loops import wait_for
 from langgraph_rlm.parsing import parse_reply
-from langgraph_rlm.repl.calls import failed
 from langgraph_rlm.savers import for_sync_use
 from langgraph_rlm.state import RLMUpdate
 
@@ -134,7 +133,7 @@ def _turn(place: str, reply: str, store: BlobStore) -> RLMUpdate:
 
 def _reply(place: str, value: Any, entry: ReplyEntry, call: CallEntry, store: BlobStore) -> ReplyEntry:
     if isinstance(value, BaseException):
-        return {**entry, **failed(f"{type(value).__name__}: {value}", entry["model"])}
+        return {**entry, "value": None, "error": f"{type(value).__name__}: {value}"}
     is_json = call["call"] == "tool" or entry.get("json")
     text = json.dumps(value, ensure_ascii=False) if is_json else _text(place, value)
     return {**entry, "value": store.put_text(text), "error": None}

@@ -43,7 +43,9 @@ class GroupCommitSaver(AsyncSqliteSaver):
 
 def group_commit(saver: AsyncSqliteSaver) -> GroupCommitSaver:
     """The one of a saver, for all who use it."""
-    return _made.setdefault(saver, GroupCommitSaver(saver))
+    if saver not in _made:
+        _made[saver] = GroupCommitSaver(saver)
+    return _made[saver]
 
 
 _made: WeakKeyDictionary[AsyncSqliteSaver, GroupCommitSaver] = WeakKeyDictionary()

@@ -165,6 +165,7 @@ def _note_verified(path: Path) -> None:
 
 
 def is_verified(path: Path, digest: str) -> bool:
+    """Whether a file has the bytes of a digest: hashed once in a process, and again when its time or size changes. Raises `OSError`."""
     status = path.stat()
     if _verified.get(str(path.absolute())) == (status.st_mtime_ns, status.st_size):
         return True
@@ -199,6 +200,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 def unusable(what: str, digest: str, home: Home) -> BlobError:
+    """The error of a blob that cannot be read, and what to do."""
     return BlobError(
         f"Blob {digest} is {what} in the store {home.place}. Ask the same question with the same file again, "
         f"restore the blob to {home.where(digest)}, or set {STORE_VARIABLE} to the store that holds it."

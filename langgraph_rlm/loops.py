@@ -21,7 +21,7 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
     Raises:
         RuntimeError: it is called on the background loop itself, by async code that a sync call runs.
     """
-    if _running_loop() is _background_loop(os.getpid()):
+    if running_loop() is _background_loop(os.getpid()):
         raise RuntimeError("This sync call would wait for itself: async code that a sync call runs has made it. Await ainvoke there.")
     items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
 
@@ -54,7 +54,8 @@ def wait_for(call: Callable[[], Awaitable[T]]) -> T:
     return result
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread; None where none does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

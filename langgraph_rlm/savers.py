@@ -16,6 +16,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.loops import running_loop
 
 
 def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
@@ -26,7 +27,7 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     """
     if isinstance(saver, InMemorySaver | ThreadedSaver):
         return saver
-    if getattr(saver, "loop", None) is _running_loop() is not None:
+    if getattr(saver, "loop", None) is running_loop() is not None:
         raise ConfigurationError(
             f"A sync call blocks the event loop that {type(saver).__name__} runs on. Use ainvoke or astream, or a sync saver."
         )
@@ -40,13 +41,6 @@ def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]
     from langgraph_rlm.group_commit import group_commit
 
     return group_commit(cast(Any, saver))
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 class ThreadedSaver(BaseCheckpointSaver[Any]):

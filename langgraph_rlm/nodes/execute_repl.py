@@ -56,7 +56,8 @@ class ExecuteRepl:
             limit = "max_seconds"
         self._report(run, state, done)
         update = RLMUpdate(log=done.entries)
-        paid = spent_on(state["log"], state.get("suspended")) if done.suspended != state.get("suspended") else []
+        answered = state.get("suspended")
+        paid = spent_on(state["log"], answered) if done.suspended != answered else []
         if paid or run.ledger.since_lap() > LAP_SECONDS:
             update["usage"] = reduce(add_usage, paid, lap(run))
         if limit is not None:

@@ -122,13 +122,12 @@ class SubCall:
 
     def _report(self, call: PendingCall, frame: Frame) -> int:
         """Show how far a batch is, about a hundred times; how many of it are answered."""
-        run, total = frame.run, call["total"]
-        key = f"{call['parent']} {call['place'].rpartition('/')[0]}"
+        run, total, place = frame.run, call["total"], call["place"].rpartition("/")[0]
+        key = f"{call['parent']} {place}"
         run.answered[key] += 1
         done = run.answered[key]
         if done == total or done % max(1, total // 100) == 0:
             at = Where(depth=call["depth"], trajectory=call["parent"])
-            place = call["place"].rpartition("/")[0]
             run.emit(SubCalls(type="sub_calls", place=place, function=call["function"], done=done, total=total, **at))
             run.emit(Spent(type="usage", usage=run.ledger.usage, **at))
         return done

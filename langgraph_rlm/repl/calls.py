@@ -64,14 +64,12 @@ class Requests:
 
     def payload(self, stored: Text) -> dict[str, Any]:
         """The payload back from a log entry's `request`; not to be altered."""
-        digest = stored.get("blob")
-        if digest is None:
-            return json.loads(self._store.get_text(stored))
         with self._lock:
-            payload = self._payloads.get(digest)
+            payload = self._payloads.get(stored.get("blob", ""))
         if payload is None:
-            payload = json.loads(self._store.get_text(stored))
-        self._keep(digest, payload)
+            payload = cast(dict[str, Any], json.loads(self._store.get_text(stored)))
+        if "blob" in stored:
+            self._keep(stored["blob"], payload)
         return payload
 
     def _keep(self, digest: str, payload: dict[str, Any]) -> None:
