@@ -28,14 +28,23 @@ class Item(TypedDict):
     index: int
 
 
-async def bare_loop(root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str, at_once: int, saver: Any = None) -> str:
+async def bare_loop(
+    root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str, at_once: int, saver: Any = None
+) -> str:
     """What the fan-out's program does: a turn, its batch of calls, and the turn after it."""
     messages: list[AnyMessage] = [HumanMessage(query)]
     messages.append(await root.ainvoke(messages))
     size = len(context) // CALLS
-    graph = batch_of(sub, [f"chunk {i}\n" + context[i * size : (i + 1) * size] for i in range(CALLS)], at_once, saver)
+    graph = batch_of(
+        sub,
+        [f"chunk {i}\n" + context[i * size : (i + 1) * size] for i in range(CALLS)],
+        at_once,
+        saver,
+    )
     config: Any = {"configurable": {"thread_id": "bench"}}
-    out = await (graph.ainvoke({}, config, durability="sync") if saver else graph.ainvoke({}, config))
+    out = await (
+        graph.ainvoke({}, config, durability="sync") if saver else graph.ainvoke({}, config)
+    )
     await root.ainvoke([*messages, HumanMessage(str(len(out["replies"])))])
     return str(sum(reply.startswith("len=") for reply in out["replies"].values()))
 

@@ -44,7 +44,11 @@ class Mock:
 
     def set_program(self, program: Program) -> None:
         """What it answers from now on."""
-        self._opener.open(urllib.request.Request(f"{self.url}/program", json.dumps(program).encode(), method="PUT")).close()
+        self._opener.open(
+            urllib.request.Request(
+                f"{self.url}/program", json.dumps(program).encode(), method="PUT"
+            )
+        ).close()
 
     def calls(self) -> list[Call]:
         """The calls since."""
@@ -55,7 +59,12 @@ class Mock:
 @contextmanager
 def mock_server() -> Iterator[Mock]:
     """A mock server in a process of its own, which ends with the block."""
-    process = subprocess.Popen([sys.executable, HERE / "mock_server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, HERE / "mock_server.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     try:
         yield Mock(int(process.stdout.readline()))
@@ -83,17 +92,34 @@ def run_once(mock: Mock, work: Work, side: str) -> Sample:
     """Run one side in a fresh process with an empty store. Raises RuntimeError when it fails or answers something else."""
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-bench-") as folder:
         mock.set_program(work.program)
-        job = Job(side=side, mb=work.mb, at_once=work.at_once, url=f"{mock.url}/v1" if work.program["turns"] else "", folder=folder)
+        job = Job(
+            side=side,
+            mb=work.mb,
+            at_once=work.at_once,
+            url=f"{mock.url}/v1" if work.program["turns"] else "",
+            folder=folder,
+        )
         report, peak = _in_new_process(job, work)
         if report["answer"] != work.answer:
-            raise RuntimeError(f"{side} answered {report['answer'][:200]!r}, expected {work.answer!r}.")
+            raise RuntimeError(
+                f"{side} answered {report['answer'][:200]!r}, expected {work.answer!r}."
+            )
         database, store = Path(folder).glob("run.db*"), Path(folder, "blobs").rglob("*")
-        return Sample(report=report, calls=mock.calls(), peak_mb=peak, db_bytes=_size(database), store_bytes=_size(store))
+        return Sample(
+            report=report,
+            calls=mock.calls(),
+            peak_mb=peak,
+            db_bytes=_size(database),
+            store_bytes=_size(store),
+        )
 
 
 def _in_new_process(job: Job, work: Work) -> tuple[Report, float]:
     process = subprocess.Popen(
-        [sys.executable, HERE / "worker.py", json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, HERE / "worker.py", json.dumps(job)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     memory = Memory(process.pid) if work.is_watched else None
     try:

@@ -29,7 +29,9 @@ def killed(mock: Mock, side: str, seconds: float) -> tuple[int, int]:
     work = fan_out()[1].work
     mock.set_program(work.program)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(side="sqlite", mb=work.mb, at_once=work.at_once, url=f"{mock.url}/v1", folder=folder)
+        job = Job(
+            side="sqlite", mb=work.mb, at_once=work.at_once, url=f"{mock.url}/v1", folder=folder
+        )
         process = subprocess.Popen([sys.executable, __file__, side, json.dumps(job)])
         while not answered(mock):
             time.sleep(0.02)
@@ -37,7 +39,9 @@ def killed(mock: Mock, side: str, seconds: float) -> tuple[int, int]:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         database = sqlite3.connect(Path(folder, "run.db"))
-        [saved] = database.execute("SELECT count(*) FROM writes WHERE channel = 'log' AND task_path LIKE '%push%'").fetchone()
+        [saved] = database.execute(
+            "SELECT count(*) FROM writes WHERE channel = 'log' AND task_path LIKE '%push%'"
+        ).fetchone()
         database.close()
         return answered(mock), saved
 
@@ -67,4 +71,7 @@ if __name__ == "__main__":
             for name in SIDES:
                 for after in SECONDS:
                     ended, held = killed(server, name, after)
-                    print(f"{name}, killed after {after:g} s: {ended} calls answered, {held} saved", flush=True)
+                    print(
+                        f"{name}, killed after {after:g} s: {ended} calls answered, {held} saved",
+                        flush=True,
+                    )

@@ -61,22 +61,44 @@ class Mock:
             text = self._turn(messages)
         else:
             text = f"len={len(messages[-1]['content'])} ".ljust(self.program["sub_chars"], ".")
-            await asyncio.sleep(max(0.0, call["arrived"] + self.program["sub_ms"] / 1000 - time.monotonic()))
+            await asyncio.sleep(
+                max(0.0, call["arrived"] + self.program["sub_ms"] / 1000 - time.monotonic())
+            )
         whole = completion(body["model"], text, len(raw) // 4)
         reply = streamed(whole) if body.get("stream") else json.dumps(whole).encode()
         call["left"] = time.monotonic()
-        return web.Response(body=reply, content_type="text/event-stream" if body.get("stream") else "application/json")
+        return web.Response(
+            body=reply,
+            content_type="text/event-stream" if body.get("stream") else "application/json",
+        )
 
     def _turn(self, messages: list[dict[str, Any]]) -> str:
         turns = self.program["turns"]
-        return turns[min(sum(message["role"] == "assistant" for message in messages), len(turns) - 1)]
+        return turns[
+            min(sum(message["role"] == "assistant" for message in messages), len(turns) - 1)
+        ]
 
 
 def completion(model: str, text: str, prompt_tokens: int) -> dict[str, Any]:
     """A `chat.completion` object."""
-    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(text) // 4, "total_tokens": prompt_tokens + len(text) // 4}
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return {"id": "chatcmpl-mock", "object": "chat.completion", "created": 0, "model": model, "choices": [choice], "usage": usage}
+    usage = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": len(text) // 4,
+        "total_tokens": prompt_tokens + len(text) // 4,
+    }
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop",
+    }
+    return {
+        "id": "chatcmpl-mock",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [choice],
+        "usage": usage,
+    }
 
 
 def streamed(whole: dict[str, Any]) -> bytes:
@@ -84,8 +106,15 @@ def streamed(whole: dict[str, Any]) -> bytes:
     frame = whole | {"object": "chat.completion.chunk"}
     text = {"index": 0, "delta": whole["choices"][0]["message"], "finish_reason": None}
     end = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    chunks = [frame | {"choices": [text], "usage": None}, frame | {"choices": [end], "usage": None}, frame | {"choices": []}]
-    return b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+    chunks = [
+        frame | {"choices": [text], "usage": None},
+        frame | {"choices": [end], "usage": None},
+        frame | {"choices": []},
+    ]
+    return (
+        b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks)
+        + b"data: [DONE]\n\n"
+    )
 
 
 async def serve() -> None:

@@ -12,7 +12,9 @@ from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
 
 
-async def plain_loop(root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str, at_once: int) -> str:
+async def plain_loop(
+    root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str, at_once: int
+) -> str:
     """Ask the root model, `exec` its cell, append what it printed; until the cell calls FINAL."""
     gate, found = asyncio.Semaphore(at_once), list[str]()
 
@@ -23,8 +25,16 @@ async def plain_loop(root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str
     async def llm_query_batched(prompts: list[str]) -> list[str]:
         return await asyncio.gather(*map(llm_query, prompts))
 
-    names: dict[str, Any] = {"context": context, "llm_query": llm_query, "llm_query_batched": llm_query_batched, "FINAL": found.append}
-    messages: list[AnyMessage] = [SystemMessage("Write Python in ```repl fences; call FINAL(answer)."), HumanMessage(query)]
+    names: dict[str, Any] = {
+        "context": context,
+        "llm_query": llm_query,
+        "llm_query_batched": llm_query_batched,
+        "FINAL": found.append,
+    }
+    messages: list[AnyMessage] = [
+        SystemMessage("Write Python in ```repl fences; call FINAL(answer)."),
+        HumanMessage(query),
+    ]
     while not found:
         reply = await root.ainvoke(messages)
         printed = io.StringIO()
@@ -37,5 +47,7 @@ async def plain_loop(root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str
 
 def _compiled(reply: str) -> CodeType:
     """The reply's cell, in which a call of a model is awaited."""
-    code = "\n".join(re.findall(r"```repl\n(.*?)\n```", reply, re.DOTALL)).replace("llm_query", "await llm_query")
+    code = "\n".join(re.findall(r"```repl\n(.*?)\n```", reply, re.DOTALL)).replace(
+        "llm_query", "await llm_query"
+    )
     return compile(code, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

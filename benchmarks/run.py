@@ -46,7 +46,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows, load = list[Row](), os.getloadavg()[0]
     if load > (os.cpu_count() or 1) / 2:
-        print(f"The machine is busy (load {load:.1f}): believe ratios and CPU, not milliseconds.", file=sys.stderr)
+        print(
+            f"The machine is busy (load {load:.1f}): believe ratios and CPU, not milliseconds.",
+            file=sys.stderr,
+        )
     try:
         with mock_server() as mock:
             for name in options.scenario or SCENARIOS:
@@ -56,15 +59,34 @@ def main() -> int:
     finally:
         print("\n".join(table(rows)))
         if options.json:
-            machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load_before": load, "reps": options.reps}
-            options.json.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1))
+            machine = {
+                "cpus": os.cpu_count(),
+                "python": platform.python_version(),
+                "load_before": load,
+                "reps": options.reps,
+            }
+            options.json.write_text(
+                json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1)
+            )
     return 1 if options.strict and any(row.met is False for row in rows) else 0
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The cost of the package against plain loops over the same ChatOpenAI on one mock server.")
-    parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}; all when none is named")
-    parser.add_argument("--reps", type=int, default=3, help="runs of each side of a case, in turn; medians are shown (default 3)")
+    parser = argparse.ArgumentParser(
+        description="The cost of the package against plain loops over the same ChatOpenAI on one mock server."
+    )
+    parser.add_argument(
+        "scenario",
+        nargs="*",
+        metavar="SCENARIO",
+        help=f"{', '.join(SCENARIOS)}; all when none is named",
+    )
+    parser.add_argument(
+        "--reps",
+        type=int,
+        default=3,
+        help="runs of each side of a case, in turn; medians are shown (default 3)",
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--strict", action="store_true", help="end with 1 when an aim is missed")
     options = parser.parse_args()
@@ -91,11 +113,18 @@ def rows_of(scenario: str, case: Case, samples: dict[str, list[Sample]]) -> Iter
                 yield _row(scenario, case, measure, side, values.get("plain", []), values[side])
 
 
-def _row(scenario: str, case: Case, measure: Measure, side: str, plain: list[float], values: list[float]) -> Row:
-    pairs, median = list(zip(values, plain, strict=True)) if plain else [], statistics.median(values)
+def _row(
+    scenario: str, case: Case, measure: Measure, side: str, plain: list[float], values: list[float]
+) -> Row:
+    pairs, median = (
+        list(zip(values, plain, strict=True)) if plain else [],
+        statistics.median(values),
+    )
     got = {
         "value": median,
-        "ratio": statistics.median(value / beside for value, beside in pairs) if pairs and all(plain) else None,
+        "ratio": statistics.median(value / beside for value, beside in pairs)
+        if pairs and all(plain)
+        else None,
         "extra": statistics.median(value - beside for value, beside in pairs) if pairs else None,
     }
     aim = next((aim for aim in measure.aims if aim.side == side), None)
@@ -119,7 +148,11 @@ def _row(scenario: str, case: Case, measure: Measure, side: str, plain: list[flo
 def _shown_aim(aim: Aim | None, unit: str) -> str:
     if aim is None:
         return ""
-    return {"value": f"{aim.most:g} {unit}", "ratio": f"{aim.most:g}x", "extra": f"+{aim.most:g} {unit}"}[aim.of]
+    return {
+        "value": f"{aim.most:g} {unit}",
+        "ratio": f"{aim.most:g}x",
+        "extra": f"+{aim.most:g} {unit}",
+    }[aim.of]
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
@@ -127,7 +160,11 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
     cells = [HEADINGS, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for index, line in enumerate(cells):
-        yield "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |"
+        yield (
+            "| "
+            + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
+            + " |"
+        )
         if index == 0:
             yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
 
@@ -135,7 +172,12 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 def _cells(row: Row) -> tuple[str, ...]:
     met = {None: "", True: "ok", False: "MISSED"}[row.met]
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
-    numbers = (_number(row.plain), f"{_number(row.value)} {row.unit}", ratio, "" if row.extra is None else f"{row.extra:+.3g}")
+    numbers = (
+        _number(row.plain),
+        f"{_number(row.value)} {row.unit}",
+        ratio,
+        "" if row.extra is None else f"{row.extra:+.3g}",
+    )
     return (row.scenario, row.case, row.measure, row.side, *numbers, row.aim, met)
 
 

@@ -51,9 +51,18 @@ def cell(code: str) -> str:
     return f"```repl\n{code}\n```"
 
 
-def work(turns: list[str], answer: str, *, sub_ms: float = 0, sub_chars: int = 10, **options: float | bool) -> Work:
+def work(
+    turns: list[str],
+    answer: str,
+    *,
+    sub_ms: float = 0,
+    sub_chars: int = 10,
+    **options: float | bool,
+) -> Work:
     """Root replies, and what comes of them."""
-    return Work(program=Program(turns=turns, sub_ms=sub_ms, sub_chars=sub_chars), answer=answer, **options)  # type: ignore[arg-type]
+    return Work(
+        program=Program(turns=turns, sub_ms=sub_ms, sub_chars=sub_chars), answer=answer, **options
+    )  # type: ignore[arg-type]
 
 
 def root_gaps(sample: Sample) -> list[float]:
@@ -69,25 +78,52 @@ def first_call(sample: Sample) -> float:
 
 def iteration() -> list[Case]:
     """Cells that read a little of a context, one turn after another."""
-    turns = [cell(f"print({number}, context[{100 * number}:{100 * number + 50}].count('o'))") for number in range(10)]
-    measures = (Measure("an iteration", "ms", lambda sample: statistics.median(root_gaps(sample)), (Aim(4, "extra"),)),)
+    turns = [
+        cell(f"print({number}, context[{100 * number}:{100 * number + 50}].count('o'))")
+        for number in range(10)
+    ]
+    measures = (
+        Measure(
+            "an iteration",
+            "ms",
+            lambda sample: statistics.median(root_gaps(sample)),
+            (Aim(4, "extra"),),
+        ),
+    )
     sides = ("plain", "package", "sqlite")
-    return [Case(f"{mb:g} MB", sides, work([*turns, cell("FINAL('done')")], "done", mb=mb), measures, runs=3) for mb in (0.01, 10, 100)]
+    return [
+        Case(
+            f"{mb:g} MB",
+            sides,
+            work([*turns, cell("FINAL('done')")], "done", mb=mb),
+            measures,
+            runs=3,
+        )
+        for mb in (0.01, 10, 100)
+    ]
 
 
 def fan_out() -> list[Case]:
     """One cell with a batch of 1,000 sub-calls over 10 MB, 10 KB and 50 ms each."""
     code = (
-        f"size = len(context) // {CALLS}\nreplies = llm_query_batched([{PROMPT} for i in range({CALLS})])\nprint(len(replies), replies[0])"
+        f"size = len(context) // {CALLS}\n"
+        f"replies = llm_query_batched([{PROMPT} for i in range({CALLS})])\n"
+        "print(len(replies), replies[0])"
     )
-    turns = [cell(code), cell("FINAL(str(len([1 for reply in replies if reply.startswith('len=')])))")]
+    turns = [
+        cell(code),
+        cell("FINAL(str(len([1 for reply in replies if reply.startswith('len=')])))"),
+    ]
     aims = (Aim(1.2, "ratio"), Aim(1.2, "ratio", "memory"), Aim(1.4, "ratio", "sqlite"))
     measures = (
         Measure("the batch", "s", lambda sample: root_gaps(sample)[0] / 1000, aims),
         Measure("CPU of the process", "s", lambda sample: sample["report"]["cpu_s"]),
     )
     sides = ("plain", "bare-memory", "bare-sqlite", "package", "memory", "sqlite")
-    return [Case(f"{many} at once", sides, work(turns, str(CALLS), sub_ms=50, at_once=many), measures) for many in (16, 64)]
+    return [
+        Case(f"{many} at once", sides, work(turns, str(CALLS), sub_ms=50, at_once=many), measures)
+        for many in (16, 64)
+    ]
 
 
 def sequential() -> list[Case]:
@@ -97,7 +133,14 @@ def sequential() -> list[Case]:
         Measure("a call", "ms", lambda sample: root_gaps(sample)[0] / 100),
         Measure("CPU of the process, a call", "ms", lambda sample: sample["report"]["cpu_s"] * 10),
     )
-    return [Case("100 calls", ("plain", "package", "sqlite"), work([cell(code), cell("FINAL(str(len(replies)))")], "100", mb=1), measures)]
+    return [
+        Case(
+            "100 calls",
+            ("plain", "package", "sqlite"),
+            work([cell(code), cell("FINAL(str(len(replies)))")], "100", mb=1),
+            measures,
+        )
+    ]
 
 
 def context() -> list[Case]:
@@ -108,7 +151,11 @@ def context() -> list[Case]:
         aims = (Aim(0.25, "value"),) if mb == 10 else ()
         measures = (
             Measure("to the first root call", "s", first_call, aims),
-            Measure("the whole run", "s", lambda sample: sample["report"]["ended"] - sample["report"]["called"]),
+            Measure(
+                "the whole run",
+                "s",
+                lambda sample: sample["report"]["ended"] - sample["report"]["called"],
+            ),
             Measure("peak memory", "MB", lambda sample: sample["peak_mb"]),
         )
         task = work([cell(code), cell("FINAL(str(found))")], str(10 * mb), mb=mb, is_watched=True)
@@ -129,8 +176,14 @@ def size() -> list[Case]:
     """The SQLite file after calls with prompts of 10 KB and replies of 200 bytes over 10 MB, in a batch and one after another."""
     start = f"size = len(context) // {CALLS}\n"
     batch = start + f"replies = llm_query_batched([{PROMPT} for i in range({{calls}})])"
-    loop = start + f"replies = []\nfor i in range({{calls}}):\n    replies.append(llm_query({PROMPT}))"
-    return [_size(name, code, calls, aim) for name, code, aim in (("batch", batch, 3), ("loop", loop, 10)) for calls in (250, 500, 1000)]
+    loop = (
+        start + f"replies = []\nfor i in range({{calls}}):\n    replies.append(llm_query({PROMPT}))"
+    )
+    return [
+        _size(name, code, calls, aim)
+        for name, code, aim in (("batch", batch, 3), ("loop", loop, 10))
+        for calls in (250, 500, 1000)
+    ]
 
 
 def _size(name: str, code: str, calls: int, aim: float) -> Case:

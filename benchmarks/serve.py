@@ -47,7 +47,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--sides", nargs="*", default=list(SIDES), choices=list(SIDES))
@@ -76,17 +78,32 @@ def server(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
         clients, health = _driver("http", options, url), _driver("health", options, url)
         report = _ended(clients)
         spent = [round(now - then, 1) for now, then in zip(_cpu(process), cpu, strict=True)]
-        return report | {"health_ms": _ended(health), "mb_before": before, "mb_after": _memory(process), "cpu_seconds": spent}
+        return report | {
+            "health_ms": _ended(health),
+            "mb_before": before,
+            "mb_after": _memory(process),
+            "cpu_seconds": spent,
+        }
 
 
 def large(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
     """Requests of 99 MB, one after another: their text is a context, and the model's code counts it."""
-    mock.set_program(Program(turns=["```repl\nFINAL(f'{len(context)} characters')\n```"], sub_ms=UPSTREAM_MS, sub_chars=20))
+    mock.set_program(
+        Program(
+            turns=["```repl\nFINAL(f'{len(context)} characters')\n```"],
+            sub_ms=UPSTREAM_MS,
+            sub_chars=20,
+        )
+    )
     with _server(mock) as (process, url):
         _ended(_driver("bodies", argparse.Namespace(clients=1, seconds=1), url))
         before = _memory(process)
         bodies, health = _driver("bodies", options, url), _driver("health", options, url)
-        return _ended(bodies) | {"health_ms": _ended(health), "mb_before": before, "mb_after": _memory(process)}
+        return _ended(bodies) | {
+            "health_ms": _ended(health),
+            "mb_before": before,
+            "mb_after": _memory(process),
+        }
 
 
 SIDES = {"upstream": upstream, "plain": plain, "server": server, "large": large}
@@ -95,12 +112,28 @@ SIDES = {"upstream": upstream, "plain": plain, "server": server, "large": large}
 @contextmanager
 def _server(mock: Mock) -> Iterator[tuple[psutil.Process, str]]:
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-bench-") as folder:
-        env = os.environ | {"OPENAI_BASE_URL": f"{mock.url}/v1", "OPENAI_API_KEY": "none", "LANGGRAPH_RLM_STORE": f"{folder}/blobs"}
-        command = [sys.executable, "-m", "langgraph_rlm", "serve", "--port", "0", "--db", f"{folder}/server.db"]
+        env = os.environ | {
+            "OPENAI_BASE_URL": f"{mock.url}/v1",
+            "OPENAI_API_KEY": "none",
+            "LANGGRAPH_RLM_STORE": f"{folder}/blobs",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "langgraph_rlm",
+            "serve",
+            "--port",
+            "0",
+            "--db",
+            f"{folder}/server.db",
+        ]
         with Path(folder, "log").open("w") as log:
             process = subprocess.Popen(command, env=env, stderr=log)
         try:
-            while not (line := Path(folder, "log").read_text()).startswith("Serving ") and process.poll() is None:
+            while (
+                not (line := Path(folder, "log").read_text()).startswith("Serving ")
+                and process.poll() is None
+            ):
                 time.sleep(0.05)
             yield psutil.Process(process.pid), line.split()[1].removesuffix("/v1")
         finally:
@@ -111,7 +144,9 @@ def _server(mock: Mock) -> Iterator[tuple[psutil.Process, str]]:
 def _driver(name: str, options: argparse.Namespace, url: str) -> "subprocess.Popen[str]":
     command = [sys.executable, __file__, "--drive", name, "--url", url]
     return subprocess.Popen(
-        [*command, "--clients", str(options.clients), "--seconds", str(options.seconds)], stdout=subprocess.PIPE, text=True
+        [*command, "--clients", str(options.clients), "--seconds", str(options.seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -122,7 +157,10 @@ def _ended(process: "subprocess.Popen[str]") -> Any:
 
 def _memory(process: psutil.Process) -> list[float]:
     """Resident memory of the server and of each process that it started, in 10**6 bytes."""
-    return [round(each.memory_info().rss / 1e6, 1) for each in [process, *process.children(recursive=True)]]
+    return [
+        round(each.memory_info().rss / 1e6, 1)
+        for each in [process, *process.children(recursive=True)]
+    ]
 
 
 def _cpu(process: psutil.Process) -> list[float]:
@@ -132,12 +170,18 @@ def _cpu(process: psutil.Process) -> list[float]:
 async def _http(options: argparse.Namespace) -> dict[str, Any]:
     import aiohttp
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(120)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(120)
+    ) as session:
 
         async def ask(prompt: str) -> str:
             body = {"model": "sub", "messages": [{"role": "user", "content": prompt}]}
             async with session.post(f"{options.url}/v1/chat/completions", json=body) as reply:
-                return (await reply.json())["choices"][0]["message"]["content"] if reply.status == 200 else f"HTTP {reply.status}"
+                return (
+                    (await reply.json())["choices"][0]["message"]["content"]
+                    if reply.status == 200
+                    else f"HTTP {reply.status}"
+                )
 
         return await _clients(options, ask)
 
@@ -146,7 +190,9 @@ async def _bodies(options: argparse.Namespace) -> dict[str, Any]:
     import aiohttp
 
     size = 99 * 2**20
-    body = json.dumps({"model": "root", "messages": [{"role": "user", "content": "x" * size}]}).encode()
+    body = json.dumps(
+        {"model": "root", "messages": [{"role": "user", "content": "x" * size}]}
+    ).encode()
     times: list[float] = []
     start = time.monotonic()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(300)) as session:
@@ -198,7 +244,11 @@ async def _clients(options: argparse.Namespace, ask: Any) -> dict[str, Any]:
 
 async def _health(options: argparse.Namespace) -> dict[str, Any]:
     """A new connection each time, as a load balancer's."""
-    opener, times, start = urllib.request.build_opener(urllib.request.ProxyHandler({})), list[float](), time.monotonic()
+    opener, times, start = (
+        urllib.request.build_opener(urllib.request.ProxyHandler({})),
+        list[float](),
+        time.monotonic(),
+    )
     while time.monotonic() - start < options.seconds:
         began = time.perf_counter()
         opener.open(f"{options.url}/health").close()
@@ -214,7 +264,8 @@ def _spread(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     at = {"p50": 0.5, "p99": 0.99, "max": 1.0}
     return {"n": len(ordered), "over_50_ms": sum(each > 0.05 for each in ordered)} | {
-        name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 1) for name, share in at.items()
+        name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 1)
+        for name, share in at.items()
     }
 
 

@@ -44,7 +44,10 @@ class Report(TypedDict):
 
 def make_context(mb: float) -> str:
     """Lines of 100 ASCII characters, a needle in every thousandth. Made without a peak of memory of its own."""
-    lines = (f"{i:08d} {'NEEDLE ' if i % 1000 == 7 else ''}{FILLER}"[:99] + "\n" for i in range(round(min(mb, 1) * 10_000)))
+    lines = (
+        f"{i:08d} {'NEEDLE ' if i % 1000 == 7 else ''}{FILLER}"[:99] + "\n"
+        for i in range(round(min(mb, 1) * 10_000))
+    )
     return "".join(lines) * max(1, round(mb))
 
 
@@ -54,7 +57,14 @@ def main(job: Job) -> Report:
     __import__("langchain_openai" if job["side"] == "plain" else "langgraph_rlm")
     imported = time.perf_counter()
     call = SIDES.get(job["side"], package)(job)
-    report = Report(import_s=imported - start, ready_s=time.perf_counter() - start, called=0, ended=0, cpu_s=0, answer="")
+    report = Report(
+        import_s=imported - start,
+        ready_s=time.perf_counter() - start,
+        called=0,
+        ended=0,
+        cpu_s=0,
+        answer="",
+    )
     if job["url"]:
         context = make_context(job["mb"])
         report["called"], cpu = time.monotonic(), time.process_time()
@@ -67,7 +77,9 @@ def client(job: Job, name: str) -> Any:
     """The client of both sides, with the same settings."""
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(model=name, base_url=job["url"] or "http://127.0.0.1:9/v1", api_key="none", max_retries=0)
+    return ChatOpenAI(
+        model=name, base_url=job["url"] or "http://127.0.0.1:9/v1", api_key="none", max_retries=0
+    )
 
 
 def plain(job: Job) -> Any:
@@ -97,11 +109,18 @@ def package(job: Job) -> Any:
     """The package, ready to be called with a context."""
     from langgraph_rlm import Limits, create_rlm
 
-    limits = Limits(max_concurrency=job["at_once"], max_sub_calls=100_000, max_iterations=1_000, max_cell_seconds=300)
+    limits = Limits(
+        max_concurrency=job["at_once"],
+        max_sub_calls=100_000,
+        max_iterations=1_000,
+        max_cell_seconds=300,
+    )
     root, sub, folder = client(job, "root"), client(job, "sub"), Path(job["folder"])
 
     def graph(saver: Any) -> Any:
-        return create_rlm(root, sub_model=sub, limits=limits, checkpointer=saver, store=folder / "blobs")
+        return create_rlm(
+            root, sub_model=sub, limits=limits, checkpointer=saver, store=folder / "blobs"
+        )
 
     async def stored(context: str) -> str:
         async with _sqlite(job) as saver:
@@ -114,7 +133,9 @@ def package(job: Job) -> Any:
 
 
 async def _asked(graph: Any, context: str, **options: Any) -> str:
-    out = await graph.ainvoke({"query": QUERY, "context": context}, {"configurable": {"thread_id": "bench"}}, **options)
+    out = await graph.ainvoke(
+        {"query": QUERY, "context": context}, {"configurable": {"thread_id": "bench"}}, **options
+    )
     return out["answer"]
 
 

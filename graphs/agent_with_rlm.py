@@ -21,7 +21,11 @@ from langgraph_rlm.testing import ScriptedModel, cell
 RESEARCH = {
     "name": "research",
     "description": "Have the archive read. It is far larger than you could read yourself; ask a whole question.",
-    "parameters": {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]},
+    "parameters": {
+        "type": "object",
+        "properties": {"question": {"type": "string"}},
+        "required": ["question"],
+    },
 }
 FOUND = "[offline script, no model] The archive says: "
 EXAMPLE = "2024-03-01 The valve was replaced.\n2024-06-12 The pump failed, and was repaired the same day.\n2024-09-30 Nothing to report."
@@ -31,7 +35,17 @@ def offline_assistant(said: str) -> Any:
     """Asks about whatever is said; repeats what comes back."""
     if said.startswith(FOUND):
         return said
-    return AIMessage("", tool_calls=[{"name": "research", "args": {"question": said}, "id": f"research-{len(said)}", "type": "tool_call"}])
+    return AIMessage(
+        "",
+        tool_calls=[
+            {
+                "name": "research",
+                "args": {"question": said},
+                "id": f"research-{len(said)}",
+                "type": "tool_call",
+            }
+        ],
+    )
 
 
 def offline_reader(prompt: str) -> str:
@@ -62,14 +76,20 @@ async def assistant(state: MessagesState) -> dict[str, Any]:
 
 async def research(call: ToolCall) -> dict[str, Any]:
     """One question to the archive. The RLM is a subgraph of this node: it uses the agent's checkpointer, and shows in its streams."""
-    out = await reader.ainvoke({"query": call["args"]["question"], "context": Path(ARCHIVE) if ARCHIVE else EXAMPLE})
+    out = await reader.ainvoke(
+        {"query": call["args"]["question"], "context": Path(ARCHIVE) if ARCHIVE else EXAMPLE}
+    )
     return {"messages": [ToolMessage(out["answer"], tool_call_id=call["id"])]}
 
 
 def questions(state: MessagesState) -> list[Send] | str:
     """A node for each question; the end where there is none."""
     last = state["messages"][-1]
-    return [Send("research", call) for call in last.tool_calls] if isinstance(last, AIMessage) and last.tool_calls else END
+    return (
+        [Send("research", call) for call in last.tool_calls]
+        if isinstance(last, AIMessage) and last.tool_calls
+        else END
+    )
 
 
 builder = StateGraph(MessagesState)

@@ -47,7 +47,12 @@ model = ChatRLM(
     model=model_of(MODEL),
     sub_model=model_of(SUB_MODEL),
     tools=[send_email],
-    interrupt_on={"send_email": {"allowed_decisions": ["approve", "edit", "reject"], "description": "An e-mail waits for your word."}},
+    interrupt_on={
+        "send_email": {
+            "allowed_decisions": ["approve", "edit", "reject"],
+            "description": "An e-mail waits for your word.",
+        }
+    },
     not_idempotent=["send_email"],
 )
 

@@ -27,7 +27,10 @@ def offline_root(prompt: str) -> str:
     """A cell that greps for every word of the question with four letters or more."""
     question = prompt.rpartition("Question:")[2]
     words = list(dict.fromkeys(re.findall(r"\w{4,}", question)))
-    return cell(OFFLINE_CELL.format(words=words), "[offline script, no model] I grep for the words of the question.")
+    return cell(
+        OFFLINE_CELL.format(words=words),
+        "[offline script, no model] I grep for the words of the question.",
+    )
 
 
 def offline_sub(prompt: str) -> str:

@@ -20,7 +20,12 @@ DECISIONS: tuple[DecisionType, ...] = ("approve", "edit", "reject", "respond")
 UNSURE: tuple[DecisionType, ...] = ("approve", "reject", "respond")
 """What may be decided about a call that may have run already."""
 
-INBOX: Mapping[str, DecisionType] = {"accept": "approve", "edit": "edit", "ignore": "reject", "response": "respond"}
+INBOX: Mapping[str, DecisionType] = {
+    "accept": "approve",
+    "edit": "edit",
+    "ignore": "reject",
+    "response": "respond",
+}
 """Agent Inbox's names of the decisions."""
 
 Describe = Callable[[dict[str, Any], Any, Any], str]
@@ -41,7 +46,9 @@ class Pause(TypedDict):
     schema: dict[str, Any]
 
 
-def checked_interrupt_on(given: Mapping[str, Any], tools: Collection[RLMTool]) -> dict[str, InterruptOn]:
+def checked_interrupt_on(
+    given: Mapping[str, Any], tools: Collection[RLMTool]
+) -> dict[str, InterruptOn]:
     """`interrupt_on` with every tool's decisions spelled out; tools with False are left out.
 
     Raises:
@@ -58,7 +65,10 @@ def checked_interrupt_on(given: Mapping[str, Any], tools: Collection[RLMTool]) -
 def _checked(name: str, config: Any) -> InterruptOn:
     if config is True:
         return InterruptOn(allowed_decisions=DECISIONS)
-    known = isinstance(config, Mapping) and not set(cast(Mapping[str, Any], config)) - {"allowed_decisions", "description"}
+    known = isinstance(config, Mapping) and not set(cast(Mapping[str, Any], config)) - {
+        "allowed_decisions",
+        "description",
+    }
     allowed = cast(Mapping[str, Any], config).get("allowed_decisions", DECISIONS) if known else ()
     if not allowed or not set(allowed) <= set(DECISIONS):
         raise ConfigurationError(
@@ -68,17 +78,33 @@ def _checked(name: str, config: Any) -> InterruptOn:
     return cast(InterruptOn, {**cast(dict[str, Any], config), "allowed_decisions": tuple(allowed)})
 
 
-def review(tool: RLMTool, arguments: Mapping[str, Any], allowed: Sequence[DecisionType], description: str | None) -> Pause:
+def review(
+    tool: RLMTool,
+    arguments: Mapping[str, Any],
+    allowed: Sequence[DecisionType],
+    description: str | None,
+) -> Pause:
     """The pause of a call that a human decides."""
-    action = {"name": tool.name, "args": dict(arguments)} | ({"description": description} if description else {})
+    action = {"name": tool.name, "args": dict(arguments)} | (
+        {"description": description} if description else {}
+    )
     config = {"action_name": tool.name, "allowed_decisions": list(allowed)}
-    return Pause(value={"action_requests": [action], "review_configs": [config]}, schema=decision_schema(tool, allowed))
+    return Pause(
+        value={"action_requests": [action], "review_configs": [config]},
+        schema=decision_schema(tool, allowed),
+    )
 
 
 def external_call(tool: RLMTool, arguments: Mapping[str, Any], id: str) -> Pause:
     """The pause of a call that the caller runs."""
-    schema = {"title": f"Result of {tool.name}", "description": "Any JSON value. {'error': text} makes the call fail with that text."}
-    return Pause(value={"type": "external_tool_call", "name": tool.name, "args": dict(arguments), "id": id}, schema=schema)
+    schema = {
+        "title": f"Result of {tool.name}",
+        "description": "Any JSON value. {'error': text} makes the call fail with that text.",
+    }
+    return Pause(
+        value={"type": "external_tool_call", "name": tool.name, "args": dict(arguments), "id": id},
+        schema=schema,
+    )
 
 
 def decision_schema(tool: RLMTool, allowed: Sequence[DecisionType]) -> dict[str, Any]:
@@ -88,10 +114,15 @@ def decision_schema(tool: RLMTool, allowed: Sequence[DecisionType]) -> dict[str,
     forms: dict[DecisionType, dict[str, Any]] = {
         "approve": _form("approve"),
         "edit": _form("edit", edited_action=_object(name={"const": tool.name}, args=args)),
-        "reject": _form("reject") | {"properties": {"type": {"const": "reject"}, "message": {"type": "string"}}},
+        "reject": _form("reject")
+        | {"properties": {"type": {"const": "reject"}, "message": {"type": "string"}}},
         "respond": _form("respond", message={"description": "The tool's result, any JSON value."}),
     }
-    return {"title": f"Decision about {tool.name}", "oneOf": [forms[decision] for decision in dict.fromkeys(allowed)], **shared}
+    return {
+        "title": f"Decision about {tool.name}",
+        "oneOf": [forms[decision] for decision in dict.fromkeys(allowed)],
+        **shared,
+    }
 
 
 def _form(type: DecisionType, **fields: Any) -> dict[str, Any]:
@@ -127,7 +158,11 @@ def _result(asks: Mapping[str, Any], answer: Any) -> Any:
 
     if isinstance(answer, ToolMessage):
         text = cast(Any, answer.content)
-        return {"error": text if isinstance(text, str) else canonical(text)} if answer.status == "error" else text
+        return (
+            {"error": text if isinstance(text, str) else canonical(text)}
+            if answer.status == "error"
+            else text
+        )
     try:
         return to_jsonable_python(answer)
     except (PydanticSerializationError, ValueError) as error:
@@ -138,7 +173,10 @@ def _result(asks: Mapping[str, Any], answer: Any) -> Any:
 
 def _decision(name: str, schema: Schema, answer: Any) -> dict[str, Any]:
     given = _bare(answer)
-    forms = {form["properties"]["type"]["const"]: form for form in cast(Sequence[Schema], schema["oneOf"])}
+    forms = {
+        form["properties"]["type"]["const"]: form
+        for form in cast(Sequence[Schema], schema["oneOf"])
+    }
     if given is None or given.get("type") not in forms:
         problem = f"it is no decision of type {', '.join(forms)}"
     else:
@@ -169,7 +207,10 @@ def _renamed(given: dict[str, Any]) -> dict[str, Any]:
         return given
     if kind == "edit":
         action = cast(dict[str, Any], args) if isinstance(args, dict) else {}
-        return {"type": "edit", "edited_action": {"name": action.get("action"), "args": action.get("args")}}
+        return {
+            "type": "edit",
+            "edited_action": {"name": action.get("action"), "args": action.get("args")},
+        }
     return {"type": INBOX[kind], "message": args} if kind == "response" else {"type": INBOX[kind]}
 
 
@@ -197,10 +238,16 @@ def resume_map(answer: Any, pauses: Mapping[str, tuple[Any, Any]]) -> dict[str, 
     if by_id is None:
         if len(pauses) != 1:
             open_ones = f"{len(pauses)} calls wait: answer each by its id, {{id: answer}}; ids are {', '.join(pauses)}."
-            raise ResumeError(open_ones if pauses else "No call waits for an answer on this thread: continue it with None as the input.")
+            raise ResumeError(
+                open_ones
+                if pauses
+                else "No call waits for an answer on this thread: continue it with None as the input."
+            )
         by_id = {next(iter(pauses)): answer}
     if gone := sorted(by_id.keys() - pauses.keys()):
-        raise ResumeError(f"No call waits under {', '.join(gone)}: answered already? Waiting are {', '.join(pauses) or 'none'}.")
+        raise ResumeError(
+            f"No call waits under {', '.join(gone)}: answered already? Waiting are {', '.join(pauses) or 'none'}."
+        )
     return {id: checked_answer(*pauses[id], given) for id, given in by_id.items()}
 
 
@@ -208,4 +255,7 @@ def _is_map(answer: Any) -> bool:
     """As LangGraph tells: all keys look like ids."""
     if not isinstance(answer, dict) or not answer:
         return False
-    return all(isinstance(key, str) and len(key) == 32 and not set(key) - set("0123456789abcdef") for key in cast(dict[Any, Any], answer))
+    return all(
+        isinstance(key, str) and len(key) == 32 and not set(key) - set("0123456789abcdef")
+        for key in cast(dict[Any, Any], answer)
+    )

@@ -160,7 +160,9 @@ class BlobStore:
         if "text" in text:
             return text["text"]
         if "blob" not in text:
-            raise BlobError(f"{text!r} is no stored text: it has neither 'text' nor 'blob'. The checkpoint is of another version.")
+            raise BlobError(
+                f"{text!r} is no stored text: it has neither 'text' nor 'blob'. The checkpoint is of another version."
+            )
         return to_text(self.get(text["blob"]))
 
 
@@ -202,7 +204,9 @@ def _default_folder() -> Path:
 def _reading(digest: str, home: Home) -> Generator[None]:
     """Turn what a broken place raises into a BlobError that says how to supply the blob."""
     if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise BlobError(f"{digest!r} is no digest of a blob: it must be 64 hex digits. The checkpoint is of another version.")
+        raise BlobError(
+            f"{digest!r} is no digest of a blob: it must be 64 hex digits. The checkpoint is of another version."
+        )
     try:
         yield
     except FileNotFoundError:
@@ -217,4 +221,6 @@ def _writing(place: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise BlobError(f"The blob store {place} cannot be written: {error}. Set {STORE_VARIABLE} to another place.") from error
+        raise BlobError(
+            f"The blob store {place} cannot be written: {error}. Set {STORE_VARIABLE} to another place."
+        ) from error

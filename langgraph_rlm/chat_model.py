@@ -143,7 +143,17 @@ class ChatRLM(BaseChatModel):
 
     def model_post_init(self, context: Any, /) -> None:
         """Resolve models and check the configuration."""
-        named = {key: getattr(self, key) for key in ("temperature", "max_tokens", "timeout", "max_retries", "api_key", "base_url")}
+        named = {
+            key: getattr(self, key)
+            for key in (
+                "temperature",
+                "max_tokens",
+                "timeout",
+                "max_retries",
+                "api_key",
+                "base_url",
+            )
+        }
 
         def resolved(model: Any) -> BaseChatModel:
             return resolve_model(model, **named)
@@ -238,16 +248,24 @@ class ChatRLM(BaseChatModel):
             "sandbox": self.sandbox,
             "prompt": self.prompt,
             "direct_below_tokens": self.direct_below_tokens,
-            "context_rule": self.context_rule if isinstance(self.context_rule, int) else repr(self.context_rule),
+            "context_rule": self.context_rule
+            if isinstance(self.context_rule, int)
+            else repr(self.context_rule),
             "owner": self.owner,
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        return params | LangSmithParams(ls_provider="langgraph_rlm", ls_model_name=kwargs.get("model") or self.model_name)
+        return params | LangSmithParams(
+            ls_provider="langgraph_rlm", ls_model_name=kwargs.get("model") or self.model_name
+        )
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
         return _result([*iterate(call.chunks)])
@@ -264,7 +282,11 @@ class ChatRLM(BaseChatModel):
             return _result([chunk async for chunk in chunks])
 
     def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
         for chunk in iterate(call.chunks):
@@ -290,12 +312,23 @@ class ChatRLM(BaseChatModel):
         return ChatGenerationChunk(message=chunk)
 
     def _call(
-        self, messages: list[BaseMessage], stop: list[str] | None, run_manager: Any, options: dict[str, Any], *, is_sync: bool
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        run_manager: Any,
+        options: dict[str, Any],
+        *,
+        is_sync: bool,
     ) -> Call:
         options = dict(options)
         resumed, task = options.pop("resume_run", None), task_here()
-        saver = cast("BaseCheckpointSaver[Any]", self.checkpointer or (task.saver if task is not None else self._memory))
-        place = Place(for_sync_use(saver) if is_sync else saver, self.owner, inner_callbacks(run_manager))
+        saver = cast(
+            "BaseCheckpointSaver[Any]",
+            self.checkpointer or (task.saver if task is not None else self._memory),
+        )
+        place = Place(
+            for_sync_use(saver) if is_sync else saver, self.owner, inner_callbacks(run_manager)
+        )
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
         chat = Chat(self._graphs, name, self.direct_below_tokens, self.context_rule)
         return Call(chat, place, request_of(stop or self.stop, options), messages, task, resumed)
@@ -316,7 +349,11 @@ class ChatRLM(BaseChatModel):
             tool_choice: a name, `"any"` (or `"required"`, True), `"auto"`, `"none"`, or OpenAI's form. A forced call is the whole answer.
             kwargs: `parallel_tool_calls`, `strict`, and whatever a call takes.
         """
-        functions = request_of(None, {"tools": list(tools), "tool_choice": tool_choice}).tools if tool_choice not in ("none", False) else []
+        functions = (
+            request_of(None, {"tools": list(tools), "tool_choice": tool_choice}).tools
+            if tool_choice not in ("none", False)
+            else []
+        )
         given = {} if tool_choice is None else {"tool_choice": tool_choice}
         return self.bind(tools=functions, **given, **kwargs)
 
@@ -346,7 +383,9 @@ class ChatRLM(BaseChatModel):
 
     # Approvals outside a graph
 
-    def resume(self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+    def resume(
+        self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
         """Go on with a run that waits for a human: `ApprovalNeededError` has its id.
 
         Args:
@@ -362,7 +401,9 @@ class ChatRLM(BaseChatModel):
         """
         return self.invoke([], config, resume_run=Resumed(run, answer), **kwargs)
 
-    async def aresume(self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+    async def aresume(
+        self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
         """As `resume`."""
         return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)
 
@@ -372,4 +413,6 @@ def _result(chunks: list[AIMessageChunk]) -> ChatResult:
     whole = first
     for chunk in rest:
         whole = whole + chunk
-    return ChatResult(generations=[ChatGeneration(message=cast(AIMessage, message_chunk_to_message(whole)))])
+    return ChatResult(
+        generations=[ChatGeneration(message=cast(AIMessage, message_chunk_to_message(whole)))]
+    )

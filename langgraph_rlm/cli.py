@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from langgraph_rlm.errors import RLMError
-from langgraph_rlm.threads import MODEL_VARIABLE, STOPPED, Job, Options, Result, Unfinished, default_db, open_job, run
+from langgraph_rlm.threads import (
+    MODEL_VARIABLE,
+    STOPPED,
+    Job,
+    Options,
+    Result,
+    Unfinished,
+    default_db,
+    open_job,
+    run,
+)
 
 if TYPE_CHECKING:
     from langgraph_rlm.context import ContextHandle
@@ -43,7 +53,10 @@ LIMITS: dict[str, tuple[click.ParamType[Any], str]] = {
     "max-seconds": (DECIMAL, "Seconds that the run works.  [default: no limit]"),
     "max-cell-seconds": (DECIMAL, "Seconds that one cell of code may compute.  [default: 30]"),
     "max-heap-bytes": (click.IntRange(min=1 << 20), "Memory of one interpreter.  [default: 1 GiB]"),
-    "max-output-chars": (click.IntRange(min=100), "Characters of a cell's output that the model sees.  [default: 20000]"),
+    "max-output-chars": (
+        click.IntRange(min=100),
+        "Characters of a cell's output that the model sees.  [default: 20000]",
+    ),
 }
 
 
@@ -55,17 +68,50 @@ def _limits(command: Command) -> Command:
 
 @main.command()
 @click.argument("question", required=False)
-@click.option("--context", "-c", "contexts", multiple=True, metavar="PATH", help="A file, a folder, or - for stdin; files: repeat it.")
-@click.option("--model", "-m", metavar="PROVIDER:MODEL", help=f"Writes the code.  [default: ${MODEL_VARIABLE}]")
-@click.option("--sub-model", metavar="PROVIDER:MODEL", help="Answers the sub-calls.  [default: the model]")
-@_limits
-@click.option("--sandbox", type=click.Choice(["monty", "local"]), help="What runs the code; local is NOT isolated.  [default: monty]")
 @click.option(
-    "--db", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file of the threads.  [default: in the user's data folder]"
+    "--context",
+    "-c",
+    "contexts",
+    multiple=True,
+    metavar="PATH",
+    help="A file, a folder, or - for stdin; files: repeat it.",
 )
-@click.option("--thread", metavar="NAME", help="Name of the thread; a further question on it sees its variables.  [default: a new one]")
-@click.option("--resume", metavar="THREAD", help="Continue an interrupted run, with the options it was started with.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: answer, stop_reason, usage and thread, or error.")
+@click.option(
+    "--model",
+    "-m",
+    metavar="PROVIDER:MODEL",
+    help=f"Writes the code.  [default: ${MODEL_VARIABLE}]",
+)
+@click.option(
+    "--sub-model", metavar="PROVIDER:MODEL", help="Answers the sub-calls.  [default: the model]"
+)
+@_limits
+@click.option(
+    "--sandbox",
+    type=click.Choice(["monty", "local"]),
+    help="What runs the code; local is NOT isolated.  [default: monty]",
+)
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite file of the threads.  [default: in the user's data folder]",
+)
+@click.option(
+    "--thread",
+    metavar="NAME",
+    help="Name of the thread; a further question on it sees its variables.  [default: a new one]",
+)
+@click.option(
+    "--resume",
+    metavar="THREAD",
+    help="Continue an interrupted run, with the options it was started with.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object on stdout: answer, stop_reason, usage and thread, or error.",
+)
 def ask(
     question: str | None,
     contexts: tuple[str, ...],
@@ -84,21 +130,35 @@ def ask(
     """
     with _edge(as_json):
         _check_question(question, contexts, thread, resume)
-        given = Options(model, sub_model, sandbox, None, {name: limit for name, limit in limits.items() if limit is not None})
-        job = open_job(resume or thread or uuid.uuid4().hex[:8], db or default_db(), given, question)
+        given = Options(
+            model,
+            sub_model,
+            sandbox,
+            None,
+            {name: limit for name, limit in limits.items() if limit is not None},
+        )
+        job = open_job(
+            resume or thread or uuid.uuid4().hex[:8], db or default_db(), given, question
+        )
         job.context = _context(contexts, job.options.store)
         _print_result(_run(job, quiet=as_json), job, as_json)
 
 
-def _check_question(question: str | None, contexts: tuple[str, ...], thread: str | None, resume: str | None) -> None:
+def _check_question(
+    question: str | None, contexts: tuple[str, ...], thread: str | None, resume: str | None
+) -> None:
     if resume is not None and (question is not None or contexts or thread is not None):
-        raise click.UsageError("--resume continues the run's own question: give no QUESTION, --context or --thread with it.")
+        raise click.UsageError(
+            "--resume continues the run's own question: give no QUESTION, --context or --thread with it."
+        )
     if resume is None and question is None:
         raise click.UsageError("Missing argument 'QUESTION': what to ask, or --resume THREAD.")
     if question is not None and not question.strip():
         raise click.UsageError("The QUESTION is empty: say what to ask.")
     if "" in (thread, resume):
-        raise click.UsageError(f"--{'thread' if thread == '' else 'resume'} needs the name of a thread, not an empty one.")
+        raise click.UsageError(
+            f"--{'thread' if thread == '' else 'resume'} needs the name of a thread, not an empty one."
+        )
     if "-" in contexts and len(contexts) > 1:
         raise click.UsageError("--context - (stdin) cannot be given together with other contexts.")
 
@@ -131,7 +191,11 @@ def _print_result(result: Result, job: Job, as_json: bool) -> None:
         return
     _print_answer(result["answer"])
     if result["stop_reason"] != "answered":
-        best = "this is its best answer so far" if result["answer"].strip() else "it has no answer so far"
+        best = (
+            "this is its best answer so far"
+            if result["answer"].strip()
+            else "it has no answer so far"
+        )
         click.echo(f"The run reached its limit {result['stop_reason']}: {best}.", err=True)
     click.echo(f"To go on: {job.command('--thread', result['thread'], 'NEXT QUESTION')}", err=True)
 
@@ -148,14 +212,49 @@ def _print_answer(answer: str) -> None:
 
 
 @main.command()
-@click.option("--lines", type=click.IntRange(min=1_000, max=2_000_000), default=1_000_000, show_default=True, help="Lines of random words.")
-@click.option("--sub-calls", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Sub-calls of the second question.")
-@click.option("--model", "-m", metavar="PROVIDER:MODEL", help="A real model.  [default: a scripted one, which needs no key]")
-@click.option("--sub-model", metavar="PROVIDER:MODEL", help="Answers the sub-calls.  [default: the model]")
+@click.option(
+    "--lines",
+    type=click.IntRange(min=1_000, max=2_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="Lines of random words.",
+)
+@click.option(
+    "--sub-calls",
+    type=click.IntRange(1, 10_000),
+    default=200,
+    show_default=True,
+    help="Sub-calls of the second question.",
+)
+@click.option(
+    "--model",
+    "-m",
+    metavar="PROVIDER:MODEL",
+    help="A real model.  [default: a scripted one, which needs no key]",
+)
+@click.option(
+    "--sub-model", metavar="PROVIDER:MODEL", help="Answers the sub-calls.  [default: the model]"
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
-@click.option("--keep", is_flag=True, help="Keep the folder with the lines, the threads and the stored values.")
-@click.option("--db", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file of the threads.  [default: in the demo's folder]")
-def demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None, seed: int, keep: bool, db: Path | None) -> None:
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Keep the folder with the lines, the threads and the stored values.",
+)
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite file of the threads.  [default: in the demo's folder]",
+)
+def demo(
+    lines: int,
+    sub_calls: int,
+    model: str | None,
+    sub_model: str | None,
+    seed: int,
+    keep: bool,
+    db: Path | None,
+) -> None:
     """Find a needle in 1,000,000 lines, then answer a question for which sub-models must read them all."""
     from langgraph_rlm.demo import build
 
@@ -166,22 +265,52 @@ def demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None, s
             haystack = build(folder / "lines.txt", lines=lines, sub_calls=sub_calls, seed=seed)
             click.echo(_about(haystack, real=model is not None))
             options = _demo_options(model, sub_model, sub_calls, folder)
-            _run_demo(haystack, sub_calls, options, db or folder / "threads.db", real=model is not None)
+            _run_demo(
+                haystack, sub_calls, options, db or folder / "threads.db", real=model is not None
+            )
 
 
 @main.command()
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to serve; another than loopback needs $LANGGRAPH_RLM_API_KEY."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve; another than loopback needs $LANGGRAPH_RLM_API_KEY.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option(
-    "--model", "-m", metavar="ID", help=f"The model behind the id 'rlm', such as gpt-5 or anthropic/NAME.  [default: ${MODEL_VARIABLE}]"
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 takes a free one.",
+)
+@click.option(
+    "--model",
+    "-m",
+    metavar="ID",
+    help=f"The model behind the id 'rlm', such as gpt-5 or anthropic/NAME.  [default: ${MODEL_VARIABLE}]",
 )
 @click.option("--sub-model", metavar="ID", help="Answers the sub-calls of ids that name one model.")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML file with further model ids.")
-@click.option("--db", metavar="FILE|URL", help="SQLite file, or PostgreSQL URL for several servers.  [default: in the user's data folder]")
-@click.option("--max-concurrent", type=WHOLE, default=128, show_default=True, help="Requests worked on at once; others wait in line.")
-@click.option("--max-body-mb", type=DECIMAL, default=100, show_default=True, help="Largest request.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file with further model ids.",
+)
+@click.option(
+    "--db",
+    metavar="FILE|URL",
+    help="SQLite file, or PostgreSQL URL for several servers.  [default: in the user's data folder]",
+)
+@click.option(
+    "--max-concurrent",
+    type=WHOLE,
+    default=128,
+    show_default=True,
+    help="Requests worked on at once; others wait in line.",
+)
+@click.option(
+    "--max-body-mb", type=DECIMAL, default=100, show_default=True, help="Largest request."
+)
 @click.option("--force", is_flag=True, help="Serve other machines without a key.")
 def serve(config: Path | None, force: bool, **options: Any) -> None:
     """Serve OpenAI's chat completions over HTTP.
@@ -193,24 +322,40 @@ def serve(config: Path | None, force: bool, **options: Any) -> None:
         from langgraph_rlm.server.run import serve as run_server
         from langgraph_rlm.server.settings import settings_of
 
-        run_server(settings_of(config, options), is_forced=force, say=lambda line: click.echo(line, err=True))
+        run_server(
+            settings_of(config, options),
+            is_forced=force,
+            say=lambda line: click.echo(line, err=True),
+        )
 
 
 def _check_demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None) -> None:
     if model is None and sub_model is not None:
         raise click.UsageError("--sub-model needs --model: without a model the demo is offline.")
     if lines < 4 * sub_calls:
-        raise click.UsageError(f"{sub_calls} sub-calls need at least {4 * sub_calls} lines: raise --lines or lower --sub-calls.")
+        raise click.UsageError(
+            f"{sub_calls} sub-calls need at least {4 * sub_calls} lines: raise --lines or lower --sub-calls."
+        )
 
 
-def _demo_options(model: str | None, sub_model: str | None, sub_calls: int, folder: Path) -> Options:
+def _demo_options(
+    model: str | None, sub_model: str | None, sub_calls: int, folder: Path
+) -> Options:
     """Room for a real model that tries a second time."""
     from langgraph_rlm.demo import OFFLINE
 
-    return Options(model or f"{OFFLINE}:{sub_calls}", sub_model, None, str(folder / "blobs"), {"max_sub_calls": max(1000, 5 * sub_calls)})
+    return Options(
+        model or f"{OFFLINE}:{sub_calls}",
+        sub_model,
+        None,
+        str(folder / "blobs"),
+        {"max_sub_calls": max(1000, 5 * sub_calls)},
+    )
 
 
-def _run_demo(haystack: "Haystack", sub_calls: int, options: Options, db: Path, *, real: bool) -> None:
+def _run_demo(
+    haystack: "Haystack", sub_calls: int, options: Options, db: Path, *, real: bool
+) -> None:
     """Ask both questions on one thread, and say how the answers compare with the truth."""
     from langgraph_rlm.demo import questions
 
@@ -220,11 +365,17 @@ def _run_demo(haystack: "Haystack", sub_calls: int, options: Options, db: Path, 
         context = _context((str(haystack.path),), options.store) if number == 1 else None
         answer = _run(Job(thread, db, options, question.text, context))["answer"].strip()
         right = question.is_right(answer)
-        verdict = "right, as the lines were made" if right and not real else f"the truth is {question.truth}"
+        verdict = (
+            "right, as the lines were made"
+            if right and not real
+            else f"the truth is {question.truth}"
+        )
         _print_answer(f"Answer {number}: {answer} ({verdict})")
         wrong += not right
     if wrong and not real:
-        raise RLMError("The offline demo gave a wrong answer. This is a bug of langgraph-rlm: please report it.")
+        raise RLMError(
+            "The offline demo gave a wrong answer. This is a bug of langgraph-rlm: please report it."
+        )
 
 
 def _first_line(model: str | None, sub_model: str | None) -> str:
@@ -271,7 +422,13 @@ def _edge(as_json: bool = False) -> Generator[None]:
             yield
     except Unfinished as stop:
         stopped = isinstance(stop.cause, asyncio.CancelledError)
-        _leave(_explained(stop.cause), stop.cause, as_json, STOPPED if stopped else FAILED, stop.command)
+        _leave(
+            _explained(stop.cause),
+            stop.cause,
+            as_json,
+            STOPPED if stopped else FAILED,
+            stop.command,
+        )
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         _leave("", error, as_json, STOPPED)
     except click.ClickException as error:
@@ -286,7 +443,9 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     click.echo(f"Warning: {_one_line(str(message))}", err=True)
 
 
-def _leave(message: str, error: BaseException, as_json: bool, code: int, command: str | None = None) -> NoReturn:
+def _leave(
+    message: str, error: BaseException, as_json: bool, code: int, command: str | None = None
+) -> NoReturn:
     """Say what happened and how to go on, on stderr or as JSON, and exit."""
     if code == STOPPED:
         message = "Stopped." if command else "Stopped: there is nothing to continue."
@@ -304,7 +463,10 @@ def _explained(error: BaseException) -> str:
     text = _one_line(str(error))
     if isinstance(error, RLMError):
         return text
-    url, cause = getattr(getattr(error, "request", None), "url", ""), _one_line(str(_first_cause(error)))
+    url, cause = (
+        getattr(getattr(error, "request", None), "url", ""),
+        _one_line(str(_first_cause(error))),
+    )
     more = ": ".join(part for part in (str(url), cause if cause not in text else "") if part)
     return f"{type(error).__name__}: {text}".removesuffix(": ") + (f" ({more})" if more else "")
 

@@ -15,7 +15,9 @@ class Clients:
     """The models of one RLM, as each event loop may use them."""
 
     def __init__(self) -> None:
-        self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, BaseChatModel]] = WeakKeyDictionary()
+        self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, BaseChatModel]] = (
+            WeakKeyDictionary()
+        )
         self._http: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     def here(self, model: "BaseChatModel") -> "BaseChatModel":
@@ -43,4 +45,7 @@ class Clients:
 
 def _is_shared(model: "BaseChatModel") -> bool:
     """Whether it calls through the HTTP client that LangChain's OpenAI models share."""
-    return getattr(model, "root_async_client", None) is not None and getattr(model, "http_async_client", None) is None
+    return (
+        getattr(model, "root_async_client", None) is not None
+        and getattr(model, "http_async_client", None) is None
+    )

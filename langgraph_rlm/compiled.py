@@ -46,7 +46,9 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         self.level = level
         """How far down it was found by `get_subgraphs`: one child graph serves every depth."""
 
-    def get_subgraphs(self, *, namespace: str | None = None, recurse: bool = False) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+    def get_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
         """As `Pregel.get_subgraphs`: the steps of a tool call, and children as deep as the limits allow, each this graph again."""
         for name, graph in cast(Iterator[tuple[str, Any]], super().get_subgraphs()):
             if isinstance(graph, RLMGraph):
@@ -56,12 +58,20 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
                 graph.level = self.level + 1
             if namespace is None or namespace == name:
                 yield name, graph
-            if recurse and isinstance(graph, Pregel) and (namespace is None or namespace.startswith(f"{name}|")):
+            if (
+                recurse
+                and isinstance(graph, Pregel)
+                and (namespace is None or namespace.startswith(f"{name}|"))
+            ):
                 below = None if namespace is None else namespace.removeprefix(f"{name}|")
-                inner = cast(Iterator[tuple[str, Any]], graph.get_subgraphs(namespace=below, recurse=True))
+                inner = cast(
+                    Iterator[tuple[str, Any]], graph.get_subgraphs(namespace=below, recurse=True)
+                )
                 yield from ((f"{name}|{within}", found) for within, found in inner)
 
-    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **options: Any
+    ) -> AsyncIterator[Any]:  # type: ignore[override]
         """As `Pregel.astream`.
 
         Raises:
@@ -73,17 +83,23 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         given = await self._by_reference(input)
         if (saver := self._saver(config)) is not None:
             config = with_key(config, SAVER, for_many_writes(saver))
-            options = {**options, "durability": "sync"} if self.rlm.toolset.not_idempotent else options
+            options = (
+                {**options, "durability": "sync"} if self.rlm.toolset.not_idempotent else options
+            )
         with ExitStack() as until_done:
             await self._occupy(config, until_done)
             given = await self._by_pause(given, config)
-            framed = self._framed(config, is_resumed=given is None or isinstance(given, Command) or _goes_on(config))
+            framed = self._framed(
+                config, is_resumed=given is None or isinstance(given, Command) or _goes_on(config)
+            )
             await self._carry(framed)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 async for part in parts:
                     yield part
 
-    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # type: ignore[override]
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **options: Any
+    ) -> Iterator[Any]:  # type: ignore[override]
         """As `Pregel.stream`: the async core on a background loop, with sync checkpointers in threads."""
         graph, config = self._in_sync_use(ensure_config(config))
         yield from iterate(lambda: graph.astream(input, config, **options))
@@ -105,25 +121,39 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     async def _by_reference(self, input: Any) -> Any:
         if input is None or isinstance(input, Command):
             return cast(Any, input)
-        return await asyncio.to_thread(by_reference, input, self.rlm.store, is_stored=isinstance(input, Stored))
+        return await asyncio.to_thread(
+            by_reference, input, self.rlm.store, is_stored=isinstance(input, Stored)
+        )
 
     async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
         """`Command(resume=...)` with each answer under the id of its pause, checked before anything is stored."""
-        if not isinstance(input, Command) or cast(Any, input).resume is None or not isinstance(self.checkpointer, BaseCheckpointSaver):
+        if (
+            not isinstance(input, Command)
+            or cast(Any, input).resume is None
+            or not isinstance(self.checkpointer, BaseCheckpointSaver)
+        ):
             return cast(Any, input)
         state = await self.aget_state(config)
         pauses = {pause.id: (pause.value, pause.response_schema) for pause in state.interrupts}
-        return replace(cast("Command[Any]", input), resume=resume_map(cast(Any, input).resume, pauses))
+        return replace(
+            cast("Command[Any]", input), resume=resume_map(cast(Any, input).resume, pauses)
+        )
 
     def _saver(self, config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
         """Its own, or its parent's."""
         saver = cast(object, config.get("configurable", {}).get(SAVER) or self.checkpointer)
-        return cast(BaseCheckpointSaver[Any], saver) if isinstance(saver, BaseCheckpointSaver) else None
+        return (
+            cast(BaseCheckpointSaver[Any], saver)
+            if isinstance(saver, BaseCheckpointSaver)
+            else None
+        )
 
     def _framed(self, config: RunnableConfig, *, is_resumed: bool) -> RunnableConfig:
         """A child finds its parent's frame in the config; a root, or an RLM inside another's tool, starts a run."""
         config = {**config, "recursion_limit": UNLIMITED}
-        if "max_concurrency" in config:  # with it, LangGraph has the saving of a finished call wait for its turn behind all open ones
+        if (
+            "max_concurrency" in config
+        ):  # with it, LangGraph has the saving of a finished call wait for its turn behind all open ones
             config["max_concurrency"] = UNLIMITED
         frame = config.get("configurable", {}).get(FRAME)
         if isinstance(frame, Frame) and frame.run.runtime is self.rlm:
@@ -140,7 +170,9 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         async for usage in self._spent_before(config, saver):
             frame.run.ledger.carry(usage)
 
-    async def _spent_before(self, config: RunnableConfig, saver: BaseCheckpointSaver[Any]) -> AsyncIterator[Usage]:
+    async def _spent_before(
+        self, config: RunnableConfig, saver: BaseCheckpointSaver[Any]
+    ) -> AsyncIterator[Usage]:
         """Of an RLM: as of its last checkpoint, by calls that ended since or whose answers wait, and by children that have not ended."""
         state = await self.aget_state(config)
         if state.values.get("usage"):
@@ -149,16 +181,27 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         for usage in spent_on(log, open_call):
             yield usage
         call = cast("CallEntry | None", log.get(open_call or ""))
-        travels = bool(config.get("configurable", {}).get("checkpoint_id"))  # then all that came behind is done anew
-        for task in state.tasks if call is not None and call["call"] == "rlm" and not travels else ():
+        travels = bool(
+            config.get("configurable", {}).get("checkpoint_id")
+        )  # then all that came behind is done anew
+        for task in (
+            state.tasks if call is not None and call["call"] == "rlm" and not travels else ()
+        ):
             if task.result is None and isinstance(task.state, dict):
                 async for usage in self._spent_before(with_key(task.state, SAVER, saver), saver):
                     yield usage
 
     async def _occupy(self, config: RunnableConfig, until_done: ExitStack) -> None:
         """Keep other callers off the thread of a root."""
-        thread, saver = config.get("configurable", {}).get("thread_id"), cast(object, self.checkpointer)
-        if FRAME not in config.get("configurable", {}) and thread is not None and isinstance(saver, BaseCheckpointSaver):
+        thread, saver = (
+            config.get("configurable", {}).get("thread_id"),
+            cast(object, self.checkpointer),
+        )
+        if (
+            FRAME not in config.get("configurable", {})
+            and thread is not None
+            and isinstance(saver, BaseCheckpointSaver)
+        ):
             until_done.enter_context(lease(await database_of(cast(Any, saver)), str(thread)))
 
 

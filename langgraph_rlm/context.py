@@ -108,7 +108,9 @@ def ingest(value: object, store: BlobStore) -> ContextHandle:
     raise ContextError(f"A context cannot be a {type(value).__name__}. {_WANTED}")
 
 
-def materialize(handle: ContextHandle, store: BlobStore, *, exact: bool = True) -> str | list[Any] | dict[Any, Any]:
+def materialize(
+    handle: ContextHandle, store: BlobStore, *, exact: bool = True
+) -> str | list[Any] | dict[Any, Any]:
     """What code sees as `context`: a str; a list (of items, of message dicts, of document dicts); a dict (for files: path to text).
 
     Args:
@@ -121,7 +123,9 @@ def materialize(handle: ContextHandle, store: BlobStore, *, exact: bool = True) 
     if handle.kind == "text":
         return text(data)
     if handle.kind == "files":
-        return {path: text(data[start : start + size]) for path, start, size in manifest(handle, store)}
+        return {
+            path: text(data[start : start + size]) for path, start, size in manifest(handle, store)
+        }
     rows = [json.loads(line) for line in text(data).split("\n")[:-1]]
     return dict(rows) if handle.kind == "dict" else rows
 
@@ -153,7 +157,9 @@ def _checked(handle: ContextHandle, store: BlobStore) -> ContextHandle:
     for digest in filter(None, (handle.digest, handle.index)):
         if not store.has(digest):
             came = f" (it came from {handle.source})" if handle.source else ""
-            raise BlobError(f"Blob {digest} of a context{came} is not in the store {store.place}: ingest the same input again.")
+            raise BlobError(
+                f"Blob {digest} of a context{came} is not in the store {store.place}: ingest the same input again."
+            )
     return handle
 
 
@@ -164,11 +170,15 @@ def _ingest_text(text: str, store: BlobStore) -> ContextHandle:
     text = text.removeprefix("\ufeff")
     if not text:
         raise _empty("The string")
-    digest, size = store.put_stream(to_bytes(text[i : i + CHUNK]) for i in range(0, len(text), CHUNK))
+    digest, size = store.put_stream(
+        to_bytes(text[i : i + CHUNK]) for i in range(0, len(text), CHUNK)
+    )
     return ContextHandle(digest=digest, kind="text", length=len(text), size=size)
 
 
-def _ingest_bytes(chunks: Iterable[bytes], store: BlobStore, name: str, source: str | None = None) -> ContextHandle:
+def _ingest_bytes(
+    chunks: Iterable[bytes], store: BlobStore, name: str, source: str | None = None
+) -> ContextHandle:
     utf8 = Utf8(name)
     digest, size = store.put_stream(_not_empty(utf8.check(chunks), name))
     return ContextHandle(digest=digest, kind="text", length=utf8.chars, size=size, source=source)
@@ -178,7 +188,9 @@ def _ingest_open(file: Any, store: BlobStore) -> ContextHandle:
     file = getattr(file, "buffer", file) if file is sys.stdin else file
     name = getattr(file, "name", None)
     source = printable(name) if isinstance(name, str) else None
-    return _ingest_bytes(read_open(file, source or "The open file"), store, source or "The open file", source)
+    return _ingest_bytes(
+        read_open(file, source or "The open file"), store, source or "The open file", source
+    )
 
 
 def _ingest_file(path: Path, store: BlobStore) -> ContextHandle:
@@ -195,27 +207,38 @@ def _not_empty(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def _empty(name: str) -> ContextError:
-    return ContextError(f"{name} is empty: there is nothing to read. Leave the context out, or give one with content.")
+    return ContextError(
+        f"{name} is empty: there is nothing to read. Leave the context out, or give one with content."
+    )
 
 
 def _ingest_folder(root: Path, store: BlobStore) -> ContextHandle:
     files, skipped = text_files(root)
     if not files:
-        raise ContextError(f"{root} has no file of text to read; skipped: {', '.join(skipped[:10]) or 'nothing, it is empty'}.")
+        raise ContextError(
+            f"{root} has no file of text to read; skipped: {', '.join(skipped[:10]) or 'nothing, it is empty'}."
+        )
     return _ingest_files(files, store, printable(str(root)), tuple(skipped))
 
 
 def _ingest_paths(paths: list[Path], store: BlobStore) -> ContextHandle:
     if folder := next((path for path in paths if os.path.isdir(path)), None):
-        raise ContextError(f"{folder} is a folder in a list of files. Give the folder alone, or the files in it.")
+        raise ContextError(
+            f"{folder} is a folder in a list of files. Give the folder alone, or the files in it."
+        )
     return _ingest_files(named(list(dict.fromkeys(paths))), store)
 
 
 def _ingest_files(
-    files: list[tuple[str, Path]], store: BlobStore, source: str | None = None, skipped: tuple[str, ...] = ()
+    files: list[tuple[str, Path]],
+    store: BlobStore,
+    source: str | None = None,
+    skipped: tuple[str, ...] = (),
 ) -> ContextHandle:
     joined = Joined(files)
-    digest, size = store.put_stream(_not_empty(joined.chunks(), source or " and ".join(name for name, _ in files[:3])))
+    digest, size = store.put_stream(
+        _not_empty(joined.chunks(), source or " and ".join(name for name, _ in files[:3]))
+    )
     index = store.put(to_bytes(json.dumps(joined.places, ensure_ascii=False)))
     return ContextHandle(
         digest=digest,
@@ -230,7 +253,11 @@ def _ingest_files(
 
 
 def _capped(names: tuple[str, ...]) -> tuple[str, ...]:
-    return names if len(names) <= MAX_SKIPPED else (*names[:MAX_SKIPPED], f"... and {len(names) - MAX_SKIPPED:,} more")
+    return (
+        names
+        if len(names) <= MAX_SKIPPED
+        else (*names[:MAX_SKIPPED], f"... and {len(names) - MAX_SKIPPED:,} more")
+    )
 
 
 # Lists, dicts, messages and documents
@@ -297,7 +324,9 @@ def _json_line(row: object, kind: Kind, position: int) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         key, value = cast("list[object]", row) if kind == "dict" else (position, row)
         where = _find_odd(value, f"{kind}[{key!r}]") or f"{kind}[{key!r}]: {error}"
-        raise ContextError(f"The {kind} is not JSON: {where}. Turn it into str, numbers, bools, None, lists and dicts.") from None
+        raise ContextError(
+            f"The {kind} is not JSON: {where}. Turn it into str, numbers, bools, None, lists and dicts."
+        ) from None
 
 
 def _find_odd(value: object, where: str, depth: int = 0) -> str:
@@ -321,5 +350,7 @@ def _find_odd(value: object, where: str, depth: int = 0) -> str:
 def _pairs(mapping: Mapping[object, object]) -> list[list[object]]:
     for key in mapping:
         if not isinstance(key, (str, int, float, type(None))):
-            raise ContextError(f"The dict is not JSON: it has a {type(key).__name__} as a key, {key!r}. Use str or numbers as keys.")
+            raise ContextError(
+                f"The dict is not JSON: it has a {type(key).__name__} as a key, {key!r}. Use str or numbers as keys."
+            )
     return [[key, value] for key, value in mapping.items()]

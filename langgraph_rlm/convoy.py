@@ -30,7 +30,9 @@ class Convoy:
             return
         if self._leaves is None:
             self._leaves = asyncio.Event()
-            asyncio.get_running_loop().call_later(min(still_open * SECONDS_PER_OPEN_CALL, MOST_SECONDS), self._leave, self._leaves)
+            asyncio.get_running_loop().call_later(
+                min(still_open * SECONDS_PER_OPEN_CALL, MOST_SECONDS), self._leave, self._leaves
+            )
         await self._leaves.wait()
 
     def _leave(self, group: asyncio.Event) -> None:

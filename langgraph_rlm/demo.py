@@ -36,7 +36,9 @@ OTHER_REMARKS = (
     "{name} thanks the shop for how quickly the {thing} came.",
 )
 REMARK = re.compile(r"^[A-Z][a-z]+ [^\n]*\.$", re.MULTILINE)
-SIGNS_OF_COMPLAINT = re.compile(r"money back|waste of money|never worked|\bbroke\b|\bwrong\b|\blate\b")
+SIGNS_OF_COMPLAINT = re.compile(
+    r"money back|waste of money|never worked|\bbroke\b|\bwrong\b|\blate\b"
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,13 @@ def build(path: Path, *, lines: int, sub_calls: int, seed: int) -> Haystack:
     rng = random.Random(seed)
     magic = rng.randrange(1_000_000, 10_000_000)
     remarks = [_remark(rng) for _ in range(2 * sub_calls)]
-    hidden = dict(zip(rng.sample(range(lines), len(remarks) + 1), [f"the magic number is {magic}", *remarks], strict=True))
+    hidden = dict(
+        zip(
+            rng.sample(range(lines), len(remarks) + 1),
+            [f"the magic number is {magic}", *remarks],
+            strict=True,
+        )
+    )
     with path.open("w", encoding="ascii") as file:
         for start, batch in _batches(rng, lines):
             for place in hidden.keys() & set(range(start, start + len(batch))):
@@ -90,24 +98,41 @@ def build(path: Path, *, lines: int, sub_calls: int, seed: int) -> Haystack:
 
 def _batches(rng: random.Random, lines: int) -> Iterator[tuple[int, list[str]]]:
     """Random words: each line is two random phrases out of many, which is quicker than eight random words."""
-    words = ["".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(2, 4))) for _ in range(400)]
+    words = [
+        "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(2, 4)))
+        for _ in range(400)
+    ]
     phrases = [" ".join(rng.choices(words, k=4)) for _ in range(20_000)]
     for start in range(0, lines, BATCH):
         count = min(BATCH, lines - start)
-        yield start, [f"{a} {b}" for a, b in zip(rng.choices(phrases, k=count), rng.choices(phrases, k=count), strict=True)]
+        yield (
+            start,
+            [
+                f"{a} {b}"
+                for a, b in zip(
+                    rng.choices(phrases, k=count), rng.choices(phrases, k=count), strict=True
+                )
+            ],
+        )
 
 
 def _remark(rng: random.Random) -> str:
-    return rng.choice(rng.choice((COMPLAINTS, OTHER_REMARKS))).format(name=rng.choice(NAMES), thing=rng.choice(THINGS))
+    return rng.choice(rng.choice((COMPLAINTS, OTHER_REMARKS))).format(
+        name=rng.choice(NAMES), thing=rng.choice(THINGS)
+    )
 
 
 def _openings(templates: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(template.split("{thing}")[0].format(name=name) for template in templates for name in NAMES)
+    return tuple(
+        template.split("{thing}")[0].format(name=name) for template in templates for name in NAMES
+    )
 
 
 def questions(haystack: Haystack, sub_calls: int) -> tuple[Question, Question]:
     """The needle, then the question for which every line must be read."""
-    needle = "One of the lines says what the magic number is. What is it? Answer with the number alone."
+    needle = (
+        "One of the lines says what the magic number is. What is it? Answer with the number alone."
+    )
     reading = (
         "Hidden among the same lines of random words are remarks of customers, in plain English. How many of these remarks are complaints? "
         f"Cut the lines into {sub_calls} equal parts, have sub-models read every part and copy its complaints, and count them. "
@@ -121,7 +146,9 @@ def offline_models(sub_calls: int) -> "tuple[ScriptedModel, ScriptedModel]":
     from langgraph_rlm.testing import ScriptedModel, cell
 
     root = [cell(code.replace("SUB_CALLS", str(sub_calls)), prose) for prose, code in SCRIPT]
-    return ScriptedModel(replies=root, seconds=CALL_SECONDS), ScriptedModel(answer=complaints_in, seconds=CALL_SECONDS)
+    return ScriptedModel(replies=root, seconds=CALL_SECONDS), ScriptedModel(
+        answer=complaints_in, seconds=CALL_SECONDS
+    )
 
 
 def complaints_in(prompt: str) -> str:

@@ -13,7 +13,14 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markdown import Markdown
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.rule import Rule
 from rich.spinner import Spinner
 from rich.syntax import Syntax
@@ -48,7 +55,12 @@ class Display(Protocol):
     """Shows one run."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
     def show(self, event: "Event") -> None:
         """Take one progress event."""
         ...
@@ -123,14 +135,27 @@ def counted(number: int, noun: str) -> str:
 def about(context: "ContextHandle") -> list[str]:
     """What was read for a question; of a folder also what was not."""
     files = f"{counted(context.items or 0, 'file')}, " if context.kind == "files" else ""
-    skipped = list(context.skipped[:MAX_LEFT_OUT]) + ["and others"] * (len(context.skipped) > MAX_LEFT_OUT)
-    return [f"Context: {files}{context.length:,} characters", *([f"Left out: {', '.join(skipped)}"] if skipped else [])]
+    skipped = list(context.skipped[:MAX_LEFT_OUT]) + ["and others"] * (
+        len(context.skipped) > MAX_LEFT_OUT
+    )
+    return [
+        f"Context: {files}{context.length:,} characters",
+        *([f"Left out: {', '.join(skipped)}"] if skipped else []),
+    ]
 
 
 def summary(usage: "Usage", elapsed: float) -> str:
     """What a question took, on one line."""
     cost = [f"${usage['cost']:.4f}"] if usage["cost"] else []
-    return ", ".join([counted(usage["turns"], "turn"), counted(usage["sub_calls"], "sub-call"), tokens(usage), *cost, seconds(elapsed)])
+    return ", ".join(
+        [
+            counted(usage["turns"], "turn"),
+            counted(usage["sub_calls"], "sub-call"),
+            tokens(usage),
+            *cost,
+            seconds(elapsed),
+        ]
+    )
 
 
 def print_answer(answer: str) -> None:
@@ -145,7 +170,12 @@ class Quiet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         return None
 
     def show(self, event: "Event") -> None:
@@ -172,7 +202,9 @@ class LineDisplay(Quiet):
     def show(self, event: "Event") -> None:
         """One event: a line, or none."""
         if event["type"] == "turn":
-            self._line(f"{'  ' * event['depth']}turn {event['turn']} of {event['of']}{_whose(event)}")
+            self._line(
+                f"{'  ' * event['depth']}turn {event['turn']} of {event['of']}{_whose(event)}"
+            )
         elif event["type"] == "sub_calls":
             self._sub_calls(event)
         elif event["depth"] == 0 and event["type"] == "nudge":
@@ -180,7 +212,10 @@ class LineDisplay(Quiet):
         elif event["depth"] == 0 and event["type"] == "code":
             self._line("code:", event["code"].strip("\n"))
         elif event["depth"] == 0 and event["type"] == "output":
-            self._line(f"output ({event['outcome']}):" if event["output"] else event["outcome"], cut(event["output"]))
+            self._line(
+                f"output ({event['outcome']}):" if event["output"] else event["outcome"],
+                cut(event["output"]),
+            )
 
     def note(self, text: str) -> None:
         """One line."""
@@ -192,10 +227,15 @@ class LineDisplay(Quiet):
 
     def _sub_calls(self, event: "SubCalls") -> None:
         """A line for each tenth of a batch."""
-        key, step = f"{event['trajectory']} {event['place']}", event["done"] * STEPS // event["total"]
+        key, step = (
+            f"{event['trajectory']} {event['place']}",
+            event["done"] * STEPS // event["total"],
+        )
         if self._last.get(key) != step and event["total"] > 1:
             self._last[key] = step
-            self._line(f"{'  ' * event['depth']}{event['function']}: {event['done']} of {event['total']}")
+            self._line(
+                f"{'  ' * event['depth']}{event['function']}: {event['done']} of {event['total']}"
+            )
 
     def _line(self, text: str, block: str = "") -> None:
         self._print(f"[{time.monotonic() - self._start:6.1f} s] {printable(text)}")
@@ -231,16 +271,28 @@ class LiveDisplay(Quiet):
         self._children: set[str] = set()
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn(), console=console, auto_refresh=False
+            TextColumn("{task.description}"),
+            BarColumn(40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            auto_refresh=False,
         )
         self._spinner = Spinner("dots", style="cyan")
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=10, transient=True)
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=10, transient=True
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._live.stop()
 
     def show(self, event: "Event") -> None:
@@ -250,7 +302,9 @@ class LiveDisplay(Quiet):
         elif event["type"] == "usage":
             self.spent(event["usage"])
         elif event["depth"] > 0:
-            (self._children.discard if event["type"] == "answer" else self._children.add)(event["trajectory"])
+            (self._children.discard if event["type"] == "answer" else self._children.add)(
+                event["trajectory"]
+            )
         elif event["type"] == "turn":
             self._start_turn(event)
         elif event["type"] == "nudge":
@@ -273,7 +327,9 @@ class LiveDisplay(Quiet):
         """One line that scrolls by."""
         text = summary(usage, time.monotonic() - self._start)
         fits = len(text) + 2 < self._console.width
-        self._console.print(Rule(text, align="left", style="cyan") if fits else Text(text, style="cyan"))
+        self._console.print(
+            Rule(text, align="left", style="cyan") if fits else Text(text, style="cyan")
+        )
 
     def _start_turn(self, event: "TurnStarted") -> None:
         self._turn, self._doing = f"turn {event['turn']} of {event['of']}", "the model writes"
@@ -281,7 +337,13 @@ class LiveDisplay(Quiet):
 
     def _code(self, event: "CodeWritten") -> None:
         self._doing = "code runs"
-        code = Syntax(printable(event["code"]).strip("\n"), "python", theme="ansi_dark", background_color="default", word_wrap=True)
+        code = Syntax(
+            printable(event["code"]).strip("\n"),
+            "python",
+            theme="ansi_dark",
+            background_color="default",
+            word_wrap=True,
+        )
         self._console.print(Padding(code, (0, 0, 0, 2)))
 
     def _output(self, event: "CellEnded") -> None:
@@ -295,7 +357,10 @@ class LiveDisplay(Quiet):
     def _block(self, output: str) -> str:
         """The first lines of an output as the screen wraps them, each behind a bar."""
         text = Text(printable(cut(output)).rstrip().expandtabs())
-        wrapped = [line.plain.rstrip() for line in text.wrap(self._console, max(20, self._console.width - 4))]
+        wrapped = [
+            line.plain.rstrip()
+            for line in text.wrap(self._console, max(20, self._console.width - 4))
+        ]
         return "\n".join(f"  | {line}" for line in clipped("\n".join(wrapped)).split("\n"))
 
     def _sub_calls(self, event: "SubCalls") -> None:
@@ -313,17 +378,29 @@ class LiveDisplay(Quiet):
         if batch.done >= batch.total:
             self._progress.remove_task(self._bars.pop(key))
             if depth == 0:
-                self.note(f"  {name}: {batch.done:,} of {batch.total:,} answered in {seconds(time.monotonic() - batch.start)}")
+                self.note(
+                    f"  {name}: {batch.done:,} of {batch.total:,} answered in {seconds(time.monotonic() - batch.start)}"
+                )
 
     def _render(self) -> RenderableType:
         status = Text(self._status())
         status.truncate(max(10, self._console.width - 3), overflow="ellipsis")
         self._spinner.update(text=status)
         bars = self._progress.tasks[:MAX_BARS]
-        return Group(self._progress.make_tasks_table(bars), self._spinner) if bars else self._spinner
+        return (
+            Group(self._progress.make_tasks_table(bars), self._spinner) if bars else self._spinner
+        )
 
     def _status(self) -> str:
         calls = sum(batch.done for batch in self._batches.values())
         children = counted(len(self._children), "child RLM") + " at work" if self._children else ""
-        parts = [self._turn, self._doing, children, counted(calls, "sub-call") if calls else "", tokens(self._usage) if self._usage else ""]
-        return " · ".join(part for part in [*parts, seconds(time.monotonic() - self._start)] if part)
+        parts = [
+            self._turn,
+            self._doing,
+            children,
+            counted(calls, "sub-call") if calls else "",
+            tokens(self._usage) if self._usage else "",
+        ]
+        return " · ".join(
+            part for part in [*parts, seconds(time.monotonic() - self._start)] if part
+        )

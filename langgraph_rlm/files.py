@@ -41,7 +41,9 @@ class Utf8:
 
     def _refuse_binary(self, text: bytes) -> None:
         if (zero := text.find(b"\0")) >= 0:
-            raise ContextError(f"{self._name} is binary: a zero byte at offset {self._mark + self.size + zero}. Extract its text first.")
+            raise ContextError(
+                f"{self._name} is binary: a zero byte at offset {self._mark + self.size + zero}. Extract its text first."
+            )
 
     def _count(self, text: bytes, *, final: bool = False) -> int:
         pending = len(self._decoder.getstate()[0])
@@ -76,7 +78,9 @@ def read_open(file: Any, name: str) -> Iterator[bytes]:
     with _explained(name):
         while chunk := file.read(CHUNK):
             if not isinstance(chunk, (str, bytes)):
-                raise ContextError(f"{name}.read() gave a {type(chunk).__name__}, not str or bytes.")
+                raise ContextError(
+                    f"{name}.read() gave a {type(chunk).__name__}, not str or bytes."
+                )
             yield to_bytes(chunk) if isinstance(chunk, str) else chunk
 
 
@@ -92,7 +96,9 @@ def _explained(name: str) -> Generator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ContextError(f"{name} does not exist (seen from {os.getcwd()}). A str is content; a Path names a file.") from None
+        raise ContextError(
+            f"{name} does not exist (seen from {os.getcwd()}). A str is content; a Path names a file."
+        ) from None
     except (OSError, ValueError) as error:
         raise ContextError(f"{name} cannot be read: {error}.") from error
 
@@ -109,7 +115,9 @@ def text_files(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         The files as (name relative to `root`, path), and the names of what was left out with the reason; both sorted.
     """
     skipped: list[str] = []
-    files = [(name, path) for name, path in sorted(_walk(root, skipped)) if _is_text(name, path, skipped)]
+    files = [
+        (name, path) for name, path in sorted(_walk(root, skipped)) if _is_text(name, path, skipped)
+    ]
     return files, sorted(skipped)
 
 
@@ -148,7 +156,9 @@ class Joined:
 def _walk(root: Path, skipped: list[str]) -> Iterator[tuple[str, Path]]:
     """Every file below `root` that is neither hidden nor outside, with its name relative to `root`; the others go to `skipped`."""
     inside = Path(os.path.realpath(root))
-    for folder, folders, files in os.walk(root, onerror=lambda e: skipped.append(f"{_name(Path(e.filename), root)}/ (unreadable)")):
+    for folder, folders, files in os.walk(
+        root, onerror=lambda e: skipped.append(f"{_name(Path(e.filename), root)}/ (unreadable)")
+    ):
         for name in list(folders):
             if reason := _reason_to_skip_folder(Path(folder, name)):
                 folders.remove(name)
@@ -185,7 +195,10 @@ def _is_text(name: str, path: Path, skipped: list[str]) -> bool:
         for _ in Utf8(name).check(read_file(path)):
             pass
     except ContextError as error:
-        reason = next((word for word in ("binary", "not UTF-8") if f" is {word}: " in str(error)), "unreadable")
+        reason = next(
+            (word for word in ("binary", "not UTF-8") if f" is {word}: " in str(error)),
+            "unreadable",
+        )
         skipped.append(f"{name} ({reason})")
         return False
     return True

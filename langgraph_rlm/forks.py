@@ -16,7 +16,16 @@ from langgraph.types import Overwrite
 from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError, ForkError
-from langgraph_rlm.log import CallEntry, Log, LogEntry, ReplyEntry, RunEntry, TurnEntry, call_place, cell_place
+from langgraph_rlm.log import (
+    CallEntry,
+    Log,
+    LogEntry,
+    ReplyEntry,
+    RunEntry,
+    TurnEntry,
+    call_place,
+    cell_place,
+)
 from langgraph_rlm.loops import wait_for
 from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.savers import for_sync_use
@@ -104,7 +113,11 @@ def _later(place: str, log: Log) -> str | None:
     else:
         call, _, _ = place.rpartition("/")
         cell, _, ordinal = call.rpartition("/")
-        follows = [cell, call_place(cell, int(ordinal or 0) + 1)] if "." in cell else [cell_place(int(cell or 0), 0)]
+        follows = (
+            [cell, call_place(cell, int(ordinal or 0) + 1)]
+            if "." in cell
+            else [cell_place(int(cell or 0), 0)]
+        )
     return next((later for later in follows if later in log), None)
 
 
@@ -118,20 +131,34 @@ def _edit(place: str, value: Any, log: Log, store: BlobStore) -> tuple[RLMUpdate
         return _turn(place, _text(place, value), store), "plan_code"
     if entry["kind"] == "reply":
         call = cast(CallEntry, log[place.rpartition("/")[0]])
-        return RLMUpdate(log={place: _reply(place, value, entry, call, store)}), "tool_interrupt" if call["call"] == "tool" else "sub_call"
+        return RLMUpdate(
+            log={place: _reply(place, value, entry, call, store)}
+        ), "tool_interrupt" if call["call"] == "tool" else "sub_call"
     what = "the answer at a limit" if entry["kind"] == "turn" else f"a {entry['kind']}"
-    raise ForkError(f"{place!r} is {what}, which follows from what came before. Edit a turn, a question, or the answer to a call.")
+    raise ForkError(
+        f"{place!r} is {what}, which follows from what came before. Edit a turn, a question, or the answer to a call."
+    )
 
 
 def _turn(place: str, reply: str, store: BlobStore) -> RLMUpdate:
     """As `plan_code` would have written it: an answer in prose ends the run."""
     parsed = parse_reply(reply)
-    final = parsed.final.text if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells else None
+    final = (
+        parsed.final.text
+        if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells
+        else None
+    )
     entry: LogEntry = TurnEntry(kind="turn", reply=store.put_text(reply), limit=None)
-    return RLMUpdate(log={place: entry}, final=None if final is None else store.put_text(final), limit=cast(Any, Overwrite("")))
+    return RLMUpdate(
+        log={place: entry},
+        final=None if final is None else store.put_text(final),
+        limit=cast(Any, Overwrite("")),
+    )
 
 
-def _reply(place: str, value: Any, entry: ReplyEntry, call: CallEntry, store: BlobStore) -> ReplyEntry:
+def _reply(
+    place: str, value: Any, entry: ReplyEntry, call: CallEntry, store: BlobStore
+) -> ReplyEntry:
     if isinstance(value, BaseException):
         return {**entry, "value": None, "error": f"{type(value).__name__}: {value}"}
     is_json = call["call"] == "tool" or entry.get("json")
@@ -148,7 +175,11 @@ def _text(place: str, value: Any) -> str:
 def rlm_at(graph: Any, namespace: str) -> RLMGraph:
     """The RLM that a checkpoint namespace of a graph is of. Raises `ForkError` where there is none."""
     name = "|".join(part.partition(":")[0] for part in namespace.split("|"))
-    found = next((inner for _, inner in graph.get_subgraphs(namespace=name, recurse=True)), None) if name else graph
+    found = (
+        next((inner for _, inner in graph.get_subgraphs(namespace=name, recurse=True)), None)
+        if name
+        else graph
+    )
     if not isinstance(found, RLMGraph):
         raise ForkError(f"There is no RLM at checkpoint_ns={namespace!r} of this graph.")
     return found
@@ -157,7 +188,9 @@ def rlm_at(graph: Any, namespace: str) -> RLMGraph:
 def waited(graph: Any, call: Callable[[Any], Awaitable[T]]) -> T:
     """What `call` gives for a graph, to a sync caller: on the background loop, with a sync checkpointer in threads."""
     if not isinstance(graph.checkpointer, BaseCheckpointSaver):
-        raise ConfigurationError("This graph has no checkpointer of its own, and so no thread to go back to: give one to create_rlm.")
+        raise ConfigurationError(
+            "This graph has no checkpointer of its own, and so no thread to go back to: give one to create_rlm."
+        )
     own = graph.copy({"checkpointer": for_sync_use(cast(Any, graph.checkpointer))})
     return wait_for(lambda: call(own))
 
@@ -167,6 +200,12 @@ async def _check_waits(graph: Any, thread: str, namespace: str) -> None:
     parts = namespace.split("|")
     for depth, part in enumerate(parts):
         above = "|".join(parts[:depth])
-        state = await graph.aget_state({"configurable": {"thread_id": thread, "checkpoint_ns": above}})
-        if not any(task.id == part.partition(":")[2] and task.result is None for task in state.tasks):
-            raise ForkError(f"Nothing waits for {namespace!r} any more: it has answered. Fork its parent, which runs it anew.")
+        state = await graph.aget_state(
+            {"configurable": {"thread_id": thread, "checkpoint_ns": above}}
+        )
+        if not any(
+            task.id == part.partition(":")[2] and task.result is None for task in state.tasks
+        ):
+            raise ForkError(
+                f"Nothing waits for {namespace!r} any more: it has answered. Fork its parent, which runs it anew."
+            )

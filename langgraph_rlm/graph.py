@@ -16,7 +16,14 @@ from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.limits import Limits
-from langgraph_rlm.log import CallEntry, NativeCall, item_place, last_turn, native_places, turn_count
+from langgraph_rlm.log import (
+    CallEntry,
+    NativeCall,
+    item_place,
+    last_turn,
+    native_places,
+    turn_count,
+)
 from langgraph_rlm.models import model_name, resolve_model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
@@ -104,7 +111,14 @@ def create_rlm(
         model=root,
         sub_model=root if sub_model is None else resolve_model(sub_model),
         models={name: resolve_model(given) for name, given in (models or {}).items()},
-        toolset=open_toolset(tools, child_tools, external_tools, interrupt_on or {}, not_idempotent, RESERVED | {"context", "answer"}),
+        toolset=open_toolset(
+            tools,
+            child_tools,
+            external_tools,
+            interrupt_on or {},
+            not_idempotent,
+            RESERVED | {"context", "answer"},
+        ),
         limits=limits or Limits(),
         store=BlobStore.open(store),
         sessions=Sessions(backend),
@@ -117,14 +131,18 @@ def create_rlm(
     )
     _check_prices(rlm)
     graph = compile_rlm(rlm, checkpointer, name)
-    weakref.finalize(graph, rlm.sessions.rest).atexit = False  # what it is made of refers to itself, and waits for a collection
+    weakref.finalize(
+        graph, rlm.sessions.rest
+    ).atexit = False  # what it is made of refers to itself, and waits for a collection
     return graph
 
 
 def _check_prices(rlm: RLMRuntime) -> None:
     """A limit on cost that cannot be kept is refused at once."""
     names = {model_name(model) for model in (rlm.model, rlm.sub_model, *rlm.models.values())}
-    unknown = sorted(name for name in names if rlm.limits.max_cost is not None and rlm.prices.of(name) is None)
+    unknown = sorted(
+        name for name in names if rlm.limits.max_cost is not None and rlm.prices.of(name) is None
+    )
     if unknown:
         raise ConfigurationError(
             f"max_cost={rlm.limits.max_cost} needs the price of {', '.join(unknown)}. Give prices={{{unknown[0]!r}: "
@@ -143,15 +161,22 @@ def compile_rlm(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGr
     builder = _builder(rlm, lambda: child, steps)
     child = RLMGraph(rlm=rlm, **builder.compile(name=name).__dict__)
     root = RLMGraph(rlm=rlm, **builder.compile(checkpointer=checkpointer, name=name).__dict__)
-    for graph in (child, root):  # LangGraph looks for subgraphs in functions, not in objects that are called
+    for graph in (
+        child,
+        root,
+    ):  # LangGraph looks for subgraphs in functions, not in objects that are called
         graph.nodes["sub_call"].subgraphs = [child]
         graph.nodes["tool_interrupt"].subgraphs = [steps]
     return root
 
 
-def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> StateGraph[RLMState, None, RLMInput, RLMOutput]:
+def _builder(
+    rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any
+) -> StateGraph[RLMState, None, RLMInput, RLMOutput]:
     graph = StateGraph(RLMState, input_schema=RLMInput, output_schema=RLMOutput)
-    add_node = cast(Any, graph.add_node)  # its overloads know functions, not objects that are called
+    add_node = cast(
+        Any, graph.add_node
+    )  # its overloads know functions, not objects that are called
     add_node("ingest", Ingest(rlm))
     add_node("plan_code", PlanCode(rlm))
     add_node("execute_repl", ExecuteRepl(rlm))
@@ -165,7 +190,9 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
         if state.get("compacted"):
             return "plan_code"
         calls = _native_calls(state)
-        if sends := [Send("tool_interrupt", call) for place in calls for call in pending(state, place)]:
+        if sends := [
+            Send("tool_interrupt", call) for place in calls for call in pending(state, place)
+        ]:
             return sends
         turn = last_turn(state["log"])
         await rlm.store.fetch(turn["reply"])
@@ -173,8 +200,12 @@ def _builder(rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any) -> Stat
 
     graph.add_edge(START, "ingest")
     graph.add_edge("ingest", "plan_code")
-    graph.add_conditional_edges("plan_code", after_plan, ["execute_repl", "tool_interrupt", "plan_code", "finalize"])
-    graph.add_conditional_edges("execute_repl", after_repl, ["sub_call", "tool_interrupt", "plan_code", "finalize"])
+    graph.add_conditional_edges(
+        "plan_code", after_plan, ["execute_repl", "tool_interrupt", "plan_code", "finalize"]
+    )
+    graph.add_conditional_edges(
+        "execute_repl", after_repl, ["sub_call", "tool_interrupt", "plan_code", "finalize"]
+    )
     graph.add_edge("sub_call", "execute_repl")
     graph.add_edge("tool_interrupt", "execute_repl")
     graph.add_conditional_edges("finalize", after_finalize, ["plan_code", END])
@@ -224,12 +255,20 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
     tools = rlm.toolset
 
     async def first(state: ToolState) -> str:
-        return "approve" if tools.pauses(tools.tool(state["function"], state["depth"])) else await run(state)
+        return (
+            "approve"
+            if tools.pauses(tools.tool(state["function"], state["depth"]))
+            else await run(state)
+        )
 
     async def run(state: ToolState) -> str:
         if "reply" in state:
             return END
-        return "begin" if tools.tool(state["function"], state["depth"]).name in tools.not_idempotent else "call_tool"
+        return (
+            "begin"
+            if tools.tool(state["function"], state["depth"]).name in tools.not_idempotent
+            else "call_tool"
+        )
 
     async def after_run(state: ToolState) -> str:
         return END if "reply" in state else "ask_again"

@@ -30,7 +30,13 @@ class GroupCommitSaver(AsyncSqliteSaver):
         vars(self).update(vars(saver))
         self._groups = _Groups(self)
 
-    async def aput_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
         """As `AsyncSqliteSaver.aput_writes`. When the transaction fails, every write of the group raises what it raised."""
         if not self.is_setup:  # `setup` waits for the lock, where each of a hundred writes would wait a turn of a busy event loop
             await self.setup()
@@ -64,7 +70,9 @@ class _Groups:
         self._gathering += statements
         if self._saved is None:
             self._saved = asyncio.create_task(self._commit())
-        await asyncio.shield(self._saved)  # a caller that is cancelled does not take the others' writes with it
+        await asyncio.shield(
+            self._saved
+        )  # a caller that is cancelled does not take the others' writes with it
 
     async def _commit(self) -> None:
         """Close the group once the connection is free, and save it."""
@@ -90,7 +98,10 @@ def _joined(statements: list[Statement]) -> Iterator[tuple[str, list[Any]]]:
         start, _, row_of = sql.rpartition("VALUES ")
         for first in range(0, len(rows), MOST_ROWS):
             part = rows[first : first + MOST_ROWS]
-            yield f"{start}VALUES {', '.join([row_of] * len(part))}", [value for row in part for value in row]
+            yield (
+                f"{start}VALUES {', '.join([row_of] * len(part))}",
+                [value for row in part for value in row],
+            )
 
 
 class _Dictation:

@@ -86,7 +86,9 @@ class Folder:
     @contextmanager
     def _new_file(self) -> Generator[Path]:
         """A file that goes away unless it is adopted."""
-        if not self._is_made:  # one that goes away later is unmounted, and must not be hidden behind a new one
+        if (
+            not self._is_made
+        ):  # one that goes away later is unmounted, and must not be hidden behind a new one
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._is_made = True
         number, name = tempfile.mkstemp(prefix=".new-", dir=self._root)
@@ -111,7 +113,9 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self._fs, self._root = _file_system(url)
-        self._temporary = tempfile.TemporaryDirectory(prefix="langgraph-rlm-", ignore_cleanup_errors=True)
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix="langgraph-rlm-", ignore_cleanup_errors=True
+        )
         self._cache = Folder(Path(self._temporary.name))
         self.place = url
 
@@ -190,12 +194,16 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         core: Any = importlib.import_module("fsspec.core")
     except ModuleNotFoundError:
-        raise ConfigurationError(f"The blob store {url!r} needs fsspec: pip install 'langgraph-rlm[fsspec]'") from None
+        raise ConfigurationError(
+            f"The blob store {url!r} needs fsspec: pip install 'langgraph-rlm[fsspec]'"
+        ) from None
     try:
         fs, root = core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         scheme = url.partition("://")[0]
-        raise ConfigurationError(f"The blob store {url!r} cannot be opened: {error}. Install the fsspec package for {scheme!r}.") from error
+        raise ConfigurationError(
+            f"The blob store {url!r} cannot be opened: {error}. Install the fsspec package for {scheme!r}."
+        ) from error
     return fs, str(root).rstrip("/")
 
 

@@ -123,7 +123,9 @@ def lease(database: Database, thread: str) -> Generator[None]:
     with mine.mutex:
         locked = key not in mine.held and _lock(database.lock, key, mine.open)
         if not locked:
-            raise ThreadBusyError(f"Thread {thread!r} is running already: wait for that call, or use another thread_id.")
+            raise ThreadBusyError(
+                f"Thread {thread!r} is running already: wait for that call, or use another thread_id."
+            )
         mine.held.add(key)
     try:
         yield
@@ -193,4 +195,9 @@ def _unlock(path: Path | None, key: tuple[str, str], files: dict[Path, tuple[int
 
 def _byte(key: tuple[str, str]) -> int:
     """Where in the file a thread is: nothing is written there."""
-    return int.from_bytes(hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 2
+    return (
+        int.from_bytes(
+            hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()[:8], "big"
+        )
+        >> 2
+    )

@@ -30,7 +30,9 @@ class LimitReached(Exception):
     """A call may not start, or was cut off: the limit of that name is reached. An outcome, which never leaves the nodes."""
 
     def __init__(self, limit: StopReason, value: float | None) -> None:
-        super().__init__(f"Limit {limit} of {value:g} reached" if value is not None else f"Limit {limit} reached")
+        super().__init__(
+            f"Limit {limit} of {value:g} reached" if value is not None else f"Limit {limit} reached"
+        )
         self.limit: StopReason = limit
 
 
@@ -81,13 +83,28 @@ class Ledger:
             raise LimitReached("max_seconds", self._limits.max_seconds)
         known = [s for key, s in self.usage["breakdown"].items() if key.partition("/")[2] == model]
         calls = sum(spending["model_calls"] for spending in known)
-        reply = sum(spending["output_tokens"] for spending in known) // calls if calls else FIRST_REPLY_TOKENS
+        reply = (
+            sum(spending["output_tokens"] for spending in known) // calls
+            if calls
+            else FIRST_REPLY_TOKENS
+        )
         price = self._prices.of(model) if self._limits.max_cost is not None else None
-        hold = Hold(prompt_chars // CHARS_PER_TOKEN + reply, price.cost(prompt_chars // CHARS_PER_TOKEN, reply) if price else 0.0)
-        tokens = self.usage["input_tokens"] + self.usage["output_tokens"] + self._held.tokens + hold.tokens
+        hold = Hold(
+            prompt_chars // CHARS_PER_TOKEN + reply,
+            price.cost(prompt_chars // CHARS_PER_TOKEN, reply) if price else 0.0,
+        )
+        tokens = (
+            self.usage["input_tokens"]
+            + self.usage["output_tokens"]
+            + self._held.tokens
+            + hold.tokens
+        )
         if self._limits.max_tokens is not None and tokens > self._limits.max_tokens:
             raise LimitReached("max_tokens", self._limits.max_tokens)
-        if self._limits.max_cost is not None and self.usage["cost"] + self._held.cost + hold.cost > self._limits.max_cost:
+        if (
+            self._limits.max_cost is not None
+            and self.usage["cost"] + self._held.cost + hold.cost > self._limits.max_cost
+        ):
             raise LimitReached("max_cost", self._limits.max_cost)
         self._held = Hold(self._held.tokens + hold.tokens, self._held.cost + hold.cost)
         return hold
@@ -105,8 +122,13 @@ class Ledger:
     def _spending(self, model: str, reply: "AIMessage") -> Spending:
         reported = reply.usage_metadata
         if reported is None:
-            return Spending(model_calls=1, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=1)
-        price, tokens = self._prices.of(model), (reported["input_tokens"], reported["output_tokens"])
+            return Spending(
+                model_calls=1, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=1
+            )
+        price, tokens = (
+            self._prices.of(model),
+            (reported["input_tokens"], reported["output_tokens"]),
+        )
         cached = reported.get("input_token_details", {}).get("cache_read") or 0
         spending = Spending(
             model_calls=1,
@@ -132,7 +154,11 @@ class Ledger:
         something of what it has. Children have less of it than their parents.
         """
         limit = self._limits.max_seconds
-        return None if limit is None else max(0.0, limit + min(GRACE_SECONDS, limit / 4) / (depth + 1) - self._elapsed())
+        return (
+            None
+            if limit is None
+            else max(0.0, limit + min(GRACE_SECONDS, limit / 4) / (depth + 1) - self._elapsed())
+        )
 
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._started
@@ -150,4 +176,6 @@ class Ledger:
 
 def _counts(details: Mapping[str, Any] | None) -> dict[str, int]:
     """The details that a provider gives, its zeros left out."""
-    return {name: count for name, count in (details or {}).items() if isinstance(count, int) and count}
+    return {
+        name: count for name, count in (details or {}).items() if isinstance(count, int) and count
+    }

@@ -6,7 +6,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from langgraph_rlm.errors import ConfigurationError
 
-StopReason = Literal["answered", "max_iterations", "max_sub_calls", "max_tokens", "max_cost", "max_seconds", "failed"]
+StopReason = Literal[
+    "answered", "max_iterations", "max_sub_calls", "max_tokens", "max_cost", "max_seconds", "failed"
+]
 """Why a run ended: it answered, or the limit of that name was reached. `failed` is for children alone: their model's client raised."""
 
 
@@ -45,7 +47,9 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
             return handler(data)
         except ValidationError as error:
             names = ", ".join(cls.model_fields)
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors()
+            )
             raise ConfigurationError(f"Limits({problems}). The limits are: {names}.") from None
 
 

@@ -116,7 +116,9 @@ class RefusedEntry(TypedDict):
     error: Text
 
 
-LogEntry = RunEntry | TurnEntry | CellEntry | CallEntry | ReplyEntry | CompactionEntry | RefusedEntry
+LogEntry = (
+    RunEntry | TurnEntry | CellEntry | CallEntry | ReplyEntry | CompactionEntry | RefusedEntry
+)
 Log = dict[str, LogEntry]
 
 
@@ -181,7 +183,10 @@ def call_place(cell: str, ordinal: int) -> str:
 
 def native_places(turn: int, entry: TurnEntry) -> dict[str, NativeCall]:
     """The calls that the root model made without code, by place."""
-    return {call_place(str(turn), ordinal): call for ordinal, call in enumerate(entry.get("tool_calls", ()))}
+    return {
+        call_place(str(turn), ordinal): call
+        for ordinal, call in enumerate(entry.get("tool_calls", ()))
+    }
 
 
 def item_place(call: str, item: int) -> str:
@@ -192,7 +197,10 @@ def item_place(call: str, item: int) -> str:
 def spent_on(log: Mapping[str, LogEntry], call: str | None) -> list[Usage]:
     """What the answers to a call have spent, as far as they are there; nothing for None."""
     entry = cast("CallEntry | None", log.get(call or ""))
-    replies = (cast("ReplyEntry | None", log.get(item_place(call or "", item))) for item in range(entry["items"] if entry else 0))
+    replies = (
+        cast("ReplyEntry | None", log.get(item_place(call or "", item)))
+        for item in range(entry["items"] if entry else 0)
+    )
     return [whole(reply["usage"]) for reply in replies if reply is not None and "usage" in reply]
 
 
@@ -219,7 +227,10 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(key): plain(item) for key, item in cast(Mapping[Any, Any], value).items()}
+        return {
+            key if isinstance(key, str) else str(key): plain(item)
+            for key, item in cast(Mapping[Any, Any], value).items()
+        }
     if isinstance(value, list | tuple):
         return [plain(item) for item in cast(Sequence[Any], value)]
     if isinstance(value, set | frozenset):
@@ -235,7 +246,11 @@ def context_names(questions: Sequence[RunEntry]) -> list[str]:
 
 def handles_of(questions: Sequence[RunEntry]) -> dict[str, ContextHandle]:
     """The contexts that `questions` brought by each of their names: `context_0`, ..., and `context` for the newest."""
-    handles = [ContextHandle.from_dict(given) for question in questions for given in question["contexts"]]
+    handles = [
+        ContextHandle.from_dict(given) for question in questions for given in question["contexts"]
+    ]
     named = {f"context_{index}": handle for index, handle in enumerate(handles)}
-    newest = next((question["contexts"][0] for question in reversed(questions) if question["contexts"]), None)
+    newest = next(
+        (question["contexts"][0] for question in reversed(questions) if question["contexts"]), None
+    )
     return named if newest is None else {**named, "context": ContextHandle.from_dict(newest)}

@@ -22,7 +22,9 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         RuntimeError: it is called on the background loop itself, by async code that a sync call runs.
     """
     if running_loop() is _background_loop(os.getpid()):
-        raise RuntimeError("This sync call would wait for itself: async code that a sync call runs has made it. Await ainvoke there.")
+        raise RuntimeError(
+            "This sync call would wait for itself: async code that a sync call runs has made it. Await ainvoke there."
+        )
     items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
 
     task = _Task(pump(stream, items.put))
@@ -34,7 +36,9 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         task.cancel()
 
 
-async def pump(stream: Callable[[], AsyncIterator[T]], put: Callable[[tuple[T] | None], object]) -> None:
+async def pump(
+    stream: Callable[[], AsyncIterator[T]], put: Callable[[tuple[T] | None], object]
+) -> None:
     """Put each item of a stream, in a tuple, where another task or thread takes it; None at the end, however it ends."""
     try:
         async with aclosing(cast(Any, stream())) as source:

@@ -31,7 +31,9 @@ STRING = r"""[rRuU]?(?:'{3}(?:\\.|(?!'{3})[^\\])*+'{3}|\"{3}(?:\\.|(?!\"{3})[^\\
 STRING_LITERAL = re.compile(STRING, re.DOTALL)
 BRACKETS = re.compile(r"[()]")
 BRACKETS_OUTSIDE_STRINGS = re.compile(rf"{STRING}|[()]", re.DOTALL)
-FINAL = re.compile(r"^[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?[*_]{0,3}FINAL(?P<variable>_VAR)?\(", re.MULTILINE)
+FINAL = re.compile(
+    r"^[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?[*_]{0,3}FINAL(?P<variable>_VAR)?\(", re.MULTILINE
+)
 VARIABLE = re.compile(r"""\s*(?P<quote>["']?)(?P<name>[^\W\d]\w*)(?P=quote)\s*\)""")
 
 _quiet = threading.Lock()
@@ -82,7 +84,9 @@ def reply_of(turn: "TurnEntry", store: "BlobStore") -> Reply:
     reply = parse_reply(store.get_text(turn["reply"]))
     if not turn.get("tool_calls"):
         return reply
-    return replace(reply, final=None, problem=None if reply.problem in ("empty", "prose") else reply.problem)
+    return replace(
+        reply, final=None, problem=None if reply.problem in ("empty", "prose") else reply.problem
+    )
 
 
 @lru_cache(maxsize=64)
@@ -100,7 +104,11 @@ def parse_reply(text: str) -> Reply:
     fences = _fences(text)
     final, span = _final(text, fences)
     fences = [fence for fence in fences if fence.first not in span]
-    cells = tuple(fence.code for fence in fences if fence.closed and fence.tag in CELL_TAGS and fence.code.strip())
+    cells = tuple(
+        fence.code
+        for fence in fences
+        if fence.closed and fence.tag in CELL_TAGS and fence.code.strip()
+    )
     return Reply(cells, final, _problem(text, fences, is_done=bool(cells or final)))
 
 
@@ -129,7 +137,12 @@ def plain_final(code: str) -> Any:
     """The value of a `FINAL(...)` in code that needs no running, such as a string; None if there is none."""
     tree = _parsed(code)
     for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FINAL" and len(node.args) == 1:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "FINAL"
+            and len(node.args) == 1
+        ):
             with suppress(ValueError, TypeError, MemoryError, RecursionError):
                 return ast.literal_eval(node.args[0])
     return None
@@ -147,7 +160,10 @@ def _problem(text: str, fences: list[_Fence], *, is_done: bool) -> Problem | Non
         return "unclosed_fence"
     if is_done:
         return None
-    is_code = any(fence.tag not in CELL_TAGS and fence.code.strip() and _parsed(fence.code) for fence in fences)
+    is_code = any(
+        fence.tag not in CELL_TAGS and fence.code.strip() and _parsed(fence.code)
+        for fence in fences
+    )
     return "untagged_fence" if is_code else "prose"
 
 
@@ -189,7 +205,9 @@ def _final(text: str, fences: list[_Fence]) -> tuple[Final | None, range]:
     for match in FINAL.finditer(text):
         if any(fence.first <= match.start() < fence.last for fence in fences):
             continue
-        final, end = _variable(text, match.end()) if match["variable"] else _value(text, match.end(), fences)
+        final, end = (
+            _variable(text, match.end()) if match["variable"] else _value(text, match.end(), fences)
+        )
         if final is not None:
             return final, range(match.end(), end)
     return None, range(0)
@@ -211,7 +229,9 @@ def _argument_end(text: str, start: int, fences: list[_Fence]) -> int:
     end = _closing(text, start, BRACKETS_OUTSIDE_STRINGS)
     if end is None or not _is_expression(text[start:end]):
         end = _closing(text, start, BRACKETS)
-    if end is not None and not any(fence.first <= end < fence.last for fence in fences if fence.closed):
+    if end is not None and not any(
+        fence.first <= end < fence.last for fence in fences if fence.closed
+    ):
         return end
     rest = min((fence.first for fence in fences if fence.first > start), default=len(text))
     last = text.rfind(")", start, rest)
@@ -253,17 +273,27 @@ def _parsed(code: str) -> ast.Module | None:
             return None
 
 
-def _bound(scope: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[str]:
+def _bound(
+    scope: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
+) -> Iterator[str]:
     """Names bound by the statements of one scope, without those of scopes inside it."""
     for node in _own_nodes(scope):
         match node:
             case ast.Name(id=name, ctx=ast.Store()):
                 yield name
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+            ):
                 yield name
             case ast.alias(name=path, asname=name) if path != "*":
                 yield name or path.partition(".")[0]
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            case (
+                ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+            ):
                 yield name
             case ast.MatchMapping(rest=str(name)):
                 yield name

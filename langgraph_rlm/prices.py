@@ -22,7 +22,11 @@ class Price(BaseModel):
     def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
         """USD of one call; `cached_tokens` are those of `input_tokens` that were cached."""
         cached = self.input if self.cached_input is None else self.cached_input
-        return ((input_tokens - cached_tokens) * self.input + cached_tokens * cached + output_tokens * self.output) / 1_000_000
+        return (
+            (input_tokens - cached_tokens) * self.input
+            + cached_tokens * cached
+            + output_tokens * self.output
+        ) / 1_000_000
 
 
 class Prices:
@@ -33,7 +37,9 @@ class Prices:
     """
 
     def __init__(self, table: Mapping[str, Price | Mapping[str, float]] | None = None) -> None:
-        self._known: dict[str, Price | None] = {name: _given(name, price) for name, price in (table or {}).items()}
+        self._known: dict[str, Price | None] = {
+            name: _given(name, price) for name, price in (table or {}).items()
+        }
 
     async def prepare(self, model: str) -> None:
         """Look a price up in a thread, so that importing the package holds nobody up."""
@@ -51,7 +57,9 @@ def _given(name: str, price: Price | Mapping[str, float]) -> Price:
     try:
         return Price.model_validate(price)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()
+        )
         raise ConfigurationError(
             f"prices[{name!r}]={price!r}: {problems}. A price is USD per million tokens: {{'input': 0.5, 'output': 2}}."
         ) from None

@@ -52,7 +52,12 @@ class Reader:
             return to_text(data[a:b]), [(a, b)]
 
     def grep(
-        self, pattern: str, *, max_matches: int = 50, context_lines: int = 0, ignore_case: bool = False
+        self,
+        pattern: str,
+        *,
+        max_matches: int = 50,
+        context_lines: int = 0,
+        ignore_case: bool = False,
     ) -> tuple[list[dict[str, Any]], Ranges]:
         """The first lines that match an RE2 pattern, in time linear in the text. Lines end at "\\n" alone, and a match never spans two.
 
@@ -90,24 +95,49 @@ class Reader:
         For "files" also `files`: `{"path", "bytes"}` of the first 50.
         """
         handle = self._handle
-        about: dict[str, Any] = {"kind": handle.kind, "length": handle.length, "bytes": handle.size, "items": handle.items}
+        about: dict[str, Any] = {
+            "kind": handle.kind,
+            "length": handle.length,
+            "bytes": handle.size,
+            "items": handle.items,
+        }
         if handle.index is not None:
-            about["files"] = [{"path": path, "bytes": size} for path, _, size in manifest(handle, self._store)[:50]]
-        return about | {"source": handle.source, "skipped": list(handle.skipped), "preview": self.peek(0, 500)[0]}
+            about["files"] = [
+                {"path": path, "bytes": size}
+                for path, _, size in manifest(handle, self._store)[:50]
+            ]
+        return about | {
+            "source": handle.source,
+            "skipped": list(handle.skipped),
+            "preview": self.peek(0, 500)[0],
+        }
 
     @contextmanager
     def _open(self) -> Generator[mmap.mmap]:
-        with self._store.path(self._handle.digest).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with (
+            self._store.path(self._handle.digest).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
             yield data
 
     def _slice(self, start: object, end: object) -> tuple[int, int]:
-        whole = [value for value in (start, end) if isinstance(value, int) and not isinstance(value, bool)]
+        whole = [
+            value
+            for value in (start, end)
+            if isinstance(value, int) and not isinstance(value, bool)
+        ]
         if len(whole) != 2 - (end is None) or start is None:
-            raise ValueError(f"peek({start!r}, {end!r}): start and end must be whole numbers of characters.")
+            raise ValueError(
+                f"peek({start!r}, {end!r}): start and end must be whole numbers of characters."
+            )
         first, _, _ = slice(whole[0], None).indices(self._handle.length)
-        _, last, _ = slice(None, whole[1] if len(whole) == 2 else first + PEEK_CHARS).indices(self._handle.length)
+        _, last, _ = slice(None, whole[1] if len(whole) == 2 else first + PEEK_CHARS).indices(
+            self._handle.length
+        )
         if last - first > MAX_PEEK_CHARS:
-            raise ValueError(f"peek({start!r}, {end!r}) asks for {last - first:,} characters; at most {MAX_PEEK_CHARS:,} at a time.")
+            raise ValueError(
+                f"peek({start!r}, {end!r}) asks for {last - first:,} characters; at most {MAX_PEEK_CHARS:,} at a time."
+            )
         return first, last
 
     def _byte(self, data: mmap.mmap, char: int) -> int:
@@ -116,17 +146,34 @@ class Reader:
     def _char(self, data: mmap.mmap, byte: int) -> int:
         return byte if self._handle.ascii else self._marks.char(data, byte)
 
-    def _match(self, data: mmap.mmap, hit: "_Hit", context_lines: int, files: list[tuple[str, int, int]], shown: Ranges) -> dict[str, Any]:
+    def _match(
+        self,
+        data: mmap.mmap,
+        hit: "_Hit",
+        context_lines: int,
+        files: list[tuple[str, int, int]],
+        shown: Ranges,
+    ) -> dict[str, Any]:
         path, first, last = _file_at(files, hit.start, len(data))
         before = _lines_before(data, hit.line_start, first, context_lines)
         after = _lines_after(data, hit.line_end, last, context_lines)
         texts = [_head(data, a, b, shown) for a, b in before]
         texts.append(_around(data, hit, shown))
         texts.extend(_head(data, a, b, shown) for a, b in after)
-        line = self._marks.line(data, hit.line_start) - (self._marks.line(data, first) if first else 0) + 1
+        line = (
+            self._marks.line(data, hit.line_start)
+            - (self._marks.line(data, first) if first else 0)
+            + 1
+        )
         start = self._char(data, hit.start)
-        end = start + _count_chars(data[hit.start : hit.end]) if hit.end - hit.start < BLOCK else self._char(data, hit.end)
-        return {"line": line, "start": start, "end": end, "text": "\n".join(texts)} | ({"path": path} if files else {})
+        end = (
+            start + _count_chars(data[hit.start : hit.end])
+            if hit.end - hit.start < BLOCK
+            else self._char(data, hit.end)
+        )
+        return {"line": line, "start": start, "end": end, "text": "\n".join(texts)} | (
+            {"path": path} if files else {}
+        )
 
 
 class _Marks:
@@ -194,7 +241,9 @@ def _right(data: mmap.mmap, at: int) -> int:
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"grep({name}={value!r}): it must be a whole number from {least} to {most:,}.")
+        raise ValueError(
+            f"grep({name}={value!r}): it must be a whole number from {least} to {most:,}."
+        )
 
 
 # Matching
@@ -221,7 +270,11 @@ def _compile(pattern: object, ignore_case: bool) -> Any:
     try:
         return re2.compile(b"(?m)" + to_bytes(_by_line(pattern)), options)
     except re2.error as error:
-        reason = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+        reason = (
+            error.args[0].decode("utf-8", "replace")
+            if error.args and isinstance(error.args[0], bytes)
+            else str(error)
+        )
         raise ValueError(
             f"grep cannot take the pattern {pattern!r}: {reason}. Patterns are RE2 (linear time), with no lookaround and no "
             "back-references: grep for a simpler pattern and filter the matches in Python instead."
@@ -248,7 +301,9 @@ def _next_line(regex: Any, data: mmap.mmap, at: int) -> _Hit | None:
     return _Hit(start, min(_right(data, end), line_end), line_start, line_end)
 
 
-def _file_at(files: list[tuple[str, int, int]], byte: int, size: int) -> tuple[str | None, int, int]:
+def _file_at(
+    files: list[tuple[str, int, int]], byte: int, size: int
+) -> tuple[str | None, int, int]:
     """The path, first byte and end of the file that has a byte; the whole text when there are no files."""
     if not files:
         return None, 0, size
@@ -296,7 +351,9 @@ def _around(data: mmap.mmap, hit: _Hit, shown: Ranges) -> str:
             shown.append((hit.line_start, hit.line_end))
             return text
     room = LINE_CHARS - 6
-    before = to_text(data[_right(data, max(hit.line_start, hit.start - 4 * LINE_CHARS)) : hit.start])
+    before = to_text(
+        data[_right(data, max(hit.line_start, hit.start - 4 * LINE_CHARS)) : hit.start]
+    )
     rest = to_text(data[hit.start : _left(data, min(hit.line_end, hit.start + 4 * room))])
     matched = _count_chars(data[hit.start : min(hit.end, hit.start + 4 * room)])
     lead = before[max(0, len(before) - max((room - matched) // 2, room - len(rest), 0)) :]

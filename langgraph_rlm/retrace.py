@@ -15,7 +15,18 @@ from typing import Any, cast
 from langgraph_rlm.blobs import BlobStore, to_bytes
 from langgraph_rlm.errors import BlobError, ReplayDivergedError
 from langgraph_rlm.limits import Limits
-from langgraph_rlm.log import CellEntry, Log, LogEntry, TurnEntry, cell_place, item_place, native_places, runs, turn_count, turns
+from langgraph_rlm.log import (
+    CellEntry,
+    Log,
+    LogEntry,
+    TurnEntry,
+    cell_place,
+    item_place,
+    native_places,
+    runs,
+    turn_count,
+    turns,
+)
 from langgraph_rlm.parsing import reply_of
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
@@ -43,7 +54,12 @@ class Replayed:
     calls: int = 0
 
     def __add__(self, other: "Replayed") -> "Replayed":
-        return Replayed(self.rlms + other.rlms, self.turns + other.turns, self.cells + other.cells, self.calls + other.calls)
+        return Replayed(
+            self.rlms + other.rlms,
+            self.turns + other.turns,
+            self.cells + other.cells,
+            self.calls + other.calls,
+        )
 
 
 def replay_run(
@@ -74,7 +90,9 @@ def replay_run(
         ConfigurationError: the file is no saved run, or a tool is wrong.
     """
     saved = load_run(path)
-    toolset = open_toolset(tools, child_tools, external_tools, {}, (), RESERVED | {"context", "answer"})
+    toolset = open_toolset(
+        tools, child_tools, external_tools, {}, (), RESERVED | {"context", "answer"}
+    )
     backend = open_backend(sandbox or saved["sandbox"])
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-") as folder:
         own = BlobStore.open(folder)
@@ -100,7 +118,9 @@ def _fill(own: BlobStore, saved: SavedRun, others: str | Path | BlobStore | None
 class _Replay:
     """The replay of one file."""
 
-    def __init__(self, saved: SavedRun, toolset: Toolset, backend: Backend, store: BlobStore) -> None:
+    def __init__(
+        self, saved: SavedRun, toolset: Toolset, backend: Backend, store: BlobStore
+    ) -> None:
         self._limits = Limits(**saved["limits"])
         self._models = saved["models"]
         self._toolset = toolset
@@ -113,7 +133,9 @@ class _Replay:
             done = self._one(rlm, len(above))
         except ReplayDivergedError as error:
             raise self._located(error, above) from None
-        return sum((self.all(child, (*above, place)) for place, child in rlm["children"].items()), done)
+        return sum(
+            (self.all(child, (*above, place)) for place, child in rlm["children"].items()), done
+        )
 
     def _one(self, rlm: SavedRLM, depth: int) -> Replayed:
         log = rlm["log"]
@@ -122,12 +144,18 @@ class _Replay:
         recursive = depth + 1 < self._limits.max_depth
         functions = HostFunctions(self._models, self._toolset.at(depth), self._store, recursive)
         host = Host(functions, self._store, Requests(self._store), self._limits)
-        repl = open_repl(self._backend, Trajectory(rlm["trajectory"], runs(log)[0]["started"]), host)
+        repl = open_repl(
+            self._backend, Trajectory(rlm["trajectory"], runs(log)[0]["started"]), host
+        )
         try:
             done = repl.advance(log if rlm["answer"] is None else _closed(log), None)
             self._check(rlm, done, repl.applied)
         except CellLost as lost:
-            raise _diverged(lost.place, f"ended {lost.outcome!r}, but its log has another outcome", log.get(lost.place)) from None
+            raise _diverged(
+                lost.place,
+                f"ended {lost.outcome!r}, but its log has another outcome",
+                log.get(lost.place),
+            ) from None
         finally:
             repl.close()
         kinds = [entry["kind"] for place, entry in log.items() if place in repl.applied]
@@ -145,41 +173,79 @@ class _Replay:
                     self._check_text(cell_place(number, index), entry)
                     before.append(entry)
                     continue
-                blind = index == len(reply.cells) and any(cell["outcome"] != "ok" for cell in before)
-                ended = any(cell["final"] is not None or cell["outcome"] == "stopped" for cell in before)
+                blind = index == len(reply.cells) and any(
+                    cell["outcome"] != "ok" for cell in before
+                )
+                ended = any(
+                    cell["final"] is not None or cell["outcome"] == "stopped" for cell in before
+                )
                 if not (blind or ended or (number == last and rlm["answer"] is None)):
-                    raise _diverged(cell_place(number, index), "is in its turn's reply, but not in the log", None)
+                    raise _diverged(
+                        cell_place(number, index),
+                        "is in its turn's reply, but not in the log",
+                        None,
+                    )
 
     def _check_text(self, place: str, entry: CellEntry) -> None:
         """What an entry says that its cell printed is what its digest is of, where the file has all of it."""
         if entry["outcome"] != "ok":
             return
-        stdout, value = (None if text is None else self._store.get_text(text) for text in (entry["stdout"], entry["value"]))
+        stdout, value = (
+            None if text is None else self._store.get_text(text)
+            for text in (entry["stdout"], entry["value"])
+        )
         is_whole = max(len(stdout or ""), len(value or "")) < self._limits.max_output_chars
         if is_whole and outcome_digest(stdout or "", value, None) != entry["digest"]:
             raise _diverged(
-                place, "was edited in the file: its digest is of other output. Edit replies and answers, not what follows", entry
+                place,
+                "was edited in the file: its digest is of other output. Edit replies and answers, not what follows",
+                entry,
             )
 
     def _check(self, rlm: SavedRLM, done: Advance, applied: frozenset[str]) -> None:
         """All that is in the log was gone through again, and came to the same answer."""
         log = rlm["log"]
-        if new := next((place for place in done.entries if rlm["answer"] is not None or item_place(place, 0) in log), None):
+        if new := next(
+            (
+                place
+                for place in done.entries
+                if rlm["answer"] is not None or item_place(place, 0) in log
+            ),
+            None,
+        ):
             raise _diverged(new, "is made now, but is not in the log", None)
-        left = [place for place in log if place not in applied and _is_replayed(place, log, done.suspended)]
+        left = [
+            place
+            for place in log
+            if place not in applied and _is_replayed(place, log, done.suspended)
+        ]
         if done.suspended is not None and (left or rlm["answer"] is not None):
             raise _diverged(done.suspended, "lacks an answer in the log", log.get(done.suspended))
         if left:
             raise _diverged(left[0], "is in the log, but is not come to now", log[left[0]])
-        answer = _answer(log, self._store) if rlm["stop_reason"] == "answered" and not rlm["structured"] else None
+        answer = (
+            _answer(log, self._store)
+            if rlm["stop_reason"] == "answered" and not rlm["structured"]
+            else None
+        )
         if answer is not None and answer != rlm["answer"]:
-            raise _diverged(str(turn_count(log) - 1), f"answers {answer[:LINE_CHARS]!r} now, but the run {rlm['answer']!r}", None)
+            raise _diverged(
+                str(turn_count(log) - 1),
+                f"answers {answer[:LINE_CHARS]!r} now, but the run {rlm['answer']!r}",
+                None,
+            )
 
     def _located(self, error: ReplayDivergedError, above: tuple[str, ...]) -> ReplayDivergedError:
         """The same error with the RLM that it is in, and the difference."""
         where = f"In the child at {' > '.join(above)}: " if above else ""
-        then, now = ("\n".join(self._shown(entry)).splitlines() for entry in (error.then, error.now))
-        lines = list(difflib.unified_diff(then, now, "the log", "now", lineterm="", n=1)) if error.now else []
+        then, now = (
+            "\n".join(self._shown(entry)).splitlines() for entry in (error.then, error.now)
+        )
+        lines = (
+            list(difflib.unified_diff(then, now, "the log", "now", lineterm="", n=1))
+            if error.now
+            else []
+        )
         shown = "".join(f"\n{line[:LINE_CHARS]}" for line in lines[:DIFF_LINES])
         located = ReplayDivergedError(f"{where}{error}{shown}")
         located.place, located.then, located.now = error.place, error.then, error.now
@@ -191,7 +257,9 @@ class _Replay:
             return
         if entry["kind"] == "call":
             yield f"{entry['function']}:"
-            yield json.dumps(json.loads(self._store.get_text(entry["request"])), ensure_ascii=False, indent=1)
+            yield json.dumps(
+                json.loads(self._store.get_text(entry["request"])), ensure_ascii=False, indent=1
+            )
             return
         for name in ("stdout", "value", "error", "final"):
             if entry[name] is not None:
@@ -201,7 +269,11 @@ class _Replay:
 def _check_places(log: Log) -> None:
     """No turn, question or native call is gone from the file."""
     for kind, prefix, count in (("turn", "", turn_count(log)), ("run", "run.", len(runs(log)))):
-        if later := [place for place, entry in log.items() if entry["kind"] == kind and int(place.removeprefix(prefix)) >= count]:
+        if later := [
+            place
+            for place, entry in log.items()
+            if entry["kind"] == kind and int(place.removeprefix(prefix)) >= count
+        ]:
             raise _diverged(f"{prefix}{count}", f"is not in the log, but {later[0]!r} is", None)
     if not runs(log):
         raise _diverged("run.0", "is not in the log: nothing was asked", None)
@@ -221,22 +293,39 @@ def _is_replayed(place: str, log: Log, suspended: str | None) -> bool:
     entry = cast("CellEntry | None", log.get(cell)) if "." in cell else None
     if log[place]["kind"] not in ("cell", "call", "reply") or "." not in cell:
         return False
-    return (entry is None or entry["outcome"] not in ROLLED_BACK) and not (suspended and place.startswith(f"{suspended}/"))
+    return (entry is None or entry["outcome"] not in ROLLED_BACK) and not (
+        suspended and place.startswith(f"{suspended}/")
+    )
 
 
 def _answer(log: Log, store: BlobStore) -> str | None:
     """What the log says that the last question was answered with."""
     number = turn_count(log) - 1
     reply = reply_of(cast(TurnEntry, log[str(number)]), store)
-    cells = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(reply.steps))]
-    final = next((cell["final"] for cell in cells if cell is not None and cell["final"] is not None), None)
+    cells = [
+        cast("CellEntry | None", log.get(cell_place(number, index)))
+        for index in range(len(reply.steps))
+    ]
+    final = next(
+        (cell["final"] for cell in cells if cell is not None and cell["final"] is not None), None
+    )
     if final is not None:
         return store.get_text(final)
     return reply.final.text if reply.final is not None and reply.final.kind == "value" else None
 
 
-def _diverged(place: str, what: str, then: LogEntry | None, now: LogEntry | None = None) -> ReplayDivergedError:
-    kind = "Question" if place.startswith("run.") else "Call" if "/" in place else "Cell" if "." in place else "Turn"
+def _diverged(
+    place: str, what: str, then: LogEntry | None, now: LogEntry | None = None
+) -> ReplayDivergedError:
+    kind = (
+        "Question"
+        if place.startswith("run.")
+        else "Call"
+        if "/" in place
+        else "Cell"
+        if "." in place
+        else "Turn"
+    )
     error = ReplayDivergedError(f"{kind} {place} {what}.")
     error.place, error.then, error.now = place, then, now
     return error

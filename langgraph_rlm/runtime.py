@@ -111,8 +111,13 @@ class RLMRuntime:
     def _hosts(self) -> dict[tuple[bool, bool], Host]:
         names = sorted(self.models)
         kinds = [(able, is_root) for able in (True, False) for is_root in (True, False)]
-        functions = {kind: HostFunctions(names, self.toolset.at(0 if kind[1] else 1), self.store, kind[0]) for kind in kinds}
-        return {kind: Host(functions[kind], self.store, self.requests, self.limits) for kind in kinds}
+        functions = {
+            kind: HostFunctions(names, self.toolset.at(0 if kind[1] else 1), self.store, kind[0])
+            for kind in kinds
+        }
+        return {
+            kind: Host(functions[kind], self.store, self.requests, self.limits) for kind in kinds
+        }
 
 
 class ModelFailed(Exception):
@@ -141,7 +146,9 @@ class Run:
         self.convoy = Convoy()
         self.calls = asyncio.Semaphore(self.runtime.limits.max_concurrency)
         """The turns: whoever calls a model takes one, by `call_root` or by itself."""
-        self._children = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(self.runtime.limits.max_concurrency))
+        self._children = defaultdict[int, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(self.runtime.limits.max_concurrency)
+        )
         self._reserved = set[tuple[str, str]]()
         self.ledger = Ledger(self.runtime.limits, self.runtime.prices)
 
@@ -166,7 +173,9 @@ class Run:
     ) -> tuple[AIMessage, Usage]:
         """As `call` when it is its turn, for whoever writes an RLM's code: always with the same tools, which a provider caches ahead of
         the messages."""
-        tools, options = (self.runtime.native_tools, self.root_options) if depth == 0 else ((), None)
+        tools, options = (
+            (self.runtime.native_tools, self.root_options) if depth == 0 else ((), None)
+        )
         async with self.calls:
             return await self.call(model, messages, config, depth, tools, options)
 
@@ -215,7 +224,9 @@ def _encodable(prompt: str | list[AnyMessage]) -> str | list[AnyMessage]:
     if isinstance(prompt, str):
         return encodable(prompt)
     return [
-        message.model_copy(update={"content": encodable(message.content)}) if isinstance(message.content, str) else message
+        message.model_copy(update={"content": encodable(message.content)})
+        if isinstance(message.content, str)
+        else message
         for message in prompt
     ]
 

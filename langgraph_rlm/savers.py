@@ -36,7 +36,10 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
 
 def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     """A saver that keeps up with the ends of a large batch: for SQLite one that commits in groups. A class of the user's own stays."""
-    if f"{type(saver).__module__}.{type(saver).__qualname__}" != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver":
+    if (
+        f"{type(saver).__module__}.{type(saver).__qualname__}"
+        != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver"
+    ):
         return saver
     from langgraph_rlm.group_commit import group_commit
 
@@ -67,11 +70,21 @@ class ThreadedSaver(BaseCheckpointSaver[Any]):
         return self.wrapped.list(config, **options)
 
     def put(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> RunnableConfig:
         return self.wrapped.put(config, checkpoint, metadata, new_versions)
 
-    def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
         self.wrapped.put_writes(config, writes, task_id, task_path)
 
     def delete_thread(self, thread_id: str) -> None:
@@ -83,16 +96,28 @@ class ThreadedSaver(BaseCheckpointSaver[Any]):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await asyncio.to_thread(self.wrapped.get_tuple, config)
 
-    async def alist(self, config: RunnableConfig | None, **options: Any) -> AsyncIterator[CheckpointTuple]:
+    async def alist(
+        self, config: RunnableConfig | None, **options: Any
+    ) -> AsyncIterator[CheckpointTuple]:
         for saved in await asyncio.to_thread(lambda: [*self.wrapped.list(config, **options)]):
             yield saved
 
     async def aput(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> RunnableConfig:
         return await asyncio.to_thread(self.wrapped.put, config, checkpoint, metadata, new_versions)
 
-    async def aput_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
         await asyncio.to_thread(self.wrapped.put_writes, config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:

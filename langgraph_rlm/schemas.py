@@ -47,14 +47,18 @@ def checked_schema(given: Any, *, from_code: bool) -> Schema:
     from jsonschema import SchemaError
 
     if not isinstance(given, dict):
-        raise ValueError(f"a JSON schema is a dict such as {{'type': 'array', 'items': {{'type': 'string'}}}}, got {_clipped(repr(given))}")
+        raise ValueError(
+            f"a JSON schema is a dict such as {{'type': 'array', 'items': {{'type': 'string'}}}}, got {_clipped(repr(given))}"
+        )
     schema = cast(Schema, given)
     try:
         _dialect(schema).check_schema(schema)
         for part in _subschemas(schema):
             _check_part(part, schema, from_code)
     except SchemaError as error:
-        raise ValueError(f"no valid JSON schema: {error.json_path}: {_clipped(error.message)}") from None
+        raise ValueError(
+            f"no valid JSON schema: {error.json_path}: {_clipped(error.message)}"
+        ) from None
     except RecursionError:
         raise ValueError("the JSON schema is nested too deeply") from None
     return schema
@@ -88,7 +92,11 @@ def _subschemas(schema: Schema) -> Iterator[Schema]:
     for key, value in schema.items():
         if key in DATA:
             continue
-        inside = list(cast(Schema, value).values()) if key in NAMED and isinstance(value, dict) else [value]
+        inside = (
+            list(cast(Schema, value).values())
+            if key in NAMED and isinstance(value, dict)
+            else [value]
+        )
         for each in inside:
             for part in cast(list[Any], each) if isinstance(each, list) else [each]:
                 if isinstance(part, dict):
@@ -98,7 +106,9 @@ def _subschemas(schema: Schema) -> Iterator[Schema]:
 def _check_part(part: Schema, whole: Schema, from_code: bool) -> None:
     reference = part.get("$ref")
     if isinstance(reference, str) and not _points_into(reference, whole):
-        raise ValueError(f"$ref {_clipped(repr(reference))} points nowhere: it must be '#' or as '#/$defs/name', and within the schema")
+        raise ValueError(
+            f"$ref {_clipped(repr(reference))} points nowhere: it must be '#' or as '#/$defs/name', and within the schema"
+        )
     if not from_code:
         return
     if refused := sorted(part.keys() & {"patternProperties", "$dynamicRef", "$recursiveRef"}):
@@ -136,8 +146,13 @@ def _validator(schema: str, from_code: bool) -> Callable[[Any], list[Any]]:
     dialect = _dialect(parsed)
     options = {} if from_code else {"format_checker": dialect.FORMAT_CHECKER}
     kind = _bounded(dialect) if from_code else dialect
-    validator = kind(parsed, registry=cast(Any, referencing).Registry(), **options)  # an empty registry fetches nothing
-    return lambda value: [cast(Any, exceptions).best_match([error]) for error in islice(validator.iter_errors(value), MAX_PROBLEMS)]
+    validator = kind(
+        parsed, registry=cast(Any, referencing).Registry(), **options
+    )  # an empty registry fetches nothing
+    return lambda value: [
+        cast(Any, exceptions).best_match([error])
+        for error in islice(validator.iter_errors(value), MAX_PROBLEMS)
+    ]
 
 
 def _dialect(schema: Schema) -> Any:
@@ -163,7 +178,9 @@ def _bounded(dialect: Any) -> Any:
 def _timed(keyword: Keyword) -> Keyword:
     def timed(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         if time.monotonic() > _deadline.get():
-            raise Unchecked(f"checking it against the schema took more than {CHECK_SECONDS:g} seconds: use a simpler schema")
+            raise Unchecked(
+                f"checking it against the schema took more than {CHECK_SECONDS:g} seconds: use a simpler schema"
+            )
         yield from keyword(validator, value, instance, schema) or ()
 
     return timed
@@ -176,10 +193,14 @@ def with_quick_patterns(dialect: Any) -> Any:
 
     slow: Keyword = dialect.VALIDATORS["pattern"]
 
-    def pattern(validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    def pattern(
+        validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]
+    ) -> Iterator[Any]:
         try:
             _compiled(pattern)
-        except ValueError:  # lookarounds and backreferences: the user's own choice, and Python's `re` knows them
+        except (
+            ValueError
+        ):  # lookarounds and backreferences: the user's own choice, and Python's `re` knows them
             yield from slow(validator, pattern, instance, schema) or ()
         else:
             yield from _pattern(validator, pattern, instance, schema)
@@ -187,7 +208,9 @@ def with_quick_patterns(dialect: Any) -> Any:
     return cast(Any, validators).extend(dialect, validators={"pattern": pattern})
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+def _pattern(
+    validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[Any]:
     """Linear in the text, where `re` can take exponentially long."""
     from jsonschema import ValidationError
 
@@ -204,11 +227,17 @@ def _compiled(pattern: str) -> Any:
     try:
         return re2.compile(to_bytes(pattern), options)
     except re2.error as error:
-        reason = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+        reason = (
+            error.args[0].decode("utf-8", "replace")
+            if error.args and isinstance(error.args[0], bytes)
+            else str(error)
+        )
         raise ValueError(f"pattern {_clipped(repr(pattern))} is no RE2 pattern: {reason}") from None
 
 
-def _unique_items(validator: Any, unique: bool, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+def _unique_items(
+    validator: Any, unique: bool, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[Any]:
     """By their text, where comparing each with each takes quadratically long."""
     from jsonschema import ValidationError
 

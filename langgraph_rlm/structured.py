@@ -60,7 +60,11 @@ class Format:
             fits, refused = self._checked(values)
             if fits and all(fit == fits[0] for fit in fits):
                 return fits[0]
-            problem = problem or (Mismatch(f"there are {len(fits)} values that match: give one alone") if fits else refused)
+            problem = problem or (
+                Mismatch(f"there are {len(fits)} values that match: give one alone")
+                if fits
+                else refused
+            )
         return self._as_string(text, problem)
 
     def admits(self, value: Any) -> bool:
@@ -90,7 +94,9 @@ class Format:
             raise
         except Mismatch as mismatch:
             takes_strings = "string" in self.schema.get("type", "string")
-            raise problem or (mismatch if takes_strings else Mismatch(f"it is no JSON: {_json_problem(text)}")) from None
+            raise problem or (
+                mismatch if takes_strings else Mismatch(f"it is no JSON: {_json_problem(text)}")
+            ) from None
 
 
 def user_format(given: Any) -> Format:
@@ -104,7 +110,9 @@ def user_format(given: Any) -> Format:
     """
     if isinstance(given, dict):
         try:
-            return _schema_format(checked_schema(plain(cast(Schema, given)), from_code=False), from_code=False)
+            return _schema_format(
+                checked_schema(plain(cast(Schema, given)), from_code=False), from_code=False
+            )
         except ValueError as error:
             raise ConfigurationError(f"response_format: {error}.") from None
     try:
@@ -153,10 +161,15 @@ def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
     try:
         made = adapter.validate_json(json.dumps(value))
     except ValidationError as error:
-        problems = [f"{_path(each['loc'])}: {each['msg']}" for each in error.errors(include_url=False, include_input=False)]
+        problems = [
+            f"{_path(each['loc'])}: {each['msg']}"
+            for each in error.errors(include_url=False, include_input=False)
+        ]
         raise Mismatch("; ".join(problems[:MAX_PROBLEMS])) from None
     try:
-        return json_value(json.dumps(adapter.dump_python(made, mode="json", by_alias=True, round_trip=True)))
+        return json_value(
+            json.dumps(adapter.dump_python(made, mode="json", by_alias=True, round_trip=True))
+        )
     except ValueError as error:
         raise Mismatch(str(error)) from None
 

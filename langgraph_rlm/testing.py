@@ -17,7 +17,17 @@ from pydantic import PrivateAttr
 from langgraph_rlm.retrace import Replayed, replay_run
 from langgraph_rlm.trajectory import SavedRun, asave_run, load_run, save_run
 
-__all__ = ["Answer", "Replayed", "SavedRun", "ScriptedModel", "asave_run", "cell", "load_run", "replay_run", "save_run"]
+__all__ = [
+    "Answer",
+    "Replayed",
+    "SavedRun",
+    "ScriptedModel",
+    "asave_run",
+    "cell",
+    "load_run",
+    "replay_run",
+    "save_run",
+]
 
 Answer = str | AIMessage | BaseException
 """A reply, or an exception that the call raises."""
@@ -66,7 +76,11 @@ class ScriptedModel(BaseChatModel):
         return "scripted"
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
         time.sleep(self.seconds)
         return self._result(messages)
@@ -82,7 +96,11 @@ class ScriptedModel(BaseChatModel):
         return self._result(messages)
 
     def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         time.sleep(self.seconds)
         yield from self._chunks(messages)
@@ -108,10 +126,20 @@ class ScriptedModel(BaseChatModel):
             text = word if index == len(words) - 1 else f"{word} "
             yield ChatGenerationChunk(message=AIMessageChunk(content=text))
         calls = [
-            ToolCallChunk(type="tool_call_chunk", name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
+            ToolCallChunk(
+                type="tool_call_chunk",
+                name=call["name"],
+                args=json.dumps(call["args"]),
+                id=call["id"],
+                index=index,
+            )
             for index, call in enumerate(reply.tool_calls)
         ]
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=reply.usage_metadata, tool_call_chunks=calls))
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(
+                content="", usage_metadata=reply.usage_metadata, tool_call_chunks=calls
+            )
+        )
 
     def _reply(self, messages: list[BaseMessage]) -> AIMessage:
         with self._lock:
@@ -120,12 +148,16 @@ class ScriptedModel(BaseChatModel):
         if isinstance(answer, BaseException):
             raise answer
         message = answer if isinstance(answer, AIMessage) else AIMessage(str(answer))
-        return message.model_copy(update={"usage_metadata": message.usage_metadata or _usage(messages, message)})
+        return message.model_copy(
+            update={"usage_metadata": message.usage_metadata or _usage(messages, message)}
+        )
 
     def _scripted(self, messages: list[BaseMessage]) -> Any:
         if not self.replies:
             raise ValueError("ScriptedModel needs replies=[...] or answer=function.")
-        return self.replies[min(sum(isinstance(message, AIMessage) for message in messages), len(self.replies) - 1)]
+        return self.replies[
+            min(sum(isinstance(message, AIMessage) for message in messages), len(self.replies) - 1)
+        ]
 
 
 def _usage(messages: list[BaseMessage], reply: AIMessage) -> UsageMetadata:

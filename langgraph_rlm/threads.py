@@ -66,7 +66,11 @@ class Options:
         from langgraph_rlm.limits import Limits
 
         kind, _, sub_calls = cast(str, self.model).partition(":")
-        model, sub_model = offline_models(int(sub_calls)) if kind == OFFLINE else (cast(str, self.model), self.sub_model)
+        model, sub_model = (
+            offline_models(int(sub_calls))
+            if kind == OFFLINE
+            else (cast(str, self.model), self.sub_model)
+        )
         return create_rlm(
             model,
             sub_model=sub_model,
@@ -127,10 +131,14 @@ def open_job(thread: str, db: Path, given: Options, question: str | None) -> Job
     """
     known = remembered(thread, db)
     if question is None and known is None:
-        raise ConfigurationError(f"There is no thread {thread!r} in {db}: nothing was saved under that name, or it is in another --db.")
+        raise ConfigurationError(
+            f"There is no thread {thread!r} in {db}: nothing was saved under that name, or it is in another --db."
+        )
     options = given.over((known or Options()).over(_environment()))
     if options.model is None:
-        raise ConfigurationError(f"No model: give --model PROVIDER:MODEL, such as openai:gpt-5, or set {MODEL_VARIABLE}.")
+        raise ConfigurationError(
+            f"No model: give --model PROVIDER:MODEL, such as openai:gpt-5, or set {MODEL_VARIABLE}."
+        )
     return Job(thread, db, options, question)
 
 
@@ -161,7 +169,13 @@ def remembered(thread: str, db: Path) -> Options | None:
     if found is None:
         return None
     values = json.loads(cast(Mapping[str, str], found.metadata).get(REMEMBERED, "{}"))
-    return Options(**{name: value for name, value in values.items() if name in {each.name for each in fields(Options)}})
+    return Options(
+        **{
+            name: value
+            for name, value in values.items()
+            if name in {each.name for each in fields(Options)}
+        }
+    )
 
 
 def _no_threads(db: Path, error: Exception) -> ConfigurationError:
@@ -201,9 +215,13 @@ async def _until_ctrl_c(work: Coroutine[Any, Any, T], display: "Display") -> T:
             display.note("Stopping: what is finished is kept.")
             task.cancel()
         elif presses == 3:
-            os._exit(STOPPED)  # something ignores its cancellation; what is finished is in the database
+            os._exit(
+                STOPPED
+            )  # something ignores its cancellation; what is finished is in the database
 
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread: asyncio's own handling
+    with suppress(
+        NotImplementedError, RuntimeError, ValueError
+    ):  # Windows, or not the main thread: asyncio's own handling
         loop.add_signal_handler(signal.SIGINT, press)
     try:
         return await task
@@ -217,7 +235,10 @@ async def _ask(job: Job, display: "Display") -> Result:
 
     async with AsyncSqliteSaver.from_conn_string(str(job.db)) as saver:
         graph = job.options.graph(saver)
-        config = {"configurable": {"thread_id": job.thread}, "metadata": {REMEMBERED: json.dumps(asdict(job.options))}}
+        config = {
+            "configurable": {"thread_id": job.thread},
+            "metadata": {REMEMBERED: json.dumps(asdict(job.options))},
+        }
         try:
             state = await graph.aget_state(cast(Any, config))
             _check_thread(bool(state.next), job)
@@ -229,9 +250,13 @@ async def _ask(job: Job, display: "Display") -> Result:
 def _check_thread(unfinished: bool, job: Job) -> None:
     if job.question is None and not unfinished:
         follow_up = job.command("--thread", job.thread, "NEXT QUESTION")
-        raise ConfigurationError(f"Thread {job.thread!r} is finished: there is nothing to resume. To ask on it: {follow_up}")
+        raise ConfigurationError(
+            f"Thread {job.thread!r} is finished: there is nothing to resume. To ask on it: {follow_up}"
+        )
     if job.question is not None and unfinished:
-        raise ConfigurationError(f"Thread {job.thread!r} has an unfinished run. Continue that first: {job.command('--resume', job.thread)}")
+        raise ConfigurationError(
+            f"Thread {job.thread!r} has an unfinished run. Continue that first: {job.command('--resume', job.thread)}"
+        )
 
 
 def _answered(state: "StateSnapshot") -> dict[str, int]:
@@ -240,7 +265,9 @@ def _answered(state: "StateSnapshot") -> dict[str, int]:
     return {place: sum(task.result is not None for task in state.tasks)} if place else {}
 
 
-async def _follow(graph: "RLMGraph", config: Any, job: Job, display: "Display", answered: Mapping[str, int]) -> Result:
+async def _follow(
+    graph: "RLMGraph", config: Any, job: Job, display: "Display", answered: Mapping[str, int]
+) -> Result:
     from langgraph_rlm.display import about
 
     for line in about(job.context) if job.context else []:
@@ -249,20 +276,38 @@ async def _follow(graph: "RLMGraph", config: Any, job: Job, display: "Display", 
         display.note(f"Resumed: {count:,} answers to sub-calls were kept." if count else "Resumed.")
     try:
         values = await _stream(graph, job, config, display, answered)
-    except (Exception, asyncio.CancelledError) as error:  # whatever ended it, its thread may be continued
+    except (
+        Exception,
+        asyncio.CancelledError,
+    ) as error:  # whatever ended it, its thread may be continued
         unfinished = bool((await graph.aget_state(config)).next)
-        raise Unfinished(error, job.command("--resume", job.thread) if unfinished else None) from error
+        raise Unfinished(
+            error, job.command("--resume", job.thread) if unfinished else None
+        ) from error
     if "__interrupt__" in values:
-        raise RLMError(f"Thread {job.thread!r} waits for an answer that this command cannot give: resume it from Python.")
-    return Result(answer=values["answer"], stop_reason=values["stop_reason"], usage=values["usage"], thread=job.thread)
+        raise RLMError(
+            f"Thread {job.thread!r} waits for an answer that this command cannot give: resume it from Python."
+        )
+    return Result(
+        answer=values["answer"],
+        stop_reason=values["stop_reason"],
+        usage=values["usage"],
+        thread=job.thread,
+    )
 
 
-async def _stream(graph: "RLMGraph", job: Job, config: Any, display: "Display", answered: Mapping[str, int]) -> dict[str, Any]:
+async def _stream(
+    graph: "RLMGraph", job: Job, config: Any, display: "Display", answered: Mapping[str, int]
+) -> dict[str, Any]:
     """Run the graph under a display; its last state."""
     given: Any = None if job.question is None else {"query": job.question, "context": job.context}
-    counts = given is None  # until a new question's first event, the state has the usage of the question before it
+    counts = (
+        given is None
+    )  # until a new question's first event, the state has the usage of the question before it
     values: dict[str, Any] = {}
-    async with aclosing(cast(Any, graph.astream(given, config, stream_mode=["custom", "values"], durability="sync"))) as parts:
+    async with aclosing(
+        cast(Any, graph.astream(given, config, stream_mode=["custom", "values"], durability="sync"))
+    ) as parts:
         async for mode, part in parts:
             if mode == "custom":
                 counts = True

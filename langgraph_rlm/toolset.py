@@ -55,7 +55,9 @@ class Toolset:
         own, more = list(self.root.values()), as_external_tools(given)
         taken = {*reserved, *(tool.function for tool in own)}
         if twice := sorted({tool.name for tool in own} & {tool.name for tool in more}):
-            raise ConfigurationError(f"Tools {', '.join(twice)} are bound, and the graph runs tools of these names: rename one of them.")
+            raise ConfigurationError(
+                f"Tools {', '.join(twice)} are bound, and the graph runs tools of these names: rename one of them."
+            )
         for tool in more:
             tool.alias = f"{tool.function}_tool" if tool.function in taken else None
         root: dict[str, RLMTool] = by_function([*own, *more], reserved)
@@ -89,18 +91,28 @@ def open_toolset(
     Raises:
         ConfigurationError: a tool, a schema, a name or a key of `interrupt_on` is wrong.
     """
-    root: dict[str, RLMTool] = by_function([*as_tools(tools), *as_external_tools(external_tools)], reserved)
-    children = root if child_tools is None else by_function(_of_children(child_tools, root), reserved)
+    root: dict[str, RLMTool] = by_function(
+        [*as_tools(tools), *as_external_tools(external_tools)], reserved
+    )
+    children = (
+        root if child_tools is None else by_function(_of_children(child_tools, root), reserved)
+    )
     every = [*root.values(), *children.values()]
-    return Toolset(root, children, checked_interrupt_on(interrupt_on, every), _known(not_idempotent, every))
+    return Toolset(
+        root, children, checked_interrupt_on(interrupt_on, every), _known(not_idempotent, every)
+    )
 
 
-def _of_children(given: "Sequence[BaseTool | Callable[..., Any] | str]", root: Mapping[str, RLMTool]) -> list[RLMTool]:
+def _of_children(
+    given: "Sequence[BaseTool | Callable[..., Any] | str]", root: Mapping[str, RLMTool]
+) -> list[RLMTool]:
     named = {tool.name: tool for tool in root.values()}
     found: list[RLMTool] = []
     for each in given:
         if isinstance(each, str) and each not in named:
-            raise ConfigurationError(f"child_tools names {each!r}, which is not among the root's tools: {', '.join(named) or 'none'}.")
+            raise ConfigurationError(
+                f"child_tools names {each!r}, which is not among the root's tools: {', '.join(named) or 'none'}."
+            )
         found.append(named[each] if isinstance(each, str) else as_tools([each])[0])
     return found
 

@@ -64,12 +64,16 @@ class SavedRun(TypedDict):
     """Every text that the logs refer to, by digest."""
 
 
-def save_run(graph: Any, config: RunnableConfig, path: str | Path, *, contexts: bool = True) -> None:
+def save_run(
+    graph: Any, config: RunnableConfig, path: str | Path, *, contexts: bool = True
+) -> None:
     """As `asave_run`."""
     waited(graph, lambda own: asave_run(own, config, path, contexts=contexts))
 
 
-async def asave_run(graph: Any, config: RunnableConfig, path: str | Path, *, contexts: bool = True) -> None:
+async def asave_run(
+    graph: Any, config: RunnableConfig, path: str | Path, *, contexts: bool = True
+) -> None:
     """Write a thread's run, children included, to one file that `replay_run` replays. It holds prompts, replies and contexts in full.
 
     Args:
@@ -86,10 +90,18 @@ async def asave_run(graph: Any, config: RunnableConfig, path: str | Path, *, con
     given = config.get("configurable", {})
     namespace, thread = cast(str, given.get("checkpoint_ns", "")), given.get("thread_id")
     if thread is None or not isinstance(graph.checkpointer, BaseCheckpointSaver):
-        raise ConfigurationError("A run is saved from its checkpoints: give the graph a checkpointer, and the thread_id of the run.")
+        raise ConfigurationError(
+            "A run is saved from its checkpoints: give the graph a checkpointer, and the thread_id of the run."
+        )
     runtime = rlm_at(graph, namespace).rlm
-    root = await _Checkpoints(graph, thread, await _steps(graph, thread)).rlm(namespace, given.get("checkpoint_id"))
-    digests = {digest for rlm in rlms_of(root) for digest in (*_blobs(rlm["log"]), *(context_blobs(rlm["log"]) if contexts else ()))}
+    root = await _Checkpoints(graph, thread, await _steps(graph, thread)).rlm(
+        namespace, given.get("checkpoint_id")
+    )
+    digests = {
+        digest
+        for rlm in rlms_of(root)
+        for digest in (*_blobs(rlm["log"]), *(context_blobs(rlm["log"]) if contexts else ()))
+    }
     saved = SavedRun(
         format=FORMAT,
         version=version("langgraph-rlm"),
@@ -97,7 +109,9 @@ async def asave_run(graph: Any, config: RunnableConfig, path: str | Path, *, con
         limits=runtime.limits.model_dump(),
         models=sorted(runtime.models),
         root=root,
-        blobs=await asyncio.to_thread(lambda: {digest: to_text(runtime.store.get(digest)) for digest in sorted(digests)}),
+        blobs=await asyncio.to_thread(
+            lambda: {digest: to_text(runtime.store.get(digest)) for digest in sorted(digests)}
+        ),
     )
     await asyncio.to_thread(_write, saved, Path(path))
 
@@ -115,11 +129,16 @@ def load_run(path: str | Path) -> SavedRun:
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"{str(path)!r} is no saved run: {error}.") from None
     if not isinstance(saved, dict) or cast(dict[str, Any], saved).get("format") != FORMAT:
-        raise ConfigurationError(f"{str(path)!r} is no saved run of this version: its format is not {FORMAT!r}. Save the run again.")
+        raise ConfigurationError(
+            f"{str(path)!r} is no saved run of this version: its format is not {FORMAT!r}. Save the run again."
+        )
     try:
         TypeAdapter(SavedRun).validate_python(saved)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:MAX_PROBLEMS])
+        problems = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors()[:MAX_PROBLEMS]
+        )
         raise ConfigurationError(f"{str(path)!r} is no saved run: {problems}.") from None
     return cast(SavedRun, saved)
 
@@ -163,7 +182,9 @@ async def _steps(graph: Any, thread: str) -> dict[str, dict[str, _Step]]:
     found: dict[str, dict[str, _Step]] = {}
     async for saved in graph.checkpointer.alist({"configurable": {"thread_id": thread}}):
         own: dict[str, Any] = saved.config["configurable"]
-        parent: str | None = saved.parent_config and saved.parent_config["configurable"]["checkpoint_id"]
+        parent: str | None = (
+            saved.parent_config and saved.parent_config["configurable"]["checkpoint_id"]
+        )
         step = _Step(parent, saved.metadata.get("source", ""), saved.metadata.get("parents", {}))
         found.setdefault(own.get("checkpoint_ns", ""), {})[own["checkpoint_id"]] = step
     return found
@@ -179,9 +200,13 @@ class _Checkpoints:
 
     async def rlm(self, namespace: str, checkpoint: str | None = None) -> SavedRLM:
         """The RLM of a namespace as of a checkpoint, by default its newest, and its children."""
-        if not self._steps.get(namespace) or (checkpoint is not None and checkpoint not in self._steps[namespace]):
+        if not self._steps.get(namespace) or (
+            checkpoint is not None and checkpoint not in self._steps[namespace]
+        ):
             which = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
-            raise ConfigurationError(f"Thread {self._thread!r} has no {which} to save: has it run with this checkpointer?")
+            raise ConfigurationError(
+                f"Thread {self._thread!r} has no {which} to save: has it run with this checkpointer?"
+            )
         head = checkpoint or max(self._steps[namespace])
         state = await self._state(namespace, head)
         values = state.values
@@ -203,7 +228,9 @@ class _Checkpoints:
                 continue
             waiting = self._steps[name][max(self._steps[name])].above.get(namespace)
             if waiting in taken:
-                found[await self._place(namespace, waiting, name.removeprefix(prefix))] = await self.rlm(name)
+                found[
+                    await self._place(namespace, waiting, name.removeprefix(prefix))
+                ] = await self.rlm(name)
         return dict(sorted(found.items()))
 
     def _taken(self, namespace: str, head: str) -> set[str]:

@@ -46,15 +46,31 @@ class Share(TypedDict):
 
 def share(usage: Usage) -> Share:
     """A usage without its totals; `whole` gives them back."""
-    return Share(turns=usage["turns"], sub_calls=usage["sub_calls"], seconds=usage["seconds"], breakdown=usage["breakdown"])
+    return Share(
+        turns=usage["turns"],
+        sub_calls=usage["sub_calls"],
+        seconds=usage["seconds"],
+        breakdown=usage["breakdown"],
+    )
 
 
 def whole(part: Share) -> Usage:
     """The inverse of `share`."""
-    return spent(turns=part["turns"], sub_calls=part["sub_calls"], seconds=part["seconds"], by=part["breakdown"])
+    return spent(
+        turns=part["turns"],
+        sub_calls=part["sub_calls"],
+        seconds=part["seconds"],
+        by=part["breakdown"],
+    )
 
 
-def spent(*, turns: int = 0, sub_calls: int = 0, seconds: float = 0.0, by: dict[str, Spending] | None = None) -> Usage:
+def spent(
+    *,
+    turns: int = 0,
+    sub_calls: int = 0,
+    seconds: float = 0.0,
+    by: dict[str, Spending] | None = None,
+) -> Usage:
     """A `Usage` from what its calls have spent, zero where nothing is said."""
     total = Spending(model_calls=0, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=0)
     for spending in (by or {}).values():
@@ -87,9 +103,13 @@ def _sum(one: Spending, other: Spending) -> Spending:
         unpriced_calls=one["unpriced_calls"] + other["unpriced_calls"],
     )
     if "input_token_details" in one or "input_token_details" in other:
-        summed["input_token_details"] = _added(one.get("input_token_details"), other.get("input_token_details"))
+        summed["input_token_details"] = _added(
+            one.get("input_token_details"), other.get("input_token_details")
+        )
     if "output_token_details" in one or "output_token_details" in other:
-        summed["output_token_details"] = _added(one.get("output_token_details"), other.get("output_token_details"))
+        summed["output_token_details"] = _added(
+            one.get("output_token_details"), other.get("output_token_details")
+        )
     return summed
 
 

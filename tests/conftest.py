@@ -22,5 +22,7 @@ def leaves_no_worker() -> Iterator[None]:
 
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
-    after = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    after = [
+        child for child in psutil.Process().children(recursive=True) if child.pid not in before
+    ]
     assert not [child for child in after if child.status() == psutil.STATUS_ZOMBIE]

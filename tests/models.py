@@ -19,7 +19,11 @@ def root(*codes: str) -> ScriptedModel:
 
 
 def rlm(
-    replies: Sequence[Any] | ScriptedModel, *, sub: Callable[[str], Any] | ScriptedModel = echo, limits: Any = None, **options: Any
+    replies: Sequence[Any] | ScriptedModel,
+    *,
+    sub: Callable[[str], Any] | ScriptedModel = echo,
+    limits: Any = None,
+    **options: Any,
 ) -> Any:
     """A graph from the root's replies and the sub-model's answers."""
     model = replies if isinstance(replies, ScriptedModel) else ScriptedModel(replies=replies)

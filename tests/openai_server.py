@@ -68,7 +68,12 @@ class OpenAIServer:
         assert self._ready.wait(30), "the server did not start"
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -104,9 +109,16 @@ class OpenAIServer:
         reply: Reply = Reply(content=given) if isinstance(given, str) else given
         await asyncio.sleep(self._seconds + reply.get("seconds", 0))
         if "status" in reply:
-            error = {"message": reply.get("content", "scripted error"), "type": "scripted", "param": None, "code": None}
+            error = {
+                "message": reply.get("content", "scripted error"),
+                "type": "scripted",
+                "param": None,
+                "code": None,
+            }
             return web.json_response({"error": error}, status=reply["status"])
-        response = await (_streamed(request, body, reply) if body.get("stream") else _whole(request, body, reply))
+        response = await (
+            _streamed(request, body, reply) if body.get("stream") else _whole(request, body, reply)
+        )
         self.answered.append(body)
         return response
 
@@ -124,7 +136,9 @@ def environment_upstream(
 def last_message(body: Body) -> str:
     """The text of a request's last message."""
     content = body["messages"][-1]["content"]
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    return (
+        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    )
 
 
 def turn_of(body: Body) -> int:
@@ -144,8 +158,14 @@ def _frame(body: Body, kind: str, **more: Any) -> dict[str, Any]:
 
 async def _whole(request: web.Request, body: Body, reply: Reply) -> web.StreamResponse:
     message = {"role": "assistant", "content": reply.get("content", ""), **reply.get("message", {})}
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if "tool_calls" in message else "stop"}
-    response = web.json_response(_frame(body, "chat.completion", choices=[choice], usage=_usage(body, reply)))
+    choice = {
+        "index": 0,
+        "message": message,
+        "finish_reason": "tool_calls" if "tool_calls" in message else "stop",
+    }
+    response = web.json_response(
+        _frame(body, "chat.completion", choices=[choice], usage=_usage(body, reply))
+    )
     await response.prepare(request)
     await response.write_eof()
     return response
@@ -168,7 +188,9 @@ async def _streamed(request: web.Request, body: Body, reply: Reply) -> web.Strea
         await chunk({"content": word if index == len(words) - 1 else f"{word} "})
     await chunk({}, "tool_calls" if "tool_calls" in reply.get("message", {}) else "stop")
     if (body.get("stream_options") or {}).get("include_usage"):
-        await send(json.dumps(_frame(body, "chat.completion.chunk", choices=[], usage=_usage(body, reply))))
+        await send(
+            json.dumps(_frame(body, "chat.completion.chunk", choices=[], usage=_usage(body, reply)))
+        )
     await send("[DONE]")
     await response.write_eof()
     return response

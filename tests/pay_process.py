@@ -30,7 +30,9 @@ class Payer(ScriptedModel):
             return cell(
                 f"import json\ntry:\n    paid = pay({task!r}, amount=5)\nexcept Exception as error:\n    paid = str(error)\nFINAL(json.dumps(paid))"
             )
-        return cell(f"import json\nFINAL([json.loads(kid) for kid in rlm_query_batched({[json.dumps(each) for each in task]!r})])")
+        return cell(
+            f"import json\nFINAL([json.loads(kid) for kid in rlm_query_batched({[json.dumps(each) for each in task]!r})])"
+        )
 
 
 def graph_of(folder: Path, order: dict[str, Any], saver: Any) -> Any:
@@ -77,7 +79,11 @@ def main(folder: Path, order: dict[str, Any]) -> None:
         async with AsyncSqliteSaver.from_conn_string(str(folder / "db")) as saver:
             graph = graph_of(folder, order, saver)
             for step in order["steps"]:
-                show(await graph.ainvoke(given(step, order), config, durability=order.get("durability", "async")))
+                show(
+                    await graph.ainvoke(
+                        given(step, order), config, durability=order.get("durability", "async")
+                    )
+                )
 
     if not order.get("sync"):
         asyncio.run(play())
@@ -85,7 +91,11 @@ def main(folder: Path, order: dict[str, Any]) -> None:
     with SqliteSaver.from_conn_string(str(folder / "db")) as saver:
         graph = graph_of(folder, order, saver)
         for step in order["steps"]:
-            show(graph.invoke(given(step, order), config, durability=order.get("durability", "async")))
+            show(
+                graph.invoke(
+                    given(step, order), config, durability=order.get("durability", "async")
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ TOOL: Any = {
     "function": {
         "name": "price",
         "description": "The price of an item.",
-        "parameters": {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"item": {"type": "string"}},
+            "required": ["item"],
+        },
     },
 }
 
@@ -34,12 +38,21 @@ class Served:
 
     def __init__(self, app: Any) -> None:
         """Describe a server; entering it starts it."""
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_level="error",
+            lifespan="on",
+            timeout_graceful_shutdown=2,
+        )
         self._server = uvicorn.Server(config)
         self.url = ""
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._server.serve()), daemon=True
+        )
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive(), "the server did not start"
@@ -48,7 +61,12 @@ class Served:
         self.url = f"http://127.0.0.1:{port}/v1"
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.should_exit = True
         self._thread.join(10)
 
@@ -66,9 +84,13 @@ class Process:
     def __init__(self, *options: str, **env: str) -> None:
         """Start it on a free port, and wait until it serves."""
         command = [sys.executable, "-m", "langgraph_rlm", "serve", "--port", "0", *options]
-        with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:  # a pipe that nobody reads would fill up
+        with tempfile.NamedTemporaryFile(
+            "w+", suffix=".log"
+        ) as log:  # a pipe that nobody reads would fill up
             self._process = subprocess.Popen(command, env=os.environ | env, stderr=log)
-            while not (line := Path(log.name).read_text()).startswith("Serving ") or not line.endswith("\n"):
+            while not (line := Path(log.name).read_text()).startswith(
+                "Serving "
+            ) or not line.endswith("\n"):
                 assert self._process.poll() is None, line
                 time.sleep(0.02)
         self.url = line.split()[1]
@@ -93,7 +115,12 @@ class Process:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
 

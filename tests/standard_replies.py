@@ -9,7 +9,9 @@ from langgraph_rlm.testing import cell
 from .openai_server import Body, Reply, last_message
 
 LOOP = "You answer a question about a context"
-SCHEMA = re.compile(r"matches this JSON schema; any other is refused, and you are told why:\n\n(.*?)\n", re.DOTALL)
+SCHEMA = re.compile(
+    r"matches this JSON schema; any other is refused, and you are told why:\n\n(.*?)\n", re.DOTALL
+)
 USAGE: Any = {
     "prompt_tokens": 40,
     "completion_tokens": 20,
@@ -20,7 +22,9 @@ USAGE: Any = {
 
 def reply(body: Body) -> Reply:
     """As `OpenAIServer` takes it."""
-    system = next((message["content"] for message in body["messages"] if message["role"] == "system"), "")
+    system = next(
+        (message["content"] for message in body["messages"] if message["role"] == "system"), ""
+    )
     answer = in_the_loop(system, body) if str(system).startswith(LOOP) else directly(body)
     return Reply(**answer, usage=USAGE)
 
@@ -34,13 +38,22 @@ def directly(body: Body) -> Any:
         return {
             "message": {
                 "tool_calls": [
-                    {"index": 0, "id": "call_1", "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+                    {
+                        "index": 0,
+                        "id": "call_1",
+                        "type": "function",
+                        "function": {"name": function["name"], "arguments": arguments},
+                    }
                 ]
             }
         }
     form = body.get("response_format")
     if form is not None:
-        return {"content": json.dumps(filled(form["json_schema"]["schema"], question) if "json_schema" in form else JOKE)}
+        return {
+            "content": json.dumps(
+                filled(form["json_schema"]["schema"], question) if "json_schema" in form else JOKE
+            )
+        }
     return {"content": "Hello to you"}
 
 
@@ -51,7 +64,9 @@ def in_the_loop(system: str, body: Body) -> Any:
         asked = json.loads(schema[1])
         return {"content": cell(f"FINAL({filled(asked, question)!r})")}
     if "get_weather(" in system:
-        return {"content": cell("FINAL('The weather: ' + get_weather(location='San Francisco, CA'))")}
+        return {
+            "content": cell("FINAL('The weather: ' + get_weather(location='San Francisco, CA'))")
+        }
     if "unicode_customer(" in system:
         return {"content": cell(f"FINAL(unicode_customer({quoted(question)!r}, 'a company'))")}
     return {"content": cell("FINAL('Hello to you')")}
@@ -68,7 +83,9 @@ def filled(schema: dict[str, Any], question: str) -> dict[str, Any]:
     if "properties" not in schema:
         return dict(JOKE)
     values = {"string": quoted(question), "integer": 3}
-    return {name: values[field.get("type", "string")] for name, field in schema["properties"].items()}
+    return {
+        name: values[field.get("type", "string")] for name, field in schema["properties"].items()
+    }
 
 
 def quoted(question: str) -> str:

@@ -31,7 +31,13 @@ class Shop:
     def __init__(self, *codes: str, idle: int = 32, on: Any = True, **options: Any) -> None:
         self.bought: list[tuple[str, int]] = []
         self.model = root(*codes)
-        self.graph = rlm(self.model, tools=[self.tool()], interrupt_on={"buy": on}, checkpointer=InMemorySaver(), **options)
+        self.graph = rlm(
+            self.model,
+            tools=[self.tool()],
+            interrupt_on={"buy": on},
+            checkpointer=InMemorySaver(),
+            **options,
+        )
         self.graph.rlm.sessions.max_idle = idle
 
     def tool(self) -> Callable[..., Any]:
@@ -66,18 +72,32 @@ class TestAnswers:
         [
             ({"type": "approve"}, {"item": "tea", "count": 2}, [("tea", 2)]),
             (edit(item="jam"), {"item": "jam", "count": 1}, [("jam", 1)]),
-            ({"type": "reject", "message": "too dear"}, "buy failed: rejected by a human: too dear", []),
+            (
+                {"type": "reject", "message": "too dear"},
+                "buy failed: rejected by a human: too dear",
+                [],
+            ),
             ({"type": "reject"}, "buy failed: rejected by a human: no reason given", []),
             ({"type": "respond", "message": "sold out"}, "sold out", []),
-            ({"type": "respond", "message": {"item": "tea", "count": 0}}, {"item": "tea", "count": 0}, []),
+            (
+                {"type": "respond", "message": {"item": "tea", "count": 0}},
+                {"item": "tea", "count": 0},
+                [],
+            ),
             ([{"type": "accept", "args": None}], {"item": "tea", "count": 2}, [("tea", 2)]),
-            ([{"type": "edit", "args": {"action": "buy", "args": {"item": "jam", "count": 3}}}], {"item": "jam", "count": 3}, [("jam", 3)]),
+            (
+                [{"type": "edit", "args": {"action": "buy", "args": {"item": "jam", "count": 3}}}],
+                {"item": "jam", "count": 3},
+                [("jam", 3)],
+            ),
             ([{"type": "ignore"}], "buy failed: rejected by a human: no reason given", []),
             ([{"type": "response", "args": "use the old tea"}], "use the old tea", []),
         ],
     )
     @pytest.mark.parametrize("form", ["as it is", "HITLResponse", "by id"])
-    def test_every_decision_in_every_form(self, decision: Any, form: str, got: Any, bought: list[Any], idle: int) -> None:
+    def test_every_decision_in_every_form(
+        self, decision: Any, form: str, got: Any, bought: list[Any], idle: int
+    ) -> None:
         shop = Shop(BUY, idle=idle)
         (pause,) = shop.start()["__interrupt__"]
         if form == "HITLResponse":
@@ -91,7 +111,12 @@ class TestAnswers:
         (pause,) = Shop(BUY).start()["__interrupt__"]
         assert pause.value == {
             "action_requests": [{"name": "buy", "args": {"item": "tea", "count": 2}}],
-            "review_configs": [{"action_name": "buy", "allowed_decisions": ["approve", "edit", "reject", "respond"]}],
+            "review_configs": [
+                {
+                    "action_name": "buy",
+                    "allowed_decisions": ["approve", "edit", "reject", "respond"],
+                }
+            ],
         }
         edited = pause.response_schema["oneOf"][1]["properties"]["edited_action"]["properties"]
         assert edited["name"] == {"const": "buy"}
@@ -115,7 +140,9 @@ class TestAnswers:
         assert json.loads(Shop(BUY, on=False).start()["answer"]) == [{"item": "tea", "count": 2}]
 
     def test_no_approval_is_asked_for_arguments_that_do_not_fit(self) -> None:
-        shop = Shop("try:\n    buy(count='many')\nexcept TypeError as error:\n    FINAL(str(error))")
+        shop = Shop(
+            "try:\n    buy(count='many')\nexcept TypeError as error:\n    FINAL(str(error))"
+        )
         assert "item: Field required" in shop.start()["answer"]
 
 
@@ -137,7 +164,9 @@ WRONG = [
 
 class TestWrongAnswers:
     @pytest.mark.parametrize(("wrong", "said"), WRONG)
-    def test_a_wrong_answer_is_refused_with_the_schema_and_the_pause_stays_open(self, wrong: Any, said: str, idle: int) -> None:
+    def test_a_wrong_answer_is_refused_with_the_schema_and_the_pause_stays_open(
+        self, wrong: Any, said: str, idle: int
+    ) -> None:
         shop = Shop(BUY, idle=idle)
         (pause,) = shop.start()["__interrupt__"]
         for answer in (wrong, {pause.id: wrong}):
@@ -149,14 +178,20 @@ class TestWrongAnswers:
         (again,) = shop.graph.invoke(None, thread())["__interrupt__"]
         assert again == pause
         assert not shop.bought
-        assert json.loads(shop.answer({"type": "approve"})["answer"]) == [{"item": "tea", "count": 2}]
+        assert json.loads(shop.answer({"type": "approve"})["answer"]) == [
+            {"item": "tea", "count": 2}
+        ]
         assert shop.bought == [("tea", 2)]
 
     @pytest.mark.parametrize("wrong", [wrong for wrong, _ in WRONG if wrong != {}])
     @pytest.mark.parametrize(
-        "saver", [InMemorySaver, lambda: SqliteSaver(sqlite3.connect(":memory:", check_same_thread=False))], ids=["memory", "sqlite"]
+        "saver",
+        [InMemorySaver, lambda: SqliteSaver(sqlite3.connect(":memory:", check_same_thread=False))],
+        ids=["memory", "sqlite"],
     )
-    def test_and_so_it_is_when_the_rlm_is_a_node_of_another_graph(self, wrong: Any, saver: Any) -> None:
+    def test_and_so_it_is_when_the_rlm_is_a_node_of_another_graph(
+        self, wrong: Any, saver: Any
+    ) -> None:
         """There the answer goes to the outer graph: the node itself refuses it before LangGraph stores it."""
         shop = Shop(BUY)
         outer = StateGraph(MessagesState)
@@ -187,8 +222,15 @@ class TestWrongAnswers:
                     raise ValueError(f"{value} is odd")
                 return value
 
-        even = StructuredTool(name="even", description="e", args_schema=Even, func=lambda number: number)
-        graph = rlm([cell("FINAL(even(2))")], tools=[even], interrupt_on={"even": True}, checkpointer=InMemorySaver())
+        even = StructuredTool(
+            name="even", description="e", args_schema=Even, func=lambda number: number
+        )
+        graph = rlm(
+            [cell("FINAL(even(2))")],
+            tools=[even],
+            interrupt_on={"even": True},
+            checkpointer=InMemorySaver(),
+        )
         graph.invoke({"query": "q"}, thread())
         with pytest.raises(ResumeError, match="3 is odd"):
             graph.invoke(Command(resume=edit("even", number=3)), thread())
@@ -197,7 +239,9 @@ class TestWrongAnswers:
     def test_an_answer_to_nothing(self) -> None:
         shop = Shop("buy('tea')\nbuy('jam')", "FINAL('done')")
         (first,) = shop.start()["__interrupt__"]
-        with pytest.raises(ResumeError, match=f"No call waits under {'0' * 32}.*Waiting are {first.id}"):
+        with pytest.raises(
+            ResumeError, match=f"No call waits under {'0' * 32}.*Waiting are {first.id}"
+        ):
             shop.answer({"0" * 32: {"type": "approve"}})
         (second,) = shop.answer({first.id: {"type": "approve"}})["__interrupt__"]
         with pytest.raises(ResumeError, match=f"No call waits under {first.id}: answered already"):
@@ -222,7 +266,9 @@ class TestSeveralAtOnce:
     def test_one_bare_answer_is_not_given_to_several(self) -> None:
         shop = Shop("FINAL(rlm_query_batched(['a', 'b']))", sub=Tree(), limits={"max_depth": 2})
         pauses = shop.start()["__interrupt__"]
-        with pytest.raises(ResumeError, match=f"2 calls wait: answer each by its id.*{pauses[1].id}"):
+        with pytest.raises(
+            ResumeError, match=f"2 calls wait: answer each by its id.*{pauses[1].id}"
+        ):
             shop.answer({"type": "approve"})
         assert not shop.bought
 
@@ -236,7 +282,12 @@ class TestSeveralAtOnce:
 
     @pytest.mark.parametrize("together", [True, False])
     def test_two_levels_in_any_order(self, together: bool, idle: int) -> None:
-        shop = Shop("FINAL(rlm_query_batched(['a', 'b+c', 'd']))", sub=Tree(), idle=idle, limits={"max_depth": 3})
+        shop = Shop(
+            "FINAL(rlm_query_batched(['a', 'b+c', 'd']))",
+            sub=Tree(),
+            idle=idle,
+            limits={"max_depth": 3},
+        )
 
         async def play_it() -> dict[str, Any]:
             out = await shop.graph.ainvoke({"query": "shop"}, thread())
@@ -264,19 +315,26 @@ class TestRegressions:
         assert (sub.calls, shop.model.calls, out["usage"]["sub_calls"]) == (2, 1, 2)
         assert shop.bought == [("tea", 1), ("jam", 2)]
 
-    @pytest.mark.parametrize("guard", ["except BaseException as e:", "except:", "except Exception as e:"])
+    @pytest.mark.parametrize(
+        "guard", ["except BaseException as e:", "except:", "except Exception as e:"]
+    )
     def test_code_neither_sees_nor_hides_a_pause(self, guard: str, idle: int) -> None:
         code = f"seen = []\ntry:\n    got = buy('tea')\n{guard}\n    seen.append('caught')\nfinally:\n    seen.append('finally')\nFINAL([seen, got])"
         shop = Shop(code, idle=idle)
         assert "__interrupt__" in shop.start()
-        assert json.loads(shop.answer({"type": "approve"})["answer"]) == [["finally"], {"item": "tea", "count": 1}]
+        assert json.loads(shop.answer({"type": "approve"})["answer"]) == [
+            ["finally"],
+            {"item": "tea", "count": 1},
+        ]
 
     def test_a_pause_that_a_tool_makes_itself_passes_through(self) -> None:
         def ask(question: str) -> str:
             """Ask a human."""
             return f"{question} {interrupt({'ask': question})}"
 
-        graph = rlm([cell("FINAL(ask('tea?') + ask('jam?'))")], tools=[ask], checkpointer=InMemorySaver())
+        graph = rlm(
+            [cell("FINAL(ask('tea?') + ask('jam?'))")], tools=[ask], checkpointer=InMemorySaver()
+        )
         (pause,) = graph.invoke({"query": "q"}, thread())["__interrupt__"]
         assert pause.value == {"ask": "tea?"}
         graph.invoke(Command(resume="yes"), thread())
@@ -306,7 +364,11 @@ def test_an_rlm_in_a_tool_of_another_pauses_through_it(is_async: bool, idle: int
         return (await inner.ainvoke({"query": what}))["answer"]
 
     name = "shop_async" if is_async else "shop"
-    graph = rlm([cell(f"FINAL({name}('all'))")], tools=[shop_async if is_async else shop], checkpointer=InMemorySaver())
+    graph = rlm(
+        [cell(f"FINAL({name}('all'))")],
+        tools=[shop_async if is_async else shop],
+        checkpointer=InMemorySaver(),
+    )
     out = graph.invoke({"query": "q"}, thread())
     with pytest.raises(ResumeError, match="is refused"):
         graph.invoke(Command(resume="yes"), thread())
@@ -323,5 +385,8 @@ def test_the_local_sandbox_pauses_the_same(idle: int) -> None:
     out = shop.start()
     while "__interrupt__" in out:
         out = shop.answer({"type": "approve"})
-    assert json.loads(out["answer"]) == [[], [{"item": "tea", "count": 1}, {"item": "jam", "count": 1}]]
+    assert json.loads(out["answer"]) == [
+        [],
+        [{"item": "tea", "count": 1}, {"item": "jam", "count": 1}],
+    ]
     assert shop.bought == [("tea", 1), ("jam", 1)]

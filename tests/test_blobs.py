@@ -68,7 +68,13 @@ def test_a_missing_blob_names_its_digest_its_place_and_the_ways_to_supply_it(whe
     for read in (BlobStore.open(where).get, BlobStore.open(where).path):
         with pytest.raises(BlobError, match="missing") as caught:
             read(digest)
-        for part in (digest, where, "same file again", f"{digest[:2]}/{digest[2:]}", "LANGGRAPH_RLM_STORE"):
+        for part in (
+            digest,
+            where,
+            "same file again",
+            f"{digest[:2]}/{digest[2:]}",
+            "LANGGRAPH_RLM_STORE",
+        ):
             assert part in str(caught.value)
     assert not BlobStore.open(where).has(digest)
 
@@ -125,7 +131,9 @@ def test_any_text_comes_back(text: str, times: int) -> None:
     assert store.get_text(store.put_text(text * times)) == text * times
 
 
-def test_a_long_text_or_one_that_a_checkpoint_cannot_encode_goes_by_reference(tmp_path: Path) -> None:
+def test_a_long_text_or_one_that_a_checkpoint_cannot_encode_goes_by_reference(
+    tmp_path: Path,
+) -> None:
     store = BlobStore.open(tmp_path)
     assert store.put_text("é" * INLINE_CHARS) == {"text": "é" * INLINE_CHARS}
     assert store.put_text("é" * (INLINE_CHARS + 1)).get("chars") == INLINE_CHARS + 1
@@ -139,10 +147,14 @@ def test_nothing_is_written_before_the_first_put_and_the_folder_is_private(tmp_p
     assert not (tmp_path / "deep").exists()
     store.put(b"x")
     assert (tmp_path / "deep" / "blobs").stat().st_mode & 0o777 == 0o700
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "deep" / "blobs").rglob("*"))
+    assert all(
+        path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "deep" / "blobs").rglob("*")
+    )
 
 
-def test_the_place_is_the_argument_else_the_variable_else_the_users_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_is_the_argument_else_the_variable_else_the_users_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "variable"))
     assert BlobStore.open().place == str(tmp_path / "variable")
     assert BlobStore.open(tmp_path).place == str(tmp_path)
@@ -187,7 +199,10 @@ def test_threads_may_put_and_get_the_same_blobs(where: str) -> None:
     def work(n: int) -> bool:
         data = bytes([n % 5]) * 100_000
         digest = store.put(data)
-        return store.put_stream([data])[0] == digest and store.get(digest) == data == store.path(digest).read_bytes()
+        return (
+            store.put_stream([data])[0] == digest
+            and store.get(digest) == data == store.path(digest).read_bytes()
+        )
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(work, range(200)))

@@ -39,7 +39,12 @@ class Shop:
     def chat(self, *codes: str, model: ScriptedModel | None = None, **options: Any) -> ChatRLM:
         sub = ScriptedModel(answer=echo)
         return ChatRLM(
-            model=model or root(*codes), sub_model=sub, tools=[self.buy()], interrupt_on={"buy": True}, direct_below_tokens=0, **options
+            model=model or root(*codes),
+            sub_model=sub,
+            tools=[self.buy()],
+            interrupt_on={"buy": True},
+            direct_below_tokens=0,
+            **options,
         )
 
 
@@ -52,7 +57,11 @@ def node_graph(node: Callable[..., Any], saver: Any = None) -> Any:
 
 
 def call(graph: Any, given: Any, way: str) -> Any:
-    return graph.invoke(given, thread()) if way == "sync" else asyncio.run(graph.ainvoke(given, thread()))
+    return (
+        graph.invoke(given, thread())
+        if way == "sync"
+        else asyncio.run(graph.ainvoke(given, thread()))
+    )
 
 
 def asked(out: Any) -> list[dict[str, Any]]:
@@ -74,11 +83,20 @@ def test_create_agent_runs_its_loop_with_tools_called_from_code(way: str) -> Non
         return f"dry in {city}"
 
     model = root("x = [weather(city) for city in ('Rome', 'Oslo')]", "FINAL(' and '.join(x))")
-    agent = create_agent(ChatRLM(model=model, direct_below_tokens=0), tools=[weather], checkpointer=InMemorySaver())
+    agent = create_agent(
+        ChatRLM(model=model, direct_below_tokens=0), tools=[weather], checkpointer=InMemorySaver()
+    )
     out = call(agent, {"messages": [HumanMessage("Where is it dry?")]}, way)
     assert out["messages"][-1].text == "dry in Rome and dry in Oslo"
     assert (calls, model.calls) == (["Rome", "Oslo"], 2)
-    assert [message.type for message in out["messages"]] == ["human", "ai", "tool", "ai", "tool", "ai"]
+    assert [message.type for message in out["messages"]] == [
+        "human",
+        "ai",
+        "tool",
+        "ai",
+        "tool",
+        "ai",
+    ]
 
 
 def test_create_agent_below_the_threshold_uses_native_calls() -> None:
@@ -86,8 +104,15 @@ def test_create_agent_below_the_threshold_uses_native_calls() -> None:
         """The weather."""
         return f"dry in {city}"
 
-    model = ScriptedModel(replies=[AIMessage("", tool_calls=[{"name": "weather", "args": {"city": "Rome"}, "id": "x"}]), "It is dry."])
-    out = create_agent(ChatRLM(model=model), tools=[weather]).invoke({"messages": [HumanMessage("?")]})
+    model = ScriptedModel(
+        replies=[
+            AIMessage("", tool_calls=[{"name": "weather", "args": {"city": "Rome"}, "id": "x"}]),
+            "It is dry.",
+        ]
+    )
+    out = create_agent(ChatRLM(model=model), tools=[weather]).invoke(
+        {"messages": [HumanMessage("?")]}
+    )
     assert [message.text for message in out["messages"]] == ["?", "", "dry in Rome", "It is dry."]
 
 
@@ -98,20 +123,46 @@ def test_approvals_round_by_round_surface_in_the_agent_and_nothing_runs_twice(wa
     agent = create_agent(shop.chat(model=model), tools=[], checkpointer=InMemorySaver())
     out = call(agent, {"messages": [HumanMessage("shop")]}, way)
     assert asked(out) == [{"item": "tea"}]
-    assert out["__interrupt__"][0].value["review_configs"][0]["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
+    assert out["__interrupt__"][0].value["review_configs"][0]["allowed_decisions"] == [
+        "approve",
+        "edit",
+        "reject",
+        "respond",
+    ]
     out = call(agent, Command(resume=APPROVE), way)
     assert (asked(out), shop.bought) == ([{"item": "jam"}], ["tea"])
-    out = call(agent, Command(resume={"decisions": [{"type": "edit", "edited_action": {"name": "buy", "args": {"item": "ham"}}}]}), way)
+    out = call(
+        agent,
+        Command(
+            resume={
+                "decisions": [
+                    {"type": "edit", "edited_action": {"name": "buy", "args": {"item": "ham"}}}
+                ]
+            }
+        ),
+        way,
+    )
     assert out["messages"][-1].text == "bought tea, bought ham"
     assert (shop.bought, model.calls) == (["tea", "ham"], 1)
 
 
 def test_several_approvals_at_once_are_one_request_with_a_decision_for_each() -> None:
     shop = Shop()
-    sub = ScriptedModel(replies=[cell("try:\n    FINAL(buy(context))\nexcept RuntimeError as error:\n    FINAL(str(error))")])
+    sub = ScriptedModel(
+        replies=[
+            cell(
+                "try:\n    FINAL(buy(context))\nexcept RuntimeError as error:\n    FINAL(str(error))"
+            )
+        ]
+    )
     code = "FINAL(', '.join(rlm_query_batched(['buy'] * 3, contexts=['tea', 'jam', 'ham'])))"
     model = ChatRLM(
-        model=root(code), sub_model=sub, tools=[shop.buy()], interrupt_on={"buy": True}, limits={"max_depth": 2}, direct_below_tokens=0
+        model=root(code),
+        sub_model=sub,
+        tools=[shop.buy()],
+        interrupt_on={"buy": True},
+        limits={"max_depth": 2},
+        direct_below_tokens=0,
     )
     agent = create_agent(model, tools=[], checkpointer=InMemorySaver())
     out = agent.invoke({"messages": [HumanMessage("shop")]}, thread())
@@ -119,7 +170,10 @@ def test_several_approvals_at_once_are_one_request_with_a_decision_for_each() ->
     assert sorted(items) == ["ham", "jam", "tea"]
     with pytest.raises(ResumeError, match="3 calls wait"):
         agent.invoke(Command(resume=APPROVE), thread())
-    decisions = [{"type": "reject", "message": "no"} if item == "jam" else {"type": "approve"} for item in items]
+    decisions = [
+        {"type": "reject", "message": "no"} if item == "jam" else {"type": "approve"}
+        for item in items
+    ]
     out = agent.invoke(Command(resume={"decisions": decisions}), thread())
     assert sorted(shop.bought) == ["ham", "tea"]
     assert "rejected by a human: no" in out["messages"][-1].text
@@ -158,8 +212,14 @@ def test_two_calls_in_one_node_and_an_interrupt_of_its_own(way: str) -> None:
         seen: list[Any] = []
         while "__interrupt__" in out:
             value = out["__interrupt__"][0].value
-            seen.append(value if isinstance(value, str) else value["action_requests"][0]["args"]["item"])
-            answer = f"<{value}>" if isinstance(value, str) else {"decisions": [{"type": "respond", "message": f"got {seen[-1]};"}]}
+            seen.append(
+                value if isinstance(value, str) else value["action_requests"][0]["args"]["item"]
+            )
+            answer = (
+                f"<{value}>"
+                if isinstance(value, str)
+                else {"decisions": [{"type": "respond", "message": f"got {seen[-1]};"}]}
+            )
             out = await graph.ainvoke(Command(resume=answer), thread())
         return seen, out["messages"][-1].text
 
@@ -181,13 +241,18 @@ def test_each_round_in_a_new_process_over_one_file(tmp_path: Path) -> None:
 
     assert asked(asyncio.run(step({"messages": [HumanMessage("shop")]}))) == [{"item": "tea"}]
     assert asked(asyncio.run(step(Command(resume=APPROVE)))) == [{"item": "jam"}]
-    assert asyncio.run(step(Command(resume=APPROVE)))["messages"][-1].text == "bought tea, bought jam"
+    assert (
+        asyncio.run(step(Command(resume=APPROVE)))["messages"][-1].text == "bought tea, bought jam"
+    )
     assert (shop.bought, [model.calls for model in models]) == (["tea", "jam"], [1, 0, 0])
 
 
 @pytest.mark.parametrize("tokens", [0, 8_000], ids=["loop", "direct"])
 def test_a_node_that_failed_after_the_call_does_not_pay_again(tokens: int) -> None:
-    model, broken = root("FINAL(llm_query('x'))") if tokens == 0 else ScriptedModel(replies=["len=1"]), [True]
+    model, broken = (
+        root("FINAL(llm_query('x'))") if tokens == 0 else ScriptedModel(replies=["len=1"]),
+        [True],
+    )
     chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=tokens)
 
     def node(state: MessagesState) -> Any:
@@ -201,7 +266,10 @@ def test_a_node_that_failed_after_the_call_does_not_pay_again(tokens: int) -> No
         graph.invoke({"messages": [HumanMessage("?")]}, thread())
     assert model.calls == 2
     out = graph.invoke(None, thread())
-    assert ([message.text for message in out["messages"][1:]], model.calls) == (["len=1", "len=1"], 2)
+    assert ([message.text for message in out["messages"][1:]], model.calls) == (
+        ["len=1", "len=1"],
+        2,
+    )
     assert all(message.usage_metadata for message in out["messages"][1:])
 
 
@@ -211,7 +279,9 @@ def test_calls_that_ask_the_same_at_once_in_one_node_are_two(tokens: int) -> Non
     chat = ChatRLM(model=model, direct_below_tokens=tokens)
 
     async def node(state: MessagesState) -> Any:
-        return {"messages": await asyncio.gather(*(chat.ainvoke(state["messages"]) for _ in range(3)))}
+        return {
+            "messages": await asyncio.gather(*(chat.ainvoke(state["messages"]) for _ in range(3)))
+        }
 
     out = call(node_graph(node), {"messages": [HumanMessage("?")]}, "async")
     assert [message.text for message in out["messages"][1:]] == ["yes"] * 3
@@ -235,7 +305,9 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stood() -> None:
     saver, current = InMemorySaver(), [failing]
 
     def node(state: MessagesState) -> Any:
-        chat = ChatRLM(model=current[0], sub_model=ScriptedModel(answer=echo), direct_below_tokens=0)
+        chat = ChatRLM(
+            model=current[0], sub_model=ScriptedModel(answer=echo), direct_below_tokens=0
+        )
         return {"messages": [chat.invoke(state["messages"])]}
 
     graph = node_graph(node, saver)
@@ -261,7 +333,9 @@ def test_a_run_that_died_between_a_steps_results_and_their_checkpoint_goes_on() 
     for at in range(1, 20):
         saver, model = Full(), root("a = llm_query('x')", "FINAL(a + llm_query('y'))")
         chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=0)
-        graph = node_graph(lambda state, chat=chat: {"messages": [chat.invoke(state["messages"])]}, saver)
+        graph = node_graph(
+            lambda state, chat=chat: {"messages": [chat.invoke(state["messages"])]}, saver
+        )
         saver.at, given = at, {"messages": [HumanMessage("?")]}
         try:
             out = asyncio.run(graph.ainvoke(given, thread(), durability="sync"))
@@ -278,7 +352,9 @@ def test_approvals_and_tool_calls_of_the_caller_in_one_run() -> None:
         """The weather."""
         return f"dry in {city}"
 
-    model = root("x = buy('tea')", "y = weather('Rome')", "z = buy('jam')", "FINAL(', '.join([x, y, z]))")
+    model = root(
+        "x = buy('tea')", "y = weather('Rome')", "z = buy('jam')", "FINAL(', '.join([x, y, z]))"
+    )
     agent = create_agent(shop.chat(model=model), tools=[weather], checkpointer=InMemorySaver())
     assert asked(agent.invoke({"messages": [HumanMessage("shop")]}, thread())) == [{"item": "tea"}]
     assert asked(agent.invoke(Command(resume=APPROVE), thread())) == [{"item": "jam"}]
@@ -291,7 +367,12 @@ def test_approvals_and_tool_calls_of_the_caller_in_one_run() -> None:
 def test_approvals_and_tool_calls_on_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its saver keeps what a human was shown between two checkpoints, and the replies of direct calls."""
     monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
-    shop, model = Shop(), root("x = buy('tea')", "y = weather('Rome')", "z = buy('jam')", "FINAL(', '.join([x, y, z]))")
+    shop, model = (
+        Shop(),
+        root(
+            "x = buy('tea')", "y = weather('Rome')", "z = buy('jam')", "FINAL(', '.join([x, y, z]))"
+        ),
+    )
 
     def weather(city: str) -> str:
         """The weather."""
@@ -299,16 +380,28 @@ def test_approvals_and_tool_calls_on_postgresql(monkeypatch: pytest.MonkeyPatch)
 
     async def step(url: str, given: Any, chat: ChatRLM) -> Any:
         async with open_saver(url) as saver:
-            return await create_agent(chat, tools=[weather], checkpointer=saver).ainvoke(given, thread(chat.model_name))
+            return await create_agent(chat, tools=[weather], checkpointer=saver).ainvoke(
+                given, thread(chat.model_name)
+            )
 
     with Postgres() as server:
-        out = asyncio.run(step(server.url, {"messages": [HumanMessage("shop")]}, shop.chat(model=model)))
+        out = asyncio.run(
+            step(server.url, {"messages": [HumanMessage("shop")]}, shop.chat(model=model))
+        )
         for item in ("tea", "jam"):
             assert asked(out) == [{"item": item}]
             out = asyncio.run(step(server.url, Command(resume=APPROVE), shop.chat(model=model)))
-        assert (out["messages"][-1].text, shop.bought) == ("bought tea, dry in Rome, bought jam", ["tea", "jam"])
+        assert (out["messages"][-1].text, shop.bought) == (
+            "bought tea, dry in Rome, bought jam",
+            ["tea", "jam"],
+        )
         plain = ChatRLM(model=ScriptedModel(replies=["hi"], model_name="plain"))
-        assert asyncio.run(step(server.url, {"messages": [HumanMessage("?")]}, plain))["messages"][-1].text == "hi"
+        assert (
+            asyncio.run(step(server.url, {"messages": [HumanMessage("?")]}, plain))["messages"][
+                -1
+            ].text
+            == "hi"
+        )
 
 
 def test_alone_an_approval_is_a_typed_error_that_says_how_to_go_on() -> None:
@@ -323,7 +416,10 @@ def test_alone_an_approval_is_a_typed_error_that_says_how_to_go_on() -> None:
     with pytest.raises(ApprovalNeededError) as second:
         chat.resume(first.value.run, APPROVE)
     assert second.value.request["action_requests"][0]["args"] == {"item": "jam"}
-    assert asyncio.run(chat.aresume(second.value.run, {"type": "approve"})).text == "bought tea, bought jam"
+    assert (
+        asyncio.run(chat.aresume(second.value.run, {"type": "approve"})).text
+        == "bought tea, bought jam"
+    )
     assert (shop.bought, model.calls) == (["tea", "jam"], 1)
     with pytest.raises(UnknownToolCallError):
         chat.for_owner("bob").resume(first.value.run, APPROVE)
@@ -342,7 +438,9 @@ WRAPPERS = {
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
-def test_retries_do_not_run_it_twice_and_fallbacks_do_not_swallow_a_pause(wrap: Callable[[Any], Any], stream: bool) -> None:
+def test_retries_do_not_run_it_twice_and_fallbacks_do_not_swallow_a_pause(
+    wrap: Callable[[Any], Any], stream: bool
+) -> None:
     """LangChain's catch every exception, and a pause is one."""
     shop, model = Shop(), root(TWICE)
     wrapped = wrap(shop.chat(model=model))
@@ -357,7 +455,11 @@ def test_retries_do_not_run_it_twice_and_fallbacks_do_not_swallow_a_pause(wrap: 
     assert asked(graph.invoke({"messages": [HumanMessage("shop")]}, thread())) == [{"item": "tea"}]
     assert asked(graph.invoke(Command(resume=APPROVE), thread())) == [{"item": "jam"}]
     out = graph.invoke(Command(resume=APPROVE), thread())
-    assert (out["messages"][-1].text, model.calls, shop.bought) == ("bought tea, bought jam", 1, ["tea", "jam"])
+    assert (out["messages"][-1].text, model.calls, shop.bought) == (
+        "bought tea, bought jam",
+        1,
+        ["tea", "jam"],
+    )
     alone = wrap(shop.chat(model=root(TWICE)))
     with pytest.raises(ApprovalNeededError):
         alone.invoke("shop")
@@ -372,7 +474,11 @@ def test_failures_are_retried_and_fall_back_as_ever(in_a_node: bool) -> None:
     chat = ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), direct_below_tokens=0)
     assert chat.with_fallbacks([ScriptedModel(replies=["instead"])]).invoke("?").text == "instead"
     calls, wrapped = model.calls, chat.with_retry(**RETRY, stop_after_attempt=3)
-    ask = node_graph(lambda state: {"messages": [wrapped.invoke(state["messages"])]}).invoke if in_a_node else None
+    ask = (
+        node_graph(lambda state: {"messages": [wrapped.invoke(state["messages"])]}).invoke
+        if in_a_node
+        else None
+    )
     with pytest.raises(RuntimeError, match="down"):
         ask({"messages": [HumanMessage("?")]}, thread()) if ask else wrapped.invoke("?")
     assert model.calls - calls == (4 if in_a_node else 6)
@@ -380,17 +486,32 @@ def test_failures_are_retried_and_fall_back_as_ever(in_a_node: bool) -> None:
 
 def test_tokens_of_the_outer_stream_are_the_replies_alone() -> None:
     """`stream_mode="messages"` of the outer graph shows progress as reasoning and the answer as text, none of the code as text."""
-    agent = create_agent(ChatRLM(model=root("x = 41", "FINAL(x + 1)"), direct_below_tokens=0), tools=[], checkpointer=InMemorySaver())
-    chunks = [chunk for chunk, _ in agent.stream({"messages": [HumanMessage("?")]}, thread(), stream_mode="messages")]
+    agent = create_agent(
+        ChatRLM(model=root("x = 41", "FINAL(x + 1)"), direct_below_tokens=0),
+        tools=[],
+        checkpointer=InMemorySaver(),
+    )
+    chunks = [
+        chunk
+        for chunk, _ in agent.stream(
+            {"messages": [HumanMessage("?")]}, thread(), stream_mode="messages"
+        )
+    ]
     assert "".join(chunk.text for chunk in chunks) == "42"
-    assert any(block["type"] == "reasoning" and "x = 41" in block["reasoning"] for chunk in chunks for block in chunk.content_blocks)
+    assert any(
+        block["type"] == "reasoning" and "x = 41" in block["reasoning"]
+        for chunk in chunks
+        for block in chunk.content_blocks
+    )
 
 
 def test_an_answer_never_reaches_another_run_than_the_one_that_was_shown() -> None:
     """A node whose messages are others each time it runs begins a new run: the human's approval of the first is not used for it."""
     shop, count = Shop(), iter(range(10))
     chat = shop.chat("FINAL(buy('tea'))")
-    graph = node_graph(lambda state: {"messages": [chat.invoke([HumanMessage(f"shop at {next(count)} o'clock")])]})
+    graph = node_graph(
+        lambda state: {"messages": [chat.invoke([HumanMessage(f"shop at {next(count)} o'clock")])]}
+    )
     assert asked(graph.invoke({"messages": []}, thread())) == [{"item": "tea"}]
     with pytest.raises(ResumeError, match="another run"):
         graph.invoke(Command(resume=APPROVE), thread())

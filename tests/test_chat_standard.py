@@ -17,7 +17,9 @@ from langgraph_rlm import ChatRLM
 from .openai_server import OpenAIServer
 from .standard_replies import reply
 
-Details = Literal["audio_input", "audio_output", "reasoning_output", "cache_read_input", "cache_creation_input"]
+Details = Literal[
+    "audio_input", "audio_output", "reasoning_output", "cache_read_input", "cache_creation_input"
+]
 PROTOTYPE = {"temperature": 0, "max_tokens": 100, "timeout": 60, "stop": [], "max_retries": 2}
 
 
@@ -68,7 +70,10 @@ class Standard(ChatModelIntegrationTests):
 
     @property
     def supported_usage_metadata_details(self) -> dict[Literal["invoke", "stream"], list[Details]]:
-        return {"invoke": ["reasoning_output", "cache_read_input"], "stream": ["reasoning_output", "cache_read_input"]}
+        return {
+            "invoke": ["reasoning_output", "cache_read_input"],
+            "stream": ["reasoning_output", "cache_read_input"],
+        }
 
     def invoke_with_reasoning_output(self, *, stream: bool = False) -> AIMessage:
         model = ChatRLM(**self.chat_model_params)

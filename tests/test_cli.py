@@ -67,7 +67,9 @@ def text(tmp_path: Path) -> str:
 @pytest.fixture
 def ask(db: Path) -> Callable[..., Result]:
     """The command in this process, with `ask` and the database filled in."""
-    return lambda *arguments, **options: CliRunner().invoke(main, ["ask", "--db", str(db), *arguments], **options)
+    return lambda *arguments, **options: CliRunner().invoke(
+        main, ["ask", "--db", str(db), *arguments], **options
+    )
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -86,9 +88,20 @@ def error_line(result: Result) -> str:
 # Answers
 
 
-def test_piped_the_answer_alone_is_on_stdout_and_plain_lines_on_stderr(server: OpenAIServer, script: Script, db: Path, text: str) -> None:
-    script.cells = ["print('looking')", "llm_query_batched([f'part {i}' for i in range(20)])", COUNT]
-    done = subprocess.run(command("ask", "how long?", "-c", text, *MODELS, "--db", db), capture_output=True, text=True, timeout=100)
+def test_piped_the_answer_alone_is_on_stdout_and_plain_lines_on_stderr(
+    server: OpenAIServer, script: Script, db: Path, text: str
+) -> None:
+    script.cells = [
+        "print('looking')",
+        "llm_query_batched([f'part {i}' for i in range(20)])",
+        COUNT,
+    ]
+    done = subprocess.run(
+        command("ask", "how long?", "-c", text, *MODELS, "--db", db),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert (done.returncode, done.stdout) == (0, "1234\n"), done.stderr
     assert "turn 1 of 30" in done.stderr
     assert "    print('looking')" in done.stderr
@@ -99,16 +112,25 @@ def test_piped_the_answer_alone_is_on_stdout_and_plain_lines_on_stderr(server: O
     assert "\x1b" not in done.stderr
 
 
-def test_json_is_one_object_on_stdout_and_nothing_else(server: OpenAIServer, ask: Callable[..., Result], text: str) -> None:
+def test_json_is_one_object_on_stdout_and_nothing_else(
+    server: OpenAIServer, ask: Callable[..., Result], text: str
+) -> None:
     result = ask("how long?", "-c", text, *MODELS, "--json", "--thread", "mine")
     assert result.stderr == ""
     out = json.loads(result.stdout)
-    assert {**out, "usage": None} == {"answer": "1234", "stop_reason": "answered", "usage": None, "thread": "mine"}
+    assert {**out, "usage": None} == {
+        "answer": "1234",
+        "stop_reason": "answered",
+        "usage": None,
+        "thread": "mine",
+    }
     assert out["usage"]["turns"] == 1
     assert out["usage"]["input_tokens"] > 0
 
 
-def test_a_context_is_a_folder_or_several_files_or_stdin(server: OpenAIServer, ask: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_context_is_a_folder_or_several_files_or_stdin(
+    server: OpenAIServer, ask: Callable[..., Result], tmp_path: Path
+) -> None:
     (tmp_path / "notes").mkdir()
     for name in ("a.txt", "b.txt"):
         (tmp_path / "notes" / name).write_text(name)
@@ -126,7 +148,9 @@ def test_a_second_question_on_a_thread_sees_the_variables_of_the_first(
     assert ask("and twice that?", "--thread", "mine").stdout == "2468\n"
 
 
-def test_a_limit_is_an_answer_that_says_so(server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str) -> None:
+def test_a_limit_is_an_answer_that_says_so(
+    server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str
+) -> None:
     script.cells = ["1", "FINAL('a guess')"]
     result = ask("?", "-c", text, *MODELS, "--max-iterations", "1")
     assert result.exit_code == 0
@@ -134,7 +158,9 @@ def test_a_limit_is_an_answer_that_says_so(server: OpenAIServer, script: Script,
     assert "reached its limit max_iterations" in result.stderr
 
 
-def test_no_answer_at_a_limit_is_said(server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str) -> None:
+def test_no_answer_at_a_limit_is_said(
+    server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str
+) -> None:
     script.refusal = {"message": {"content": None}}
     result = ask("?", "-c", text, *MODELS, "--max-iterations", "1")
     assert (result.exit_code, result.stdout) == (0, "\n")
@@ -142,7 +168,9 @@ def test_no_answer_at_a_limit_is_said(server: OpenAIServer, script: Script, ask:
     assert "reached its limit max_iterations: it has no answer so far." in result.stderr
 
 
-def test_what_a_folder_has_that_is_not_read_is_said(server: OpenAIServer, ask: Callable[..., Result], tmp_path: Path) -> None:
+def test_what_a_folder_has_that_is_not_read_is_said(
+    server: OpenAIServer, ask: Callable[..., Result], tmp_path: Path
+) -> None:
     (tmp_path / "mixed").mkdir()
     (tmp_path / "mixed/good.txt").write_text("good")
     for number in range(12):
@@ -151,25 +179,46 @@ def test_what_a_folder_has_that_is_not_read_is_said(server: OpenAIServer, ask: C
     assert "Context: 1 file, 4 characters" in result.stderr
     assert "Left out: pic00.png (binary), pic01.png (binary), " in result.stderr
     assert "pic09.png (binary), and others" in result.stderr
-    assert json.loads(ask("?", "-c", str(tmp_path / "mixed"), *MODELS, "--json").stdout)["answer"] == "1"
+    assert (
+        json.loads(ask("?", "-c", str(tmp_path / "mixed"), *MODELS, "--json").stdout)["answer"]
+        == "1"
+    )
 
 
-def test_every_limit_is_an_option(server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str) -> None:
+def test_every_limit_is_an_option(
+    server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str
+) -> None:
     names = [f"--{name.replace('_', '-')}" for name in Limits.model_fields]
     help_text = CliRunner().invoke(main, ["ask", "--help"]).stdout
     assert [name for name in names if name not in help_text] == []
     script.cells = ["while True:\n    pass", "print('x' * 10_000)", "FINAL('went on')"]
-    result = ask("?", "-c", text, *MODELS, "--max-cell-seconds", "0.5", "--max-heap-bytes", "9000000", "--max-output-chars", "200")
+    result = ask(
+        "?",
+        "-c",
+        text,
+        *MODELS,
+        "--max-cell-seconds",
+        "0.5",
+        "--max-heap-bytes",
+        "9000000",
+        "--max-output-chars",
+        "200",
+    )
     assert result.stdout == "went on\n"
     assert max(len(message["content"]) for message in server.requests[2]["messages"][2:]) < 1000
 
 
-def test_a_server_that_is_not_there_is_named(ask: Callable[..., Result], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_named(
+    ask: Callable[..., Result], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     result = ask("?", "-c", text, *MODELS)
     error, how = result.stderr.splitlines()[-2:]
-    assert re.fullmatch(r"Error: \w*ConnectionError: .*\(http://127.0.0.1:9/v1/chat/completions: .*connection.*\)", error)
+    assert re.fullmatch(
+        r"Error: \w*ConnectionError: .*\(http://127.0.0.1:9/v1/chat/completions: .*connection.*\)",
+        error,
+    )
     assert how.startswith("Continue with: ")
 
 
@@ -181,8 +230,13 @@ def test_the_model_may_come_from_the_environment(
     assert server.requests[0]["model"] == "mine"
 
 
-def test_on_a_terminal_the_display_is_live(server: OpenAIServer, script: Script, db: Path, text: str) -> None:
-    script.cells = ["replies = llm_query_batched([f'part {i}' for i in range(40)])", "FINAL('# Done\\n\\n- \\x1b[31mred')"]
+def test_on_a_terminal_the_display_is_live(
+    server: OpenAIServer, script: Script, db: Path, text: str
+) -> None:
+    script.cells = [
+        "replies = llm_query_batched([f'part {i}' for i in range(40)])",
+        "FINAL('# Done\\n\\n- \\x1b[31mred')",
+    ]
     script.sub = lambda prompt: Reply(content="yes", seconds=0.3)
     shown = in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db))
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
@@ -198,8 +252,16 @@ def test_on_a_narrow_terminal_every_line_of_an_output_stands_behind_its_bar(
     server: OpenAIServer, script: Script, db: Path, text: str
 ) -> None:
     script.cells = ["for i in range(30):\n    print(i, 'wide ' * 12)", "FINAL('done')"]
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db), columns=40))
-    output = [line.rstrip() for line in shown.replace("\r", "\n").split("\n") if "wide" in line and "print(" not in line]
+    shown = re.sub(
+        r"\x1b\[[0-9;?]*[a-zA-Z]",
+        "",
+        in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db), columns=40),
+    )
+    output = [
+        line.rstrip()
+        for line in shown.replace("\r", "\n").split("\n")
+        if "wide" in line and "print(" not in line
+    ]
     assert len(output) == 12
     assert all(line.startswith("  | ") and len(line) <= 40 for line in output)
     assert re.search(r"\| \.\.\. \d+ more lines", shown)
@@ -209,7 +271,9 @@ def in_terminal(arguments: list[str], columns: int = 120) -> str:
     """All that a command writes to a terminal."""
     ours, theirs = pty.openpty()
     size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
-    process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **size})
+    process = subprocess.Popen(
+        arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **size}
+    )
     os.close(theirs)
     parts: list[bytes] = []
     while True:
@@ -241,9 +305,13 @@ class Slow:
         return f"answer to {prompt}"
 
 
-def stopped_in_sub_calls(server: OpenAIServer, db: Path, text: str, presses: int) -> "subprocess.CompletedProcess[str]":
+def stopped_in_sub_calls(
+    server: OpenAIServer, db: Path, text: str, presses: int
+) -> "subprocess.CompletedProcess[str]":
     """Start a run of 40 sub-calls, and press Ctrl-C when ten of them are answered."""
-    arguments = command("ask", "?", "-c", text, *MODELS, "--db", db, "--thread", "mine", "--max-concurrency", "12")
+    arguments = command(
+        "ask", "?", "-c", text, *MODELS, "--db", db, "--thread", "mine", "--max-concurrency", "12"
+    )
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: len([body for body in server.answered if body["model"] == "sub"]) >= 10)
     time.sleep(1.0)
@@ -271,11 +339,16 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_asks_for_the_rest_alone(
     script.cells, script.sub = [BATCH], (slow := Slow(quick=10))
     stopped = stopped_in_sub_calls(server, db, text, presses)
     assert (stopped.returncode, stopped.stdout) == (130, ""), stopped.stderr
-    assert stopped.stderr.splitlines()[-1] == f"Stopped. Continue with: langgraph-rlm ask --resume mine --db {db}"
+    assert (
+        stopped.stderr.splitlines()[-1]
+        == f"Stopped. Continue with: langgraph-rlm ask --resume mine --db {db}"
+    )
     assert sqlite3.connect(db).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
     slow.may_come.set()
-    resumed = subprocess.run(command("ask", "--resume", "mine", "--db", db), capture_output=True, text=True, timeout=100)
+    resumed = subprocess.run(
+        command("ask", "--resume", "mine", "--db", db), capture_output=True, text=True, timeout=100
+    )
     assert (resumed.returncode, resumed.stdout) == (0, "40 answer to part 39\n"), resumed.stderr
     assert "10 answers to sub-calls were kept" in resumed.stderr
     assert "llm_query_batched: 40 of 40" in resumed.stderr
@@ -294,7 +367,11 @@ def test_ctrl_c_as_json(server: OpenAIServer, script: Script, db: Path, text: st
     slow.may_come.set()
     assert (process.returncode, err) == (130, "")
     assert json.loads(out) == {
-        "error": {"type": "Interrupted", "message": "Stopped.", "resume": f"langgraph-rlm ask --resume mine --db {db}"}
+        "error": {
+            "type": "Interrupted",
+            "message": "Stopped.",
+            "resume": f"langgraph-rlm ask --resume mine --db {db}",
+        }
     }
 
 
@@ -320,7 +397,9 @@ def test_options_given_to_a_thread_override_those_that_it_remembers(
     assert [body["model"] for body in server.requests] == ["root", "other", "sub"]
 
 
-def test_only_an_unfinished_run_can_be_resumed(server: OpenAIServer, ask: Callable[..., Result], text: str) -> None:
+def test_only_an_unfinished_run_can_be_resumed(
+    server: OpenAIServer, ask: Callable[..., Result], text: str
+) -> None:
     assert "There is no thread 'never'" in error_line(ask("--resume", "never"))
     ask("?", "-c", text, *MODELS, "--thread", "mine")
     assert "There is no thread 'never'" in error_line(ask("--resume", "never"))
@@ -329,7 +408,9 @@ def test_only_an_unfinished_run_can_be_resumed(server: OpenAIServer, ask: Callab
     assert "ask --thread mine" in line
 
 
-def test_an_unfinished_run_takes_no_new_question(server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str) -> None:
+def test_an_unfinished_run_takes_no_new_question(
+    server: OpenAIServer, script: Script, ask: Callable[..., Result], text: str
+) -> None:
     script.refusal = {"status": 400, "content": "no"}
     ask("?", "-c", text, *MODELS, "--thread", "mine")
     line = error_line(ask("another?", "--thread", "mine"))
@@ -356,7 +437,12 @@ def test_an_unfinished_run_takes_no_new_question(server: OpenAIServer, script: S
     ],
 )
 def test_what_is_wrong_is_one_clear_line(
-    ask: Callable[..., Result], tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    ask: Callable[..., Result],
+    tmp_path: Path,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.chdir(tmp_path)
@@ -394,7 +480,9 @@ def test_no_key_and_no_model_say_what_to_set(ask: Callable[..., Result], text: s
         (["?", "--sandbox", "docker"], "--sandbox"),
     ],
 )
-def test_a_wrong_command_line_exits_with_2(ask: Callable[..., Result], arguments: list[str], message: str) -> None:
+def test_a_wrong_command_line_exits_with_2(
+    ask: Callable[..., Result], arguments: list[str], message: str
+) -> None:
     result = ask(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr.splitlines()[-1]

@@ -55,7 +55,9 @@ def test_sessions_thrown_away_between_every_two_supersteps_change_nothing() -> N
     assert {**cold["usage"], "seconds": 0} == {**live["usage"], "seconds": 0}
     assert cold_root.calls == live_root.calls == 3
     assert cold_sub.calls == live_sub.calls
-    assert sorted(len(messages) for messages in cold_sub.prompts) == sorted(len(messages) for messages in live_sub.prompts)
+    assert sorted(len(messages) for messages in cold_sub.prompts) == sorted(
+        len(messages) for messages in live_sub.prompts
+    )
 
 
 def test_an_edited_trajectory_that_calls_something_else_is_refused() -> None:
@@ -69,19 +71,32 @@ def test_an_edited_trajectory_that_calls_something_else_is_refused() -> None:
     graph = rlm(model, tools=[note], interrupt_on={"note": True}, checkpointer=InMemorySaver())
     graph.invoke({"query": "go"}, thread())
     log = graph.get_state(thread()).values["log"]
-    edited = {**log["0"], "reply": {"text": cell("first = llm_query('two')\nnote(first)\nFINAL(first)")}}
+    edited = {
+        **log["0"],
+        "reply": {"text": cell("first = llm_query('two')\nnote(first)\nFINAL(first)")},
+    }
     graph.update_state(thread(), {"log": {"0": edited}}, as_node="plan_code")
-    with pytest.raises(ReplayDivergedError, match=r"Cell 0\.0/0 called 'llm_query' with [0-9a-f]{12}, but its log has 'llm_query'"):
+    with pytest.raises(
+        ReplayDivergedError,
+        match=r"Cell 0\.0/0 called 'llm_query' with [0-9a-f]{12}, but its log has 'llm_query'",
+    ):
         graph.invoke(None, thread())
 
 
 def test_a_cell_that_ends_otherwise_than_logged_is_refused() -> None:
     graph = rlm(root("print('one')", "FINAL('done')"), checkpointer=InMemorySaver())
     graph.invoke({"query": "go"}, thread())
-    after = next(s for s in graph.get_state_history(thread()) if s.next == ("plan_code",) and "0.0" in s.values["log"])
+    after = next(
+        s
+        for s in graph.get_state_history(thread())
+        if s.next == ("plan_code",) and "0.0" in s.values["log"]
+    )
     edited = {**after.values["log"]["0"], "reply": {"text": cell("print('two')")}}
     fork = graph.update_state(after.config, {"log": {"0": edited}}, as_node="plan_code")
-    with pytest.raises(ReplayDivergedError, match=r"Cell 0\.0 ended 'ok' with [0-9a-f]{12}, but its log has 'ok' with"):
+    with pytest.raises(
+        ReplayDivergedError,
+        match=r"Cell 0\.0 ended 'ok' with [0-9a-f]{12}, but its log has 'ok' with",
+    ):
         graph.invoke(None, fork)
 
 
@@ -91,7 +106,9 @@ def test_a_fork_from_an_earlier_checkpoint_runs_on_its_own_log() -> None:
     graph = rlm(model, checkpointer=InMemorySaver())
     assert graph.invoke({"query": "go"}, thread())["answer"] == "len=1!"
     before = next(
-        s for s in graph.get_state_history(thread()) if s.next == ("plan_code",) and "1" in s.values["log"] and "2" not in s.values["log"]
+        s
+        for s in graph.get_state_history(thread())
+        if s.next == ("plan_code",) and "1" in s.values["log"] and "2" not in s.values["log"]
     )
     assert graph.invoke(None, before.config)["answer"] == "len=1!"
     assert model.calls == 4
@@ -111,7 +128,9 @@ def test_a_worker_that_dies_is_replaced_and_the_run_goes_on() -> None:
         return text.upper()
 
     sub = ScriptedModel(answer=kill_workers)
-    out = rlm([cell("x = 1\ny = llm_query('a')\nz = llm_query(y + 'b')\nFINAL(f'{x} {y} {z}')")], sub=sub).invoke({"query": "go"})
+    out = rlm(
+        [cell("x = 1\ny = llm_query('a')\nz = llm_query(y + 'b')\nFINAL(f'{x} {y} {z}')")], sub=sub
+    ).invoke({"query": "go"})
     assert out["answer"] == "1 A AB"
     assert sub.calls == 2
 
@@ -123,7 +142,11 @@ def test_a_graph_that_is_dropped_takes_its_workers_with_it() -> None:
     import psutil
 
     def workers() -> set[int]:
-        return {child.pid for child in psutil.Process().children(recursive=True) if "monty" in child.name()}
+        return {
+            child.pid
+            for child in psutil.Process().children(recursive=True)
+            if "monty" in child.name()
+        }
 
     before = workers()
     gc.disable()
@@ -149,7 +172,11 @@ def test_more_waiting_parents_than_workers_do_not_deadlock() -> None:
 
     sub = Sub(replies=[cell("v = rlm_query('again')\nFINAL(v)")])
     graph = rlm(
-        [cell("FINAL(len([r for r in rlm_query_batched([f'q{i}' for i in range(40)]) if r == 'leaf']))")],
+        [
+            cell(
+                "FINAL(len([r for r in rlm_query_batched([f'q{i}' for i in range(40)]) if r == 'leaf']))"
+            )
+        ],
         sub=sub,
         limits={"max_depth": 4, "max_concurrency": 50},
     )
@@ -165,7 +192,10 @@ def test_a_pause_is_answered_after_every_interpreter_is_gone() -> None:
         calls.append(item)
         return f"{count} x {item}"
 
-    model = root("got = []\nfor item in ['tea', 'jam']:\n    got.append(buy(item, count=2))", "FINAL(', '.join(got))")
+    model = root(
+        "got = []\nfor item in ['tea', 'jam']:\n    got.append(buy(item, count=2))",
+        "FINAL(', '.join(got))",
+    )
     graph = rlm(model, tools=[buy], interrupt_on={"buy": True}, checkpointer=InMemorySaver())
     out = graph.invoke({"query": "shop"}, thread())
     while "__interrupt__" in out:
@@ -197,8 +227,16 @@ def test_a_question_in_the_middle_of_a_cell_ends_that_cell(idle: int, waits_for:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    model = root("x = 1", f"x = 2\n{waits_for}('a')\nx = 3", "print(x)", "FINAL(f'{x} {SHOW_VARS()}')")
-    graph = rlm(model, sub=Hangs(replies=[""]), tools=[note], interrupt_on={"note": True}, checkpointer=InMemorySaver())
+    model = root(
+        "x = 1", f"x = 2\n{waits_for}('a')\nx = 3", "print(x)", "FINAL(f'{x} {SHOW_VARS()}')"
+    )
+    graph = rlm(
+        model,
+        sub=Hangs(replies=[""]),
+        tools=[note],
+        interrupt_on={"note": True},
+        checkpointer=InMemorySaver(),
+    )
     graph.rlm.sessions.max_idle = idle
     if waits_for == "note":
         assert "__interrupt__" in graph.invoke({"query": "one"}, thread())

@@ -52,14 +52,18 @@ def check_counts(handle: ContextHandle, store: BlobStore) -> None:
         ({"a": 1, "b": {"c": [1]}, 2020: "int key"}, "dict", 3),
     ],
 )
-def test_values_come_back_as_they_were(store: BlobStore, value: Any, kind: str, items: int | None) -> None:
+def test_values_come_back_as_they_were(
+    store: BlobStore, value: Any, kind: str, items: int | None
+) -> None:
     handle = ingest(value, store)
     assert materialize(handle, store) == value
     assert (handle.kind, handle.items) == (kind, items)
     check_counts(handle, store)
 
 
-def test_a_str_is_content_even_when_a_file_has_that_name(store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_str_is_content_even_when_a_file_has_that_name(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "notes.txt").write_text("inside")
     monkeypatch.chdir(tmp_path)
     assert materialize(ingest("notes.txt", store), store) == "notes.txt"
@@ -68,7 +72,13 @@ def test_a_str_is_content_even_when_a_file_has_that_name(store: BlobStore, tmp_p
 
 def test_the_same_bytes_from_anywhere_are_one_blob(store: BlobStore, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("same é")
-    values = ["same é", Path(tmp_path, "a"), "same é".encode(), io.StringIO("same é"), io.BytesIO("same é".encode())]
+    values = [
+        "same é",
+        Path(tmp_path, "a"),
+        "same é".encode(),
+        io.StringIO("same é"),
+        io.BytesIO("same é".encode()),
+    ]
     handles = [ingest(value, store) for value in values]
     assert len({handle.digest for handle in handles}) == 1
     assert {(handle.length, handle.size) for handle in handles} == {(6, 7)}
@@ -77,7 +87,12 @@ def test_the_same_bytes_from_anywhere_are_one_blob(store: BlobStore, tmp_path: P
 
 def test_a_byte_order_mark_is_no_part_of_the_text(store: BlobStore, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbfmarked")
-    for value in ("\ufeffmarked", Path(tmp_path, "a"), b"\xef\xbb\xbfmarked", OneByteAtATime(b"\xef\xbb\xbfmarked")):
+    for value in (
+        "\ufeffmarked",
+        Path(tmp_path, "a"),
+        b"\xef\xbb\xbfmarked",
+        OneByteAtATime(b"\xef\xbb\xbfmarked"),
+    ):
         handle = ingest(value, store)
         assert (materialize(handle, store), handle.length, handle.size) == ("marked", 6, 6)
 
@@ -123,10 +138,17 @@ def test_messages_and_documents(store: BlobStore) -> None:
     assert ingest(documents[0], store).items == 1
 
 
-def test_a_folder_is_its_files_of_text_and_says_what_it_left_out(store: BlobStore, tmp_path: Path) -> None:
+def test_a_folder_is_its_files_of_text_and_says_what_it_left_out(
+    store: BlobStore, tmp_path: Path
+) -> None:
     root = folder(tmp_path)
     handle = ingest(root, store)
-    assert materialize(handle, store) == {"a.txt": "first", "b/é.md": "zweite é\n", "empty.txt": "", "z.txt": "last"}
+    assert materialize(handle, store) == {
+        "a.txt": "first",
+        "b/é.md": "zweite é\n",
+        "empty.txt": "",
+        "z.txt": "last",
+    }
     assert stored(handle, store) == "first\nzweite é\nlast"
     assert (handle.kind, handle.items, handle.source) == ("files", 4, str(root))
     assert handle.skipped == (
@@ -166,7 +188,10 @@ def test_a_list_of_files(store: BlobStore, tmp_path: Path, monkeypatch: pytest.M
     handle = ingest([root / "z.txt", root / "b/é.md", root / "z.txt"], store)
     assert materialize(handle, store) == {"z.txt": "last", "b/é.md": "zweite é\n"}
     monkeypatch.chdir(root)
-    assert materialize(ingest((Path("b/é.md"), Path("a.txt")), store), store) == {"b/é.md": "zweite é\n", "a.txt": "first"}
+    assert materialize(ingest((Path("b/é.md"), Path("a.txt")), store), store) == {
+        "b/é.md": "zweite é\n",
+        "a.txt": "first",
+    }
 
 
 def test_a_handle_survives_as_plain_values(store: BlobStore, tmp_path: Path) -> None:
@@ -188,7 +213,10 @@ def test_a_handle_is_given_back_while_its_blob_is_there(store: BlobStore, tmp_pa
     assert handle.index is not None
     for digest in (handle.digest, handle.index):
         with pytest.raises(BlobError, match=r"0000.* ingest the same input again"):
-            ingest(replace(handle, **{"digest" if digest == handle.digest else "index": "0" * 64}), store)
+            ingest(
+                replace(handle, **{"digest" if digest == handle.digest else "index": "0" * 64}),
+                store,
+            )
 
 
 @pytest.mark.parametrize(
@@ -219,7 +247,9 @@ def test_a_handle_is_given_back_while_its_blob_is_there(store: BlobStore, tmp_pa
         ([Path("no/such/file")], "no/such/file does not exist"),
     ],
 )
-def test_a_bad_input_says_what_is_wrong_and_stores_nothing(store: BlobStore, tmp_path: Path, value: Any, message: str) -> None:
+def test_a_bad_input_says_what_is_wrong_and_stores_nothing(
+    store: BlobStore, tmp_path: Path, value: Any, message: str
+) -> None:
     with pytest.raises(ContextError, match=message):
         ingest(value, store)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -273,7 +303,10 @@ def test_a_large_file_is_streamed(store: BlobStore, tmp_path: Path) -> None:
         "print(h.length, h.size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)"
     )
     out = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "big"), str(tmp_path / "b")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(tmp_path / "big"), str(tmp_path / "b")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     length, size, more_kb = map(int, out.stdout.split())
     assert (length, size) == (len(line) * 5_000_000, len(line.encode()) * 5_000_000)
@@ -282,7 +315,12 @@ def test_a_large_file_is_streamed(store: BlobStore, tmp_path: Path) -> None:
 
 def test_importing_is_light() -> None:
     code = "import sys, langgraph_rlm.reads; print([m for m in ('langchain_core', 'fsspec', 're2') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 # Peek
@@ -303,7 +341,9 @@ def test_peek_is_a_slice_of_the_stored_text(tmp_path: Path, where: str) -> None:
         (-(10**9), 2),
     ]
     rng = random.Random(2)
-    spans += [(at := rng.randrange(-150_000, 150_000), at + rng.randrange(0, 3000)) for _ in range(300)]
+    spans += [
+        (at := rng.randrange(-150_000, 150_000), at + rng.randrange(0, 3000)) for _ in range(300)
+    ]
     for start, end in spans:
         shown, ranges = reader.peek(start, end)
         first = max(start + len(text), 0) if start < 0 else start
@@ -311,14 +351,26 @@ def test_peek_is_a_slice_of_the_stored_text(tmp_path: Path, where: str) -> None:
         assert "".join(data[a:b].decode("utf-8", "surrogatepass") for a, b in ranges) == shown
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
-@given(st.text(st.characters(), min_size=1, max_size=40), st.integers(1, BLOCK // 20), st.integers(-200_000, 200_000), st.integers(0, 5000))
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
+@given(
+    st.text(st.characters(), min_size=1, max_size=40),
+    st.integers(1, BLOCK // 20),
+    st.integers(-200_000, 200_000),
+    st.integers(0, 5000),
+)
 @example("é", BLOCK // 2, BLOCK // 2 - 1, 2)
 @example("a日", BLOCK // 4, BLOCK // 2 - 1, 3)
-def test_peek_equals_the_slice_of_what_code_sees(store: BlobStore, text: str, times: int, start: int, length: int) -> None:
+def test_peek_equals_the_slice_of_what_code_sees(
+    store: BlobStore, text: str, times: int, start: int, length: int
+) -> None:
     text = (text * times).removeprefix("\ufeff") or "x"
     handle = ingest(text, store)
-    assert Reader(handle, store).peek(start, start + length)[0] == str(materialize(handle, store))[start : start + length]
+    assert (
+        Reader(handle, store).peek(start, start + length)[0]
+        == str(materialize(handle, store))[start : start + length]
+    )
 
 
 def test_peek_refuses_what_is_too_much_or_no_number(store: BlobStore) -> None:
@@ -334,7 +386,11 @@ def test_peek_refuses_what_is_too_much_or_no_number(store: BlobStore) -> None:
 def test_reads_of_a_vanished_blob_name_it(store: BlobStore) -> None:
     handle = ingest("abc", store)
     store.path(handle.digest).unlink()
-    for read in (lambda: Reader(handle, store).peek(), lambda: Reader(handle, store).grep("a"), lambda: Reader(handle, store).info()):
+    for read in (
+        lambda: Reader(handle, store).peek(),
+        lambda: Reader(handle, store).grep("a"),
+        lambda: Reader(handle, store).info(),
+    ):
         with pytest.raises(BlobError, match=handle.digest):
             read()
 
@@ -355,7 +411,26 @@ def reference(pattern: str, text: str, flags: int = 0) -> list[tuple[int, int, i
 @pytest.mark.parametrize("letters", ["ab \n", "aé日🎉b \n"])
 @pytest.mark.parametrize(
     "pattern",
-    ["a", "ab", "^", "$", "^$", "^a", "b$", r"a\s+b", "[^a]", "a|b b", "a.*b", "x*", r"\Aa", r"b\Z", "(a)(b)?", "(?i)A", "a+?", "[^b]+b"],
+    [
+        "a",
+        "ab",
+        "^",
+        "$",
+        "^$",
+        "^a",
+        "b$",
+        r"a\s+b",
+        "[^a]",
+        "a|b b",
+        "a.*b",
+        "x*",
+        r"\Aa",
+        r"b\Z",
+        "(a)(b)?",
+        "(?i)A",
+        "a+?",
+        "[^b]+b",
+    ],
 )
 def test_grep_agrees_with_python_line_by_line(store: BlobStore, letters: str, pattern: str) -> None:
     rng = random.Random(pattern + letters)
@@ -363,7 +438,9 @@ def test_grep_agrees_with_python_line_by_line(store: BlobStore, letters: str, pa
         text = "".join(rng.choices(letters, k=size))
         handle = ingest(text, store)
         matches, ranges = Reader(handle, store).grep(pattern, max_matches=10_000)
-        assert [(m["line"], m["start"], m["end"], m["text"]) for m in matches] == reference(pattern, text)[:10_000]
+        assert [(m["line"], m["start"], m["end"], m["text"]) for m in matches] == reference(
+            pattern, text
+        )[:10_000]
         assert ranges == sorted(ranges)
 
 
@@ -407,7 +484,12 @@ def test_a_long_line_is_clipped_around_its_match(store: BlobStore, unit: str, pl
 
 def test_grep_of_files_names_the_file_and_its_line(store: BlobStore, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    for name, text in {"a.txt": "é one\nhit a", "b.txt": "", "c.txt": "hit c\nlast\n", "d.txt": "x\ny\nhit d"}.items():
+    for name, text in {
+        "a.txt": "é one\nhit a",
+        "b.txt": "",
+        "c.txt": "hit c\nlast\n",
+        "d.txt": "x\ny\nhit d",
+    }.items():
         (tmp_path / "in" / name).write_text(text)
     reader = Reader(ingest(tmp_path / "in", store), store)
     matches, _ = reader.grep("hit", context_lines=1)
@@ -427,14 +509,23 @@ def test_a_catastrophic_pattern_is_quick(store: BlobStore) -> None:
 
 
 @pytest.mark.parametrize("pattern", [r"(?=a)b", r"(?<!a)b", r"(a)\1", "(", "[z-a]", "a{2,1}"])
-def test_a_pattern_that_re2_cannot_take_says_so_and_what_to_do(store: BlobStore, pattern: str) -> None:
+def test_a_pattern_that_re2_cannot_take_says_so_and_what_to_do(
+    store: BlobStore, pattern: str
+) -> None:
     with pytest.raises(ValueError, match="filter the matches in Python instead") as caught:
         Reader(ingest("abc", store), store).grep(pattern)
     assert repr(pattern) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_matches": 0}, {"max_matches": 10_001}, {"max_matches": 1.5}, {"context_lines": -1}, {"pattern": 5}]
+    "wrong",
+    [
+        {"max_matches": 0},
+        {"max_matches": 10_001},
+        {"max_matches": 1.5},
+        {"context_lines": -1},
+        {"pattern": 5},
+    ],
 )
 def test_numbers_out_of_range(store: BlobStore, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="grep"):
@@ -442,7 +533,9 @@ def test_numbers_out_of_range(store: BlobStore, wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("letter", ["o", "ö"])
-def test_a_hundred_megabytes_are_searched_quickly_in_little_memory(store: BlobStore, tmp_path: Path, letter: str) -> None:
+def test_a_hundred_megabytes_are_searched_quickly_in_little_memory(
+    store: BlobStore, tmp_path: Path, letter: str
+) -> None:
     line = f"the quick brown fox jumps {letter}ver the lazy dog\n"
     with (tmp_path / "big").open("w") as file:
         for _ in range(20):
@@ -470,7 +563,15 @@ def test_a_hundred_megabytes_are_searched_quickly_in_little_memory(store: BlobSt
 
 def test_info_describes_each_kind(store: BlobStore, tmp_path: Path) -> None:
     about = Reader(ingest("é" * 1000, store), store).info()
-    assert about == {"kind": "text", "length": 1000, "bytes": 2000, "items": None, "source": None, "skipped": [], "preview": "é" * 500}
+    assert about == {
+        "kind": "text",
+        "length": 1000,
+        "bytes": 2000,
+        "items": None,
+        "source": None,
+        "skipped": [],
+        "preview": "é" * 500,
+    }
     root = folder(tmp_path)
     about = Reader(ingest(root, store), store).info()
     assert about["files"][:2] == [{"path": "a.txt", "bytes": 5}, {"path": "b/é.md", "bytes": 10}]
@@ -478,7 +579,9 @@ def test_info_describes_each_kind(store: BlobStore, tmp_path: Path) -> None:
     assert json.loads(json.dumps(about)) == about
 
 
-def test_a_file_that_cannot_be_read_is_named_with_the_reason(store: BlobStore, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(
+    store: BlobStore, tmp_path: Path
+) -> None:
     (tmp_path / "loop").symlink_to("loop")
     unreadable = [tmp_path / "loop", Path("/proc/self/mem")]
     if os.geteuid():

@@ -39,7 +39,10 @@ def test_the_demo_keeps_its_folder_when_asked(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_makes_the_same_lines(tmp_path: Path) -> None:
-    one, same, other = (build(tmp_path / str(i), lines=5_000, sub_calls=10, seed=seed) for i, seed in enumerate((1, 1, 2)))
+    one, same, other = (
+        build(tmp_path / str(i), lines=5_000, sub_calls=10, seed=seed)
+        for i, seed in enumerate((1, 1, 2))
+    )
     assert one.path.read_bytes() == same.path.read_bytes() != other.path.read_bytes()
     assert len(one.path.read_text().splitlines()) == 5_000
     assert one.path.read_text().count(f"the magic number is {one.magic}") == 1
@@ -60,7 +63,9 @@ def test_an_answer_is_right_when_its_only_number_is_the_truth(tmp_path: Path) ->
     assert not needle.is_right("unknown")
 
 
-def test_a_real_model_gets_the_same_questions_and_the_truth_is_shown_beside_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_model_gets_the_same_questions_and_the_truth_is_shown_beside_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def reply(body: Body) -> str:
         return "```repl\nFINAL(len(context))\n```" if turn_of(body) == 0 else "FINAL(12)"
 

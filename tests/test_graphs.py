@@ -28,7 +28,9 @@ def parent(child: Any, **options: Any) -> Any:
 
 
 def call(graph: Any, given: Any, config: Any, way: str) -> Any:
-    return graph.invoke(given, config) if way == "sync" else asyncio.run(graph.ainvoke(given, config))
+    return (
+        graph.invoke(given, config) if way == "sync" else asyncio.run(graph.ainvoke(given, config))
+    )
 
 
 def parts(graph: Any, given: Any, way: str, **options: Any) -> list[Any]:
@@ -48,7 +50,10 @@ def types(events: Iterable[dict[str, Any]]) -> list[str]:
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_a_node_of_a_chat_graph_appends_one_message(way: str, saver: Any) -> None:
     """The last human message is the question, what was said before is its context; nothing of the child's state leaks."""
-    graph = parent(rlm(root("FINAL(f'{len(context)} before: {context[0][\"content\"]}')")), checkpointer=saver and saver())
+    graph = parent(
+        rlm(root("FINAL(f'{len(context)} before: {context[0][\"content\"]}')")),
+        checkpointer=saver and saver(),
+    )
     said = [HumanMessage("hello"), AIMessage("hi"), HumanMessage("what did I say first?")]
     out = call(graph, {"messages": said}, thread(), way)
     assert list(out) == ["messages"]
@@ -71,7 +76,9 @@ def test_progress_of_a_node_reaches_the_parents_stream(way: str) -> None:
     graph = parent(rlm(root(ASK, "FINAL(a)")))
     given = {"messages": [HumanMessage("go")]}
     streamed = parts(graph, given, way, stream_mode="custom", subgraphs=True)
-    assert {"turn", "code", "sub_calls", "output", "answer"} <= set(types(event for _, event in streamed))
+    assert {"turn", "code", "sub_calls", "output", "answer"} <= set(
+        types(event for _, event in streamed)
+    )
     assert all(namespace[0].startswith("researcher:") for namespace, _ in streamed)
 
 
@@ -79,15 +86,32 @@ def test_progress_of_a_node_reaches_the_parents_stream(way: str) -> None:
 def test_progress_is_told_in_order(way: str) -> None:
     """Typed events, as `langgraph_rlm.progress` has them: turns count from 1, answers of a batch up to its size."""
     events = parts(rlm(root(ASK, "FINAL(a)")), {"query": "go"}, way, stream_mode="custom")
-    calls = [(event["function"], event["done"], event["total"]) for event in events if event["type"] == "sub_calls"]
-    assert [kind for kind in types(events) if kind not in ("sub_calls", "usage")] == ["turn", "code", "output"] * 2 + ["answer"]
-    assert calls == [("llm_query", 0, 1), ("llm_query", 1, 1)] + [("llm_query_batched", done, 2) for done in range(3)]
+    calls = [
+        (event["function"], event["done"], event["total"])
+        for event in events
+        if event["type"] == "sub_calls"
+    ]
+    assert [kind for kind in types(events) if kind not in ("sub_calls", "usage")] == [
+        "turn",
+        "code",
+        "output",
+    ] * 2 + ["answer"]
+    assert calls == [("llm_query", 0, 1), ("llm_query", 1, 1)] + [
+        ("llm_query_batched", done, 2) for done in range(3)
+    ]
     assert [event["turn"] for event in events if event["type"] == "turn"] == [1, 2]
-    assert events[-1] | {"trajectory": ""} == {"type": "answer", "stop_reason": "answered", "depth": 0, "trajectory": ""}
+    assert events[-1] | {"trajectory": ""} == {
+        "type": "answer",
+        "stop_reason": "answered",
+        "depth": 0,
+        "trajectory": "",
+    }
 
 
 def test_a_reply_that_gives_nothing_to_run_is_told() -> None:
-    model = ScriptedModel(replies=["", "Hm.", "```repl\nprint(1)", "```\nprint(1)\n```", cell("FINAL('done')")])
+    model = ScriptedModel(
+        replies=["", "Hm.", "```repl\nprint(1)", "```\nprint(1)\n```", cell("FINAL('done')")]
+    )
     events = parts(rlm(model), {"query": "go"}, "sync", stream_mode="custom")
     told = [(event["turn"], event["problem"]) for event in events if event["type"] == "nudge"]
     assert told == [(1, "empty"), (2, "prose"), (3, "unclosed_fence"), (4, "untagged_fence")]
@@ -113,7 +137,9 @@ def test_progress_comes_from_every_depth(way: str) -> None:
 def test_tokens_are_the_root_models(way: str) -> None:
     """`stream_mode="messages"` shows the reply as it is written, and the sub-model's thousand replies not at all."""
     model = ScriptedModel(replies=[cell(ASK, "I ask three times."), cell("FINAL('done')")])
-    streamed = parts(rlm(model, sub=lambda _: "SUB reply"), {"query": "go"}, way, stream_mode="messages")
+    streamed = parts(
+        rlm(model, sub=lambda _: "SUB reply"), {"query": "go"}, way, stream_mode="messages"
+    )
     tokens = [message for message, about in streamed if about["langgraph_node"] == "plan_code"]
     assert len(tokens) > 5
     assert all(isinstance(token, AIMessageChunk) for token in tokens)
@@ -136,7 +162,10 @@ def test_a_sync_call_works_inside_a_running_event_loop() -> None:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_a_batch_gives_each_its_own_answer_in_order(way: str) -> None:
-    graph, given = rlm(root(COUNT)), [{"query": "how long?", "context": "x" * size} for size in range(1, 9)]
+    graph, given = (
+        rlm(root(COUNT)),
+        [{"query": "how long?", "context": "x" * size} for size in range(1, 9)],
+    )
     outs = graph.batch(given) if way == "sync" else asyncio.run(graph.abatch(given))
     assert [out["answer"] for out in outs] == [f"{size} characters" for size in range(1, 9)]
 

@@ -59,7 +59,12 @@ def rows(path: Path) -> list[Any]:
 def put(saver: AsyncSqliteSaver, number: int) -> Awaitable[None]:
     """One task's writes; every tenth has an error, which the saver files in another way."""
     special = [("__error__", "failed")] if number % 10 == 0 else []
-    return saver.aput_writes(CONFIG, [*special] or [("log", {f"0.0/0/{number}": "reply"}), ("usage", number)], f"task {number:03}", "~path")
+    return saver.aput_writes(
+        CONFIG,
+        [*special] or [("log", {f"0.0/0/{number}": "reply"}), ("usage", number)],
+        f"task {number:03}",
+        "~path",
+    )
 
 
 async def put_all(saver: AsyncSqliteSaver, _: Connection) -> None:
@@ -89,11 +94,15 @@ def test_what_returns_is_on_disk(tmp_path: Path) -> None:
     with_saver(tmp_path / "db", use)
 
 
-def test_a_transaction_that_fails_is_told_to_each_of_its_group_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_transaction_that_fails_is_told_to_each_of_its_group_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
     async def use(saver: AsyncSqliteSaver, connection: Connection) -> None:
         grouped = group_commit(saver)
         connection.fails = True
-        results = await asyncio.gather(*(put(grouped, number) for number in range(1, 4)), return_exceptions=True)
+        results = await asyncio.gather(
+            *(put(grouped, number) for number in range(1, 4)), return_exceptions=True
+        )
         assert [str(result) for result in results] == ["disk I/O error"] * 3
         connection.fails = False
         await put(grouped, 5)
@@ -159,7 +168,9 @@ def test_a_saver_of_the_users_own_making_is_used_as_it_is(tmp_path: Path) -> Non
             await super().aput_writes(*args, **kwargs)
 
     async def use(saver: AsyncSqliteSaver, _: Connection) -> None:
-        await as_root(Own(saver.conn), tmp_path / "blobs").ainvoke({"messages": [("user", "q")]}, thread())
+        await as_root(Own(saver.conn), tmp_path / "blobs").ainvoke(
+            {"messages": [("user", "q")]}, thread()
+        )
 
     with_saver(tmp_path / "db", use)
     assert Own.puts > CALLS
@@ -168,6 +179,9 @@ def test_a_saver_of_the_users_own_making_is_used_as_it_is(tmp_path: Path) -> Non
 def test_one_saver_has_one_group_commit(tmp_path: Path) -> None:
     async def use(saver: AsyncSqliteSaver, _: Connection) -> None:
         assert group_commit(saver) is group_commit(saver)
-        assert isinstance(group_commit(saver), GroupCommitSaver) and group_commit(saver).lock is saver.lock
+        assert (
+            isinstance(group_commit(saver), GroupCommitSaver)
+            and group_commit(saver).lock is saver.lock
+        )
 
     with_saver(tmp_path / "db", use)

@@ -37,11 +37,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, url = tmp_path_factory.mktemp("app"), f"http://127.0.0.1:{_free_port()}"
     for name in ("graphs", "langgraph.json"):
         (folder / name).symlink_to(ROOT / name)
-    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--host", "127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "langgraph_cli",
+        "dev",
+        "--no-browser",
+        "--no-reload",
+        "--host",
+        "127.0.0.1",
+    ]
     env = {**os.environ, **OFFLINE, "LANGGRAPH_RLM_STORE": str(folder / "blobs")}
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "--port", url.rpartition(":")[2]], cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True
+            [*command, "--port", url.rpartition(":")[2]],
+            cwd=folder,
+            env=env,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             _wait_until_up(url, process, folder / "server.log")
@@ -56,7 +70,9 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+def _wait_until_up(
+    url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60
+) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError), urllib.request.urlopen(f"{url}/ok", timeout=1) as answer:
@@ -92,34 +108,61 @@ def streamed(url: str, given: dict[str, Any], *modes: str) -> list[tuple[str, An
     async def parts() -> list[tuple[str, Any]]:
         client: Any = get_client(url=url)
         thread = (await client.threads.create())["thread_id"]
-        return [(part.event, part.data) async for part in client.runs.stream(thread, "rlm", input=given, stream_mode=list(modes))]
+        return [
+            (part.event, part.data)
+            async for part in client.runs.stream(
+                thread, "rlm", input=given, stream_mode=list(modes)
+            )
+        ]
 
     return asyncio.run(parts())
 
 
 def test_the_answer_and_a_follow_up_on_the_same_thread(server: str) -> None:
     """The second question is answered from the context of the first, which the thread's state only names."""
-    (first, second), state = ask(server, {"query": "Where is the zanzibar vault?", "context": CONTEXT}, {"query": "Only on Tuesday?"})
+    (first, second), state = ask(
+        server,
+        {"query": "Where is the zanzibar vault?", "context": CONTEXT},
+        {"query": "Only on Tuesday?"},
+    )
     assert set(first) == {"answer", "stop_reason", "usage", "messages"}
-    assert "line 40001 (zanzibar): row 40000: the zanzibar vault opens on Tuesday" in first["answer"]
+    assert (
+        "line 40001 (zanzibar): row 40000: the zanzibar vault opens on Tuesday" in first["answer"]
+    )
     assert first["stop_reason"] == "answered"
     assert first["usage"]["sub_calls"] == 1
     assert first["messages"][0]["content"] == first["answer"]
     assert "line 40001 (Tuesday)" in second["answer"]
-    assert [place for place in state["values"]["log"] if place.startswith("run.")] == ["run.0", "run.1"]
+    assert [place for place in state["values"]["log"] if place.startswith("run.")] == [
+        "run.0",
+        "run.1",
+    ]
     assert len(json.dumps(state)) < 20_000 < len(CONTEXT)
 
 
 def test_a_chat_client_sends_messages(server: str) -> None:
-    said = [{"role": "user", "content": "zanzibar is 7319"}, {"role": "user", "content": "What is zanzibar?"}]
+    said = [
+        {"role": "user", "content": "zanzibar is 7319"},
+        {"role": "user", "content": "What is zanzibar?"},
+    ]
     (out,), _ = ask(server, {"messages": said})
     assert "zanzibar is 7319" in out["answer"]
 
 
 def test_tokens_and_progress_stream(server: str) -> None:
-    parts = streamed(server, {"query": "Where is zanzibar?", "context": "zanzibar is here"}, "custom", "messages-tuple", "values")
+    parts = streamed(
+        server,
+        {"query": "Where is zanzibar?", "context": "zanzibar is here"},
+        "custom",
+        "messages-tuple",
+        "values",
+    )
     progress = [data["type"] for event, data in parts if event == "custom"]
-    tokens = [data[0]["content"] for event, data in parts if event == "messages" and data[0]["type"] == "AIMessageChunk"]
+    tokens = [
+        data[0]["content"]
+        for event, data in parts
+        if event == "messages" and data[0]["type"] == "AIMessageChunk"
+    ]
     assert progress[:2] == ["turn", "code"]
     assert progress[-1] == "answer"
     assert len(tokens) > 5
@@ -144,7 +187,9 @@ def test_an_approval_is_answered_in_the_form_of_agent_chat_ui(server: str) -> No
         said = {"messages": [{"role": "user", "content": "Write to ada@example.org."}]}
         await client.runs.wait(thread, "approval", input=said)
         (pause,) = (await client.threads.get_state(thread))["interrupts"]
-        out = await client.runs.wait(thread, "approval", command={"resume": {"decisions": [{"type": "approve"}]}})
+        out = await client.runs.wait(
+            thread, "approval", command={"resume": {"decisions": [{"type": "approve"}]}}
+        )
         return pause["value"], out
 
     pause, out = asyncio.run(asked())

@@ -38,7 +38,11 @@ def imported(path: Path) -> set[str]:
             rooms = {f"{module}.{alias.name}" for alias in node.names} & set(ORDER)
             names |= rooms or {module}
         elif isinstance(node, ast.Import):
-            names.update(alias.name.removeprefix("langgraph_rlm.") for alias in node.names if alias.name.startswith("langgraph_rlm."))
+            names.update(
+                alias.name.removeprefix("langgraph_rlm.")
+                for alias in node.names
+                if alias.name.startswith("langgraph_rlm.")
+            )
     return names
 
 

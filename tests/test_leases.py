@@ -22,7 +22,9 @@ FOLDER = Path(__file__).parent.parent
 
 def forked(folder: Path, case: str) -> list[str]:
     command = [sys.executable, "-m", "tests.fork_process", str(folder), case]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(
+        command, cwd=FOLDER, capture_output=True, text=True, timeout=100, check=True
+    )
     return done.stdout.splitlines()
 
 
@@ -33,7 +35,9 @@ def test_a_fork_keeps_off_its_parents_thread_only_while_the_parent_runs_it(tmp_p
     assert (other, later) == ("2", "2")
 
 
-def test_a_process_that_ran_code_and_forked_is_told_so_and_does_not_wait_for_ever(tmp_path: Path) -> None:
+def test_a_process_that_ran_code_and_forked_is_told_so_and_does_not_wait_for_ever(
+    tmp_path: Path,
+) -> None:
     """Monty's threads are not in the fork."""
     before, after = forked(tmp_path, "used")
     assert before == "1"
@@ -42,16 +46,23 @@ def test_a_process_that_ran_code_and_forked_is_told_so_and_does_not_wait_for_eve
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])
-def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(tmp_path: Path, kind: str) -> None:
+def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(
+    tmp_path: Path, kind: str
+) -> None:
     """Callers in this process are kept apart all the same."""
     lock = tmp_path / "db-rlm-lock"
     if kind == "folder":
         lock.mkdir()
     else:
         lock.symlink_to(tmp_path / "elsewhere")
-    with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver, warnings.catch_warnings(record=True) as caught:
+    with (
+        SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always")
-        graph = rlm(ScriptedModel(replies=["FINAL(1)"]), checkpointer=saver, store=tmp_path / "blobs")
+        graph = rlm(
+            ScriptedModel(replies=["FINAL(1)"]), checkpointer=saver, store=tmp_path / "blobs"
+        )
         parts = graph.stream({"query": "q"}, thread())
         next(parts)
         with pytest.raises(ThreadBusyError):
@@ -76,5 +87,9 @@ def test_pools_whose_connection_string_is_a_function_name_their_database_too() -
         pool = AsyncConnectionPool(conninfo, open=False)
         return (await database_of(AsyncPostgresSaver(cast(Any, pool)))).name
 
-    given: list[Any] = ["postgresql://user:old@server:5433/threads", lambda: "postgresql://user@server:5433/threads", later]
+    given: list[Any] = [
+        "postgresql://user:old@server:5433/threads",
+        lambda: "postgresql://user@server:5433/threads",
+        later,
+    ]
     assert [asyncio.run(name(each)) for each in given] == ["server:5433/threads"] * 3

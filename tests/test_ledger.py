@@ -71,9 +71,15 @@ def test_usage_has_totals_and_a_breakdown_by_depth_and_model() -> None:
         prices={"cheap": {"input": 2, "output": 4}},
     )
     usage = graph.invoke({"query": "q"})["usage"]
-    assert {key: spending["model_calls"] for key, spending in usage["breakdown"].items()} == {"0/big": 1, "1/small": 1, "2/cheap": 1}
+    assert {key: spending["model_calls"] for key, spending in usage["breakdown"].items()} == {
+        "0/big": 1,
+        "1/small": 1,
+        "2/cheap": 1,
+    }
     assert usage["model_calls"] == 3
-    assert usage["input_tokens"] == sum(spending["input_tokens"] for spending in usage["breakdown"].values())
+    assert usage["input_tokens"] == sum(
+        spending["input_tokens"] for spending in usage["breakdown"].values()
+    )
     assert usage["breakdown"]["2/cheap"]["cost"] == pytest.approx(10 * 2e-6)
     assert usage["cost"] == pytest.approx(10 * 2e-6)
     assert usage["unpriced_calls"] == 2
@@ -83,14 +89,31 @@ def test_usage_has_totals_and_a_breakdown_by_depth_and_model() -> None:
 
 def test_parallel_children_cannot_overspend_together() -> None:
     """64 children ask at once; what is spent passes the limit by no more than what was in flight."""
-    sub = Tree(replies=[cell("FINAL(str(len([r for r in llm_query_batched(['y' * 4000] * 20) if r == 'leaf'])))")], seconds=0.001)
-    model = ScriptedModel(replies=[cell("r = rlm_query_batched(['x'] * 64)\nprint(sum(int(n) for n in r if n.isdigit()))"), "stopped"])
+    sub = Tree(
+        replies=[
+            cell(
+                "FINAL(str(len([r for r in llm_query_batched(['y' * 4000] * 20) if r == 'leaf'])))"
+            )
+        ],
+        seconds=0.001,
+    )
+    model = ScriptedModel(
+        replies=[
+            cell("r = rlm_query_batched(['x'] * 64)\nprint(sum(int(n) for n in r if n.isdigit()))"),
+            "stopped",
+        ]
+    )
     limit, in_flight = 400_000, 16 * 2_000
-    out = rlm(model, sub=sub, limits={"max_depth": 2, "max_tokens": limit, "max_sub_calls": 10_000}).invoke({"query": "q"})
+    out = rlm(
+        model, sub=sub, limits={"max_depth": 2, "max_tokens": limit, "max_sub_calls": 10_000}
+    ).invoke({"query": "q"})
     usage = out["usage"]
     assert out["stop_reason"] == "max_tokens"
     assert limit / 2 < usage["input_tokens"] + usage["output_tokens"] <= limit + in_flight
-    counted = sum(sum(len(message.text) for message in messages) // 4 for messages in [*model.prompts, *sub.prompts])
+    counted = sum(
+        sum(len(message.text) for message in messages) // 4
+        for messages in [*model.prompts, *sub.prompts]
+    )
     assert usage["input_tokens"] == counted
     assert usage["model_calls"] == model.calls + sub.calls
 
@@ -129,7 +152,11 @@ def test_a_price_that_is_wrong_is_named(price: Any, message: str) -> None:
 
 def test_list_prices_come_from_the_package_where_it_is_installed() -> None:
     pytest.importorskip("genai_prices")
-    out = rlm(ScriptedModel(replies=["FINAL(1)"], model_name="gpt-4o"), prices=PRICES, limits={"max_cost": 1}).invoke({"query": "q"})
+    out = rlm(
+        ScriptedModel(replies=["FINAL(1)"], model_name="gpt-4o"),
+        prices=PRICES,
+        limits={"max_cost": 1},
+    ).invoke({"query": "q"})
     assert out["usage"]["cost"] > 0
     assert out["usage"]["unpriced_calls"] == 0
 
@@ -137,35 +164,55 @@ def test_list_prices_come_from_the_package_where_it_is_installed() -> None:
 class TestSeconds:
     def test_a_deadline_reaches_into_a_running_cell(self) -> None:
         started = time.monotonic()
-        out = rlm(root("print('seen so far')", "while True:\n    pass"), limits={"max_seconds": 4}).invoke({"query": "q"})
+        out = rlm(
+            root("print('seen so far')", "while True:\n    pass"), limits={"max_seconds": 4}
+        ).invoke({"query": "q"})
         assert time.monotonic() - started < 12
         assert (out["answer"], out["stop_reason"]) == ("seen so far", "max_seconds")
 
     def test_a_deadline_reaches_into_a_running_model_call(self) -> None:
         started = time.monotonic()
-        out = rlm([cell("FINAL(llm_query('x'))")], sub=ScriptedModel(answer=str, seconds=60), limits={"max_seconds": 1}).invoke(
-            {"query": "q"}
-        )
+        out = rlm(
+            [cell("FINAL(llm_query('x'))")],
+            sub=ScriptedModel(answer=str, seconds=60),
+            limits={"max_seconds": 1},
+        ).invoke({"query": "q"})
         assert time.monotonic() - started < 10
         assert out["stop_reason"] == "max_seconds"
 
-    @pytest.mark.parametrize("code", ["while True:\n    pass", "FINAL(llm_query('slow'))"], ids=["cell", "call"])
+    @pytest.mark.parametrize(
+        "code", ["while True:\n    pass", "FINAL(llm_query('slow'))"], ids=["cell", "call"]
+    )
     def test_a_deadline_reaches_down_the_tree(self, code: str) -> None:
         started = time.monotonic()
         sub = Slow(replies=[cell(code)])
-        out = rlm([cell("print('seen so far')\nrlm_query('go')")], sub=sub, limits={"max_depth": 2, "max_seconds": 2}).invoke(
-            {"query": "q"}
-        )
+        out = rlm(
+            [cell("print('seen so far')\nrlm_query('go')")],
+            sub=sub,
+            limits={"max_depth": 2, "max_seconds": 2},
+        ).invoke({"query": "q"})
         assert time.monotonic() - started < 12
         assert (out["answer"], out["stop_reason"]) == ("seen so far", "max_seconds")
 
     def test_a_deadline_goes_on_after_a_pause_in_a_child(self) -> None:
         """Three seconds, of which a second and a half are gone before the pause, whatever process goes on."""
-        saver, sub = InMemorySaver(), Slow(replies=[cell("llm_query('a while')\nnote('x')\nFINAL(llm_query('slow'))")])
+        saver, sub = (
+            InMemorySaver(),
+            Slow(replies=[cell("llm_query('a while')\nnote('x')\nFINAL(llm_query('slow'))")]),
+        )
 
         def graph() -> Any:
-            options: Any = {"tools": [note], "interrupt_on": {"note": True}, "limits": {"max_depth": 2, "max_seconds": 3}}
-            return rlm([cell("print('seen so far')\nrlm_query('go')")], sub=sub, checkpointer=saver, **options)
+            options: Any = {
+                "tools": [note],
+                "interrupt_on": {"note": True},
+                "limits": {"max_depth": 2, "max_seconds": 3},
+            }
+            return rlm(
+                [cell("print('seen so far')\nrlm_query('go')")],
+                sub=sub,
+                checkpointer=saver,
+                **options,
+            )
 
         graph().invoke({"query": "q"}, thread())
         out = graph().invoke(Command(resume={"type": "approve"}), thread())
@@ -203,12 +250,18 @@ class TestResume:
         )
         graph.invoke({"query": "q"}, thread())
         out = graph.invoke(Command(resume={"type": "approve"}), thread())
-        assert (out["answer"], out["stop_reason"], out["usage"]["sub_calls"]) == ("2", "max_sub_calls", 7)
+        assert (out["answer"], out["stop_reason"], out["usage"]["sub_calls"]) == (
+            "2",
+            "max_sub_calls",
+            7,
+        )
 
     def test_what_children_had_spent_is_carried_on(self) -> None:
         """Two children pause in mid-run; after the resume the tree's tokens are those that the models counted."""
 
-        sub = Tree(replies=[cell("a = llm_query('x' * 4000)\nnote(a)\nFINAL(llm_query('y' * 4000))")])
+        sub = Tree(
+            replies=[cell("a = llm_query('x' * 4000)\nnote(a)\nFINAL(llm_query('y' * 4000))")]
+        )
         graph = rlm(
             [cell("FINAL(rlm_query_batched(['p', 'q']))")],
             sub=sub,
@@ -223,7 +276,9 @@ class TestResume:
         live: list[Any] = []
 
         async def resume() -> Any:
-            async for mode, part in graph.astream(Command(resume=answers), thread(), stream_mode=["custom", "values"]):
+            async for mode, part in graph.astream(
+                Command(resume=answers), thread(), stream_mode=["custom", "values"]
+            ):
                 if mode == "custom" and part["type"] == "usage":
                     live.append(part["usage"])
                 elif mode == "values":
@@ -231,7 +286,10 @@ class TestResume:
             return last
 
         usage = asyncio.run(resume())["usage"]
-        counted = sum(sum(len(m.text) for m in messages) // 4 for messages in [*sub.prompts, *graph.rlm.model.prompts])
+        counted = sum(
+            sum(len(m.text) for m in messages) // 4
+            for messages in [*sub.prompts, *graph.rlm.model.prompts]
+        )
         assert usage["input_tokens"] == counted
         assert live[-1]["input_tokens"] == counted
 
@@ -240,12 +298,20 @@ class TestResume:
 
         async def go(at: int) -> int:
             saver, live = FailsOnce(at), list[int]()
-            model, sub = root("a = llm_query_batched(['p', 'q'])", "b = rlm_query('r', context=a)\nFINAL(llm_query(b))"), Tree()
+            model, sub = (
+                root(
+                    "a = llm_query_batched(['p', 'q'])",
+                    "b = rlm_query('r', context=a)\nFINAL(llm_query(b))",
+                ),
+                Tree(),
+            )
             sub.replies = [cell("c = llm_query('s')\nFINAL(c + llm_query(c))")]
             graph = rlm(model, sub=sub, limits={"max_depth": 2}, checkpointer=saver)
 
             async def run(given: Any) -> None:
-                async for event in graph.astream(given, thread(), stream_mode="custom", durability="sync"):
+                async for event in graph.astream(
+                    given, thread(), stream_mode="custom", durability="sync"
+                ):
                     if event["type"] == "usage":
                         live.append(event["usage"]["model_calls"])
 
@@ -264,7 +330,12 @@ class TestResume:
     def test_turns_are_counted_on_as_well(self) -> None:
         """Three turns that each pause: the limit is reached after the third, not after three more."""
         model, saver = root("note('x')"), InMemorySaver()
-        options: Any = {"tools": [note], "interrupt_on": {"note": True}, "limits": {"max_iterations": 3}, "checkpointer": saver}
+        options: Any = {
+            "tools": [note],
+            "interrupt_on": {"note": True},
+            "limits": {"max_iterations": 3},
+            "checkpointer": saver,
+        }
         out = rlm(model, **options).invoke({"query": "q"}, thread())
         for _ in range(3):
             assert "__interrupt__" in out
@@ -273,7 +344,10 @@ class TestResume:
 
     def test_children_that_wait_for_their_turn_have_spent_too(self) -> None:
         """The first of four to go on after a pause may not spend what the other three had spent before it."""
-        saver, sub = InMemorySaver(), Tree(replies=[cell("llm_query('x' * 4000)\nnote('a')\nFINAL(llm_query('y' * 4000))")])
+        saver, sub = (
+            InMemorySaver(),
+            Tree(replies=[cell("llm_query('x' * 4000)\nnote('a')\nFINAL(llm_query('y' * 4000))")]),
+        )
 
         def graph(max_tokens: int | None) -> Any:
             return rlm(
@@ -298,22 +372,37 @@ class TestResume:
         """LangGraph gives a node its first input again when it goes on: that is no new budget."""
         code = "llm_query_batched(['1'] * 5)\nnote('x')\nFINAL(llm_query_batched(['2'] * 2) + llm_query_batched(['3']))"
         parent = StateGraph(MessagesState)
-        parent.add_node("rlm", rlm([cell(code)], tools=[note], interrupt_on={"note": True}, limits={"max_sub_calls": 7}))
+        parent.add_node(
+            "rlm",
+            rlm(
+                [cell(code)], tools=[note], interrupt_on={"note": True}, limits={"max_sub_calls": 7}
+            ),
+        )
         parent.add_edge(START, "rlm")
         graph = parent.compile(checkpointer=InMemorySaver())
         graph.invoke({"messages": [("user", "q")]}, thread())
         message = graph.invoke(Command(resume={"type": "approve"}), thread())["messages"][-1]
         assert message.response_metadata["stop_reason"] == "max_sub_calls"
-        assert json.loads(message.text) == ["len=1", "len=1", "Error: Limit max_sub_calls of 7 reached"]
+        assert json.loads(message.text) == [
+            "len=1",
+            "len=1",
+            "Error: Limit max_sub_calls of 7 reached",
+        ]
 
     def test_time_travel_counts_what_it_does_anew_once(self) -> None:
         graph = rlm(
-            [cell("llm_query_batched(['1'] * 5)\nFINAL(llm_query('z'))")], limits={"max_sub_calls": 6}, checkpointer=InMemorySaver()
+            [cell("llm_query_batched(['1'] * 5)\nFINAL(llm_query('z'))")],
+            limits={"max_sub_calls": 6},
+            checkpointer=InMemorySaver(),
         )
         graph.invoke({"query": "q"}, thread())
         waiting = next(state for state in graph.get_state_history(thread()) if len(state.next) == 5)
         out = graph.invoke(None, waiting.config)
-        assert (out["answer"], out["stop_reason"], out["usage"]["sub_calls"]) == ("len=1", "answered", 6)
+        assert (out["answer"], out["stop_reason"], out["usage"]["sub_calls"]) == (
+            "len=1",
+            "answered",
+            6,
+        )
 
     def test_time_spent_in_a_child_is_kept_when_the_process_ends_there(self) -> None:
         """Cut off in a child's fourth call: the three before it took 1.2 seconds, and the rest of the run knows."""
@@ -326,10 +415,20 @@ class TestResume:
                     await asyncio.sleep(60)
                 return await super()._agenerate(messages, *args, **options)
 
-        sub = Sub(replies=[cell("for name in ['a', 'b', 'c', 'last']:\n    llm_query(name)\nFINAL('done')")], seconds=0.4)
+        sub = Sub(
+            replies=[
+                cell("for name in ['a', 'b', 'c', 'last']:\n    llm_query(name)\nFINAL('done')")
+            ],
+            seconds=0.4,
+        )
 
         def graph() -> Any:
-            return rlm([cell("FINAL(rlm_query('go'))")], sub=sub, limits={"max_depth": 2, "max_seconds": 60}, checkpointer=saver)
+            return rlm(
+                [cell("FINAL(rlm_query('go'))")],
+                sub=sub,
+                limits={"max_depth": 2, "max_seconds": 60},
+                checkpointer=saver,
+            )
 
         async def cut_off() -> None:
             task = asyncio.create_task(graph().ainvoke({"query": "q"}, thread()))
@@ -346,13 +445,22 @@ def test_a_child_whose_model_fails_has_spent_what_it_spent() -> None:
     """Its parent's code sees the error, and the tree's usage has the calls that came before it."""
     sub = Tree(replies=[cell("print(llm_query('x' * 400))"), ValueError("overloaded")])
     graph = rlm(
-        ["```repl\ntry:\n    rlm_query('go')\nexcept RuntimeError as error:\n    FINAL(str(error))\n```"], sub=sub, limits={"max_depth": 2}
+        [
+            "```repl\ntry:\n    rlm_query('go')\nexcept RuntimeError as error:\n    FINAL(str(error))\n```"
+        ],
+        sub=sub,
+        limits={"max_depth": 2},
     )
     out = graph.invoke({"query": "q"})
     assert out["answer"] == "rlm_query failed: ValueError: overloaded"
     failed = sub.prompts[-1]
-    assert out["usage"]["input_tokens"] == tokens(sub) + tokens(graph.rlm.model) - sum(len(m.text) for m in failed) // 4
-    assert {key: spending["model_calls"] for key, spending in out["usage"]["breakdown"].items()} == {
+    assert (
+        out["usage"]["input_tokens"]
+        == tokens(sub) + tokens(graph.rlm.model) - sum(len(m.text) for m in failed) // 4
+    )
+    assert {
+        key: spending["model_calls"] for key, spending in out["usage"]["breakdown"].items()
+    } == {
         "0/scripted": 1,
         "1/scripted": 1,
         "2/scripted": 1,
@@ -361,23 +469,42 @@ def test_a_child_whose_model_fails_has_spent_what_it_spent() -> None:
 
 def test_the_ledger_is_what_the_server_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """64 children at once over HTTP: never more than the limit and what was in flight, and not a token off at the end."""
-    child = "```repl\nFINAL(len([r for r in llm_query_batched(['y' * 2000] * 5) if r == 'leaf']))\n```"
+    child = (
+        "```repl\nFINAL(len([r for r in llm_query_batched(['y' * 2000] * 5) if r == 'leaf']))\n```"
+    )
 
     def reply(body: Any) -> Any:
         if body["model"] == "root":
-            return "stopped" if len(body["messages"]) > 2 else "```repl\nrlm_query_batched(['x'] * 64)\n```"
+            return (
+                "stopped"
+                if len(body["messages"]) > 2
+                else "```repl\nrlm_query_batched(['x'] * 64)\n```"
+            )
         text = child if body["messages"][0]["role"] == "system" else "leaf"
-        return {"content": text, "seconds": 0.005, "usage": {"prompt_tokens": 1000, "completion_tokens": 7}}
+        return {
+            "content": text,
+            "seconds": 0.005,
+            "usage": {"prompt_tokens": 1000, "completion_tokens": 7},
+        }
 
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     with OpenAIServer(reply) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        limits = {"max_depth": 2, "max_tokens": 150_000, "max_sub_calls": 10_000, "max_concurrency": 64}
-        out = create_rlm("openai:root", sub_model="openai:sub", limits=Limits(**limits)).invoke({"query": "q"})
+        limits = {
+            "max_depth": 2,
+            "max_tokens": 150_000,
+            "max_sub_calls": 10_000,
+            "max_concurrency": 64,
+        }
+        out = create_rlm("openai:root", sub_model="openai:sub", limits=Limits(**limits)).invoke(
+            {"query": "q"}
+        )
     usage, served = out["usage"], [body for body in server.answered if body["model"] == "sub"]
     assert out["stop_reason"] == "max_tokens"
     assert sum(
-        spent["input_tokens"] + spent["output_tokens"] for key, spent in usage["breakdown"].items() if key != "0/root"
+        spent["input_tokens"] + spent["output_tokens"]
+        for key, spent in usage["breakdown"].items()
+        if key != "0/root"
     ) == 1007 * len(served)
     assert usage["model_calls"] == len(server.answered) == len(server.requests)
     assert 75_000 < usage["input_tokens"] + usage["output_tokens"] <= 150_000 + 64 * 1007

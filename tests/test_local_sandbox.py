@@ -15,7 +15,14 @@ import psutil
 import pytest
 
 from langgraph_rlm.errors import SandboxError
-from langgraph_rlm.repl.base import Finished, Returned, SandboxCrashed, Session, SessionSpec, Suspended
+from langgraph_rlm.repl.base import (
+    Finished,
+    Returned,
+    SandboxCrashed,
+    Session,
+    SessionSpec,
+    Suspended,
+)
 from langgraph_rlm.repl.local import LocalBackend
 
 pytestmark = pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox")
@@ -34,7 +41,9 @@ import os, stat
 there = [fd for fd in range(3, 8192) if os.path.exists(f"/proc/self/fd/{fd}")]
 fd = next(fd for fd in there if stat.S_ISSOCK(os.fstat(fd).st_mode))
 """
-FRAME = "def frame(body, kind=b'J'):\n    os.write(fd, kind + len(body).to_bytes(8, 'big') + body)\n"
+FRAME = (
+    "def frame(body, kind=b'J'):\n    os.write(fd, kind + len(body).to_bytes(8, 'big') + body)\n"
+)
 
 
 @pytest.fixture
@@ -70,7 +79,13 @@ def value_of(session: Session, code: str) -> Any:
 
 
 def in_new_process(code: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-c", SPEC + textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", SPEC + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_it_says_once_that_it_is_no_sandbox() -> None:
@@ -81,7 +96,9 @@ def test_it_says_once_that_it_is_no_sandbox() -> None:
     assert done.stderr.count("is not a sandbox") == 1
 
 
-def test_without_time_machine_it_names_the_command(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_time_machine_it_names_the_command(
+    open_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "time_machine", None)
     with pytest.raises(SandboxError, match=r"pip install 'langgraph-rlm\[local\]'"):
         open_session()
@@ -124,7 +141,9 @@ def test_the_users_packages_are_there_and_their_values_arrive_plain(open_session
         "class Own:\n    pass\n[Own(), {Own}, print, lambda: 1]",
     ],
 )
-def test_what_differs_from_run_to_run_elsewhere_is_equal_in_two_sessions(open_session: Open, code: str) -> None:
+def test_what_differs_from_run_to_run_elsewhere_is_equal_in_two_sessions(
+    open_session: Open, code: str
+) -> None:
     first, second = value_of(open_session(), code), value_of(open_session(), code)
     assert first == second
 
@@ -153,7 +172,9 @@ def test_what_monty_lacks_is_here(open_session: Open) -> None:
     assert value_of(open_session(), textwrap.dedent(code)) == [8, [1, 2], "cbt", True]
 
 
-def test_standard_error_is_captured_and_nothing_reaches_the_hosts_streams(open_session: Open, capfd: pytest.CaptureFixture[str]) -> None:
+def test_standard_error_is_captured_and_nothing_reaches_the_hosts_streams(
+    open_session: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
     outcome = open_session().feed(
         "import os, sys\nprint('a', file=sys.stderr)\nsys.stdout.write('b\\n')\nos.system('echo c')\nos.write(1, b'd')\nNone"
     )
@@ -162,10 +183,16 @@ def test_standard_error_is_captured_and_nothing_reaches_the_hosts_streams(open_s
 
 
 def test_an_error_inside_a_library_shows_the_cells_frames_alone(open_session: Open) -> None:
-    outcome = open_session().feed("import json\ntry:\n    json.loads('{')\nexcept ValueError as error:\n    raise KeyError('k') from error")
+    outcome = open_session().feed(
+        "import json\ntry:\n    json.loads('{')\nexcept ValueError as error:\n    raise KeyError('k') from error"
+    )
     assert isinstance(outcome, Finished)
     assert outcome.error is not None
-    assert outcome.error.traceback.count("File ") == outcome.error.traceback.count('File "<python-input-0>"') == 2
+    assert (
+        outcome.error.traceback.count("File ")
+        == outcome.error.traceback.count('File "<python-input-0>"')
+        == 2
+    )
     assert "json.loads('{')" in outcome.error.traceback
 
 
@@ -178,7 +205,9 @@ def test_an_error_inside_a_library_shows_the_cells_frames_alone(open_session: Op
         "import os\nos.closerange(3, 8192)",
     ],
 )
-def test_a_worker_that_dies_is_reported_and_reaped(others: set[int], open_session: Open, code: str) -> None:
+def test_a_worker_that_dies_is_reported_and_reaped(
+    others: set[int], open_session: Open, code: str
+) -> None:
     session = open_session()
     with pytest.raises(SandboxCrashed):
         session.feed(code)
@@ -207,7 +236,9 @@ def test_a_worker_that_dies_is_reported_and_reaped(others: set[int], open_sessio
         "import pickle\nframe(pickle.dumps(print))",
     ],
 )
-def test_a_forged_frame_ends_the_session_and_nothing_else(others: set[int], open_session: Open, forged: str) -> None:
+def test_a_forged_frame_ends_the_session_and_nothing_else(
+    others: set[int], open_session: Open, forged: str
+) -> None:
     session = open_session()
     with pytest.raises(SandboxCrashed):
         session.feed(f"{FIND_SOCKET}{FRAME}{forged}\nwhile True:\n    pass")
@@ -226,9 +257,14 @@ def test_processes_that_code_starts_end_with_the_session(open_session: Open) -> 
 
 def test_a_fork_of_the_guest_cannot_speak_for_it(open_session: Open) -> None:
     session = open_session()
-    outcome = session.feed("import os\npid = os.fork()\nif pid == 0:\n    llm_query('from the child')\nos.waitpid(pid, 0)[1] != 0")
+    outcome = session.feed(
+        "import os\npid = os.fork()\nif pid == 0:\n    llm_query('from the child')\nos.waitpid(pid, 0)[1] != 0"
+    )
     assert outcome == Finished("", True)
-    assert value_of(session, "pid = os.fork()\nos.waitpid(pid, 0)[0] == pid if pid else 'child'") is True
+    assert (
+        value_of(session, "pid = os.fork()\nos.waitpid(pid, 0)[0] == pid if pid else 'child'")
+        is True
+    )
     assert value_of(session, "1 + 1") == 2
 
 
@@ -251,7 +287,9 @@ def test_the_worker_and_its_folder_go_when_the_host_is_killed() -> None:
         "print(psutil.Process().children()[0].pid, session.feed('import os\\nos.getcwd()').value, flush=True)\n"
         "session.feed('while True: pass')"
     )
-    host = subprocess.Popen([sys.executable, "-W", "ignore", "-c", SPEC + code], stdout=subprocess.PIPE, text=True)
+    host = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SPEC + code], stdout=subprocess.PIPE, text=True
+    )
     assert host.stdout is not None
     worker, folder = host.stdout.readline().split()
     assert Path(folder).is_dir()

@@ -23,15 +23,25 @@ class ThisInterpreter(AsyncKernelManager):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_as_it_is_stored(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs_as_it_is_stored(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No cell raises, what it prints is what the file shows, and there is a plot where the file has one (the quickstart has)."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     stored = nbformat.read(path, as_version=4)
     fresh = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(fresh, kernel_manager_class=ThisInterpreter, kernel_name="python3", timeout=60, resources=place).execute()
+    NotebookClient(
+        fresh,
+        kernel_manager_class=ThisInterpreter,
+        kernel_name="python3",
+        timeout=60,
+        resources=place,
+    ).execute()
     assert [shown(cell) for cell in fresh.cells] == [shown(cell) for cell in stored.cells]
-    assert any("image/png" in kinds for _, kinds in map(shown, fresh.cells)) == ("quickstart" in path.stem)
+    assert any("image/png" in kinds for _, kinds in map(shown, fresh.cells)) == (
+        "quickstart" in path.stem
+    )
 
 
 def shown(cell: Any) -> tuple[str, set[str]]:

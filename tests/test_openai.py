@@ -15,7 +15,10 @@ from langgraph_rlm.testing import cell
 from .models import thread
 from .openai_server import OpenAIServer, environment_upstream, last_message, turn_of
 
-CODES = [cell("replies = llm_query_batched([f'item {i}' for i in range(20)])\nprint(replies)"), cell("FINAL(replies)")]
+CODES = [
+    cell("replies = llm_query_batched([f'item {i}' for i in range(20)])\nprint(replies)"),
+    cell("FINAL(replies)"),
+]
 
 
 def answer(body: dict[str, Any]) -> Any:
@@ -58,13 +61,19 @@ def test_a_provider_that_fails_ends_the_call_not_the_process(server: OpenAIServe
     """After an HTTP 500 that outlasts the client's retries: an exception in code, and the run goes on."""
     code = cell("try:\n    llm_query('x')\nexcept RuntimeError as e:\n    FINAL(str(e)[:60])")
     server.reply = lambda body: code if body["model"] == "root" else {"status": 500}
-    out = create_rlm("openai:root", sub_model=ChatOpenAI(model="sub", max_retries=1)).invoke({"query": "q"})
+    out = create_rlm("openai:root", sub_model=ChatOpenAI(model="sub", max_retries=1)).invoke(
+        {"query": "q"}
+    )
     assert out["answer"].startswith("llm_query failed: ") and "500" in out["answer"]
     assert len([body for body in server.requests if body["model"] == "sub"]) == 2
 
 
 def test_a_root_that_fails_raises_and_the_thread_goes_on(server: OpenAIServer) -> None:
-    graph = create_rlm(ChatOpenAI(model="root", max_retries=0), sub_model="openai:sub", checkpointer=InMemorySaver())
+    graph = create_rlm(
+        ChatOpenAI(model="root", max_retries=0),
+        sub_model="openai:sub",
+        checkpointer=InMemorySaver(),
+    )
     server.reply = lambda body: {"status": 503}
     with pytest.raises(Exception, match="503"):
         graph.invoke({"query": "q"}, thread())
@@ -73,12 +82,18 @@ def test_a_root_that_fails_raises_and_the_thread_goes_on(server: OpenAIServer) -
 
 
 def test_null_content_is_an_empty_reply(server: OpenAIServer) -> None:
-    server.reply = lambda body: {"message": {"content": None}} if turn_of(body) == 0 else cell("FINAL('ok')")
+    server.reply = lambda body: (
+        {"message": {"content": None}} if turn_of(body) == 0 else cell("FINAL('ok')")
+    )
     assert create_rlm("openai:root").invoke({"query": "q"})["answer"] == "ok"
 
 
 def test_tokens_of_the_root_stream(server: OpenAIServer) -> None:
     graph = create_rlm("openai:root", sub_model="openai:sub")
-    parts = [chunk.text for chunk, _ in graph.stream({"query": "q"}, stream_mode="messages") if chunk.text]
+    parts = [
+        chunk.text
+        for chunk, _ in graph.stream({"query": "q"}, stream_mode="messages")
+        if chunk.text
+    ]
     assert "".join(parts).startswith(CODES[0] + CODES[1])
     assert not any("echo item" in part for part in parts[:-1])

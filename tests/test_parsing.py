@@ -14,7 +14,21 @@ def value(text: str) -> Final:
 # Cells
 
 
-@pytest.mark.parametrize("tag", ["repl", "python", "py", "python3", "Python", "REPL", " repl", "python title=x", "python,run", "repl\t"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "repl",
+        "python",
+        "py",
+        "python3",
+        "Python",
+        "REPL",
+        " repl",
+        "python title=x",
+        "python,run",
+        "repl\t",
+    ],
+)
 def test_tagged_fences_are_cells(tag: str) -> None:
     assert parse_reply(f"Look:\n```{tag}\nprint(1)\n```\nDone.").cells == ("print(1)\n",)
 
@@ -25,13 +39,17 @@ def test_other_fences_are_not_cells(tag: str) -> None:
 
 
 def test_every_block_of_a_reply_is_a_cell_in_order() -> None:
-    reply = parse_reply("```repl\na = 1\n```\nthen\n~~~python\nb = 2\n~~~\n```json\n{}\n```\n```py\nc = 3\n```")
+    reply = parse_reply(
+        "```repl\na = 1\n```\nthen\n~~~python\nb = 2\n~~~\n```json\n{}\n```\n```py\nc = 3\n```"
+    )
     assert reply.cells == ("a = 1\n", "b = 2\n", "c = 3\n")
     assert reply.problem is None
 
 
 def test_a_longer_fence_holds_a_shorter_one() -> None:
-    assert parse_reply('````repl\nprompt = """\n```\ntext\n```\n"""\n````').cells == ('prompt = """\n```\ntext\n```\n"""\n',)
+    assert parse_reply('````repl\nprompt = """\n```\ntext\n```\n"""\n````').cells == (
+        'prompt = """\n```\ntext\n```\n"""\n',
+    )
 
 
 def test_a_tilde_fence_holds_backticks() -> None:
@@ -56,7 +74,9 @@ def test_code_loses_the_indentation_of_its_list_quote_or_fence(text: str) -> Non
 
 
 def test_unicode_code_is_kept() -> None:
-    assert parse_reply("Über\u2028sicht\n```repl\nnaïve = '日本\u2028\x0c'\n```").cells == ("naïve = '日本\u2028\x0c'\n",)
+    assert parse_reply("Über\u2028sicht\n```repl\nnaïve = '日本\u2028\x0c'\n```").cells == (
+        "naïve = '日本\u2028\x0c'\n",
+    )
 
 
 def test_blank_blocks_are_no_cells() -> None:
@@ -76,7 +96,9 @@ def test_reasoning_that_never_ends_is_an_empty_reply() -> None:
 
 
 def test_a_think_tag_in_the_middle_of_a_reply_is_text() -> None:
-    assert parse_reply("```repl\ns = '<think>x</think>'\n```").cells == ("s = '<think>x</think>'\n",)
+    assert parse_reply("```repl\ns = '<think>x</think>'\n```").cells == (
+        "s = '<think>x</think>'\n",
+    )
 
 
 # Cut-off replies
@@ -136,7 +158,10 @@ def test_each_useless_reply_has_its_own_problem(text: str, problem: str | None) 
         ("FINAL(42)", "42"),
         ("FINAL(f(x))", "f(x)"),
         ("So:\n\nFINAL(g(f(x), (1, 2)) and more) trailing", "g(f(x), (1, 2)) and more"),
-        ("FINAL(first line\n\n- second (with brackets)\n)\nbye", "first line\n\n- second (with brackets)"),
+        (
+            "FINAL(first line\n\n- second (with brackets)\n)\nbye",
+            "first line\n\n- second (with brackets)",
+        ),
         ("FINAL( spaced )", "spaced"),
         ("  FINAL(42)", "42"),
         ("**FINAL(42)**", "42"),
@@ -225,7 +250,25 @@ def test_an_unclosed_answer_does_not_swallow_the_code_behind_it() -> None:
     assert reply.cells == ("print((1))\n",)
 
 
-FENCE_PARTS = ["```", "````", "~~~", "repl", "python", "\n", "\r\n", "    ", "\t", "- ", "> ", "1. ", "FINAL(", "FINAL_VAR(", ")", '"', "'"]
+FENCE_PARTS = [
+    "```",
+    "````",
+    "~~~",
+    "repl",
+    "python",
+    "\n",
+    "\r\n",
+    "    ",
+    "\t",
+    "- ",
+    "> ",
+    "1. ",
+    "FINAL(",
+    "FINAL_VAR(",
+    ")",
+    '"',
+    "'",
+]
 OTHER_PARTS = ["'''", "\\", "x", "<think>", "</think>", "**", "\x00", "\ud800", "é"]
 
 
@@ -236,7 +279,13 @@ def test_no_reply_makes_the_parser_fail(text: str) -> None:
     assert reply.cells or reply.final or reply.problem
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_characters="`\r\x00", codec="utf-8")).filter(str.strip)))
+@given(
+    st.lists(
+        st.text(alphabet=st.characters(exclude_characters="`\r\x00", codec="utf-8")).filter(
+            str.strip
+        )
+    )
+)
 def test_cells_come_back_as_they_were_written(codes: list[str]) -> None:
     reply = parse_reply("Now.\n" + "".join(f"```repl\n{code}\n```\n" for code in codes))
     assert reply.cells == tuple(f"{code}\n" for code in codes)
@@ -244,7 +293,15 @@ def test_cells_come_back_as_they_were_written(codes: list[str]) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "text", [">" * 50_000, "FINAL_VAR(\n" * 20_000, "FINAL(" + "(" * 100_000, "FINAL('" + "\\" * 100_000, "- " * 50_000, "'''\"" * 50_000]
+    "text",
+    [
+        ">" * 50_000,
+        "FINAL_VAR(\n" * 20_000,
+        "FINAL(" + "(" * 100_000,
+        "FINAL('" + "\\" * 100_000,
+        "- " * 50_000,
+        "'''\"" * 50_000,
+    ],
 )
 def test_a_hostile_reply_is_read_in_time(text: str) -> None:
     parse_reply(text)
@@ -263,12 +320,24 @@ def test_a_hostile_reply_is_read_in_time(text: str) -> None:
         ("x: int = 1\ny: int", ("x",)),
         ("for i, j in z: k = 1\nelse: l = 2", ("i", "j", "k", "l")),
         ("with a as b, c as (d, e): pass", ("b", "d", "e")),
-        ("import os.path, json as j\nfrom re import sub, match as m\nfrom x import *", ("j", "m", "os", "sub")),
-        ("def f(a): b = 1\nasync def g(): pass\nclass C:\n    d = 1\n    def e(self): pass", ("C", "f", "g")),
+        (
+            "import os.path, json as j\nfrom re import sub, match as m\nfrom x import *",
+            ("j", "m", "os", "sub"),
+        ),
+        (
+            "def f(a): b = 1\nasync def g(): pass\nclass C:\n    d = 1\n    def e(self): pass",
+            ("C", "f", "g"),
+        ),
         ("if (n := 1): pass\n[(m := x) for x in range(3)]", ("m", "n")),
         ("try: pass\nexcept ValueError as e: f = 1", ("e", "f")),
-        ("match x:\n    case {'a': a, **rest}: pass\n    case [b, *c] as d: pass", ("a", "b", "c", "d", "rest")),
-        ("def f():\n    global g\n    g, h = 1, 2\n    def i():\n        global j\n        j = 1", ("f", "g", "j")),
+        (
+            "match x:\n    case {'a': a, **rest}: pass\n    case [b, *c] as d: pass",
+            ("a", "b", "c", "d", "rest"),
+        ),
+        (
+            "def f():\n    global g\n    g, h = 1, 2\n    def i():\n        global j\n        j = 1",
+            ("f", "g", "j"),
+        ),
         ("def f():\n    global g\n    def h():\n        g = 1", ("f",)),
         ("a[0] = b.c = 1\nlambda q: q\n{k: v for k, v in a}", ()),
         ("_x = __y = z = 1", ("z",)),

@@ -45,7 +45,9 @@ def system(
 
 
 def outcome(*cells: CellDoc, notices: tuple[str, ...] = (), iteration: int = 1) -> str:
-    return outcome_prompt(cells=cells, notices=notices, iteration=iteration, max_iterations=30, max_cell_seconds=7.5)
+    return outcome_prompt(
+        cells=cells, notices=notices, iteration=iteration, max_iterations=30, max_cell_seconds=7.5
+    )
 
 
 def context(
@@ -84,8 +86,12 @@ def test_every_name_of_the_repl_is_taught(signature: str, max_depth: int) -> Non
     assert signature in system(max_depth=max_depth)
 
 
-@pytest.mark.parametrize(("depth", "max_depth", "recursive"), [(0, 1, False), (0, 2, True), (1, 2, False), (1, 3, True)])
-def test_recursion_is_taught_only_where_there_is_some(depth: int, max_depth: int, recursive: bool) -> None:
+@pytest.mark.parametrize(
+    ("depth", "max_depth", "recursive"), [(0, 1, False), (0, 2, True), (1, 2, False), (1, 3, True)]
+)
+def test_recursion_is_taught_only_where_there_is_some(
+    depth: int, max_depth: int, recursive: bool
+) -> None:
     assert ("starts an agent like you" in system(depth=depth, max_depth=max_depth)) is recursive
 
 
@@ -95,9 +101,27 @@ def test_a_child_knows_that_it_is_one() -> None:
 
 
 def test_limits_models_tools_and_interpreter_are_told() -> None:
-    limits = Limits(max_iterations=11, max_sub_calls=222, max_concurrency=33, max_output_chars=4_444, max_cell_seconds=5.5)
-    prompt = system(limits=limits, models=("fast", "deep"), tools=(ToolDoc("price(item: str) -> float", "What {an} item costs."),))
-    for told in ("11 turns", "222 sub-calls", "33 in parallel", "4,444 characters", "5.5 seconds", "fast, deep", "{braces} trouble"):
+    limits = Limits(
+        max_iterations=11,
+        max_sub_calls=222,
+        max_concurrency=33,
+        max_output_chars=4_444,
+        max_cell_seconds=5.5,
+    )
+    prompt = system(
+        limits=limits,
+        models=("fast", "deep"),
+        tools=(ToolDoc("price(item: str) -> float", "What {an} item costs."),),
+    )
+    for told in (
+        "11 turns",
+        "222 sub-calls",
+        "33 in parallel",
+        "4,444 characters",
+        "5.5 seconds",
+        "fast, deep",
+        "{braces} trouble",
+    ):
         assert told in prompt
     assert "- `price(item: str) -> float`: What {an} item costs." in prompt
 
@@ -129,7 +153,9 @@ def test_the_examples_are_cells_that_parse(max_depth: int) -> None:
 
 
 def test_a_question_says_what_is_bound_and_what_is_asked() -> None:
-    prompt = question_prompt(question=BRACES, contexts=[context(kind="list", items=12, preview="{{ head }}")], first=True)
+    prompt = question_prompt(
+        question=BRACES, contexts=[context(kind="list", items=12, preview="{{ head }}")], first=True
+    )
     assert prompt.endswith(f"Question:\n\n{BRACES}")
     assert "`context`: list, 1,234,567 characters, 12 items." in prompt
     assert "{{ head }}" in prompt
@@ -145,7 +171,9 @@ def test_an_input_too_large_for_the_interpreter_is_read_through_the_host() -> No
 
 
 def test_a_follow_up_says_that_variables_persist_and_what_is_new() -> None:
-    prompt = question_prompt(question="?", contexts=[context(also="context_1"), context(name="context_2")], first=False)
+    prompt = question_prompt(
+        question="?", contexts=[context(also="context_1"), context(name="context_2")], first=False
+    )
     assert "variables" in prompt
     assert "`context` is new" in prompt
     assert "- `context` (also `context_1`): str" in prompt
@@ -158,9 +186,14 @@ def test_a_follow_up_without_an_input_says_that_nothing_is_new() -> None:
     assert "no context" not in prompt
 
 
-@pytest.mark.parametrize(("kind", "said"), [("text", "str"), ("files", "dict of path to text"), ("messages", "list of message dicts")])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("text", "str"), ("files", "dict of path to text"), ("messages", "list of message dicts")],
+)
 def test_a_kind_is_said_as_the_type_that_code_sees(kind: str, said: str) -> None:
-    assert f"`context`: {said}" in question_prompt(question="?", contexts=[context(kind=kind)], first=True)
+    assert f"`context`: {said}" in question_prompt(
+        question="?", contexts=[context(kind=kind)], first=True
+    )
 
 
 def test_a_question_without_context_says_so() -> None:
@@ -171,13 +204,18 @@ def test_a_question_without_context_says_so() -> None:
 
 
 def test_one_cell_is_not_numbered_and_silence_is_said() -> None:
-    assert outcome(CellDoc(1, "hello {{ x }}\n", None, None, "ok")) == "Your code printed:\n\nhello {{ x }}"
+    assert (
+        outcome(CellDoc(1, "hello {{ x }}\n", None, None, "ok"))
+        == "Your code printed:\n\nhello {{ x }}"
+    )
     assert outcome(CellDoc(1, "", None, None, "ok")) == "Your code printed:\n\n(no output)"
 
 
 def test_several_cells_are_numbered_with_their_values() -> None:
     prompt = outcome(CellDoc(1, "a", None, None, "ok"), CellDoc(2, "b", "{'k': 3}", None, "ok"))
-    assert prompt == "Cell 1 printed:\n\na\n\nCell 2 printed:\n\nb\n\nValue of its last line: {'k': 3}"
+    assert (
+        prompt == "Cell 1 printed:\n\na\n\nCell 2 printed:\n\nb\n\nValue of its last line: {'k': 3}"
+    )
 
 
 def test_an_error_is_shown_with_what_it_left() -> None:
@@ -196,11 +234,16 @@ def test_a_stopped_cell_is_said_to_be_rolled_back(kind: str) -> None:
 
 
 def test_notices_follow_the_cells() -> None:
-    prompt = outcome(CellDoc(1, "a", None, None, "ok"), notices=("`context` was restored.", "One {thing}."))
+    prompt = outcome(
+        CellDoc(1, "a", None, None, "ok"), notices=("`context` was restored.", "One {thing}.")
+    )
     assert prompt.endswith("a\n\n`context` was restored.\nOne {thing}.")
 
 
-@pytest.mark.parametrize(("iteration", "said"), [(27, None), (28, "Two turns are left of 30"), (29, "One turn is left of 30")])
+@pytest.mark.parametrize(
+    ("iteration", "said"),
+    [(27, None), (28, "Two turns are left of 30"), (29, "One turn is left of 30")],
+)
 def test_the_last_turns_ask_for_the_answer(iteration: int, said: str | None) -> None:
     prompt = outcome(CellDoc(1, "a", None, None, "ok"), iteration=iteration)
     assert (said or "") in prompt

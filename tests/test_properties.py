@@ -21,7 +21,14 @@ from .models import paid_calls, rlm, thread, timeless
 counts = st.integers(0, 1000)
 dollars = counts.map(lambda n: n / 1024)
 """Sums of these are exact."""
-spendings = st.builds(Spending, model_calls=counts, input_tokens=counts, output_tokens=counts, cost=dollars, unpriced_calls=counts)
+spendings = st.builds(
+    Spending,
+    model_calls=counts,
+    input_tokens=counts,
+    output_tokens=counts,
+    cost=dollars,
+    unpriced_calls=counts,
+)
 usages = st.builds(
     spent,
     turns=counts,
@@ -29,21 +36,37 @@ usages = st.builds(
     seconds=dollars,
     by=st.dictionaries(st.sampled_from(["0/a", "1/a", "1/b"]), spendings, max_size=3),
 )
-entries = st.builds(lambda text: {"kind": "turn", "reply": {"text": text}, "limit": None}, st.text(max_size=3))
-logs: st.SearchStrategy[Any] = st.dictionaries(st.sampled_from(["0", "1", "0.0", "0.0/0/0", "run.0"]), entries, max_size=4)
+entries = st.builds(
+    lambda text: {"kind": "turn", "reply": {"text": text}, "limit": None}, st.text(max_size=3)
+)
+logs: st.SearchStrategy[Any] = st.dictionaries(
+    st.sampled_from(["0", "1", "0.0", "0.0/0/0", "run.0"]), entries, max_size=4
+)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3) | st.tuples(inner, inner),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(), inner, max_size=3)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=8,
 )
 
 
 @given(logs, st.lists(logs, max_size=5), st.lists(logs, max_size=5))
-def test_the_log_takes_its_writes_in_any_batches(log: Log, first: list[Log], second: list[Log]) -> None:
+def test_the_log_takes_its_writes_in_any_batches(
+    log: Log, first: list[Log], second: list[Log]
+) -> None:
     """As `DeltaChannel` asks: what a superstep writes at once, and what a thread read back applies one by one, come to the same."""
     before = json.dumps([log, first])
     assert merge_log(merge_log(log, first), second) == merge_log(log, first + second)
-    assert list(merge_log(merge_log(log, first), second)) == list(merge_log(log, first + second)), "in the same order"
+    assert list(merge_log(merge_log(log, first), second)) == list(merge_log(log, first + second)), (
+        "in the same order"
+    )
     assert merge_log(None, first) == merge_log({}, first)
     assert json.dumps([log, first]) == before, "nothing that is in a checkpoint is changed"
 
@@ -113,14 +136,25 @@ def line(template: str, *parts: st.SearchStrategy[Any]) -> st.SearchStrategy[str
 statements = st.one_of(
     line("{} = llm_query({} + '{}')", names, names, few),
     line("{} = ' '.join(llm_query_batched([{} + str(n) for n in range({})]))", names, names, few),
-    line("for n in range({}):\n    {} = llm_query({} + str(n))\n    if len({}) > 5:\n        break", few, names, names, names),
-    line("def ask(x):\n    return llm_query(x) + llm_query('again ' + x)\n{} = ask({})", names, names),
+    line(
+        "for n in range({}):\n    {} = llm_query({} + str(n))\n    if len({}) > 5:\n        break",
+        few,
+        names,
+        names,
+        names,
+    ),
+    line(
+        "def ask(x):\n    return llm_query(x) + llm_query('again ' + x)\n{} = ask({})", names, names
+    ),
     line("print({}, len({}))", names, names),
     line("print(SHOW_VARS(), history[-1:])"),
     line("{} = peek({}, 12) + str(len(grep('o', max_matches={})))", names, few, few),
     line("{} = str(random.randint(0, 10 ** 6)) + str(datetime.datetime.now())", names),
     line("{} = note({}, times={})", names, names, few),
-    line("try:\n    llm_query('fail')\nexcept RuntimeError as error:\n    {} = str(error)[:12]", names),
+    line(
+        "try:\n    llm_query('fail')\nexcept RuntimeError as error:\n    {} = str(error)[:12]",
+        names,
+    ),
     line("{} = ' '.join(llm_query_batched(['fail', {}]))", names, names),
     line("try:\n    llm_query('')\nexcept ValueError:\n    {} += '!'", names),
     line("{} = {}[:{}]\nundefined_name", names, names, few),
@@ -143,11 +177,15 @@ END = "FINAL(' '.join([a, b, c]))"
 def programs(lines: st.SearchStrategy[str], turns: int) -> st.SearchStrategy[list[str]]:
     """The replies of a model: cells of a few lines, several in one reply or in turns of their own."""
     cells = st.lists(lines, min_size=1, max_size=3).map("\n".join)
-    replies = st.lists(st.lists(cells.map(cell), min_size=1, max_size=2).map("\n".join), min_size=1, max_size=turns)
+    replies = st.lists(
+        st.lists(cells.map(cell), min_size=1, max_size=2).map("\n".join), min_size=1, max_size=turns
+    )
     return replies.map(lambda made: [cell(START), *made, cell(END)])
 
 
-trees = st.tuples(programs(st.one_of(statements, statements, statements, children), 3), programs(childs, 1))
+trees = st.tuples(
+    programs(st.one_of(statements, statements, statements, children), 3), programs(childs, 1)
+)
 
 
 class Sub(ScriptedModel):
@@ -165,18 +203,38 @@ def note(text: str, times: int = 1) -> str:
     return f"{text[:5]}x{times}"
 
 
-def check(replies: list[str], child: list[str], path: Path, chosen: Sequence[int] | None = None, sandbox: str = "monty") -> None:
+def check(
+    replies: list[str],
+    child: list[str],
+    path: Path,
+    chosen: Sequence[int] | None = None,
+    sandbox: str = "monty",
+) -> None:
     """One program live; from its first step on, and from other checkpoints, with no interpreter kept; and as a saved run."""
     model, sub = ScriptedModel(replies=replies), Sub(replies=child)
-    graph = rlm(model, sub=sub, tools=[note], limits={"max_depth": 2}, checkpointer=InMemorySaver(), sandbox=sandbox)
+    graph = rlm(
+        model,
+        sub=sub,
+        tools=[note],
+        limits={"max_depth": 2},
+        checkpointer=InMemorySaver(),
+        sandbox=sandbox,
+    )
     out = graph.invoke({"query": "go", "context": "lorem ipsum dolor"}, thread())
     calls = model.calls + sub.calls
-    history = [state for state in graph.get_state_history(thread()) if "run.0" in state.values.get("log", {})]
+    history = [
+        state
+        for state in graph.get_state_history(thread())
+        if "run.0" in state.values.get("log", {})
+    ]
     end = history[0].values
     save_run(graph, thread(), path / "run.json")
     assert replay_run(path / "run.json", tools=[note]).cells >= 2
     graph.rlm.sessions.max_idle = 0
-    for state in [history[-1], *(history if chosen is None else [history[index % len(history)] for index in chosen])]:
+    for state in [
+        history[-1],
+        *(history if chosen is None else [history[index % len(history)] for index in chosen]),
+    ]:
         graph.rlm.sessions.drop_all()
         before = model.calls + sub.calls
         again = graph.invoke(None, state.config)
@@ -189,16 +247,25 @@ def check(replies: list[str], child: list[str], path: Path, chosen: Sequence[int
 
 def made_before(state: dict[str, Any]) -> int:
     """Model calls that a checkpoint knows of: those that were paid, and those that failed."""
-    failed = sum(1 for entry in state["log"].values() if entry["kind"] == "reply" and "no such luck" in (entry["error"] or ""))
+    failed = sum(
+        1
+        for entry in state["log"].values()
+        if entry["kind"] == "reply" and "no such luck" in (entry["error"] or "")
+    )
     return paid_calls(state) + failed
 
 
-RELAXED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
+RELAXED = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 
 
 @settings(max_examples=12, derandomize=True, **RELAXED)
 @given(trees, st.lists(st.integers(0, 100), min_size=3, max_size=3))
-def test_random_programs_do_the_same_live_cold_and_forked(tmp_path: Path, tree: tuple[list[str], list[str]], chosen: list[int]) -> None:
+def test_random_programs_do_the_same_live_cold_and_forked(
+    tmp_path: Path, tree: tuple[list[str], list[str]], chosen: list[int]
+) -> None:
     """One mechanism for crashes, pauses and forks: whatever a run does, its log is enough to go on."""
     check(*tree, tmp_path, chosen)
 
@@ -207,7 +274,9 @@ def test_random_programs_do_the_same_live_cold_and_forked(tmp_path: Path, tree: 
 @pytest.mark.timeout(1200)
 @settings(max_examples=30, **RELAXED)
 @given(trees)
-def test_random_programs_do_the_same_from_every_checkpoint(tmp_path: Path, tree: tuple[list[str], list[str]]) -> None:
+def test_random_programs_do_the_same_from_every_checkpoint(
+    tmp_path: Path, tree: tuple[list[str], list[str]]
+) -> None:
     check(*tree, tmp_path)
 
 
@@ -215,5 +284,7 @@ def test_random_programs_do_the_same_from_every_checkpoint(tmp_path: Path, tree:
 @pytest.mark.timeout(1200)
 @settings(max_examples=15, **RELAXED)
 @given(trees, st.lists(st.integers(0, 100), min_size=2, max_size=2))
-def test_random_programs_do_the_same_in_cpython(tmp_path: Path, tree: tuple[list[str], list[str]], chosen: list[int]) -> None:
+def test_random_programs_do_the_same_in_cpython(
+    tmp_path: Path, tree: tuple[list[str], list[str]], chosen: list[int]
+) -> None:
     check(*tree, tmp_path, chosen, "local")

@@ -76,14 +76,22 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.strip().splitlines()[-1][:40])
-def test_every_snippet_runs(snippet: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    snippet = snippet.replace("{...}", '{"type": "object", "properties": {}}').replace("=[...]", '=[{"role": "user", "content": "?"}]')
+@pytest.mark.parametrize(
+    "snippet", SNIPPETS, ids=lambda snippet: snippet.strip().splitlines()[-1][:40]
+)
+def test_every_snippet_runs(
+    snippet: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snippet = snippet.replace("{...}", '{"type": "object", "properties": {}}').replace(
+        "=[...]", '=[{"role": "user", "content": "?"}]'
+    )
     with OpenAIServer(reply) as server:
         snippet = snippet.replace("http://127.0.0.1:8000/v1", server.url)
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         if "fork" in snippet or "save_run" in snippet:  # they are about a run that was
-            names["rlm"] = create_rlm("openai:gpt-5", tools=[send_email], checkpointer=names["saver"])
+            names["rlm"] = create_rlm(
+                "openai:gpt-5", tools=[send_email], checkpointer=names["saver"]
+            )
             names["rlm"].invoke({"query": "..."}, names["config"])
         if "await" in snippet:
             body = "\n".join(f"    {line}" for line in snippet.splitlines())
@@ -93,7 +101,10 @@ def test_every_snippet_runs(snippet: str, names: dict[str, Any], monkeypatch: py
             exec(snippet, names)
     if "out" in names:
         out = names["out"]
-        assert out.get("answer") == "yes" or out["__interrupt__"][0].value["action_requests"][0]["name"] == "send_email"
+        assert (
+            out.get("answer") == "yes"
+            or out["__interrupt__"][0].value["action_requests"][0]["name"] == "send_email"
+        )
     if "contracts" in names:
         assert names["contracts"] == [Contract(name="ann.txt")]
     if "parent" in snippet:

@@ -40,7 +40,9 @@ def paid(folder: Path) -> list[str]:
 
 
 class TestOtherProcesses:
-    def test_an_approval_is_given_in_another_process_and_the_tool_runs_there(self, tmp_path: Path) -> None:
+    def test_an_approval_is_given_in_another_process_and_the_tool_runs_there(
+        self, tmp_path: Path
+    ) -> None:
         """After a restart an approved tool never ran, without a warning."""
         (paused,) = play(tmp_path, tree="tea", steps=["start"])
         assert [value["action_requests"] for value in paused["pauses"].values()] == [
@@ -51,7 +53,9 @@ class TestOtherProcesses:
         assert json.loads(done["answer"]) == ["tea", 5]
         assert paid(tmp_path) == ["tea 5"]
 
-    def test_twenty_pauses_on_three_levels_in_random_order_over_several_processes(self, tmp_path: Path) -> None:
+    def test_twenty_pauses_on_three_levels_in_random_order_over_several_processes(
+        self, tmp_path: Path
+    ) -> None:
         names = iter(f"n{index}" for index in range(20))
         deep = [[next(names) for _ in range(4)] for _ in range(2)]
         tree = [
@@ -66,7 +70,11 @@ class TestOtherProcesses:
             id: chance.choice(
                 [
                     {"type": "approve"},
-                    {"decisions": [edit("pay", name=name_of(value), amount=chance.randint(10, 99))]},
+                    {
+                        "decisions": [
+                            edit("pay", name=name_of(value), amount=chance.randint(10, 99))
+                        ]
+                    },
                     {"type": "reject", "message": f"no {name_of(value)}"},
                     [{"type": "response", "args": f"not {name_of(value)}"}],
                 ]
@@ -75,17 +83,27 @@ class TestOtherProcesses:
         }
         order = list(decisions)
         chance.shuffle(order)
-        expected = {name_of(out["pauses"][id]): outcome_of(name_of(out["pauses"][id]), decision) for id, decision in decisions.items()}
+        expected = {
+            name_of(out["pauses"][id]): outcome_of(name_of(out["pauses"][id]), decision)
+            for id, decision in decisions.items()
+        }
         steps = [
             [{id: decisions[id]} for id in order[:3]],
             [{id: decisions[id] for id in order[3:9]}],
             [{id: decisions[id]} for id in order[9:14]],
         ]
-        steps += [[{id: decisions[id] for id in order[14:17]}, *({id: decisions[id]} for id in order[17:])]]
+        steps += [
+            [
+                {id: decisions[id] for id in order[14:17]},
+                *({id: decisions[id]} for id in order[17:]),
+            ]
+        ]
         for index, part in enumerate(steps):
             out = play(tmp_path, tree=tree, steps=part, sync=index % 2 == 1)[-1]
         assert json.loads(out["answer"]) == told(tree, expected)
-        assert paid(tmp_path) == sorted(f"{each[0]} {each[1]}" for each in expected.values() if isinstance(each, list))
+        assert paid(tmp_path) == sorted(
+            f"{each[0]} {each[1]}" for each in expected.values() if isinstance(each, list)
+        )
 
 
 def name_of(value: dict[str, Any]) -> str:
@@ -97,7 +115,11 @@ def outcome_of(name: str, decision: Any) -> Any:
         return f"not {name}"
     if "decisions" in decision:
         return [name, decision["decisions"][0]["edited_action"]["args"]["amount"]]
-    return [name, 5] if decision["type"] == "approve" else f"pay failed: rejected by a human: no {name}"
+    return (
+        [name, 5]
+        if decision["type"] == "approve"
+        else f"pay failed: rejected by a human: no {name}"
+    )
 
 
 def told(tree: Any, expected: dict[str, Any]) -> Any:
@@ -107,8 +129,16 @@ def told(tree: Any, expected: dict[str, Any]) -> Any:
 @contextmanager
 def paying(folder: Path, **order: Any) -> Iterator[None]:
     """A process that is in the middle of a payment, and is killed there."""
-    command = [sys.executable, "-m", "tests.pay_process", str(folder), json.dumps({"seconds": 60, **order})]
-    process = subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.pay_process",
+        str(folder),
+        json.dumps({"seconds": 60, **order}),
+    ]
+    process = subprocess.Popen(
+        command, cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     until = time.monotonic() + 60
     before = len(paid(folder))
     while len(paid(folder)) == before and process.poll() is None and time.monotonic() < until:
@@ -122,7 +152,9 @@ def paying(folder: Path, **order: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("sync", [False, True])
-def test_a_second_process_is_kept_off_a_thread_until_the_first_is_gone(tmp_path: Path, sync: bool) -> None:
+def test_a_second_process_is_kept_off_a_thread_until_the_first_is_gone(
+    tmp_path: Path, sync: bool
+) -> None:
     """Nothing is paid twice by two that go on with one run, and no budget counts twice; a kill leaves nothing locked."""
     options: dict[str, Any] = {"tree": ["tea"], "approve": False, "sync": sync}
     with paying(tmp_path, steps=["start"], **options):
@@ -130,10 +162,15 @@ def test_a_second_process_is_kept_off_a_thread_until_the_first_is_gone(tmp_path:
             graph = graph_of(tmp_path, options, saver)
             with pytest.raises(ThreadBusyError, match="Thread 't' is running already"):
                 graph.invoke(None, thread())
-            assert json.loads(graph.invoke({"query": '"jam"'}, thread("another"))["answer"]) == ["jam", 5]
+            assert json.loads(graph.invoke({"query": '"jam"'}, thread("another"))["answer"]) == [
+                "jam",
+                5,
+            ]
         assert paid(tmp_path) == ["jam 5", "tea 5"]
     with sqlite(tmp_path) as saver:
-        assert json.loads(graph_of(tmp_path, options, saver).invoke(None, thread())["answer"]) == [["tea", 5]]
+        assert json.loads(graph_of(tmp_path, options, saver).invoke(None, thread())["answer"]) == [
+            ["tea", 5]
+        ]
     assert paid(tmp_path) == ["jam 5", "tea 5", "tea 5"]
 
 
@@ -150,7 +187,13 @@ class TestNotIdempotent:
         ("durability", "decision", "answer", "runs"),
         [
             ("async", {"type": "respond", "message": "was paid"}, "was paid", 1),
-            pytest.param("sync", {"type": "reject"}, "pay failed: rejected by a human: no reason given", 1, marks=pytest.mark.slow),
+            pytest.param(
+                "sync",
+                {"type": "reject"},
+                "pay failed: rejected by a human: no reason given",
+                1,
+                marks=pytest.mark.slow,
+            ),
             pytest.param("exit", {"type": "approve"}, ["tea", 5], 2, marks=pytest.mark.slow),
         ],
         ids=["respond", "reject", "approve"],
@@ -170,11 +213,17 @@ class TestNotIdempotent:
         assert paid(tmp_path) == ["tea 5"] * runs
 
     @pytest.mark.slow
-    def test_an_approved_call_that_was_cut_off_is_not_run_on_the_old_approval(self, tmp_path: Path) -> None:
+    def test_an_approved_call_that_was_cut_off_is_not_run_on_the_old_approval(
+        self, tmp_path: Path
+    ) -> None:
         options = {"tree": "tea", "once": True}
         ((id, _),) = play(tmp_path, steps=["start"], **options)[0]["pauses"].items()
-        self.killed_while_paying(tmp_path, steps=[{id: edit("pay", name="tea", amount=7)}], **options)
-        (asked,) = play(tmp_path, steps=[{id: {"type": "approve"}}], **options)  # the same approval, sent once more
+        self.killed_while_paying(
+            tmp_path, steps=[{id: edit("pay", name="tea", amount=7)}], **options
+        )
+        (asked,) = play(
+            tmp_path, steps=[{id: {"type": "approve"}}], **options
+        )  # the same approval, sent once more
         ((again, value),) = asked["pauses"].items()
         assert again != id
         assert value["action_requests"][0]["args"] == {"name": "tea", "amount": 7}
@@ -201,7 +250,12 @@ class TestNotIdempotent:
             await asyncio.sleep(0.05 if len(ran) > 1 else 30)
             return f"sent to {to}"
 
-        graph = rlm([cell("FINAL([send('a'), send('b')])")], tools=[send], not_idempotent=["send"], checkpointer=InMemorySaver())
+        graph = rlm(
+            [cell("FINAL([send('a'), send('b')])")],
+            tools=[send],
+            not_idempotent=["send"],
+            checkpointer=InMemorySaver(),
+        )
 
         async def cancelled() -> None:
             task = asyncio.create_task(graph.ainvoke({"query": "q"}, thread()))
@@ -213,7 +267,9 @@ class TestNotIdempotent:
         asyncio.run(cancelled())
         (pause,) = graph.invoke(None, thread())["__interrupt__"]
         assert "may have run" in pause.value["action_requests"][0]["description"]
-        assert json.loads(graph.invoke(Command(resume={"type": "approve"}), thread())["answer"]) == ["sent to a", "sent to b"]
+        assert json.loads(
+            graph.invoke(Command(resume={"type": "approve"}), thread())["answer"]
+        ) == ["sent to a", "sent to b"]
         assert ran == ["a", "a", "b"]
 
     def test_an_error_is_a_result(self) -> None:
@@ -222,22 +278,36 @@ class TestNotIdempotent:
             raise ValueError("no luck")
 
         code = "try:\n    fails()\nexcept RuntimeError as error:\n    FINAL(str(error))"
-        graph = rlm([cell(code)], tools=[fails], not_idempotent=["fails"], checkpointer=InMemorySaver())
-        assert graph.invoke({"query": "q"}, thread())["answer"] == "fails failed: ValueError: no luck"
+        graph = rlm(
+            [cell(code)], tools=[fails], not_idempotent=["fails"], checkpointer=InMemorySaver()
+        )
+        assert (
+            graph.invoke({"query": "q"}, thread())["answer"] == "fails failed: ValueError: no luck"
+        )
 
     def test_without_a_checkpointer_it_just_runs(self) -> None:
         def send() -> str:
             """Send."""
             return "sent"
 
-        assert rlm([cell("FINAL(send())")], tools=[send], not_idempotent=["send"]).invoke({"query": "q"})["answer"] == "sent"
+        assert (
+            rlm([cell("FINAL(send())")], tools=[send], not_idempotent=["send"]).invoke(
+                {"query": "q"}
+            )["answer"]
+            == "sent"
+        )
 
     def test_a_pause_of_its_own_is_not_a_doubt(self) -> None:
         def ask(question: str) -> str:
             """Ask a human."""
             return interrupt(question)
 
-        graph = rlm([cell("FINAL(ask('tea?'))")], tools=[ask], not_idempotent=["ask"], checkpointer=InMemorySaver())
+        graph = rlm(
+            [cell("FINAL(ask('tea?'))")],
+            tools=[ask],
+            not_idempotent=["ask"],
+            checkpointer=InMemorySaver(),
+        )
         (pause,) = graph.invoke({"query": "q"}, thread())["__interrupt__"]
         assert pause.value == "tea?"
         assert graph.invoke(Command(resume="yes"), thread())["answer"] == "yes"
@@ -274,9 +344,17 @@ class Breaking(InMemorySaver):
         pytest.param(True, "exit", marks=pytest.mark.slow),
     ],
 )
-def test_a_saver_that_breaks_at_any_write_never_makes_such_a_tool_run_twice(approved: bool, durability: str) -> None:
+def test_a_saver_that_breaks_at_any_write_never_makes_such_a_tool_run_twice(
+    approved: bool, durability: str
+) -> None:
     """At every write in turn: whoever goes on, with a graph made anew, is asked, or finds the result."""
-    sub = ScriptedModel(replies=[cell("try:\n    got = send('a')\nexcept RuntimeError as error:\n    got = str(error)\nFINAL(got)")])
+    sub = ScriptedModel(
+        replies=[
+            cell(
+                "try:\n    got = send('a')\nexcept RuntimeError as error:\n    got = str(error)\nFINAL(got)"
+            )
+        ]
+    )
     asked = 0
 
     async def play_with(writes: int) -> tuple[int, str, Breaking]:
@@ -288,8 +366,18 @@ def test_a_saver_that_breaks_at_any_write_never_makes_such_a_tool_run_twice(appr
             return f"sent to {to}"
 
         def made() -> Any:
-            options: Any = {"sub": sub, "limits": {"max_depth": 2}, "tools": [send], "interrupt_on": {"send": approved}}
-            return rlm([cell("FINAL(rlm_query('go'))")], not_idempotent=["send"], checkpointer=saver, **options)
+            options: Any = {
+                "sub": sub,
+                "limits": {"max_depth": 2},
+                "tools": [send],
+                "interrupt_on": {"send": approved},
+            }
+            return rlm(
+                [cell("FINAL(rlm_query('go'))")],
+                not_idempotent=["send"],
+                checkpointer=saver,
+                **options,
+            )
 
         saver, given, out = Breaking(), {"query": "q"}, dict[str, Any]()
         saver.left = writes
@@ -304,7 +392,13 @@ def test_a_saver_that_breaks_at_any_write_never_makes_such_a_tool_run_twice(appr
                 break
             (pause,) = out["__interrupt__"]
             unsure = "description" in pause.value["action_requests"][0]
-            given = Command(resume={pause.id: {"type": "respond", "message": "was sent"} if unsure else {"type": "approve"}})
+            given = Command(
+                resume={
+                    pause.id: {"type": "respond", "message": "was sent"}
+                    if unsure
+                    else {"type": "approve"}
+                }
+            )
         return len(ran), out["answer"], saver
 
     runs, answer, saver = asyncio.run(play_with(10**9))
@@ -329,12 +423,20 @@ class Stuck(ScriptedModel):
 async def test_a_limit_on_langgraphs_tasks_delays_no_save() -> None:
     """LangGraph's own `max_concurrency`, which `batch` sets too, has the saves of finished calls wait behind all calls that are open."""
     saver = InMemorySaver()
-    graph = rlm([cell("llm_query_batched([f'{n}' for n in range(60)])")], sub=Stuck(answer=str), checkpointer=saver)
+    graph = rlm(
+        [cell("llm_query_batched([f'{n}' for n in range(60)])")],
+        sub=Stuck(answer=str),
+        checkpointer=saver,
+    )
     run = asyncio.create_task(graph.ainvoke({"query": "go"}, {**thread(), "max_concurrency": 2}))
 
     async def saved() -> int:
         state = await saver.aget_tuple(thread())
-        return 0 if state is None else sum(channel == "log" for _, channel, _ in state.pending_writes or [])
+        return (
+            0
+            if state is None
+            else sum(channel == "log" for _, channel, _ in state.pending_writes or [])
+        )
 
     async with asyncio.timeout(20):
         while await saved() < 20:

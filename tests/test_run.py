@@ -11,7 +11,15 @@ from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, System
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 
-from langgraph_rlm import BlobError, BlobStore, ConfigurationError, ContextError, Limits, ThreadBusyError, create_rlm
+from langgraph_rlm import (
+    BlobError,
+    BlobStore,
+    ConfigurationError,
+    ContextError,
+    Limits,
+    ThreadBusyError,
+    create_rlm,
+)
 from langgraph_rlm.context import ingest
 from langgraph_rlm.testing import ScriptedModel, cell
 
@@ -34,7 +42,12 @@ class TestAnswers:
             ("Clearly.\n\nFINAL(f(x) and (g(y)))", "f(x) and (g(y))"),
             (cell("FINAL({'a': [1, 2.5, None]})"), '{"a":[1,2.5,null]}'),
             (cell("FINAL(42)\nFINAL(43)"), "42"),
-            (cell("def f():\n    try:\n        FINAL('in')\n    except Exception:\n        pass\nf()\nFINAL('out')"), "in"),
+            (
+                cell(
+                    "def f():\n    try:\n        FINAL('in')\n    except Exception:\n        pass\nf()\nFINAL('out')"
+                ),
+                "in",
+            ),
             (cell("result = 'value itself'\nFINAL_VAR(result)"), "value itself"),
             (cell("print('first')") + cell("FINAL('second block')"), "second block"),
         ],
@@ -49,7 +62,13 @@ class TestAnswers:
         assert rlm(model).invoke({"query": "q"})["answer"] == "yes"
 
     def test_a_final_beside_a_cell_that_failed_does_not_count(self) -> None:
-        model = ScriptedModel(replies=[cell("1/0") + "\nFINAL(blind)", cell("1/0") + "\nFINAL_VAR(x)", cell("FINAL('seen')")])
+        model = ScriptedModel(
+            replies=[
+                cell("1/0") + "\nFINAL(blind)",
+                cell("1/0") + "\nFINAL_VAR(x)",
+                cell("FINAL('seen')"),
+            ]
+        )
         assert rlm(model).invoke({"query": "q"})["answer"] == "seen"
         assert "FINAL" in shown(model, 1)
 
@@ -80,7 +99,9 @@ class TestRepl:
         ask("n = len(context)", "FINAL(n)", context=context)
         one = time.monotonic() - started
         started = time.monotonic()
-        assert ask(*["n = len(context)"] * 10, "FINAL(n)", context=context)["answer"] == str(len(context))
+        assert ask(*["n = len(context)"] * 10, "FINAL(n)", context=context)["answer"] == str(
+            len(context)
+        )
         assert time.monotonic() - started < 4 * one + 1
 
     @pytest.mark.parametrize(
@@ -113,29 +134,46 @@ class TestRepl:
             return count
 
         model = root(code, "FINAL('went on')")
-        assert rlm(model, tools=[price]).invoke({"query": "q", "context": "abc"})["answer"] == "went on"
+        assert (
+            rlm(model, tools=[price]).invoke({"query": "q", "context": "abc"})["answer"]
+            == "went on"
+        )
         assert said in shown(model, 1)
 
     def test_a_failing_call_is_an_exception_or_an_entry(self) -> None:
         def fails(text: str) -> Any:
             return ValueError("no luck") if "bad" in text else "fine"
 
-        code = (
-            "try:\n    llm_query('bad')\nexcept RuntimeError as e:\n    caught = str(e)\nFINAL([caught] + llm_query_batched(['ok', 'bad']))"
-        )
+        code = "try:\n    llm_query('bad')\nexcept RuntimeError as e:\n    caught = str(e)\nFINAL([caught] + llm_query_batched(['ok', 'bad']))"
         graph = rlm([cell(code)], sub=fails, checkpointer=InMemorySaver())
         out = graph.invoke({"query": "q"}, thread())
-        assert json.loads(out["answer"]) == ["llm_query failed: ValueError: no luck", "fine", "Error: ValueError: no luck"]
+        assert json.loads(out["answer"]) == [
+            "llm_query failed: ValueError: no luck",
+            "fine",
+            "Error: ValueError: no luck",
+        ]
         log = graph.get_state(thread()).values["log"]
-        assert [log[place]["error"] for place in ("0.0/0/0", "0.0/1/0", "0.0/1/1")] == ["ValueError: no luck", None, "ValueError: no luck"]
+        assert [log[place]["error"] for place in ("0.0/0/0", "0.0/1/0", "0.0/1/1")] == [
+            "ValueError: no luck",
+            None,
+            "ValueError: no luck",
+        ]
 
     def test_code_picks_a_model_by_name(self) -> None:
-        graph = rlm([cell("FINAL(llm_query('x', model='loud') + llm_query('x'))")], models={"loud": ScriptedModel(answer=str.upper)})
+        graph = rlm(
+            [cell("FINAL(llm_query('x', model='loud') + llm_query('x'))")],
+            models={"loud": ScriptedModel(answer=str.upper)},
+        )
         assert graph.invoke({"query": "q"})["answer"] == "Xlen=1"
 
     def test_reads_are_logged_as_byte_ranges(self) -> None:
         graph = rlm(
-            [cell("FINAL([peek(2, 4), peek(3, 6), grep('needle')[0]['line'], context_info()['length']])")], checkpointer=InMemorySaver()
+            [
+                cell(
+                    "FINAL([peek(2, 4), peek(3, 6), grep('needle')[0]['line'], context_info()['length']])"
+                )
+            ],
+            checkpointer=InMemorySaver(),
         )
         out = graph.invoke({"query": "q", "context": "äbcdefgh\n" * 10 + "a needle\n"}, thread())
         assert json.loads(out["answer"]) == ["cd", "def", 11, 99]
@@ -147,10 +185,17 @@ class TestRepl:
             def _scripted(self, messages: list[Any]) -> Any:
                 return super()._scripted(messages) if messages[0].type == "system" else "leaf"
 
-        sub = Sub(replies=[cell("for _ in range(50):\n    print(context)\n    llm_query('wait')"), cell("FINAL(context)")])
-        rlm([cell("FINAL(rlm_query_batched(['q', 'q', 'q'], contexts=['AAA', 'BBB', 'CCC']))")], sub=sub, limits={"max_depth": 2}).invoke(
-            {"query": "q"}
+        sub = Sub(
+            replies=[
+                cell("for _ in range(50):\n    print(context)\n    llm_query('wait')"),
+                cell("FINAL(context)"),
+            ]
         )
+        rlm(
+            [cell("FINAL(rlm_query_batched(['q', 'q', 'q'], contexts=['AAA', 'BBB', 'CCC']))")],
+            sub=sub,
+            limits={"max_depth": 2},
+        ).invoke({"query": "q"})
         seen = [messages[-1].text for messages in sub.prompts if len(messages) == 4]
         assert len(seen) == 3
         assert all(sum(name in text for name in ("AAA", "BBB", "CCC")) == 1 for text in seen)
@@ -158,7 +203,16 @@ class TestRepl:
 
 class TestReplies:
     @pytest.mark.parametrize(
-        "reply", ["", "   ", "I am thinking about it.", "```repl\nprint(1)\n", "```\nprint(1)\n```", AIMessage(""), AIMessage([])]
+        "reply",
+        [
+            "",
+            "   ",
+            "I am thinking about it.",
+            "```repl\nprint(1)\n",
+            "```\nprint(1)\n```",
+            AIMessage(""),
+            AIMessage([]),
+        ],
     )
     def test_a_reply_that_does_nothing_gets_a_nudge(self, reply: Any) -> None:
         model = ScriptedModel(replies=[reply, cell("FINAL('recovered')")])
@@ -170,7 +224,9 @@ class TestReplies:
         """Some models answer with a `ChatMessage`, which has neither usage nor tool calls."""
 
         class Other(ScriptedModel):
-            async def _agenerate(self, messages: list[Any], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            async def _agenerate(
+                self, messages: list[Any], stop: Any = None, run_manager: Any = None, **kwargs: Any
+            ) -> Any:
                 message = ChatMessage(role="oracle", content=cell("FINAL('spoken')"))
                 return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -196,7 +252,11 @@ class TestLimits:
     def test_iterations(self) -> None:
         model = ScriptedModel(replies=[cell("print('still')")] * 3 + ["FINAL(best so far)"])
         out = rlm(model, limits={"max_iterations": 3}).invoke({"query": "q"})
-        assert (out["answer"], out["stop_reason"], model.calls) == ("best so far", "max_iterations", 4)
+        assert (out["answer"], out["stop_reason"], model.calls) == (
+            "best so far",
+            "max_iterations",
+            4,
+        )
         assert "max_iterations of 3" in shown(model, 3)
 
     @pytest.mark.parametrize(
@@ -226,9 +286,16 @@ class TestLimits:
 
         sub = Sub(replies=[cell("FINAL(' '.join(llm_query_batched(['a', 'b', 'c'])))")])
         model = ScriptedModel(
-            replies=[cell("r = rlm_query_batched(['x', 'y'])\nprint(r)\nmore = llm_query_batched(['late'])"), "what I have"]
+            replies=[
+                cell(
+                    "r = rlm_query_batched(['x', 'y'])\nprint(r)\nmore = llm_query_batched(['late'])"
+                ),
+                "what I have",
+            ]
         )
-        out = rlm(model, sub=sub, limits={"max_depth": 2, "max_sub_calls": 6}).invoke({"query": "q"})
+        out = rlm(model, sub=sub, limits={"max_depth": 2, "max_sub_calls": 6}).invoke(
+            {"query": "q"}
+        )
         assert (out["answer"], out["stop_reason"]) == ("what I have", "max_sub_calls")
         assert out["usage"]["sub_calls"] == 5
         assert shown(model, 1).count("leaf") == 3
@@ -259,8 +326,15 @@ class TestLimits:
         assert "rolled back" in shown(model, 2)
 
     def test_endless_memory_and_endless_output_end_the_cell_alone(self) -> None:
-        model = root("x = []\nwhile True:\n    x.append('a' * 10**6)", "x = None\nwhile True:\n    print('b' * 1000)", "FINAL('fine')")
-        assert rlm(model, limits={"max_heap_bytes": 64 << 20}).invoke({"query": "q"})["answer"] == "fine"
+        model = root(
+            "x = []\nwhile True:\n    x.append('a' * 10**6)",
+            "x = None\nwhile True:\n    print('b' * 1000)",
+            "FINAL('fine')",
+        )
+        assert (
+            rlm(model, limits={"max_heap_bytes": 64 << 20}).invoke({"query": "q"})["answer"]
+            == "fine"
+        )
         assert "MemoryError" in shown(model, 1)
 
     def test_output_is_shown_head_and_tail(self) -> None:
@@ -278,7 +352,9 @@ class TestLimits:
         lock, now, most = threading.Lock(), [0], [0]
 
         class Sub(ScriptedModel):
-            async def _agenerate(self, messages: list[Any], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            async def _agenerate(
+                self, messages: list[Any], stop: Any = None, run_manager: Any = None, **kwargs: Any
+            ) -> Any:
                 with lock:
                     now[0] += 1
                     most[0] = max(most[0], now[0])
@@ -292,13 +368,23 @@ class TestLimits:
                 return super()._scripted(messages) if messages[0].type == "system" else "leaf"
 
         sub = Sub(replies=[cell("FINAL(llm_query_batched(['a'] * 10))")], seconds=0.02)
-        out = rlm([cell("FINAL(rlm_query_batched(['x'] * 6))")], sub=sub, limits={"max_depth": 2, "max_concurrency": 4}).invoke(
-            {"query": "q"}
-        )
+        out = rlm(
+            [cell("FINAL(rlm_query_batched(['x'] * 6))")],
+            sub=sub,
+            limits={"max_depth": 2, "max_concurrency": 4},
+        ).invoke({"query": "q"})
         assert out["usage"]["sub_calls"] == 66
         assert 2 <= most[0] <= 4
 
-    @pytest.mark.parametrize("wrong", [{"max_iterationz": 3}, {"max_iterations": 0}, {"max_depth": "deep"}, {"max_cell_seconds": -1}])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"max_iterationz": 3},
+            {"max_iterations": 0},
+            {"max_depth": "deep"},
+            {"max_cell_seconds": -1},
+        ],
+    )
     def test_an_unknown_or_impossible_limit_names_the_limits(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match="The limits are: max_depth"):
             Limits(**wrong)
@@ -307,7 +393,12 @@ class TestLimits:
 class TestInputs:
     def test_messages_give_the_question_its_context_and_the_instructions(self) -> None:
         model = root("FINAL([context[0]['content'], len(context)])")
-        messages = [SystemMessage("Speak softly."), HumanMessage("fact: 7"), AIMessage("noted"), HumanMessage("which fact?")]
+        messages = [
+            SystemMessage("Speak softly."),
+            HumanMessage("fact: 7"),
+            AIMessage("noted"),
+            HumanMessage("which fact?"),
+        ]
         out = rlm(model).invoke({"messages": messages})
         assert json.loads(out["answer"]) == ["fact: 7", 2]
         assert "Speak softly." in model.prompts[0][0].text
@@ -325,13 +416,27 @@ class TestInputs:
     def test_a_context_too_large_for_the_heap_is_read_by_the_host(self) -> None:
         model = root("print(context)", "FINAL(grep('needle')[0]['line'])")
         graph = rlm(model, limits={"max_heap_bytes": 1 << 20})
-        assert graph.invoke({"query": "q", "context": "hay\n" * 200_000 + "needle\n"})["answer"] == "200001"
+        assert (
+            graph.invoke({"query": "q", "context": "hay\n" * 200_000 + "needle\n"})["answer"]
+            == "200001"
+        )
         assert "NameError" in shown(model, 1)
-        assert "too large to be loaded: then context_info(), grep and peek read it" in shown(model, 1)
+        assert "too large to be loaded: then context_info(), grep and peek read it" in shown(
+            model, 1
+        )
         assert "peek" in model.prompts[0][1].text
 
     @pytest.mark.parametrize(
-        "given", [{"query": ""}, {"query": " \n"}, {"query": 5}, {}, {"messages": []}, {"messages": [AIMessage("hi")]}, "text"]
+        "given",
+        [
+            {"query": ""},
+            {"query": " \n"},
+            {"query": 5},
+            {},
+            {"messages": []},
+            {"messages": [AIMessage("hi")]},
+            "text",
+        ],
     )
     def test_no_question_is_a_clear_error(self, given: Any) -> None:
         with pytest.raises(ContextError, match=r"question|input must be"):
@@ -343,13 +448,26 @@ class TestInputs:
             rlm([cell("FINAL(1)")]).invoke({"query": "q", "context": context})
 
     @pytest.mark.parametrize("sandbox", ["monty", "local"])
-    def test_half_a_character_is_a_question_mark_for_code_and_models_and_stops_nothing(self, sandbox: Any) -> None:
+    def test_half_a_character_is_a_question_mark_for_code_and_models_and_stops_nothing(
+        self, sandbox: Any
+    ) -> None:
         """Lone surrogates: in a question, contexts, a reply and a sub-model's answer."""
-        model = ScriptedModel(replies=["hm \ud800", cell("FINAL([context, history[0]['reply'], llm_query(context['a'])])")])
+        model = ScriptedModel(
+            replies=[
+                "hm \ud800",
+                cell("FINAL([context, history[0]['reply'], llm_query(context['a'])])"),
+            ]
+        )
         sub = ScriptedModel(answer=lambda prompt: f"{prompt} \udfff")
-        out = rlm(model, sub=sub, sandbox=sandbox).invoke({"query": "half \udcff", "context": {"a": "x\ud83d"}})
+        out = rlm(model, sub=sub, sandbox=sandbox).invoke(
+            {"query": "half \udcff", "context": {"a": "x\ud83d"}}
+        )
         assert json.loads(out["answer"]) == [{"a": "x?"}, "hm ?", "x? ?"]
-        assert all(message.text.isascii() for messages in (*model.prompts, *sub.prompts) for message in messages)
+        assert all(
+            message.text.isascii()
+            for messages in (*model.prompts, *sub.prompts)
+            for message in messages
+        )
 
     def test_a_str_that_names_a_file_is_text_and_the_user_is_warned(self, tmp_path: Path) -> None:
         (tmp_path / "contract.txt").write_text("what is in it")
@@ -359,18 +477,31 @@ class TestInputs:
         assert out["answer"] == str(tmp_path / "contract.txt")
 
     def test_a_vanished_blob_is_named(self, tmp_path: Path) -> None:
-        graph = rlm(root("x = 1", "FINAL(len(context))"), checkpointer=InMemorySaver(), store=tmp_path / "own", interrupt_on={})
+        graph = rlm(
+            root("x = 1", "FINAL(len(context))"),
+            checkpointer=InMemorySaver(),
+            store=tmp_path / "own",
+            interrupt_on={},
+        )
         asyncio.run(_one_turn(graph, {"query": "q", "context": "x" * 30_000_000}))
-        for file in [path for path in (tmp_path / "own").rglob("*") if path.is_file() and path.stat().st_size > 10_000_000]:
+        for file in [
+            path
+            for path in (tmp_path / "own").rglob("*")
+            if path.is_file() and path.stat().st_size > 10_000_000
+        ]:
             file.unlink()
         with pytest.raises(BlobError, match="missing"):
             graph.invoke(None, thread())
 
     def test_two_callers_on_one_thread_at_once(self) -> None:
-        graph = rlm(ScriptedModel(replies=[cell("FINAL(1)")], seconds=0.3), checkpointer=InMemorySaver())
+        graph = rlm(
+            ScriptedModel(replies=[cell("FINAL(1)")], seconds=0.3), checkpointer=InMemorySaver()
+        )
 
         async def both() -> list[Any]:
-            return await asyncio.gather(*(graph.ainvoke({"query": "q"}, thread()) for _ in range(2)), return_exceptions=True)
+            return await asyncio.gather(
+                *(graph.ainvoke({"query": "q"}, thread()) for _ in range(2)), return_exceptions=True
+            )
 
         first, second = asyncio.run(both())
         assert first["answer"] == "1"
@@ -380,12 +511,23 @@ class TestInputs:
     def test_two_users_at_once_share_nothing(self) -> None:
         class Own(ScriptedModel):
             def _scripted(self, messages: list[Any]) -> Any:
-                return cell("x = context\nllm_query('wait')") if len(messages) == 2 else cell("FINAL(x)")
+                return (
+                    cell("x = context\nllm_query('wait')")
+                    if len(messages) == 2
+                    else cell("FINAL(x)")
+                )
 
-        graph = rlm(Own(), sub=ScriptedModel(answer=echo, seconds=0.01), checkpointer=InMemorySaver())
+        graph = rlm(
+            Own(), sub=ScriptedModel(answer=echo, seconds=0.01), checkpointer=InMemorySaver()
+        )
 
         async def users() -> list[Any]:
-            return await asyncio.gather(*(graph.ainvoke({"query": "q", "context": f"secret {n}"}, thread(str(n))) for n in range(30)))
+            return await asyncio.gather(
+                *(
+                    graph.ainvoke({"query": "q", "context": f"secret {n}"}, thread(str(n)))
+                    for n in range(30)
+                )
+            )
 
         assert [out["answer"] for out in asyncio.run(users())] == [f"secret {n}" for n in range(30)]
 
@@ -425,7 +567,9 @@ async def _one_turn(graph: Any, given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("fatal", [SystemExit, KeyboardInterrupt])
-def test_an_exit_in_a_users_tool_reaches_the_caller_and_harms_no_other_run(fatal: type[BaseException]) -> None:
+def test_an_exit_in_a_users_tool_reaches_the_caller_and_harms_no_other_run(
+    fatal: type[BaseException],
+) -> None:
     """asyncio ends its loop at these two, and that loop serves every sync caller."""
 
     def leave() -> None:
@@ -442,7 +586,9 @@ def test_a_caller_who_knows_a_digest_cannot_have_what_is_stored_under_it(tmp_pat
     store = BlobStore.open(tmp_path / "shared")
     handle = ingest("another user's secret", store).as_dict()
     graph = rlm([cell("FINAL(context)")], store=store)
-    assert json.loads(graph.invoke({"query": "go", "context": {"rlm_handles": [handle]}})["answer"]) == {"rlm_handles": [handle]}
+    assert json.loads(
+        graph.invoke({"query": "go", "context": {"rlm_handles": [handle]}})["answer"]
+    ) == {"rlm_handles": [handle]}
     with pytest.raises(ContextError, match="question is empty or no text"):
         graph.invoke({"query": {"blob": handle["digest"], "chars": 21}})
 

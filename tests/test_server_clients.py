@@ -23,7 +23,9 @@ from langgraph_rlm.testing import ScriptedModel, cell
 from .servers import TOOL, Served, rlm_app
 
 PRICES = {"apple": "3", "pear": "4", "fig": "5"}
-SHOPPING = cell("total = 0\nfor item in ['apple', 'pear', 'fig']:\n    total += int(price(item=item))\nFINAL(f'{total} in all')")
+SHOPPING = cell(
+    "total = 0\nfor item in ['apple', 'pear', 'fig']:\n    total += int(price(item=item))\nFINAL(f'{total} in all')"
+)
 FOUND = cell('FINAL(\'{"name": "Ada", "born": 1815}\')')
 
 
@@ -33,7 +35,13 @@ class Person(BaseModel):
 
 
 def script(messages: str) -> str:
-    return SHOPPING if "shop" in messages else FOUND if "who" in messages else cell("FINAL('the answer is 42')")
+    return (
+        SHOPPING
+        if "shop" in messages
+        else FOUND
+        if "who" in messages
+        else cell("FINAL('the answer is 42')")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,24 +63,44 @@ def user(text: str) -> list[Any]:
 
 def test_a_plain_answer(client: openai.OpenAI) -> None:
     reply = client.chat.completions.create(model="rlm", messages=user("What is it?"))
-    assert (reply.choices[0].message.content, reply.choices[0].finish_reason, reply.model) == ("the answer is 42", "stop", "rlm")
+    assert (reply.choices[0].message.content, reply.choices[0].finish_reason, reply.model) == (
+        "the answer is 42",
+        "stop",
+        "rlm",
+    )
     assert reply.usage is not None
-    assert reply.usage.prompt_tokens > 10 and reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+    assert (
+        reply.usage.prompt_tokens > 10
+        and reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+    )
 
 
 def test_a_streamed_answer_with_its_usage(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(model="rlm", messages=user("What?"), stream=True, stream_options={"include_usage": True})
+    stream = client.chat.completions.create(
+        model="rlm", messages=user("What?"), stream=True, stream_options={"include_usage": True}
+    )
     chunks = list(stream)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == "the answer is 42"
-    assert chunks[0].choices[0].delta.role == "assistant" and chunks[-2].choices[0].finish_reason == "stop"
-    assert chunks[-1].choices == [] and chunks[-1].usage is not None and chunks[-1].usage.completion_tokens > 0
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == "the answer is 42"
+    )
+    assert (
+        chunks[0].choices[0].delta.role == "assistant"
+        and chunks[-2].choices[0].finish_reason == "stop"
+    )
+    assert (
+        chunks[-1].choices == []
+        and chunks[-1].usage is not None
+        and chunks[-1].usage.completion_tokens > 0
+    )
     assert len({chunk.id for chunk in chunks}) == 1
 
 
 async def _ask_all(url: str) -> list[str | None]:
     async with openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as client:
         plain = await client.chat.completions.create(model="rlm", messages=user("What?"))
-        stream = await client.chat.completions.create(model="rlm", messages=user("What?"), stream=True)
+        stream = await client.chat.completions.create(
+            model="rlm", messages=user("What?"), stream=True
+        )
         streamed = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
         return [plain.choices[0].message.content, streamed]
 
@@ -92,10 +120,16 @@ def test_tools_over_several_rounds(client: openai.OpenAI, streams: bool) -> None
     messages, asked = user("shop for me"), []
     for _ in range(10):
         if streams:
-            with client.chat.completions.stream(model="rlm", messages=messages, tools=[TOOL]) as stream:
+            with client.chat.completions.stream(
+                model="rlm", messages=messages, tools=[TOOL]
+            ) as stream:
                 message = _streamed_message(stream)
         else:
-            message = client.chat.completions.create(model="rlm", messages=messages, tools=[TOOL]).choices[0].message
+            message = (
+                client.chat.completions.create(model="rlm", messages=messages, tools=[TOOL])
+                .choices[0]
+                .message
+            )
         if not message.tool_calls:
             break
         messages.append(message.model_dump(exclude_none=True, exclude={"parsed"}))
@@ -107,7 +141,9 @@ def test_tools_over_several_rounds(client: openai.OpenAI, streams: bool) -> None
 
 
 def test_an_answer_parsed_into_a_class(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.parse(model="rlm", messages=user("who was it?"), response_format=Person)
+    reply = client.chat.completions.parse(
+        model="rlm", messages=user("who was it?"), response_format=Person
+    )
     assert reply.choices[0].message.parsed == Person(name="Ada", born=1815)
 
 
@@ -116,9 +152,10 @@ def test_what_is_sent_has_the_types_of_openai(url: str) -> None:
     body = {"model": "rlm", "messages": user("What?"), "include_reasoning": True}
     whole = httpx.post(f"{url}/chat/completions", json=body).text
     ChatCompletion.model_validate_json(whole, strict=True)
-    lines = httpx.post(f"{url}/chat/completions", json={**body, "stream": True, "stream_options": {"include_usage": True}}).text.split(
-        "\n\n"
-    )
+    lines = httpx.post(
+        f"{url}/chat/completions",
+        json={**body, "stream": True, "stream_options": {"include_usage": True}},
+    ).text.split("\n\n")
     events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     assert events[-1] == "[DONE]" and len(events) > 4
     for event in events[:-1]:
@@ -127,10 +164,14 @@ def test_what_is_sent_has_the_types_of_openai(url: str) -> None:
 
 def test_reasoning_comes_only_where_it_is_asked_for(client: openai.OpenAI) -> None:
     def deltas(**more: Any) -> list[dict[str, Any]]:
-        stream = client.chat.completions.create(model="rlm", messages=user("What?"), stream=True, extra_body=more)
+        stream = client.chat.completions.create(
+            model="rlm", messages=user("What?"), stream=True, extra_body=more
+        )
         return [chunk.choices[0].delta.model_dump(exclude_none=True) for chunk in stream]
 
-    thought = "".join(delta.get("reasoning_content", "") for delta in deltas(include_reasoning=True))
+    thought = "".join(
+        delta.get("reasoning_content", "") for delta in deltas(include_reasoning=True)
+    )
     assert "FINAL('the answer is 42')" in thought
     assert not any("reasoning_content" in delta for delta in deltas())
 
@@ -139,9 +180,15 @@ def test_langchain_over_the_server(url: str) -> None:
     """`ChatOpenAI`: plain, streamed, with tools, with structured output."""
     model = ChatOpenAI(model="rlm", base_url=url, api_key="any", max_retries=0)  # type: ignore[arg-type]
     reply = model.invoke("What?")
-    assert reply.text == "the answer is 42" and reply.usage_metadata is not None and reply.usage_metadata["input_tokens"] > 10
+    assert (
+        reply.text == "the answer is 42"
+        and reply.usage_metadata is not None
+        and reply.usage_metadata["input_tokens"] > 10
+    )
     assert "".join(chunk.text for chunk in model.stream("What?")) == "the answer is 42"
-    assert model.with_structured_output(Person).invoke("who was it?") == Person(name="Ada", born=1815)
+    assert model.with_structured_output(Person).invoke("who was it?") == Person(
+        name="Ada", born=1815
+    )
     assert _shop(model) == "12 in all"
 
 
@@ -157,7 +204,13 @@ def _shop(model: ChatOpenAI) -> str:
         reply: AIMessage = model.bind_tools([price]).invoke(messages)
         if not reply.tool_calls:
             return str(reply.text)
-        messages += [reply, *(ToolMessage(price.invoke(call["args"]), tool_call_id=call["id"]) for call in reply.tool_calls)]
+        messages += [
+            reply,
+            *(
+                ToolMessage(price.invoke(call["args"]), tool_call_id=call["id"])
+                for call in reply.tool_calls
+            ),
+        ]
 
 
 NODE = """
@@ -188,13 +241,31 @@ def test_the_node_client(url: str, tmp_path: Path) -> None:
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
     installed = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "openai@6"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [npm, "install", "--no-audit", "--no-fund", "openai@6"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if installed.returncode != 0:
         pytest.skip(f"npm cannot install openai: {installed.stderr[-300:]}")
     (tmp_path / "ask.mjs").write_text(NODE)
     env = os.environ | {"URL": url, "PRICES": json.dumps(PRICES)}
-    out = subprocess.run([node, "ask.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60)
+    out = subprocess.run(
+        [node, "ask.mjs"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert out.returncode == 0, out.stderr
     answer = "the answer is 42"
-    assert json.loads(out.stdout) == {"plain": answer, "streamed": answer, "counted": True, "shopped": "12 in all", "refused": 400}
+    assert json.loads(out.stdout) == {
+        "plain": answer,
+        "streamed": answer,
+        "counted": True,
+        "shopped": "12 in all",
+        "refused": 400,
+    }

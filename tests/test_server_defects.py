@@ -36,7 +36,8 @@ def answer_call(messages: list[Any], reply: Any, *contents: str) -> list[Any]:
     """The conversation with the results of the calls of a reply."""
     message = reply.choices[0].message
     results = [
-        {"role": "tool", "tool_call_id": call.id, "content": content} for call, content in zip(message.tool_calls, contents, strict=True)
+        {"role": "tool", "tool_call_id": call.id, "content": content}
+        for call, content in zip(message.tool_calls, contents, strict=True)
     ]
     return [*messages, message.model_dump(exclude_none=True), *results]
 
@@ -53,7 +54,10 @@ def app_on(folder: Path, **settings: Any) -> Any:
 def test_1_two_users_never_share_a_context() -> None:
     """Many at once, each with a context of its own, in one process and one cached model."""
     code = cell("FINAL(context.split('secret ')[1][:6])")
-    with Served(rlm_app(lambda: ScriptedModel(answer=lambda _: code))) as server, of(server) as client:
+    with (
+        Served(rlm_app(lambda: ScriptedModel(answer=lambda _: code))) as server,
+        of(server) as client,
+    ):
 
         def mine(number: int) -> bool:
             secret = f"{number:06}"
@@ -66,13 +70,17 @@ def test_1_two_users_never_share_a_context() -> None:
 
 def test_2_a_restart_keeps_paused_runs(upstream: OpenAIServer, tmp_path: Path) -> None:
     """3 as well: what comes back carries one result, and the run asks its models nothing again."""
-    upstream.reply = lambda body: cell("a = price(item='apple')\nb = price(item='pear')\nFINAL(f'{a} and {b}')")
+    upstream.reply = lambda body: cell(
+        "a = price(item='apple')\nb = price(item='pear')\nFINAL(f'{a} and {b}')"
+    )
     alias = {"shop": {"model": "root", "direct_below_tokens": 0}}
     messages: list[Any] = user("What do they cost?")
     with Served(app_on(tmp_path, aliases=alias)) as server, of(server) as client:
         first = client.chat.completions.create(model="shop", messages=messages, tools=[TOOL])
     with Served(app_on(tmp_path, aliases=alias)) as server, of(server) as client:
-        second = client.chat.completions.create(model="shop", messages=answer_call(messages, first, "3"), tools=[TOOL])
+        second = client.chat.completions.create(
+            model="shop", messages=answer_call(messages, first, "3"), tools=[TOOL]
+        )
     with Served(app_on(tmp_path, aliases=alias)) as server, of(server) as client:
         only_the_result = answer_call([], second, "4")
         last = client.chat.completions.create(model="shop", messages=only_the_result, tools=[TOOL])
@@ -100,10 +108,19 @@ def test_5_blocking_work_never_freezes_health(upstream: OpenAIServer, tmp_path: 
         return cell("n = 0\nfor i in range(3_000_000):\n    n += 1\nFINAL(n)")
 
     upstream.reply = reply
-    with Served(app_on(tmp_path, aliases={"busy": {"model": "root", "direct_below_tokens": 0}})) as server, of(server) as client:
+    with (
+        Served(
+            app_on(tmp_path, aliases={"busy": {"model": "root", "direct_below_tokens": 0}})
+        ) as server,
+        of(server) as client,
+    ):
 
         def run() -> Any:
-            answer = client.chat.completions.create(model="busy", messages=user("q")).choices[0].message.content
+            answer = (
+                client.chat.completions.create(model="busy", messages=user("q"))
+                .choices[0]
+                .message.content
+            )
             ended.set()
             return answer
 
@@ -118,11 +135,18 @@ def test_5_blocking_work_never_freezes_health(upstream: OpenAIServer, tmp_path: 
 
 def test_6_a_stream_streams_and_its_usage_is_real(upstream: OpenAIServer, tmp_path: Path) -> None:
     """The first words are with the client before the last are written; usage is the upstream's."""
-    upstream.reply = lambda body: {"content": "one two three", "usage": {"prompt_tokens": 70, "completion_tokens": 30}}
+    upstream.reply = lambda body: {
+        "content": "one two three",
+        "usage": {"prompt_tokens": 70, "completion_tokens": 30},
+    }
     with Served(app_on(tmp_path)) as server, of(server) as client:
         chunks = list(ask(client, user("q"), stream=True, stream_options={"include_usage": True}))
         whole = ask(client, user("q"))
-    assert [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content] == [
+    assert [
+        chunk.choices[0].delta.content
+        for chunk in chunks
+        if chunk.choices and chunk.choices[0].delta.content
+    ] == [
         "one ",
         "two ",
         "three",
@@ -163,20 +187,32 @@ async def _sleep() -> None:
 
 @pytest.mark.parametrize("role", ["system", "developer"])
 @pytest.mark.parametrize("size", [10, 40_000])
-def test_8_instructions_stay_instructions(upstream: OpenAIServer, tmp_path: Path, role: str, size: int) -> None:
+def test_8_instructions_stay_instructions(
+    upstream: OpenAIServer, tmp_path: Path, role: str, size: int
+) -> None:
     """Asked directly or in the loop, the root model gets them as its instructions."""
     upstream.reply = lambda body: cell("FINAL('Arr')") if size > 10 else "Arr"
     with Served(app_on(tmp_path)) as server, of(server) as client:
         reply = ask(client, [{"role": role, "content": "Answer as a pirate."}, *user("x" * size)])
     assert reply.choices[0].message.content == "Arr"
-    instructions = [message for message in upstream.requests[0]["messages"] if message["role"] in ("system", "developer")]
+    instructions = [
+        message
+        for message in upstream.requests[0]["messages"]
+        if message["role"] in ("system", "developer")
+    ]
     assert "Answer as a pirate." in json.dumps(instructions)
 
 
 def test_9_what_children_spend_is_in_the_usage(upstream: OpenAIServer, tmp_path: Path) -> None:
     def reply(body: Any) -> Any:
-        code = cell("parts = llm_query_batched([f'part {i}' for i in range(10)])\nFINAL(len(parts))")
-        content = code if body["model"] == "root" and turn_of(body) == 0 else f"seen {last_message(body)[:9]}"
+        code = cell(
+            "parts = llm_query_batched([f'part {i}' for i in range(10)])\nFINAL(len(parts))"
+        )
+        content = (
+            code
+            if body["model"] == "root" and turn_of(body) == 0
+            else f"seen {last_message(body)[:9]}"
+        )
         return {"content": content, "usage": {"prompt_tokens": 100, "completion_tokens": 7}}
 
     upstream.reply = reply
@@ -204,20 +240,36 @@ def test_runs_of_one_key_are_unknown_to_another(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("streams", [False, True])
-def test_a_client_that_goes_away_cancels_its_run(upstream: OpenAIServer, tmp_path: Path, streams: bool) -> None:
+def test_a_client_that_goes_away_cancels_its_run(
+    upstream: OpenAIServer, tmp_path: Path, streams: bool
+) -> None:
     """The run of somebody who left asks its models nothing more, while another's takes four turns."""
     asked = threading.Event()
 
     def reply(body: Any) -> Any:
         asked.set()
-        return {"content": cell("FINAL('done')" if body["model"] == "stays" and turn_of(body) == 3 else "print(1)"), "seconds": 0.2}
+        return {
+            "content": cell(
+                "FINAL('done')" if body["model"] == "stays" and turn_of(body) == 3 else "print(1)"
+            ),
+            "seconds": 0.2,
+        }
 
     upstream.reply = reply
     aliases = {name: {"model": name, "direct_below_tokens": 0} for name in ("leaves", "stays")}
     with Served(app_on(tmp_path, aliases=aliases)) as server, of(server) as client:
         connection = http.client.HTTPConnection(server.url.split("/")[2])
-        connection.request("POST", "/v1/chat/completions", json.dumps({"model": "leaves", "messages": user("q"), "stream": streams}))
+        connection.request(
+            "POST",
+            "/v1/chat/completions",
+            json.dumps({"model": "leaves", "messages": user("q"), "stream": streams}),
+        )
         assert asked.wait(30)
         connection.close()
-        assert client.chat.completions.create(model="stays", messages=user("q")).choices[0].message.content == "done"
+        assert (
+            client.chat.completions.create(model="stays", messages=user("q"))
+            .choices[0]
+            .message.content
+            == "done"
+        )
     assert [body["model"] for body in upstream.requests].count("leaves") == 1

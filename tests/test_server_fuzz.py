@@ -35,10 +35,36 @@ def schemathesis(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.parametrize("kind", ["scripted", "rlm"])
 def test_no_request_breaks_the_server(schemathesis: Path, tmp_path: Path, kind: str) -> None:
     """schemathesis, with a seed; as an answer of the server counts only what its document names."""
-    app = rlm_app(lambda: ScriptedModel(answer=lambda _: cell("FINAL('x')"))) if kind == "rlm" else None
-    with Served(app or create_app(chat=lambda model_id, owner: ScriptedModel(answer=lambda text: f"got {len(text)}"))) as server:
+    app = (
+        rlm_app(lambda: ScriptedModel(answer=lambda _: cell("FINAL('x')")))
+        if kind == "rlm"
+        else None
+    )
+    with Served(
+        app
+        or create_app(
+            chat=lambda model_id, owner: ScriptedModel(answer=lambda text: f"got {len(text)}")
+        )
+    ) as server:
         command = [schemathesis, "run", server.url.replace("/v1", "/openapi.json")]
-        options = ["--checks", CHECKS, "--max-examples", "60", "--seed", "7", "--phases", "examples,coverage,fuzzing", "--no-color"]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=110, cwd=tmp_path)
+        options = [
+            "--checks",
+            CHECKS,
+            "--max-examples",
+            "60",
+            "--seed",
+            "7",
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--no-color",
+        ]
+        done = subprocess.run(
+            [*command, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=110,
+            cwd=tmp_path,
+        )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
         assert httpx.get(server.url.replace("/v1", "/health")).json() == {"status": "ok"}

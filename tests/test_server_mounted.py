@@ -33,12 +33,21 @@ def test_both_apis_in_one_server(tmp_path: Path) -> None:
     (tmp_path / "graphs").symlink_to(ROOT / "graphs")
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "langgraph.json").write_text(
-        json.dumps({"dependencies": ["."], "graphs": {"rlm": "./graphs/rlm.py:graph"}, "http": {"app": "./app.py:app"}})
+        json.dumps(
+            {
+                "dependencies": ["."],
+                "graphs": {"rlm": "./graphs/rlm.py:graph"},
+                "http": {"app": "./app.py:app"},
+            }
+        )
     )
     code = cell("FINAL('pays ' + price(item='apple'))")
     with OpenAIServer(reply=lambda body: code if body["model"] == "root" else "42") as upstream:
         port = _free_port()
-        url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"]
+        url, command = (
+            f"http://127.0.0.1:{port}",
+            [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"],
+        )
         env = {
             **os.environ,
             **OFFLINE,
@@ -60,9 +69,17 @@ def test_both_apis_in_one_server(tmp_path: Path) -> None:
             with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
                 plain = client.chat.completions.create(model="m", messages=user("q"))
                 stream = client.chat.completions.create(model="m", messages=user("q"), stream=True)
-                assert plain.choices[0].message.content == "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "42"
-                paused = client.chat.completions.create(model="loop", messages=user("q"), tools=[TOOL])
-                done = client.chat.completions.create(model="loop", messages=answer_call(user("q"), paused, "3"), tools=[TOOL])
+                assert (
+                    plain.choices[0].message.content
+                    == "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+                    == "42"
+                )
+                paused = client.chat.completions.create(
+                    model="loop", messages=user("q"), tools=[TOOL]
+                )
+                done = client.chat.completions.create(
+                    model="loop", messages=answer_call(user("q"), paused, "3"), tools=[TOOL]
+                )
                 assert done.choices[0].message.content == "pays 3"
                 with pytest.raises(openai.BadRequestError, match="n=2"):
                     client.chat.completions.create(model="m", messages=user("q"), n=2)

@@ -17,7 +17,12 @@ from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import rlm, root, shown, thread
 
-NUMBERS = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+NUMBERS = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
 N = repr(NUMBERS)
 """The same, as code writes it."""
 
@@ -44,7 +49,11 @@ class Sub(ScriptedModel):
         if messages[0].type == "system":
             return super()._scripted(messages)
         asked = sum(message.type == "ai" for message in messages)
-        return self.leaf(messages) if callable(self.leaf) else self.leaf[min(asked, len(self.leaf) - 1)]
+        return (
+            self.leaf(messages)
+            if callable(self.leaf)
+            else self.leaf[min(asked, len(self.leaf) - 1)]
+        )
 
 
 def structured(reply: str, response_format: Any) -> Any:
@@ -57,16 +66,27 @@ class TestForms:
     def test_a_number_that_json_has_not_goes_back_to_the_model(self) -> None:
         """pydantic reads "NaN" as a float, and writes it as a null that `float` does not take."""
         model = root("FINAL('NaN')", "FINAL(2.5)")
-        assert rlm(model, response_format=float).invoke({"query": "q"})["structured_response"] == 2.5
+        assert (
+            rlm(model, response_format=float).invoke({"query": "q"})["structured_response"] == 2.5
+        )
         assert "no number that JSON has" in shown(model, 1)
 
     def test_a_pydantic_class(self) -> None:
         """Plain JSON with defaults filled in, which the class takes again; the same as text in `answer` and the message."""
         model = root("FINAL({'name': 'A', 'ends': '2026-03-01', 'value': '2.5'})")
         out = rlm(model, response_format=Contract).invoke({"query": "q"})
-        assert out["structured_response"] == {"name": "A", "ends": "2026-03-01", "value": 2.5, "tags": []}
+        assert out["structured_response"] == {
+            "name": "A",
+            "ends": "2026-03-01",
+            "value": 2.5,
+            "tags": [],
+        }
         assert Contract.model_validate(out["structured_response"]).ends == date(2026, 3, 1)
-        assert json.loads(out["answer"]) == json.loads(out["messages"][0].content) == out["structured_response"]
+        assert (
+            json.loads(out["answer"])
+            == json.loads(out["messages"][0].content)
+            == out["structured_response"]
+        )
         assert '"format": "date"' in model.prompts[0][0].text
 
     @pytest.mark.parametrize(
@@ -105,7 +125,16 @@ class TestForms:
     def test_every_way_to_end_a_run(self, reply: str) -> None:
         assert structured(reply, NUMBERS) == {"n": 3}
 
-    @pytest.mark.parametrize("form", [{"type": "nonsense"}, {"$ref": "#/$defs/none"}, {"$ref": "http://localhost:1/x"}, 5, object()])
+    @pytest.mark.parametrize(
+        "form",
+        [
+            {"type": "nonsense"},
+            {"$ref": "#/$defs/none"},
+            {"$ref": "http://localhost:1/x"},
+            5,
+            object(),
+        ],
+    )
     def test_what_is_no_form_is_said_at_once(self, form: Any) -> None:
         with pytest.raises(ConfigurationError, match="response_format"):
             rlm(["x"], response_format=form)
@@ -121,7 +150,11 @@ class TestRefusal:
         model = root("rows = [{'n': 'three'}]\nFINAL(rows[0])", "rows[0]['n'] = 3\nFINAL(rows[0])")
         graph = rlm(model, response_format=NUMBERS, checkpointer=InMemorySaver())
         out = graph.invoke({"query": "q"}, thread())
-        assert (out["structured_response"], out["stop_reason"], out["usage"]["turns"]) == ({"n": 3}, "answered", 2)
+        assert (out["structured_response"], out["stop_reason"], out["usage"]["turns"]) == (
+            {"n": 3},
+            "answered",
+            2,
+        )
         assert "$.n: 'three' is not of type 'integer'" in shown(model, 1)
         assert graph.get_state(thread()).values["log"]["refused.0"]["kind"] == "refused"
 
@@ -139,17 +172,29 @@ class TestRefusal:
     )
     def test_what_does_not_match_is_said(self, value: str, said: str) -> None:
         model = root(f"FINAL({value})", "FINAL({'n': 3})")
-        assert rlm(model, response_format=NUMBERS).invoke({"query": "q"})["structured_response"] == {"n": 3}
+        assert rlm(model, response_format=NUMBERS).invoke({"query": "q"})[
+            "structured_response"
+        ] == {"n": 3}
         assert said in shown(model, 1)
 
     def test_what_pydantic_refuses_is_said_with_its_place(self) -> None:
         model = root("FINAL([{'name': 'A', 'ends': 'soon', 'value': -1}])", "FINAL([])")
-        assert rlm(model, response_format=list[Contract]).invoke({"query": "q"})["structured_response"] == []
+        assert (
+            rlm(model, response_format=list[Contract]).invoke({"query": "q"})["structured_response"]
+            == []
+        )
         assert "$[0].ends: " in shown(model, 1)
         assert "$[0].value: " in shown(model, 1)
 
     def test_a_prose_answer_that_is_refused(self) -> None:
-        model = ScriptedModel(replies=["FINAL(three)", 'FINAL({"n": 3})', cell("FINAL(history[0]['reply'])"), cell("FINAL({'n': 4})")])
+        model = ScriptedModel(
+            replies=[
+                "FINAL(three)",
+                'FINAL({"n": 3})',
+                cell("FINAL(history[0]['reply'])"),
+                cell("FINAL({'n': 4})"),
+            ]
+        )
         graph = rlm(model, response_format=NUMBERS, checkpointer=InMemorySaver())
         assert graph.invoke({"query": "q"}, thread())["structured_response"] == {"n": 3}
         assert "neither code nor an answer" not in shown(model, 1)
@@ -158,7 +203,9 @@ class TestRefusal:
 
     @pytest.mark.parametrize("max_idle", [0, 32])
     @pytest.mark.parametrize("sandbox", ["monty", "local"])
-    def test_the_answer_variable_keeps_its_content_and_is_not_given_again_by_itself(self, sandbox: str, max_idle: int) -> None:
+    def test_the_answer_variable_keeps_its_content_and_is_not_given_again_by_itself(
+        self, sandbox: str, max_idle: int
+    ) -> None:
         codes = [
             "answer['content'] = {'n': 'x'}\nanswer['ready'] = True",
             "llm_query('a')\nprint(answer)",
@@ -172,10 +219,16 @@ class TestRefusal:
         assert model.calls == 3
 
     @pytest.mark.parametrize("max_idle", [0, 32])
-    def test_variables_and_cells_behind_a_refused_final_stay_as_they_were(self, max_idle: int) -> None:
+    def test_variables_and_cells_behind_a_refused_final_stay_as_they_were(
+        self, max_idle: int
+    ) -> None:
         """What follows the FINAL did not run, and does not run when the log is replayed."""
         model = ScriptedModel(
-            replies=[cell("x = [llm_query('a')]\nFINAL(x)\nx = 0") + cell("x = 1"), cell("x.append(3)"), cell("FINAL({'n': len(x)})")]
+            replies=[
+                cell("x = [llm_query('a')]\nFINAL(x)\nx = 0") + cell("x = 1"),
+                cell("x.append(3)"),
+                cell("FINAL({'n': len(x)})"),
+            ]
         )
         graph = rlm(model, response_format=NUMBERS, checkpointer=InMemorySaver())
         graph.rlm.sessions.max_idle = max_idle
@@ -199,17 +252,32 @@ class TestRefusal:
 class TestLimits:
     def test_mismatch_until_the_last_turn_then_the_best_answer_matches(self) -> None:
         model = ScriptedModel(replies=[cell("FINAL('bad')")] * 2 + ['```json\n{"n": 9}\n```'])
-        out = rlm(model, response_format=NUMBERS, limits={"max_iterations": 2}).invoke({"query": "q"})
-        assert (out["structured_response"], out["stop_reason"], out["usage"]["turns"]) == ({"n": 9}, "max_iterations", 3)
+        out = rlm(model, response_format=NUMBERS, limits={"max_iterations": 2}).invoke(
+            {"query": "q"}
+        )
+        assert (out["structured_response"], out["stop_reason"], out["usage"]["turns"]) == (
+            {"n": 9},
+            "max_iterations",
+            3,
+        )
         assert out["answer"] == '{"n": 9}'
         assert "refused" in shown(model, 2)
         assert "as one JSON value" in shown(model, 2)
 
     def test_mismatch_to_the_end(self) -> None:
         model = ScriptedModel(replies=[cell("FINAL('bad')")] * 2 + ["I do not know."])
-        graph = rlm(model, response_format=NUMBERS, limits={"max_iterations": 2}, checkpointer=InMemorySaver())
+        graph = rlm(
+            model,
+            response_format=NUMBERS,
+            limits={"max_iterations": 2},
+            checkpointer=InMemorySaver(),
+        )
         out = graph.invoke({"query": "q"}, thread())
-        assert (out["structured_response"], out["stop_reason"], out["answer"]) == (None, "max_iterations", "I do not know.")
+        assert (out["structured_response"], out["stop_reason"], out["answer"]) == (
+            None,
+            "max_iterations",
+            "I do not know.",
+        )
         assert (model.calls, out["messages"][0].content) == (3, "I do not know.")
         model.replies = [*model.replies, cell("FINAL({'n': 1})")]
         out = graph.invoke({"query": "and now?"}, thread())
@@ -217,15 +285,27 @@ class TestLimits:
 
     def test_a_budget_that_does_not_reach_for_another_call_leaves_the_refused_answer(self) -> None:
         model = root("FINAL('all I have')")
-        out = rlm(model, response_format=NUMBERS, limits={"max_tokens": 3000}).invoke({"query": "q"})
-        assert (out["structured_response"], out["stop_reason"], out["answer"]) == (None, "max_tokens", "all I have")
+        out = rlm(model, response_format=NUMBERS, limits={"max_tokens": 3000}).invoke(
+            {"query": "q"}
+        )
+        assert (out["structured_response"], out["stop_reason"], out["answer"]) == (
+            None,
+            "max_tokens",
+            "all I have",
+        )
         assert model.calls == 1
 
     def test_an_answer_at_a_limit_of_the_tree(self) -> None:
         code = "try:\n    llm_query('a')\nexcept RuntimeError:\n    pass\nFINAL({0})"
-        out = rlm([cell(code.format("{'n': 1}"))], response_format=NUMBERS, limits={"max_sub_calls": 0}).invoke({"query": "q"})
+        out = rlm(
+            [cell(code.format("{'n': 1}"))], response_format=NUMBERS, limits={"max_sub_calls": 0}
+        ).invoke({"query": "q"})
         assert (out["structured_response"], out["stop_reason"]) == ({"n": 1}, "max_sub_calls")
-        out = rlm([cell(code.format("1")), '{"n": 2}'], response_format=NUMBERS, limits={"max_sub_calls": 0}).invoke({"query": "q"})
+        out = rlm(
+            [cell(code.format("1")), '{"n": 2}'],
+            response_format=NUMBERS,
+            limits={"max_sub_calls": 0},
+        ).invoke({"query": "q"})
         assert (out["structured_response"], out["stop_reason"]) == ({"n": 2}, "max_sub_calls")
 
 
@@ -247,7 +327,9 @@ class TestThreads:
 class TestLlmQuery:
     def test_a_reply_comes_parsed(self) -> None:
         sub = Sub(leaf=['Here it is:\n```json\n{"n": 5}\n```\nAnything else?'])
-        out = rlm([cell(f"FINAL(llm_query('how many?', schema={N})['n'] + 1)")], sub=sub).invoke({"query": "q"})
+        out = rlm([cell(f"FINAL(llm_query('how many?', schema={N})['n'] + 1)")], sub=sub).invoke(
+            {"query": "q"}
+        )
         assert out["answer"] == "6"
         assert sub.prompts[0][-1].text.startswith("how many?")
         assert '"required": ["n"]' in sub.prompts[0][-1].text
@@ -255,12 +337,22 @@ class TestLlmQuery:
     @pytest.mark.parametrize("max_idle", [0, 32])
     def test_a_mismatch_is_asked_again_and_every_try_is_paid(self, max_idle: int) -> None:
         sub = Sub(leaf=["five", '{"n": "5"}', '{"n": 5}'])
-        graph = rlm([cell(f"x = llm_query('how many?', schema={N})\ny = llm_query('again', schema={N})\nFINAL([x, y])")], sub=sub)
+        graph = rlm(
+            [
+                cell(
+                    f"x = llm_query('how many?', schema={N})\ny = llm_query('again', schema={N})\nFINAL([x, y])"
+                )
+            ],
+            sub=sub,
+        )
         graph.rlm.sessions.max_idle = max_idle
         out = graph.invoke({"query": "q"})
         assert json.loads(out["answer"]) == [{"n": 5}, {"n": 5}]
         assert sub.calls == 6
-        assert (out["usage"]["sub_calls"], out["usage"]["breakdown"]["1/scripted"]["model_calls"]) == (2, 6)
+        assert (
+            out["usage"]["sub_calls"],
+            out["usage"]["breakdown"]["1/scripted"]["model_calls"],
+        ) == (2, 6)
         assert "$.n: '5' is not of type 'integer'" in sub.prompts[2][-1].text
 
     def test_after_three_tries_it_is_a_failure_that_is_paid_for(self) -> None:
@@ -271,8 +363,14 @@ class TestLlmQuery:
         assert (sub.calls, out["usage"]["breakdown"]["1/scripted"]["model_calls"]) == (3, 3)
 
     def test_a_batch_with_one_bad_entry(self) -> None:
-        sub = Sub(leaf=lambda messages: "sorry" if "bad" in messages[0].text else f'{{"n": {len(messages[0].text) > 0:d}}}')
-        out = rlm([cell(f"FINAL(llm_query_batched(['a', 'bad', 'c'], schema={N}))")], sub=sub).invoke({"query": "q"})
+        sub = Sub(
+            leaf=lambda messages: (
+                "sorry" if "bad" in messages[0].text else f'{{"n": {len(messages[0].text) > 0:d}}}'
+            )
+        )
+        out = rlm(
+            [cell(f"FINAL(llm_query_batched(['a', 'bad', 'c'], schema={N}))")], sub=sub
+        ).invoke({"query": "q"})
         first, bad, last = json.loads(out["answer"])
         assert (first, last) == ({"n": 1}, {"n": 1})
         assert bad.startswith("Error: no reply matched the schema")
@@ -287,7 +385,10 @@ class TestLlmQuery:
     def test_calls_without_a_schema_have_the_digest_that_they_had(self) -> None:
         graph = rlm([cell("FINAL(llm_query('a'))")], checkpointer=InMemorySaver())
         graph.invoke({"query": "q"}, thread())
-        assert json.loads(graph.get_state(thread()).values["log"]["0.0/0"]["request"]["text"]) == {"model": None, "prompts": ["a"]}
+        assert json.loads(graph.get_state(thread()).values["log"]["0.0/0"]["request"]["text"]) == {
+            "model": None,
+            "prompts": ["a"],
+        }
 
     def test_the_fields_of_a_schema_are_asked_in_their_order(self) -> None:
         sub = Sub(leaf=['{"why": "w", "answer": 1}'])
@@ -308,9 +409,14 @@ class TestLlmQuery:
     )
     def test_a_wrong_schema_is_a_value_error(self, schema: str, said: str) -> None:
         sub = Sub()
-        out = rlm([cell(f"try:\n    llm_query('a', schema={schema})\nexcept ValueError as e:\n    FINAL(str(e))")], sub=sub).invoke(
-            {"query": "q"}
-        )
+        out = rlm(
+            [
+                cell(
+                    f"try:\n    llm_query('a', schema={schema})\nexcept ValueError as e:\n    FINAL(str(e))"
+                )
+            ],
+            sub=sub,
+        ).invoke({"query": "q"})
         assert said in out["answer"]
         assert out["answer"].startswith("llm_query: schema: ")
         assert sub.calls == 0
@@ -320,7 +426,13 @@ class TestLlmQuery:
         [
             {"type": "object", "properties": {"a": {"pattern": "^(a+)+$"}}},
             {"$ref": "#"},
-            {"$defs": {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(60)} | {"d60": {}}, "$ref": "#/$defs/d0"},
+            {
+                "$defs": {
+                    f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(60)
+                }
+                | {"d60": {}},
+                "$ref": "#/$defs/d0",
+            },
         ],
         ids=["pattern", "itself", "exponential"],
     )
@@ -336,21 +448,36 @@ class TestLlmQuery:
         sub = Sub(replies=[cell("FINAL([{'i': i} for i in range(20_000)])")])
         code = "FINAL(len(rlm_query('all', schema={'type': 'array', 'uniqueItems': True})))"
         started = time.monotonic()
-        assert rlm([cell(code)], sub=sub, limits={"max_depth": 2}).invoke({"query": "q"})["answer"] == "20000"
+        assert (
+            rlm([cell(code)], sub=sub, limits={"max_depth": 2}).invoke({"query": "q"})["answer"]
+            == "20000"
+        )
         assert time.monotonic() - started < 10
 
 
 class TestRlmQuery:
     def test_at_the_deepest_level_it_is_an_llm_query(self) -> None:
         sub = Sub(leaf=["[1]", '{"n": 5}'])
-        out = rlm([cell(f"FINAL(rlm_query('a', context='c', schema={N})['n'])")], sub=sub).invoke({"query": "q"})
+        out = rlm([cell(f"FINAL(rlm_query('a', context='c', schema={N})['n'])")], sub=sub).invoke(
+            {"query": "q"}
+        )
         assert (out["answer"], sub.calls) == ("5", 2)
 
     @pytest.mark.parametrize("max_idle", [0, 32])
     def test_children_at_depth_one_and_two_repair_their_own_answers(self, max_idle: int) -> None:
         deeper = f"if depth == 1:\n    got = rlm_query('deeper', context='2', schema={N})\n    FINAL({{'n': got['n'] + 1}})\nFINAL('wrong')"
-        replies = [cell("depth = int(context)\nprint(depth)"), cell(deeper), cell("FINAL({'n': 40})")]
-        model, sub = root(f"r = rlm_query_batched(['a', 'b'], contexts=['1', '1'], schema={N})\nprint(r)", "FINAL(r)"), Sub(replies=replies)
+        replies = [
+            cell("depth = int(context)\nprint(depth)"),
+            cell(deeper),
+            cell("FINAL({'n': 40})"),
+        ]
+        model, sub = (
+            root(
+                f"r = rlm_query_batched(['a', 'b'], contexts=['1', '1'], schema={N})\nprint(r)",
+                "FINAL(r)",
+            ),
+            Sub(replies=replies),
+        )
         graph = rlm(model, sub=sub, limits={"max_depth": 3}, checkpointer=InMemorySaver())
         graph.rlm.sessions.max_idle = max_idle
         out = graph.invoke({"query": "q"}, thread())
@@ -362,23 +489,33 @@ class TestRlmQuery:
     def test_a_child_whose_answers_never_match_is_an_error_that_is_paid_for(self) -> None:
         sub = Sub(replies=[cell("FINAL(context)")])
         code = f"FINAL(rlm_query_batched(['a', 'b'], contexts=['x', '{{\"n\": 2}}'], schema={N}))"
-        out = rlm([cell(code)], sub=sub, limits={"max_depth": 2, "max_iterations": 2}).invoke({"query": "q"})
+        out = rlm([cell(code)], sub=sub, limits={"max_depth": 2, "max_iterations": 2}).invoke(
+            {"query": "q"}
+        )
         bad, good = json.loads(out["answer"])
         assert bad.startswith("Error: its answer does not match the schema (max_iterations)")
         assert good == {"n": 2}
-        assert (out["stop_reason"], out["usage"]["breakdown"]["1/scripted"]["model_calls"]) == ("answered", 4)
+        assert (out["stop_reason"], out["usage"]["breakdown"]["1/scripted"]["model_calls"]) == (
+            "answered",
+            4,
+        )
 
     def test_a_child_may_answer_null_where_the_schema_takes_it(self) -> None:
         sub = Sub(replies=[cell("FINAL(None)")])
-        out = rlm([cell("FINAL(rlm_query('a', schema={'type': ['null', 'object']}) is None)")], sub=sub, limits={"max_depth": 2}).invoke(
-            {"query": "q"}
-        )
+        out = rlm(
+            [cell("FINAL(rlm_query('a', schema={'type': ['null', 'object']}) is None)")],
+            sub=sub,
+            limits={"max_depth": 2},
+        ).invoke({"query": "q"})
         assert out["answer"] == "true"
 
     def test_children_do_not_inherit_the_root_s_form(self) -> None:
         sub = Sub(replies=[cell("FINAL('plain text')")])
-        out = rlm([cell("FINAL({'n': len(rlm_query('a'))})")], sub=sub, limits={"max_depth": 2}, response_format=NUMBERS).invoke(
-            {"query": "q"}
-        )
+        out = rlm(
+            [cell("FINAL({'n': len(rlm_query('a'))})")],
+            sub=sub,
+            limits={"max_depth": 2},
+            response_format=NUMBERS,
+        ).invoke({"query": "q"})
         assert out["structured_response"] == {"n": 10}
         assert "matches this JSON schema; any other" not in sub.prompts[0][0].text

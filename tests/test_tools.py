@@ -13,7 +13,15 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool, Tool, ToolException, tool
+from langchain_core.tools import (
+    BaseTool,
+    InjectedToolArg,
+    InjectedToolCallId,
+    StructuredTool,
+    Tool,
+    ToolException,
+    tool,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import InjectedState, ToolRuntime
 from langgraph.store.memory import InMemoryStore
@@ -28,7 +36,9 @@ from .models import rlm, root, shown, thread
 
 def run(code: str, *tools: Any, **options: Any) -> Any:
     """The answer of one cell, as JSON where it is."""
-    answer = rlm([cell(code)], tools=tools, limits={"max_iterations": 1}, **options).invoke({"query": "q"})["answer"]
+    answer = rlm([cell(code)], tools=tools, limits={"max_iterations": 1}, **options).invoke(
+        {"query": "q"}
+    )["answer"]
     try:
         return json.loads(answer)
     except ValueError:
@@ -65,7 +75,11 @@ def order(items: list[Item], note: str | None = None) -> str:
     return f"{sum(item.count for item in items)} {note}"
 
 
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}}, "required": ["city"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+    "required": ["city"],
+}
 
 
 class TestCalls:
@@ -84,7 +98,12 @@ class TestCalls:
         ],
     )
     def test_every_kind_of_tool_by_position_and_by_name(self, call: str, answer: Any) -> None:
-        weather = StructuredTool(name="get-weather", description="w", args_schema=SCHEMA, func=lambda city, days=1: f"{city} {days}")
+        weather = StructuredTool(
+            name="get-weather",
+            description="w",
+            args_schema=SCHEMA,
+            func=lambda city, days=1: f"{city} {days}",
+        )
         shout = Tool(name="shout", description="Shout.", func=lambda text: text.upper() + "!")
         assert run(f"FINAL({call})", add, slow_add, Upper(), order, shout, weather) == answer
 
@@ -102,7 +121,9 @@ class TestCalls:
             ("even(3)", "number: Value error, 3 is odd"),
         ],
     )
-    def test_arguments_that_do_not_fit_are_a_type_error_and_nothing_runs(self, call: str, said: str) -> None:
+    def test_arguments_that_do_not_fit_are_a_type_error_and_nothing_runs(
+        self, call: str, said: str
+    ) -> None:
         ran: list[Any] = []
 
         class Even(BaseModel):
@@ -129,14 +150,19 @@ class TestCalls:
 
     def test_the_prompt_shows_signatures(self) -> None:
         @tool
-        def book(seat: Annotated[str, Field(description="where")], kind: Item, level: int | None = None) -> dict[str, int]:
+        def book(
+            seat: Annotated[str, Field(description="where")], kind: Item, level: int | None = None
+        ) -> dict[str, int]:
             """Book a seat."""
             return {}
 
         model = root("FINAL(1)")
         rlm(model, tools=[book, add]).invoke({"query": "q"})
         text = model.prompts[0][0].text
-        assert "`book(seat: str, kind: {'name': str, 'count': int}, level: int | None = None) -> dict[str, int]`: Book a seat." in text
+        assert (
+            "`book(seat: str, kind: {'name': str, 'count': int}, level: int | None = None) -> dict[str, int]`: Book a seat."
+            in text
+        )
         assert "`add(a: int, b: int = 10) -> int`: Add two numbers." in text
 
     def test_blocking_tools_do_not_block_the_loop(self) -> None:
@@ -151,7 +177,12 @@ class TestCalls:
             def _scripted(self, messages: list[Any]) -> Any:
                 return cell("FINAL(wait())")
 
-        graph = rlm([cell("FINAL(rlm_query_batched(['q'] * 8))")], sub=Sub(), tools=[wait], limits={"max_depth": 2})
+        graph = rlm(
+            [cell("FINAL(rlm_query_batched(['q'] * 8))")],
+            sub=Sub(),
+            tools=[wait],
+            limits={"max_depth": 2},
+        )
 
         async def beating() -> tuple[Any, float]:
             gaps, last = [0.0], time.monotonic()
@@ -206,7 +237,10 @@ class TestResults:
             (Colour.RED, "red"),
             ({1: {"a": Item(name="jam")}}, {"1": {"a": {"name": "jam", "count": 1}}}),
             (ToolMessage("content", tool_call_id="1"), "content"),
-            ([ToolMessage([{"type": "text", "text": "a"}], tool_call_id="1")], [[{"type": "text", "text": "a"}]]),
+            (
+                [ToolMessage([{"type": "text", "text": "a"}], tool_call_id="1")],
+                [[{"type": "text", "text": "a"}]],
+            ),
             ({4}, [4]),
             (b"bytes", "bytes"),
             (b"\xff", "b'\\xff'"),
@@ -233,7 +267,9 @@ class TestResults:
             """Documents."""
             return [Document("text", metadata={"a": 1})]
 
-        assert run("d = docs()[0]\nFINAL([search(), d['page_content'], d['metadata']])", search, docs) == ["found one", "text", {"a": 1}]
+        assert run(
+            "d = docs()[0]\nFINAL([search(), d['page_content'], d['metadata']])", search, docs
+        ) == ["found one", "text", {"a": 1}]
 
     def test_errors_are_exceptions_that_code_can_catch(self) -> None:
         @tool
@@ -260,7 +296,9 @@ class TestResults:
             """Fail."""
             raise ToolException("broken")
 
-        handled = StructuredTool.from_function(fails, handle_tool_error=lambda error: f"handled: {error}")
+        handled = StructuredTool.from_function(
+            fails, handle_tool_error=lambda error: f"handled: {error}"
+        )
         assert run("FINAL(fails())", handled) == "handled: broken"
 
 
@@ -278,7 +316,9 @@ class TestInjected:
         ) -> str:
             """Look."""
             assert runtime.store is not None
-            seen.update(thread=config["configurable"]["thread_id"], id=id, same=runtime.tool_call_id == id)
+            seen.update(
+                thread=config["configurable"]["thread_id"], id=id, same=runtime.tool_call_id == id
+            )
             return f"{what} for {user}"
 
         model = root("FINAL(look('sky'))")
@@ -294,7 +334,10 @@ class TestInjected:
     def test_code_cannot_set_what_is_injected(self, name: str) -> None:
         @tool
         def look(
-            what: str, runtime: ToolRuntime, id: Annotated[str, InjectedToolCallId], user: Annotated[str, InjectedToolArg] = "nobody"
+            what: str,
+            runtime: ToolRuntime,
+            id: Annotated[str, InjectedToolCallId],
+            user: Annotated[str, InjectedToolArg] = "nobody",
         ) -> str:
             """Look."""
             return user
@@ -334,7 +377,11 @@ def where() -> str:
 class TestWhoHasWhat:
     class Sub(ScriptedModel):
         def _scripted(self, messages: list[Any]) -> Any:
-            return cell("try:\n    FINAL(where())\nexcept NameError:\n    FINAL('unknown')") if len(messages) == 2 else "gave up"
+            return (
+                cell("try:\n    FINAL(where())\nexcept NameError:\n    FINAL('unknown')")
+                if len(messages) == 2
+                else "gave up"
+            )
 
     @pytest.mark.parametrize(
         ("options", "answer"),
@@ -345,7 +392,9 @@ class TestWhoHasWhat:
             ({"child_tools": [where]}, ["unknown", "host"]),
         ],
     )
-    def test_tools_of_the_root_of_children_or_of_both(self, options: dict[str, Any], answer: list[str]) -> None:
+    def test_tools_of_the_root_of_children_or_of_both(
+        self, options: dict[str, Any], answer: list[str]
+    ) -> None:
         code = "try:\n    mine = where()\nexcept NameError:\n    mine = 'unknown'\nFINAL([mine, rlm_query('where?')])"
         sub = self.Sub()
         out = rlm([cell(code)], sub=sub, limits={"max_depth": 2}, **options).invoke({"query": "q"})
@@ -359,21 +408,41 @@ class TestWhoHasWhat:
             ({"tools": ["where"]}, "must be LangChain tools or named functions"),
             ({"tools": [where], "child_tools": ["there"]}, "child_tools names 'there'"),
             ({"tools": [where], "interrupt_on": {"there": True}}, "interrupt_on names there"),
-            ({"tools": [where], "interrupt_on": {"where": {"allowed": ["approve"]}}}, "give True, False, or"),
-            ({"tools": [where], "interrupt_on": {"where": {"allowed_decisions": ["maybe"]}}}, "some of approve, edit, reject, respond"),
+            (
+                {"tools": [where], "interrupt_on": {"where": {"allowed": ["approve"]}}},
+                "give True, False, or",
+            ),
+            (
+                {"tools": [where], "interrupt_on": {"where": {"allowed_decisions": ["maybe"]}}},
+                "some of approve, edit, reject, respond",
+            ),
             ({"tools": [where], "not_idempotent": ["there"]}, "not_idempotent="),
             ({"tools": [where], "not_idempotent": "where"}, "must be names of tools"),
             ({"external_tools": [{"nothing": 1}]}, "external_tools must be"),
-            ({"external_tools": [{"name": "x", "parameters": {"type": "array"}, "description": ""}]}, "schema of type 'object'"),
             (
                 {
                     "external_tools": [
-                        {"name": "x", "description": "", "parameters": {"type": "object", "properties": {"a": {"type": "nope"}}}}
+                        {"name": "x", "parameters": {"type": "array"}, "description": ""}
+                    ]
+                },
+                "schema of type 'object'",
+            ),
+            (
+                {
+                    "external_tools": [
+                        {
+                            "name": "x",
+                            "description": "",
+                            "parameters": {"type": "object", "properties": {"a": {"type": "nope"}}},
+                        }
                     ]
                 },
                 "no valid JSON",
             ),
-            ({"external_tools": [{"name": "llm_query", "description": "", "parameters": {}}]}, "the name is taken"),
+            (
+                {"external_tools": [{"name": "llm_query", "description": "", "parameters": {}}]},
+                "the name is taken",
+            ),
         ],
     )
     def test_a_wrong_set_up_is_refused_at_once(self, options: dict[str, Any], said: str) -> None:
@@ -382,8 +451,22 @@ class TestWhoHasWhat:
 
     def test_a_thread_whose_tool_is_gone_says_so(self) -> None:
         saver = InMemorySaver()
-        asking = rlm([cell("FINAL(where())")], tools=[where], interrupt_on={"where": True}, checkpointer=saver)
+        asking = rlm(
+            [cell("FINAL(where())")],
+            tools=[where],
+            interrupt_on={"where": True},
+            checkpointer=saver,
+        )
         asking.invoke({"query": "q"}, thread())
-        with pytest.raises(ConfigurationError, match="calls the tool 'where', but the tools are none"):
-            rlm([cell("where()")], checkpointer=saver).invoke(Command(resume={"type": "approve"}), thread())
-        assert asking.invoke(Command(resume={"type": "respond", "message": "here"}), thread())["answer"] == "here"
+        with pytest.raises(
+            ConfigurationError, match="calls the tool 'where', but the tools are none"
+        ):
+            rlm([cell("where()")], checkpointer=saver).invoke(
+                Command(resume={"type": "approve"}), thread()
+            )
+        assert (
+            asking.invoke(Command(resume={"type": "respond", "message": "here"}), thread())[
+                "answer"
+            ]
+            == "here"
+        )

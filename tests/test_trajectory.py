@@ -13,16 +13,22 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from langgraph_rlm import BlobError, ConfigurationError, ReplayDivergedError, fork
-from langgraph_rlm.testing import Replayed, ScriptedModel, asave_run, cell, load_run, replay_run, save_run
+from langgraph_rlm.testing import (
+    Replayed,
+    ScriptedModel,
+    asave_run,
+    cell,
+    load_run,
+    replay_run,
+    save_run,
+)
 
 from .models import rlm, root, thread
 
 SAVED = sorted((Path(__file__).parent / "trajectories").glob("*.json"))
 
 FIRST = "found = grep('needle', max_matches=3)\nlines = [llm_query('w' * (n + 1)) for n in range(3)]\nprint(len(found), lines, peek(0, 5))"
-SECOND = (
-    "try:\n    price('nothing')\nexcept RuntimeError as error:\n    print(error)\ncost = price('tea', count=2)\nprint(cost, SHOW_VARS())"
-)
+SECOND = "try:\n    price('nothing')\nexcept RuntimeError as error:\n    print(error)\ncost = price('tea', count=2)\nprint(cost, SHOW_VARS())"
 THIRD = "kids = rlm_query_batched(['long ' * 600, 'short'], contexts=['a b c', ['x', 'y']])\nFINAL(f'{lines} {cost} {kids}')"
 
 
@@ -37,13 +43,19 @@ class Sub(ScriptedModel):
     """Answers with the length of its prompt; as the root of a child it writes code that asks one level deeper."""
 
     def _scripted(self, messages: list[Any]) -> Any:
-        return super()._scripted(messages) if messages[0].type == "system" else f"len={len(messages[-1].text)}"
+        return (
+            super()._scripted(messages)
+            if messages[0].type == "system"
+            else f"len={len(messages[-1].text)}"
+        )
 
 
 def sub_model() -> Sub:
     return Sub(
         replies=[
-            cell("n = len(context)\ndeeper = rlm_query('sum up', context=str(context)) if n < 5 else n"),
+            cell(
+                "n = len(context)\ndeeper = rlm_query('sum up', context=str(context)) if n < 5 else n"
+            ),
             cell("FINAL(f'{n} {deeper}')"),
         ]
     )
@@ -54,7 +66,9 @@ def graph(model: ScriptedModel, saver: Any = None, **options: Any) -> Any:
     return rlm(model, sub=sub_model(), checkpointer=saver or InMemorySaver(), **options)
 
 
-def saved(path: Path, *, query: str = "find it", context: Any = "a needle\n" * 2000, **options: Any) -> tuple[Path, dict[str, Any]]:
+def saved(
+    path: Path, *, query: str = "find it", context: Any = "a needle\n" * 2000, **options: Any
+) -> tuple[Path, dict[str, Any]]:
     """A run of three turns with a tool, and children two levels deep, as a file."""
     run = graph(root(FIRST, SECOND, THIRD), **options)
     out = run.invoke({"query": query, "context": context}, thread())
@@ -77,7 +91,9 @@ def test_runs_saved_earlier_still_do_the_same(path: Path, sandbox: str) -> None:
     assert replay_run(path, sandbox=sandbox, tools=[price]).cells > 0
 
 
-def test_a_run_replays_with_its_children_and_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_replays_with_its_children_and_without_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file holds all that it takes: it replays on a machine that has none of the run's blobs."""
     path, out = saved(tmp_path)
     monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "empty"))
@@ -99,13 +115,18 @@ def test_contexts_may_stay_in_their_store_and_files_be_gzipped(tmp_path: Path) -
         replay_run(tmp_path / "run.json.gz", store=tmp_path / "elsewhere")
 
 
-def test_a_turn_whose_code_now_calls_something_else_is_named_with_the_difference(tmp_path: Path) -> None:
+def test_a_turn_whose_code_now_calls_something_else_is_named_with_the_difference(
+    tmp_path: Path,
+) -> None:
     path, _ = saved(tmp_path)
 
     def edit(run: dict[str, Any]) -> None:
         run["root"]["log"]["0"]["reply"] = {"text": cell(FIRST.replace("'w' *", "'v' *"))}
 
-    with pytest.raises(ReplayDivergedError, match=r"^Cell 0\.0/0 called 'llm_query' with .*, but its log has 'llm_query' with") as error:
+    with pytest.raises(
+        ReplayDivergedError,
+        match=r"^Cell 0\.0/0 called 'llm_query' with .*, but its log has 'llm_query' with",
+    ) as error:
         replay_run(edited(path, edit), tools=[price])
     assert error.value.place == "0.0/0"
     assert '-  "w"' in str(error.value)
@@ -131,7 +152,10 @@ def test_an_answer_of_a_child_that_changed_is_found_in_the_child(tmp_path: Path)
     def edit(run: dict[str, Any]) -> None:
         run["root"]["children"]["2.0/0/1"]["log"]["0.0/0/0"]["value"] = {"text": "other"}
 
-    with pytest.raises(ReplayDivergedError, match=r"^In the child at 2\.0/0/1: Cell 1\.0 answered '2 other', but its log has '2 ") as error:
+    with pytest.raises(
+        ReplayDivergedError,
+        match=r"^In the child at 2\.0/0/1: Cell 1\.0 answered '2 other', but its log has '2 ",
+    ) as error:
         replay_run(edited(path, edit), tools=[price])
     assert error.value.place == "1.0"
 
@@ -166,7 +190,9 @@ def test_a_reply_that_is_read_otherwise_is_found(tmp_path: Path, reply: str, mes
     run = graph(root("FINAL(1)"))
     run.invoke({"query": "go"}, thread())
     save_run(run, thread(), tmp_path / "run.json")
-    path = edited(tmp_path / "run.json", lambda run: run["root"]["log"]["0"].update(reply={"text": reply}))
+    path = edited(
+        tmp_path / "run.json", lambda run: run["root"]["log"]["0"].update(reply={"text": reply})
+    )
     with pytest.raises(ReplayDivergedError, match=message):
         replay_run(path)
 
@@ -177,7 +203,9 @@ def test_an_answer_in_prose_is_compared(tmp_path: Path) -> None:
     save_run(run, thread(), tmp_path / "run.json")
     assert replay_run(tmp_path / "run.json") == Replayed(rlms=1, turns=1)
     path = edited(tmp_path / "run.json", lambda run: run["root"].update(answer="f(x"))
-    with pytest.raises(ReplayDivergedError, match=r"Turn 0 answers 'f\(x\) is 3' now, but the run 'f\(x'"):
+    with pytest.raises(
+        ReplayDivergedError, match=r"Turn 0 answers 'f\(x\) is 3' now, but the run 'f\(x'"
+    ):
         replay_run(path)
 
 
@@ -189,7 +217,10 @@ def test_a_tool_with_another_signature_is_found(tmp_path: Path) -> None:
         raise AssertionError("a replay calls no tool")
 
     other.__name__ = "price"
-    with pytest.raises(ReplayDivergedError, match=r"Cell 1\.0 ended 'error' with .*, but its log has a call 'price'") as error:
+    with pytest.raises(
+        ReplayDivergedError,
+        match=r"Cell 1\.0 ended 'error' with .*, but its log has a call 'price'",
+    ) as error:
         replay_run(path, tools=[other])
     assert "+TypeError: price" in str(error.value) or "+error: " in str(error.value)
 
@@ -217,14 +248,21 @@ def test_output_that_was_edited_is_not_taken_for_what_code_printed(tmp_path: Pat
     run = graph(root("print('seen')\nFINAL(1)"))
     run.invoke({"query": "go"}, thread())
     save_run(run, thread(), tmp_path / "run.json")
-    path = edited(tmp_path / "run.json", lambda run: run["root"]["log"]["0.0"].update(stdout={"text": "not seen"}))
+    path = edited(
+        tmp_path / "run.json",
+        lambda run: run["root"]["log"]["0.0"].update(stdout={"text": "not seen"}),
+    )
     with pytest.raises(ReplayDivergedError, match=r"Cell 0\.0 was edited in the file"):
         replay_run(path)
 
 
 def test_a_native_call_that_is_gone_is_named(tmp_path: Path) -> None:
     """A call of an external tool that the model made without code."""
-    tool: dict[str, Any] = {"name": "ext", "description": "d", "parameters": {"type": "object", "properties": {}}}
+    tool: dict[str, Any] = {
+        "name": "ext",
+        "description": "d",
+        "parameters": {"type": "object", "properties": {}},
+    }
     replies = [AIMessage("", tool_calls=[{"name": "ext", "args": {}, "id": "e"}]), cell("FINAL(1)")]
     run = graph(ScriptedModel(replies=replies), external_tools=[tool])
     run.invoke({"query": "go"}, thread())
@@ -240,11 +278,16 @@ def test_a_native_call_that_is_gone_is_named(tmp_path: Path) -> None:
     ("edit", "message"),
     [
         (lambda run: run.pop("limits"), "limits: Field required"),
-        (lambda run: run["root"]["log"]["0"].pop("reply"), r"root\.log\.0\.turn\.reply: Field required"),
+        (
+            lambda run: run["root"]["log"]["0"].pop("reply"),
+            r"root\.log\.0\.turn\.reply: Field required",
+        ),
         (lambda run: run["root"]["log"]["0"].update(kind="?"), r"root\.log\.0"),
     ],
 )
-def test_a_file_of_another_shape_is_refused_with_the_place(tmp_path: Path, edit: Any, message: str) -> None:
+def test_a_file_of_another_shape_is_refused_with_the_place(
+    tmp_path: Path, edit: Any, message: str
+) -> None:
     path, _ = saved(tmp_path)
     with pytest.raises(ConfigurationError, match=rf"is no saved run: {message}"):
         replay_run(edited(path, edit), tools=[price])
@@ -252,13 +295,20 @@ def test_a_file_of_another_shape_is_refused_with_the_place(tmp_path: Path, edit:
 
 def test_a_run_without_checkpoints_cannot_be_saved_or_forked_and_says_so(tmp_path: Path) -> None:
     run = rlm([cell("FINAL(1)")])
-    for attempt in (lambda: save_run(run, thread(), tmp_path / "run.json"), lambda: fork(run, thread(), "0", "x")):
+    for attempt in (
+        lambda: save_run(run, thread(), tmp_path / "run.json"),
+        lambda: fork(run, thread(), "0", "x"),
+    ):
         with pytest.raises(ConfigurationError, match="no checkpointer"):
             attempt()
     run = graph(root("FINAL(1)"))
     run.invoke({"query": "go"}, thread())
     with pytest.raises(ConfigurationError, match="has no checkpoint 'gone'"):
-        save_run(run, cast(Any, {"configurable": {"thread_id": "t", "checkpoint_id": "gone"}}), tmp_path / "run.json")
+        save_run(
+            run,
+            cast(Any, {"configurable": {"thread_id": "t", "checkpoint_id": "gone"}}),
+            tmp_path / "run.json",
+        )
     with pytest.raises(ConfigurationError, match="thread_id"):
         save_run(run, {}, tmp_path / "run.json")
 
@@ -276,10 +326,14 @@ def test_a_run_that_waits_is_saved_and_replayed_as_far_as_it_came(tmp_path: Path
     )
     run.invoke({"query": "go"}, thread())
     save_run(run, thread(), tmp_path / "paused.json")
-    assert replay_run(tmp_path / "paused.json", tools=[price]) == Replayed(rlms=3, turns=4, cells=2, calls=2)
+    assert replay_run(tmp_path / "paused.json", tools=[price]) == Replayed(
+        rlms=3, turns=4, cells=2, calls=2
+    )
     run.invoke(Command(resume={"type": "approve"}), thread())
     save_run(run, thread(), tmp_path / "done.json")
-    assert replay_run(tmp_path / "done.json", tools=[price]) == Replayed(rlms=3, turns=4, cells=4, calls=2)
+    assert replay_run(tmp_path / "done.json", tools=[price]) == Replayed(
+        rlms=3, turns=4, cells=4, calls=2
+    )
 
 
 def test_a_fork_is_saved_with_its_own_children(tmp_path: Path) -> None:
@@ -294,7 +348,9 @@ def test_a_fork_is_saved_with_its_own_children(tmp_path: Path) -> None:
     for name in ("new", "old"):
         assert replay_run(tmp_path / f"{name}.json").rlms == 3
         children = load_run(tmp_path / f"{name}.json")["root"]["children"]
-        asked[name] = {place: child["log"]["run.0"]["question"] for place, child in children.items()}  # type: ignore[typeddict-item]
+        asked[name] = {
+            place: child["log"]["run.0"]["question"] for place, child in children.items()
+        }  # type: ignore[typeddict-item]
     assert asked == {"new": {"0.0/1/0": {"text": "other"}}, "old": {"0.0/1/0": {"text": "len=1"}}}
 
 

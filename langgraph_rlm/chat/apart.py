@@ -44,12 +44,16 @@ def inner_callbacks(run_manager: Any) -> AsyncCallbackManager | None:
     if run_manager is not None:
         return _tracing(run_manager.inheritable_handlers, run_manager.run_id)
     around = (var_child_runnable_config.get() or RunnableConfig()).get("callbacks")
-    handlers = cast(Any, around if isinstance(around, list) else getattr(around, "inheritable_handlers", []))
+    handlers = cast(
+        Any, around if isinstance(around, list) else getattr(around, "inheritable_handlers", [])
+    )
     return _tracing(handlers, getattr(around, "parent_run_id", None))
 
 
 def _tracing(handlers: Any, parent: Any) -> AsyncCallbackManager | None:
-    tracers: list[BaseCallbackHandler] = [handler for handler in handlers if isinstance(handler, BaseTracer | AsyncBaseTracer)]
+    tracers: list[BaseCallbackHandler] = [
+        handler for handler in handlers if isinstance(handler, BaseTracer | AsyncBaseTracer)
+    ]
     if not tracers:
         return None
     manager = AsyncCallbackManager(handlers=[], parent_run_id=parent)

@@ -12,7 +12,10 @@ from langgraph_rlm.errors import ResumeError
 
 def is_call(pause: Interrupt[Any]) -> bool:
     """Whether the caller is to run a tool: such a pause leaves as a tool call."""
-    return isinstance(pause.value, Mapping) and cast(Mapping[str, Any], pause.value).get("type") == "external_tool_call"
+    return (
+        isinstance(pause.value, Mapping)
+        and cast(Mapping[str, Any], pause.value).get("type") == "external_tool_call"
+    )
 
 
 def _is_review(pause: Interrupt[Any]) -> bool:
@@ -31,13 +34,22 @@ def request_of(pauses: Mapping[str, Interrupt[Any]]) -> Any:
     shown = list(pauses.values())
     if not shown or not _is_review(shown[0]):
         return shown[0].value if shown else {}
-    return {key: [each for pause in shown for each in pause.value[key]] for key in ("action_requests", "review_configs")}
+    return {
+        key: [each for pause in shown for each in pause.value[key]]
+        for key in ("action_requests", "review_configs")
+    }
 
 
 def called(request: object) -> str:
     """The tools that a request is about, for a message."""
-    actions = cast(Mapping[str, Any], request).get("action_requests") if isinstance(request, Mapping) else None
-    return ", ".join(action["name"] for action in actions) if actions else repr(cast(object, request))
+    actions = (
+        cast(Mapping[str, Any], request).get("action_requests")
+        if isinstance(request, Mapping)
+        else None
+    )
+    return (
+        ", ".join(action["name"] for action in actions) if actions else repr(cast(object, request))
+    )
 
 
 def answers_of(pauses: Mapping[str, Interrupt[Any]], answer: Any) -> dict[str, Any]:
@@ -62,7 +74,9 @@ def _decisions(answer: Any, count: int) -> Sequence[Any]:
     if isinstance(given, dict) and set(cast(Any, given)) == {"decisions"}:
         given = cast(Any, given)["decisions"]
     if not isinstance(given, list | tuple) or len(cast(Sequence[Any], given)) != count:
-        raise ResumeError(f"{count} calls wait: give {{'decisions': [...]}} with {count} decisions, in their order, got {answer!r}.")
+        raise ResumeError(
+            f"{count} calls wait: give {{'decisions': [...]}} with {count} decisions, in their order, got {answer!r}."
+        )
     return cast(Sequence[Any], given)
 
 
@@ -77,6 +91,10 @@ def answer_type(pauses: Mapping[str, Interrupt[Any]]) -> Any:
         return answer
 
     schemas = [pause.response_schema for pause in pauses.values()]
-    several = {"type": "object", "properties": {"decisions": {"type": "array", "prefixItems": schemas}}, "required": ["decisions"]}
+    several = {
+        "type": "object",
+        "properties": {"decisions": {"type": "array", "prefixItems": schemas}},
+        "required": ["decisions"],
+    }
     schema = cast(dict[str, Any], (schemas[0] or {}) if len(schemas) == 1 else several)
     return Annotated[Any, PlainValidator(checked), WithJsonSchema(schema)]

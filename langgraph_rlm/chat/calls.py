@@ -82,7 +82,9 @@ class Call:
 
     async def _reply_in(self, held: AsyncExitStack) -> AsyncIterator[AIMessageChunk]:
         """The stream of the reply; what has to be held meanwhile is in `held`."""
-        found = (self.resumed.run, dict[str, ToolMessage]()) if self.resumed else answers(self.messages)
+        found = (
+            (self.resumed.run, dict[str, ToolMessage]()) if self.resumed else answers(self.messages)
+        )
         if found is None and self._is_direct():
             return self._directly() if self.task is None else self._directly_once(self.task)
         if self.task is not None and self.chat.graphs.rlm.toolset.root:
@@ -92,11 +94,19 @@ class Call:
             return self._work(*await self._continued(*found))
         if self.task is None:
             return self._work(*await self._begun(new_run()))
-        return self._work(*await self._found(held.enter_context(self.task.run_of(await asyncio.to_thread(lambda: self.digest)))))
+        return self._work(
+            *await self._found(
+                held.enter_context(self.task.run_of(await asyncio.to_thread(lambda: self.digest)))
+            )
+        )
 
     async def _directly(self) -> AsyncIterator[AIMessageChunk]:
         model = self.chat.graphs.rlm.root_model(0, None)
-        reply = apart(lambda: direct(model, self.messages, self.request, self.place.callbacks, self._described))
+        reply = apart(
+            lambda: direct(
+                model, self.messages, self.request, self.place.callbacks, self._described
+            )
+        )
         async with aclosing(cast(Any, reply)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -124,9 +134,17 @@ class Call:
 
     def _described(self, provider: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata of a direct reply: the provider's, under the names that every reply has."""
-        ours = {"model_name": self.chat.name, "thread_id": None, "turns": 0, "sub_calls": 0, "stop_reason": "answered"}
+        ours = {
+            "model_name": self.chat.name,
+            "thread_id": None,
+            "turns": 0,
+            "sub_calls": 0,
+            "stop_reason": "answered",
+        }
         reason = provider.get("finish_reason") or provider.get("stop_reason")
-        finish = {"tool_use": "tool_calls", "max_tokens": "length", "end_turn": "stop"}.get(str(reason), reason)
+        finish = {"tool_use": "tool_calls", "max_tokens": "length", "end_turn": "stop"}.get(
+            str(reason), reason
+        )
         return {**provider, **ours, "finish_reason": finish or "stop"}
 
     async def _found(self, id: str) -> tuple[Run, Any]:
@@ -141,7 +159,9 @@ class Call:
         """A new run, and its input."""
         store, settings = self.chat.graphs.rlm.store, self.request.settings
         given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
-        record = Record(settings=await asyncio.to_thread(store.put, settings_text(settings).encode()))
+        record = Record(
+            settings=await asyncio.to_thread(store.put, settings_text(settings).encode())
+        )
         return self._opened(id, record, settings), given
 
     async def _continued(self, id: str, given: dict[str, ToolMessage]) -> tuple[Run, Any]:
@@ -161,7 +181,11 @@ class Call:
         return run, None if run.is_cut_off else ()
 
     def _opened(self, id: str, record: Record, settings: Settings) -> Run:
-        form = None if settings["schema"] is None else self.request.form or user_format(settings["schema"])
+        form = (
+            None
+            if settings["schema"] is None
+            else self.request.form or user_format(settings["schema"])
+        )
         if form is not None and form.schema != settings["schema"]:
             form = user_format(settings["schema"])
         asked = Asked({**self.request.options}, form)
@@ -174,10 +198,19 @@ class Call:
 
     async def _settings(self, record: Record) -> Settings:
         """What the run was begun with, and the tools that are bound since."""
-        settings = cast(Settings, json.loads(await asyncio.to_thread(self.chat.graphs.rlm.store.get, record.settings)))
+        settings = cast(
+            Settings,
+            json.loads(await asyncio.to_thread(self.chat.graphs.rlm.store.get, record.settings)),
+        )
         names = {tool["function"]["name"] for tool in settings["tools"]}
-        more = [] if self.request.forced else [tool for tool in self.request.tools if tool["function"]["name"] not in names]
-        return Settings(tools=[*settings["tools"], *more], schema=settings["schema"], calls=settings["calls"])
+        more = (
+            []
+            if self.request.forced
+            else [tool for tool in self.request.tools if tool["function"]["name"] not in names]
+        )
+        return Settings(
+            tools=[*settings["tools"], *more], schema=settings["schema"], calls=settings["calls"]
+        )
 
     async def _work(self, run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
         """Run on, ask a human where that is needed, and reply. `()` is nothing to run."""
@@ -218,7 +251,9 @@ class Call:
             number += 1
             if number <= self.task.used(run.id):
                 continue
-            shown = {digest: pause for digest, pause in run.open.items() if digest in rounds[number - 1]}
+            shown = {
+                digest: pause for digest, pause in run.open.items() if digest in rounds[number - 1]
+            }
             answer = self.task.answer(run.id, shown)
             if shown and (command := run.resume(answers_of(shown, answer))) is not None:
                 async with aclosing(cast(Any, _progress(run, command))) as chunks:
@@ -228,13 +263,22 @@ class Call:
     async def _reply(self, run: Run) -> list[AIMessageChunk]:
         """Where the run stands, as the end of a reply."""
         values, settings = run.values, await self._settings(run.record)
-        if not run.open:  # nobody can ask on in this run: its interpreter, and the context in it, need not wait
+        if (
+            not run.open
+        ):  # nobody can ask on in this run: its interpreter, and the context in it, need not wait
             await asyncio.to_thread(self.chat.graphs.rlm.sessions.drop, values["trajectory"])
         usage = usage_since(run.record.before, values["usage"])
         waiting = {digest: pause for digest, pause in run.open.items() if is_call(pause)}
         if self.request.one_call_at_a_time:
             waiting = dict(list(waiting.items())[:1])
-        calls = [{"name": pause.value["name"], "args": pause.value["args"], "id": call_id(run.id, pause.id)} for pause in waiting.values()]
+        calls = [
+            {
+                "name": pause.value["name"],
+                "args": pause.value["args"],
+                "id": call_id(run.id, pause.id),
+            }
+            for pause in waiting.values()
+        ]
         reason, text = values.get("stop_reason") or "paused", ""
         if not calls and settings["calls"] and values.get("structured_response") is not None:
             calls = [_forced_call(run.id, settings["calls"], values["structured_response"])]
@@ -243,7 +287,11 @@ class Call:
             text = cut_at(values["answer"] if form is None else text_of(form), self.request.stop)
         metadata = {
             "model_name": self.chat.name,
-            "finish_reason": "tool_calls" if calls else "stop" if reason == "answered" else "length",
+            "finish_reason": "tool_calls"
+            if calls
+            else "stop"
+            if reason == "answered"
+            else "length",
             "thread_id": thread_of(self.place.owner, run.id),
             "turns": turn_count(values["log"]),
             "sub_calls": values["usage"]["sub_calls"],
@@ -255,21 +303,29 @@ class Call:
     def digest(self) -> str:
         """What is asked: the same for messages that say the same, whatever their ids."""
         said = [
-            (m.type, m.content, m.name, getattr(m, "tool_calls", None), getattr(m, "tool_call_id", None), getattr(m, "status", None))
+            (
+                m.type,
+                m.content,
+                m.name,
+                getattr(m, "tool_calls", None),
+                getattr(m, "tool_call_id", None),
+                getattr(m, "status", None),
+            )
             for m in self.messages
         ]
-        text = json.dumps([said, replace(self.request, form=None).__dict__], default=str, sort_keys=True)
+        text = json.dumps(
+            [said, replace(self.request, form=None).__dict__], default=str, sort_keys=True
+        )
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-_turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakValueDictionary[tuple[int, str], asyncio.Lock]]" = (
-    weakref.WeakKeyDictionary()
-)
+Locks = weakref.WeakValueDictionary[tuple[int, str], asyncio.Lock]
+_locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Locks] = weakref.WeakKeyDictionary()
 
 
 def turn_of(place: Place, run: str) -> asyncio.Lock:
     """Held while a run goes on: a second call with the same answers waits, and gets the reply of the first."""
-    locks = _turns.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
+    locks = _locks.setdefault(asyncio.get_running_loop(), Locks())
     return locks.setdefault((id(place.saver), thread_of(place.owner, run)), asyncio.Lock())
 
 

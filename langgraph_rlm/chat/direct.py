@@ -22,7 +22,9 @@ CHARS_PER_TOKEN = 4
 def is_short(messages: Sequence[BaseMessage], request: Request, tokens: int) -> bool:
     """Whether an input, the tools' schemas included, is below `tokens`; counted as four bytes of UTF-8 each."""
     left = tokens * CHARS_PER_TOKEN
-    for text in chain(*map(_texts, messages), (str(request.tools), str(request.response_format or ""))):
+    for text in chain(
+        *map(_texts, messages), (str(request.tools), str(request.response_format or ""))
+    ):
         left -= len(text) if len(text) > left else len(text.encode("utf-8", "surrogatepass"))
         if left <= 0:
             return False
@@ -31,7 +33,9 @@ def is_short(messages: Sequence[BaseMessage], request: Request, tokens: int) -> 
 
 def _texts(message: BaseMessage) -> Iterator[str]:
     """The texts of a message where they are: `message.text` copies them, and 100 MB take a third of a second."""
-    for block in cast(Sequence[Any], [message.content] if isinstance(message.content, str) else message.content):
+    for block in cast(
+        Sequence[Any], [message.content] if isinstance(message.content, str) else message.content
+    ):
         text = block if isinstance(block, str) else block.get("text")
         if isinstance(text, str):
             yield text
@@ -70,14 +74,25 @@ async def direct(
         options["response_format"] = request.response_format
     if takes_formats(model):
         options["stream_usage"] = True
-    bound = cast(Any, model.bind_tools(request.tools, **request.tool_options) if request.tools else model)
+    bound = cast(
+        Any, model.bind_tools(request.tools, **request.tool_options) if request.tools else model
+    )
     usage: UsageMetadata | None = None
     metadata: dict[str, Any] = {}
-    async with aclosing(bound.astream(messages, config, stop=request.stop or None, **options)) as chunks:
+    async with aclosing(
+        bound.astream(messages, config, stop=request.stop or None, **options)
+    ) as chunks:
         async for chunk in chunks:
             usage = add_usage(usage, chunk.usage_metadata) if chunk.usage_metadata else usage
             metadata.update(chunk.response_metadata)
-            plain = chunk.model_copy(update={"usage_metadata": None, "response_metadata": {}, "chunk_position": None, "id": None})
+            plain = chunk.model_copy(
+                update={
+                    "usage_metadata": None,
+                    "response_metadata": {},
+                    "chunk_position": None,
+                    "id": None,
+                }
+            )
             if plain.content or plain.tool_call_chunks or plain.additional_kwargs:
                 yield plain
     for chunk in final(usage=usage, metadata=describe(metadata)):
@@ -98,7 +113,9 @@ async def _checked(
 
     async def call(given: list[Any]) -> str:
         nonlocal usage
-        reply: AIMessage = await model.ainvoke([*messages, *given], config, stop=request.stop or None, **request.options)
+        reply: AIMessage = await model.ainvoke(
+            [*messages, *given], config, stop=request.stop or None, **request.options
+        )
         usage = add_usage(usage, reply.usage_metadata) if reply.usage_metadata else usage
         metadata.update(reply.response_metadata)
         return str(reply.text)

@@ -49,7 +49,11 @@ def stored(messages: list[BaseMessage], rule: int | Rule, store: BlobStore) -> S
         return Stored(by_reference(rule(messages), store))
     question = split(messages, rule)
     handles = [ingest(context, store).as_dict() for context in question.contexts]
-    given = {"query": question.text, "context": {"rlm_handles": handles}, "messages": question.system}
+    given = {
+        "query": question.text,
+        "context": {"rlm_handles": handles},
+        "messages": question.system,
+    }
     return Stored(by_reference(given, store, is_stored=True))
 
 
@@ -57,13 +61,26 @@ def split(messages: Sequence[BaseMessage], question_chars: int) -> Question:
     """Instructions, question and contexts, by the rule that this file states."""
     system = [message for message in messages if isinstance(message, SystemMessage)]
     others = [message for message in messages if not isinstance(message, SystemMessage)]
-    last = next((index for index in range(len(others) - 1, -1, -1) if isinstance(others[index], HumanMessage)), None)
+    last = next(
+        (
+            index
+            for index in range(len(others) - 1, -1, -1)
+            if isinstance(others[index], HumanMessage)
+        ),
+        None,
+    )
     if last is None:
         raise InputError("The messages have no question: give at least one human message.")
     text, contexts = _question(others[last], question_chars)
     before, after = others[:last], others[last + 1 :]
     if before or after:
-        text = _with_conversation(text, before, after, f"context_{len(contexts)}" if contexts else "context", question_chars)
+        text = _with_conversation(
+            text,
+            before,
+            after,
+            f"context_{len(contexts)}" if contexts else "context",
+            question_chars,
+        )
         contexts = [*contexts, [*before, *after]]
     return Question(system, text, contexts)
 
@@ -76,10 +93,15 @@ def _question(message: BaseMessage, most: int) -> tuple[str, list[Any]]:
         raise InputError("The last human message is empty: there is no question.")
     if len(whole) <= most:
         return whole, []
-    short, long = [part for part in parts if len(part) <= most], [part for part in parts if len(part) > most]
+    short, long = (
+        [part for part in parts if len(part) <= most],
+        [part for part in parts if len(part) > most],
+    )
     if short and long and sum(map(len, short)) <= most and "".join(short).strip():
         names = ", ".join(["`context`", *(f"`context_{index}`" for index in range(1, len(long)))])
-        return "\n\n".join([*short, f"(Longer parts of this message are in {names}.)"]), cast(list[Any], long)
+        return "\n\n".join([*short, f"(Longer parts of this message are in {names}.)"]), cast(
+            list[Any], long
+        )
     head, tail = whole[: most // 2], whole[len(whole) - most // 4 :]
     shown = f"Do what the text in `context` asks: it is the user's message, too long to show here. It starts so:\n{head}\n[...]\n"
     return f"{shown}and ends so:\n{tail}", [whole]
@@ -87,11 +109,15 @@ def _question(message: BaseMessage, most: int) -> tuple[str, list[Any]]:
 
 def _texts(message: BaseMessage) -> list[str]:
     """The texts of a message's parts."""
-    blocks = cast(Sequence[Any], [message.content] if isinstance(message.content, str) else message.content)
+    blocks = cast(
+        Sequence[Any], [message.content] if isinstance(message.content, str) else message.content
+    )
     texts: list[str] = []
     for block in blocks:
         part: Any = {"type": "text", "text": block} if isinstance(block, str) else block
-        text = part.get("text") if part.get("type") in ("text", "text-plain", "input_text") else None
+        text = (
+            part.get("text") if part.get("type") in ("text", "text-plain", "input_text") else None
+        )
         if not isinstance(text, str):
             raise InputError(
                 f"The question has content of type {part.get('type')!r}, and code in a REPL reads only text. Such content works below "
@@ -101,14 +127,28 @@ def _texts(message: BaseMessage) -> list[str]:
     return texts
 
 
-def _with_conversation(question: str, before: Sequence[BaseMessage], after: Sequence[BaseMessage], name: str, most: int) -> str:
+def _with_conversation(
+    question: str, before: Sequence[BaseMessage], after: Sequence[BaseMessage], name: str, most: int
+) -> str:
     """The question under what was said around it, or under a word on where that is."""
-    shown = "\n\n".join(f"{ROLES.get(message.type, message.type)}: {_line(message)}" for message in before)
-    later = "\n\n".join(f"{ROLES.get(message.type, message.type)}: {_line(message)}" for message in after)
+    shown = "\n\n".join(
+        f"{ROLES.get(message.type, message.type)}: {_line(message)}" for message in before
+    )
+    later = "\n\n".join(
+        f"{ROLES.get(message.type, message.type)}: {_line(message)}" for message in after
+    )
     if len(shown) + len(later) > most:
         where = f"(The conversation around this message is in `{name}`, a list of {len(before) + len(after)} messages"
-        return f"{question}\n\n{where}; the last {len(after)} came after it.)" if after else f"{question}\n\n{where}, oldest first.)"
-    said = f"The conversation so far (also in `{name}`):\n\n{shown}\n\nThe user now says:\n\n{question}" if shown else question
+        return (
+            f"{question}\n\n{where}; the last {len(after)} came after it.)"
+            if after
+            else f"{question}\n\n{where}, oldest first.)"
+        )
+    said = (
+        f"The conversation so far (also in `{name}`):\n\n{shown}\n\nThe user now says:\n\n{question}"
+        if shown
+        else question
+    )
     return f"{said}\n\nSince then:\n\n{later}" if later else said
 
 
@@ -137,6 +177,11 @@ def answers(messages: Sequence[BaseMessage]) -> tuple[str, dict[str, ToolMessage
     if not runs:
         return None
     if len(runs) > 1 or None in parsed.values():
-        raise InputError(f"The last tool messages answer calls of different replies: {', '.join(parsed)}. Answer those of one reply.")
-    by_digest = {cast(tuple[str, str], parsed[message.tool_call_id])[1]: message for message in reversed(trailing)}
+        raise InputError(
+            f"The last tool messages answer calls of different replies: {', '.join(parsed)}. Answer those of one reply."
+        )
+    by_digest = {
+        cast(tuple[str, str], parsed[message.tool_call_id])[1]: message
+        for message in reversed(trailing)
+    }
     return runs.pop(), by_digest

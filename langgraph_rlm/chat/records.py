@@ -37,7 +37,9 @@ class Record:
     def begun(self, usage: Usage | None) -> "Record":
         """Another reply begins."""
         counts = ("input_tokens", "output_tokens", "input_token_details", "output_token_details")
-        return replace(self, before={key: value for key, value in (usage or {}).items() if key in counts})
+        return replace(
+            self, before={key: value for key, value in (usage or {}).items() if key in counts}
+        )
 
     def within(self, task: str) -> "Record":
         """The record as `task` sees it: another task's rounds are none of its own."""
@@ -55,14 +57,24 @@ class Record:
 
 def record_of(saved: CheckpointTuple) -> Record:
     """The newest record of a run."""
-    texts = [cast(dict[str, Any], saved.metadata).get(KEY), *(value for _, channel, value in saved.pending_writes or [] if channel == KEY)]
+    texts = [
+        cast(dict[str, Any], saved.metadata).get(KEY),
+        *(value for _, channel, value in saved.pending_writes or [] if channel == KEY),
+    ]
     records = [Record(**json.loads(text)) for text in texts if isinstance(text, str)]
     return max(records, key=lambda record: record.count, default=Record())
 
 
-async def keep_reply(saver: BaseCheckpointSaver[Any], config: RunnableConfig, reply: BaseMessage) -> None:
+async def keep_reply(
+    saver: BaseCheckpointSaver[Any], config: RunnableConfig, reply: BaseMessage
+) -> None:
     """Keep the reply to a call that had no run, for a node that runs again."""
-    metadata: Any = {"source": "update", "step": -1, "parents": {}, REPLY: json.dumps(message_to_dict(reply))}
+    metadata: Any = {
+        "source": "update",
+        "step": -1,
+        "parents": {},
+        REPLY: json.dumps(message_to_dict(reply)),
+    }
     await saver.aput(config, empty_checkpoint(), metadata, {})
 
 

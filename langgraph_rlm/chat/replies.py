@@ -40,20 +40,31 @@ def _clipped(text: str, most: int) -> str:
 
 
 def final(
-    *, text: str = "", calls: Sequence[Mapping[str, Any]] = (), usage: UsageMetadata | None, metadata: Mapping[str, Any]
+    *,
+    text: str = "",
+    calls: Sequence[Mapping[str, Any]] = (),
+    usage: UsageMetadata | None,
+    metadata: Mapping[str, Any],
 ) -> list[AIMessageChunk]:
     """The end of a reply: its text, its tool calls, and last what it spent."""
     chunks = [AIMessageChunk(content=text)] if text else []
     made = [_call_chunk(call, index) for index, call in enumerate(calls)]
     if made:
         chunks.append(AIMessageChunk(content="", tool_call_chunks=made))
-    last = AIMessageChunk(content="", usage_metadata=usage, response_metadata=dict(metadata), chunk_position="last")
+    last = AIMessageChunk(
+        content="", usage_metadata=usage, response_metadata=dict(metadata), chunk_position="last"
+    )
     return [*chunks, last]
 
 
 def _call_chunk(call: Mapping[str, Any], index: int) -> ToolCallChunk:
     args = json.dumps(call["args"], ensure_ascii=False)
-    return tool_call_chunk(name=call["name"], args=args, id=call.get("id") or f"call_{uuid.uuid4().hex[:24]}", index=index)
+    return tool_call_chunk(
+        name=call["name"],
+        args=args,
+        id=call.get("id") or f"call_{uuid.uuid4().hex[:24]}",
+        index=index,
+    )
 
 
 def usage_since(before: Mapping[str, Any], now: Usage) -> UsageMetadata:

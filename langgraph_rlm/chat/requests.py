@@ -8,7 +8,13 @@ from typing import Any, TypedDict, cast
 from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.structured import Format, user_format
 
-NOT_FOR_MODELS = ("ls_structured_output_format", "structured_output_format", "stream", "stream_options", "stream_usage")
+NOT_FOR_MODELS = (
+    "ls_structured_output_format",
+    "structured_output_format",
+    "stream",
+    "stream_options",
+    "stream_usage",
+)
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -60,21 +66,33 @@ def request_of(stop: Sequence[str] | str | None, options: Mapping[str, Any]) -> 
     Raises:
         InputError: `tools`, `tool_choice` or `response_format` is wrong.
     """
-    given = {key: value for key, value in options.items() if key not in NOT_FOR_MODELS and value is not None}
+    given = {
+        key: value
+        for key, value in options.items()
+        if key not in NOT_FOR_MODELS and value is not None
+    }
     tools = _functions(given.pop("tools", None) or [])
-    tool_options = {key: given.pop(key) for key in ("tool_choice", "parallel_tool_calls", "strict") if key in given}
+    tool_options = {
+        key: given.pop(key)
+        for key in ("tool_choice", "parallel_tool_calls", "strict")
+        if key in given
+    }
     choice = tool_options.pop("tool_choice", None)
     if choice in ("none", False):
         tools = []
     response_format, forced = given.pop("response_format", None), _forced(choice, tools)
     if forced:
         tool_options["tool_choice"] = choice
-        form = _checked(_schema_of_call([tool for tool in tools if tool["function"]["name"] in forced]))
+        form = _checked(
+            _schema_of_call([tool for tool in tools if tool["function"]["name"] in forced])
+        )
     else:
         form = None if response_format is None else _form(response_format)
     given_stop = [stop] if isinstance(stop, str) else list(stop or ())
     given_format = None if response_format is None else openai_format(response_format)
-    return Request(tools, tool_options if tools else {}, forced, given_format, form, given_stop, given)
+    return Request(
+        tools, tool_options if tools else {}, forced, given_format, form, given_stop, given
+    )
 
 
 def _functions(tools: Sequence[Any]) -> list[dict[str, Any]]:
@@ -95,15 +113,21 @@ def _functions(tools: Sequence[Any]) -> list[dict[str, Any]]:
 def _forced(choice: Any, tools: list[dict[str, Any]]) -> list[str]:
     """The tools of which one has to be called."""
     names = [cast(str, tool["function"]["name"]) for tool in tools]
-    if choice in (None, "auto", "none", False) or (isinstance(choice, Mapping) and cast(Any, choice).get("type") in ("auto", "none")):
+    if choice in (None, "auto", "none", False) or (
+        isinstance(choice, Mapping) and cast(Any, choice).get("type") in ("auto", "none")
+    ):
         return []
-    if choice in ("any", "required", True) or (isinstance(choice, Mapping) and cast(Any, choice).get("type") == "any"):
+    if choice in ("any", "required", True) or (
+        isinstance(choice, Mapping) and cast(Any, choice).get("type") == "any"
+    ):
         return names
     wanted = cast(Any, choice)
     if isinstance(choice, Mapping):
         wanted = cast(Any, choice).get("function", cast(Any, choice)).get("name")
     if wanted not in names:
-        raise InputError(f"tool_choice={choice!r} names no tool that is bound: {', '.join(names) or 'there are none'}.")
+        raise InputError(
+            f"tool_choice={choice!r} names no tool that is bound: {', '.join(names) or 'there are none'}."
+        )
     return [wanted]
 
 
@@ -112,7 +136,10 @@ def _schema_of_call(tools: list[dict[str, Any]]) -> dict[str, Any]:
     from langchain_core.utils.json_schema import dereference_refs
 
     schemas = {
-        tool["function"]["name"]: _closed(tool["function"].get("parameters") or {"type": "object", "properties": {}}) for tool in tools
+        tool["function"]["name"]: _closed(
+            tool["function"].get("parameters") or {"type": "object", "properties": {}}
+        )
+        for tool in tools
     }
     if len(schemas) == 1:
         return next(iter(schemas.values()))
@@ -124,7 +151,11 @@ def _schema_of_call(tools: list[dict[str, Any]]) -> dict[str, Any]:
                 "description": tool["function"].get("description", ""),
                 "properties": {
                     "name": {"const": tool["function"]["name"]},
-                    "arguments": {k: v for k, v in dereference_refs(schemas[tool["function"]["name"]]).items() if k != "$defs"},
+                    "arguments": {
+                        k: v
+                        for k, v in dereference_refs(schemas[tool["function"]["name"]]).items()
+                        if k != "$defs"
+                    },
                 },
                 "required": ["name", "arguments"],
             }
@@ -156,16 +187,28 @@ def _checked(schema: Any) -> Format:
 def _inner(given: Mapping[str, Any]) -> Mapping[str, Any]:
     inner = given.get("json_schema")
     if not isinstance(inner, Mapping):
-        raise InputError(f"response_format of type 'json_schema' needs 'json_schema': {{'name': ..., 'schema': ...}}, got {dict(given)!r}.")
+        raise InputError(
+            f"response_format of type 'json_schema' needs 'json_schema': {{'name': ..., 'schema': ...}}, got {dict(given)!r}."
+        )
     return cast(Mapping[str, Any], inner)
 
 
 def openai_format(given: Any) -> dict[str, Any]:
     """A response format as OpenAI's API has it."""
-    if isinstance(given, Mapping) and cast(Any, given).get("type") in ("json_schema", "json_object", "text"):
+    if isinstance(given, Mapping) and cast(Any, given).get("type") in (
+        "json_schema",
+        "json_object",
+        "text",
+    ):
         return dict(cast(Mapping[str, Any], given))
     schema = _form(given).schema
-    return {"type": "json_schema", "json_schema": {"name": str(schema.get("title") or "answer").replace(" ", "_"), "schema": schema}}
+    return {
+        "type": "json_schema",
+        "json_schema": {
+            "name": str(schema.get("title") or "answer").replace(" ", "_"),
+            "schema": schema,
+        },
+    }
 
 
 def settings_text(settings: Settings) -> str:

@@ -36,7 +36,9 @@ class Place:
 class Run:
     """One run, as one call of the chat model sees it."""
 
-    def __init__(self, id: str, place: Place, graph: RLMGraph, asked: Asked, record: Record) -> None:
+    def __init__(
+        self, id: str, place: Place, graph: RLMGraph, asked: Asked, record: Record
+    ) -> None:
         self.id = id
         self.record = record
         self._place = place
@@ -72,11 +74,17 @@ class Run:
             given: the input of a new run, a `Command` with answers, or None to go on where it was cut off.
         """
         place = self._place
-        config: RunnableConfig = {**place.config(self.id), "tags": [QUIET], "metadata": self.record.metadata}
+        config: RunnableConfig = {
+            **place.config(self.id),
+            "tags": [QUIET],
+            "metadata": self.record.metadata,
+        }
         config["configurable"] = {**config.get("configurable", {}), ASKED: self._asked}
         if place.callbacks is not None:
             config["callbacks"] = place.callbacks
-        async with aclosing(cast(Any, self._graph.astream(given, config, stream_mode="custom", durability="sync"))) as events:
+        async with aclosing(
+            cast(Any, self._graph.astream(given, config, stream_mode="custom", durability="sync"))
+        ) as events:
             async for event in events:
                 yield cast(Event, event)
         await self.refresh()
@@ -84,7 +92,11 @@ class Run:
     def resume(self, answers: Mapping[str, Any]) -> Command[Any] | None:
         """Answers by the digest of their pause as the graph takes them; None if none of them is waited for."""
         waiting = self.open
-        given = {waiting[digest].id: _result(answer) for digest, answer in answers.items() if digest in waiting}
+        given = {
+            waiting[digest].id: _result(answer)
+            for digest, answer in answers.items()
+            if digest in waiting
+        }
         return Command(resume=given) if given else None
 
     async def check_known(self, answers: Mapping[str, ToolMessage]) -> None:
@@ -97,8 +109,16 @@ class Run:
         if not gone:
             return
         async for saved in self._place.saver.alist(self._place.config(self.id)):
-            writes = [value for _, channel, value in saved.pending_writes or [] if channel == "__interrupt__"]
-            gone -= {pause_digest(pause.id) for pauses in writes for pause in cast(list[Interrupt[Any]], pauses)}
+            writes = [
+                value
+                for _, channel, value in saved.pending_writes or []
+                if channel == "__interrupt__"
+            ]
+            gone -= {
+                pause_digest(pause.id)
+                for pauses in writes
+                for pause in cast(list[Interrupt[Any]], pauses)
+            }
             if not gone:
                 return
         raise unknown([answers[digest].tool_call_id for digest in sorted(gone)])
@@ -114,7 +134,9 @@ def _result(answer: Any) -> Any:
     if not isinstance(answer, ToolMessage) or answer.status == "error":
         return answer
     content = cast(Any, answer.content)
-    is_text = isinstance(content, str) or all(isinstance(block, str) or block.get("type") == "text" for block in content)
+    is_text = isinstance(content, str) or all(
+        isinstance(block, str) or block.get("type") == "text" for block in content
+    )
     return str(answer.text) if is_text else content
 
 

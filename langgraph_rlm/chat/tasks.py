@@ -100,7 +100,10 @@ class Task:
             ResumeError: it has the wrong form; the pause stays open.
         """
         try:
-            given = interrupt(request_of(pauses), response_schema=cast(Any, answer_type(pauses) if pauses else None))
+            given = interrupt(
+                request_of(pauses),
+                response_schema=cast(Any, answer_type(pauses) if pauses else None),
+            )
         except ValidationError as error:
             raise ResumeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         self.execution.used[run] = self.used(run) + 1
@@ -113,7 +116,10 @@ def task_here() -> Task | None:
         configurable = get_config().get("configurable") or {}
     except RuntimeError:
         return None
-    saver, scratchpad = configurable.get(CONFIG_KEY_CHECKPOINTER), configurable.get(CONFIG_KEY_SCRATCHPAD)
+    saver, scratchpad = (
+        configurable.get(CONFIG_KEY_CHECKPOINTER),
+        configurable.get(CONFIG_KEY_SCRATCHPAD),
+    )
     if scratchpad is None or not isinstance(saver, BaseCheckpointSaver):
         return None
     execution = _executions.get(id(scratchpad))

@@ -30,20 +30,36 @@ def window_of(model: BaseChatModel, given: int | None) -> int:
     return given or profile.get("max_input_tokens") or UNKNOWN_WINDOW
 
 
-def is_due(messages: list[AnyMessage], state: RLMState, runtime: RLMRuntime, model: BaseChatModel) -> bool:
+def is_due(
+    messages: list[AnyMessage], state: RLMState, runtime: RLMRuntime, model: BaseChatModel
+) -> bool:
     """Whether the conversation has passed its share of the window, and has turns enough to sum up, of this question or earlier ones."""
     done = compactions(state["log"])
     first = done[-1]["turn"] if done else 0
     size = sum(len(to_bytes(message.text)) for message in messages) // BYTES_PER_TOKEN
-    return size > runtime.compact_at * window_of(model, runtime.window) and turn_count(state["log"]) - first > KEPT_TURNS
+    return (
+        size > runtime.compact_at * window_of(model, runtime.window)
+        and turn_count(state["log"]) - first > KEPT_TURNS
+    )
 
 
 async def compact(
-    messages: list[AnyMessage], state: RLMState, runtime: RLMRuntime, model: BaseChatModel, config: RunnableConfig, run: Run
+    messages: list[AnyMessage],
+    state: RLMState,
+    runtime: RLMRuntime,
+    model: BaseChatModel,
+    config: RunnableConfig,
+    run: Run,
 ) -> RLMUpdate:
     """One call for the summary; its entry stands for all turns but the last ones. Raises `LimitReached`."""
     asked = merged([*messages, HumanMessage(compaction_prompt())])
     reply, cost = await run.call_root(model, asked, config, state.get("depth", 0))
     summary = without_reasoning(str(reply.text)).strip() or "(You wrote no summary.)"
-    entry = CompactionEntry(kind="compaction", turn=turn_count(state["log"]) - KEPT_TURNS, summary=await runtime.store.keep(summary))
-    return RLMUpdate(log={f"compaction.{len(compactions(state['log']))}": entry}, usage=cost, compacted=True)
+    entry = CompactionEntry(
+        kind="compaction",
+        turn=turn_count(state["log"]) - KEPT_TURNS,
+        summary=await runtime.store.keep(summary),
+    )
+    return RLMUpdate(
+        log={f"compaction.{len(compactions(state['log']))}": entry}, usage=cost, compacted=True
+    )

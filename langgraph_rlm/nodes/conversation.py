@@ -47,7 +47,9 @@ _system_text = lru_cache(maxsize=64)(system_prompt)
 _question_text = lru_cache(maxsize=64)(question_prompt)
 
 
-def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = None) -> list[AnyMessage]:
+def conversation(
+    state: RLMState, runtime: RLMRuntime, *, limit: str | None = None
+) -> list[AnyMessage]:
     """Everything that the root model is sent. Blocks: it may read the blob store.
 
     Args:
@@ -60,7 +62,9 @@ def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = No
     for index, question in enumerate(questions):
         until = questions[index + 1]["turn"] if index + 1 < len(questions) else turn_count(log)
         is_summed_up = index + 1 < len(questions) and until <= start
-        messages.append(HumanMessage(_question(questions[: index + 1], runtime, brief=is_summed_up)))
+        messages.append(
+            HumanMessage(_question(questions[: index + 1], runtime, brief=is_summed_up))
+        )
         if question["turn"] < start <= until:
             summary = runtime.store.get_text(summaries[-1]["summary"])
             messages.append(HumanMessage(summary_prompt(summary=summary, turns=start)))
@@ -73,18 +77,24 @@ def conversation(state: RLMState, runtime: RLMRuntime, *, limit: str | None = No
     return merged(messages)
 
 
-def _turn(number: int, iteration: int, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> list[AnyMessage]:
+def _turn(
+    number: int, iteration: int, log: Mapping[str, LogEntry], runtime: RLMRuntime
+) -> list[AnyMessage]:
     """A reply, and what came of it."""
     turn = cast(TurnEntry, log[str(number)])
     called = native_messages(number, turn, log, runtime)
-    reply = AIMessage(runtime.store.get_text(turn["reply"]), tool_calls=[call for call, _ in called])
+    reply = AIMessage(
+        runtime.store.get_text(turn["reply"]), tool_calls=[call for call, _ in called]
+    )
     outcome = "" if turn["limit"] else _outcome(number, iteration, turn, log, runtime)
     return [reply, *(result for _, result in called), *([HumanMessage(outcome)] if outcome else [])]
 
 
 def _best_answer(limit: str, state: RLMState, runtime: RLMRuntime) -> HumanMessage:
     reason = f"Limit {limit} of {getattr(runtime.limits, limit)} reached."
-    return HumanMessage(best_answer_prompt(reason=reason, structured=bool(state.get("answer_schema"))))
+    return HumanMessage(
+        best_answer_prompt(reason=reason, structured=bool(state.get("answer_schema")))
+    )
 
 
 def merged(messages: list[AnyMessage]) -> list[AnyMessage]:
@@ -105,7 +115,10 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
     return _system_text(
         depth=state.get("depth", 0),
         max_depth=limits.max_depth,
-        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in runtime.toolset.at(state.get("depth", 0)).values()),
+        tools=tuple(
+            ToolDoc(tool.signature, tool.description)
+            for tool in runtime.toolset.at(state.get("depth", 0)).values()
+        ),
         models=tuple(sorted(runtime.models)),
         interpreter=runtime.interpreter,
         limits=limits,
@@ -121,19 +134,33 @@ def _question(questions: Sequence[RunEntry], runtime: RLMRuntime, *, brief: bool
     for name in names:
         handle = handles[name]
         known_as, also = ("context", name) if name == names[0] else (name, None)
-        is_bound, preview = is_loaded(handle, runtime.limits), "" if brief else runtime.preview(handle)
-        shown.append(ContextDoc(known_as, handle.kind, handle.length, handle.items, is_bound, preview, also))
+        is_bound, preview = (
+            is_loaded(handle, runtime.limits),
+            "" if brief else runtime.preview(handle),
+        )
+        shown.append(
+            ContextDoc(known_as, handle.kind, handle.length, handle.items, is_bound, preview, also)
+        )
     question = runtime.store.get_text(questions[-1]["question"])
     if brief:
         question = clip(question, limit=BRIEF_CHARS)
     return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
 
 
-def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> str:
+def _outcome(
+    number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime
+) -> str:
     """What the model sees after its turn: what its cells did, or why nothing was run."""
     reply = reply_of(turn, runtime.store)
-    entries = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(reply.steps))]
-    ran = tuple(_cell(index, entry, runtime.store) for index, entry in enumerate(entries) if entry is not None)
+    entries = [
+        cast("CellEntry | None", log.get(cell_place(number, index)))
+        for index in range(len(reply.steps))
+    ]
+    ran = tuple(
+        _cell(index, entry, runtime.store)
+        for index, entry in enumerate(entries)
+        if entry is not None
+    )
     notices = [*_rebound(reply.cells)]
     if reply.problem is not None:
         notices.append(nudge_prompt(reply.problem))
@@ -142,16 +169,28 @@ def _outcome(number: int, iteration: int, turn: TurnEntry, log: Mapping[str, Log
     if (refused := refusal(log, number)) is not None:
         notices.append(refused_prompt(error=runtime.store.get_text(refused["error"])))
     if not ran:
-        return "\n\n".join(notices) or ("" if turn.get("tool_calls") or reply.final else nudge_prompt("prose"))
+        return "\n\n".join(notices) or (
+            "" if turn.get("tool_calls") or reply.final else nudge_prompt("prose")
+        )
     limits = runtime.limits
     return _rendered(ran, tuple(notices), iteration, limits.max_iterations, limits.max_cell_seconds)
 
 
 @lru_cache(maxsize=4096)
-def _rendered(cells: tuple[CellDoc, ...], notices: tuple[str, ...], iteration: int, max_iterations: int, max_cell_seconds: float) -> str:
+def _rendered(
+    cells: tuple[CellDoc, ...],
+    notices: tuple[str, ...],
+    iteration: int,
+    max_iterations: int,
+    max_cell_seconds: float,
+) -> str:
     """Every turn renders all turns before it: each is rendered once."""
     return outcome_prompt(
-        cells=cells, notices=notices, iteration=iteration, max_iterations=max_iterations, max_cell_seconds=max_cell_seconds
+        cells=cells,
+        notices=notices,
+        iteration=iteration,
+        max_iterations=max_iterations,
+        max_cell_seconds=max_cell_seconds,
     )
 
 
@@ -159,10 +198,18 @@ def _cell(index: int, entry: CellEntry, store: BlobStore) -> CellDoc:
     def text(of: Text | None) -> str | None:
         return None if of is None else store.get_text(of)
 
-    return CellDoc(index + 1, text(entry["stdout"]) or "", text(entry["value"]), text(entry["error"]), entry["outcome"])
+    return CellDoc(
+        index + 1,
+        text(entry["stdout"]) or "",
+        text(entry["value"]),
+        text(entry["error"]),
+        entry["outcome"],
+    )
 
 
 def _rebound(cells: Sequence[str]) -> Iterator[str]:
-    names = sorted({name for code in cells for name in assigned_names(code)} & (RESERVED | {"context"}))
+    names = sorted(
+        {name for code in cells for name in assigned_names(code)} & (RESERVED | {"context"})
+    )
     if names:
         yield f"You assigned to {', '.join(names)}: bound anew to what it was before your next cell. Use another name."

@@ -8,7 +8,17 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.ledger import LimitReached
 from langgraph_rlm.limits import StopReason
-from langgraph_rlm.log import CallEntry, CellEntry, Log, TurnEntry, cell_place, item_place, runs, spent_on, turn_count
+from langgraph_rlm.log import (
+    CallEntry,
+    CellEntry,
+    Log,
+    TurnEntry,
+    cell_place,
+    item_place,
+    runs,
+    spent_on,
+    turn_count,
+)
 from langgraph_rlm.nodes.plan_code import lap
 from langgraph_rlm.parsing import Reply, reply_of
 from langgraph_rlm.progress import OUTPUT_CHARS, CellEnded, CodeWritten, SubCalls, Where
@@ -32,7 +42,9 @@ class ExecuteRepl:
     def __init__(self, runtime: RLMRuntime) -> None:
         self._runtime = runtime
 
-    async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
+    async def __call__(
+        self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> RLMUpdate:
         """Run on; what is new goes to the log, a call that waits becomes `suspended`, an answer `final`.
 
         At a limit, calls fail at once, so that code can still make something of what it has; its cell is the run's last.
@@ -67,18 +79,25 @@ class ExecuteRepl:
         return update | RLMUpdate(suspended=None) | await self._ended(state, done, limit)
 
     async def _advance(self, run: Run, state: RLMState, done: Advance) -> Advance:
-        if not self._last_turn(state)[1].steps:  # the turn made tool calls of its own, and no interpreter is needed
+        if not self._last_turn(state)[
+            1
+        ].steps:  # the turn made tool calls of its own, and no interpreter is needed
             return done
         trajectory = Trajectory(state["trajectory"], runs(state["log"])[0]["started"])
         depth = state.get("depth", 0)
         host, seconds_left = self._runtime.host(depth), run.ledger.seconds_for_code(depth)
-        more = await self._runtime.sessions.advance(trajectory, {**state["log"], **done.entries}, host, seconds_left)
+        more = await self._runtime.sessions.advance(
+            trajectory, {**state["log"], **done.entries}, host, seconds_left
+        )
         return Advance({**done.entries, **more.entries}, more.suspended, more.final)
 
     def _refused(self, place: str, call: CallEntry, limit: StopReason) -> Log:
         """The answers to a call that may not be made."""
         value = getattr(self._runtime.limits, limit)
-        return {item_place(place, item): failed(str(LimitReached(limit, value))) for item in range(call["items"])}
+        return {
+            item_place(place, item): failed(str(LimitReached(limit, value)))
+            for item in range(call["items"])
+        }
 
     def _stopped(self, state: RLMState, done: Advance) -> Advance:
         """Code that goes on asking: its cell is rolled back."""
@@ -92,8 +111,15 @@ class ExecuteRepl:
             return RLMUpdate(final=done.final)
         number, reply = self._last_turn(state)
         log = {**state["log"], **done.entries}
-        cells = [cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(reply.cells))]
-        if reply.final is not None and reply.final.kind == "value" and all(cell and cell["outcome"] == "ok" for cell in cells):
+        cells = [
+            cast("CellEntry | None", log.get(cell_place(number, index)))
+            for index in range(len(reply.cells))
+        ]
+        if (
+            reply.final is not None
+            and reply.final.kind == "value"
+            and all(cell and cell["outcome"] == "ok" for cell in cells)
+        ):
             return RLMUpdate(final=await self._runtime.store.keep(reply.final.text))
         if limit is None and _iteration(state) >= self._runtime.limits.max_iterations:
             return RLMUpdate(limit="max_iterations")
@@ -109,18 +135,35 @@ class ExecuteRepl:
         number, reply = self._last_turn(state)
         if state.get("suspended") is None and cell_place(number, 0) not in state["log"]:
             for code in reply.steps:
-                run.emit(CodeWritten(type="code", turn=_iteration(state), code=code, **_where(state)))
+                run.emit(
+                    CodeWritten(type="code", turn=_iteration(state), code=code, **_where(state))
+                )
 
     def _report(self, run: Run, state: RLMState, advance: Advance) -> None:
         """Show how cells ended, and what the open one waits for."""
         for entry in advance.entries.values():
             if entry["kind"] == "cell":
-                output = self._runtime.store.get_text(entry["error"] or entry["stdout"])[:OUTPUT_CHARS]
-                run.emit(CellEnded(type="output", turn=_iteration(state), outcome=entry["outcome"], output=output, **_where(state)))
+                output = self._runtime.store.get_text(entry["error"] or entry["stdout"])[
+                    :OUTPUT_CHARS
+                ]
+                run.emit(
+                    CellEnded(
+                        type="output",
+                        turn=_iteration(state),
+                        outcome=entry["outcome"],
+                        output=output,
+                        **_where(state),
+                    )
+                )
         call = advance.entries.get(advance.suspended or "")
         if call is not None and call["kind"] == "call" and advance.suspended:
             event = SubCalls(
-                type="sub_calls", place=advance.suspended, function=call["function"], done=0, total=call["items"], **_where(state)
+                type="sub_calls",
+                place=advance.suspended,
+                function=call["function"],
+                done=0,
+                total=call["items"],
+                **_where(state),
             )
             run.emit(event)
 

@@ -15,7 +15,17 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.ledger import LimitReached
 from langgraph_rlm.limits import StopReason
-from langgraph_rlm.log import CellEntry, Log, RefusedEntry, TurnEntry, cell_place, refusal, refused_place, runs, turn_count
+from langgraph_rlm.log import (
+    CellEntry,
+    Log,
+    RefusedEntry,
+    TurnEntry,
+    cell_place,
+    refusal,
+    refused_place,
+    runs,
+    turn_count,
+)
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.plan_code import ask_root, failed_update, lap
 from langgraph_rlm.parsing import parse_reply, plain_final, without_reasoning
@@ -33,7 +43,9 @@ class Finalize:
     def __init__(self, runtime: RLMRuntime) -> None:
         self._runtime = runtime
 
-    async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
+    async def __call__(
+        self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> RLMUpdate:
         """The answer as text, as one `AIMessage`, with its value where it has a schema, and why the run ended; or its refusal."""
         frame, final, refused = frame_of(config, runtime), state.get("final"), Log()
         run, form = frame.run, self._form(state, frame.form)
@@ -56,11 +68,19 @@ class Finalize:
             pass
         except ModelFailed as failure:
             state = cast(RLMState, {**state, **(failed := failed_update(failure, depth))})
-            return failed | RLMUpdate(log=refused, usage=reduce(add_usage, paid)) | _ended(run, state, failed)
+            return (
+                failed
+                | RLMUpdate(log=refused, usage=reduce(add_usage, paid))
+                | _ended(run, state, failed)
+            )
         answer = answer_in(text) or shown_so_far(state["log"], self._runtime.store)
         given = await _valued(answer, form)
-        unmatched = RLMUpdate(answer=answer) | (RLMUpdate(structured_response=None) if form else RLMUpdate())
-        update = RLMUpdate(log={**refused, **await self._turn(state, text)}, usage=reduce(add_usage, paid))
+        unmatched = RLMUpdate(answer=answer) | (
+            RLMUpdate(structured_response=None) if form else RLMUpdate()
+        )
+        update = RLMUpdate(
+            log={**refused, **await self._turn(state, text)}, usage=reduce(add_usage, paid)
+        )
         return update | _ended(run, state, unmatched if isinstance(given, Mismatch) else given)
 
     def _form(self, state: RLMState, given: Format | None) -> Format | None:
@@ -75,7 +95,9 @@ class Finalize:
 
     async def _refused(self, state: RLMState, answer: Text, mismatch: Mismatch) -> Log:
         """The log entry of an answer that does not match."""
-        entry = RefusedEntry(kind="refused", answer=answer, error=await self._runtime.store.keep(str(mismatch)))
+        entry = RefusedEntry(
+            kind="refused", answer=answer, error=await self._runtime.store.keep(str(mismatch))
+        )
         return {refused_place(turn_count(state["log"]) - 1): entry}
 
     def _limit(self, state: RLMState, run: Run) -> StopReason | None:
@@ -87,7 +109,9 @@ class Finalize:
         turns = turn_count(state["log"]) - runs(state["log"])[-1]["turn"]
         return "max_iterations" if turns >= self._runtime.limits.max_iterations else None
 
-    async def _best(self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]) -> str:
+    async def _best(
+        self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]
+    ) -> str:
         """The root model's best answer. One that calls its tools instead is told, once, that it is too late for them.
 
         What each call cost goes to `paid` at once. Raises `LimitReached` when the budget does not reach, and `ModelFailed`.
@@ -107,15 +131,26 @@ class Finalize:
         """The log entry of a best answer; nothing if there was none."""
         if not text.strip():
             return {}
-        entry = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=cast(StopReason, state.get("limit")))
+        entry = TurnEntry(
+            kind="turn",
+            reply=await self._runtime.store.keep(text),
+            limit=cast(StopReason, state.get("limit")),
+        )
         return {str(turn_count(state["log"])): entry}
 
 
 def _too_late(reply: AIMessage, limit: StopReason) -> list[AnyMessage]:
     """The tool calls of a reply, each refused: providers want every call answered."""
-    calls = [{**call, "id": call["id"] or f"late_{index}"} for index, call in enumerate(reply.tool_calls)]
-    refusal = f"Error: not called, limit {limit} is reached. Give your best answer now, in plain text."
-    results = [ToolMessage(refusal, tool_call_id=call["id"], name=call["name"], status="error") for call in calls]
+    calls = [
+        {**call, "id": call["id"] or f"late_{index}"} for index, call in enumerate(reply.tool_calls)
+    ]
+    refusal = (
+        f"Error: not called, limit {limit} is reached. Give your best answer now, in plain text."
+    )
+    results = [
+        ToolMessage(refusal, tool_call_id=call["id"], name=call["name"], status="error")
+        for call in calls
+    ]
     return [AIMessage("", tool_calls=calls), *results]
 
 
@@ -124,7 +159,9 @@ def answer_in(text: str) -> str:
     reply = parse_reply(text)
     if reply.final is not None and reply.final.kind == "value":
         return reply.final.text
-    given = next((value for code in reversed(reply.cells) if (value := plain_final(code)) is not None), None)
+    given = next(
+        (value for code in reversed(reply.cells) if (value := plain_final(code)) is not None), None
+    )
     return without_reasoning(text).strip() if given is None else answer_text(given)
 
 
@@ -142,7 +179,14 @@ async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:
 def _ended(run: Run, state: RLMState, given: RLMUpdate) -> RLMUpdate:
     """What the run gives."""
     reason = state.get("limit") or "answered"
-    run.emit(Answered(type="answer", stop_reason=reason, depth=state.get("depth", 0), trajectory=state["trajectory"]))
+    run.emit(
+        Answered(
+            type="answer",
+            stop_reason=reason,
+            depth=state.get("depth", 0),
+            trajectory=state["trajectory"],
+        )
+    )
     message = AIMessage(given.get("answer", ""), response_metadata={"stop_reason": reason})
     return given | RLMUpdate(stop_reason=reason, messages=[message])
 

@@ -58,7 +58,9 @@ def by_reference(given: Any, store: BlobStore, *, is_stored: bool = False) -> Gi
         ContextError: there is no question, or a context cannot be read.
     """
     if not isinstance(given, dict) or not set(cast(dict[str, Any], given)) & {"query", "messages"}:
-        raise ContextError(f"The input must be {{'query': ..., 'context': ...}} or {{'messages': [...]}}, got {_shown(given)}.")
+        raise ContextError(
+            f"The input must be {{'query': ..., 'context': ...}} or {{'messages': [...]}}, got {_shown(given)}."
+        )
     parts = cast(dict[str, Any], given)
     messages = convert_to_messages(cast(Sequence[Any], parts.get("messages") or []))
     system = [message for message in messages if isinstance(message, SystemMessage)]
@@ -72,7 +74,11 @@ def by_reference(given: Any, store: BlobStore, *, is_stored: bool = False) -> Gi
     else:
         handles = _handles(context, store)
     handles = [*handles, *([ingest(before, store).as_dict()] if before else [])]
-    text = cast(Text, question) if is_stored and isinstance(question, dict) else _question(question, store)
+    text = (
+        cast(Text, question)
+        if is_stored and isinstance(question, dict)
+        else _question(question, store)
+    )
     return Given(query=text, context=Handles(rlm_handles=handles), messages=list(system))
 
 
@@ -86,7 +92,9 @@ def _asked(messages: list[BaseMessage]) -> tuple[str, list[BaseMessage]]:
 
 def _question(question: Any, store: BlobStore) -> Text:
     if not isinstance(question, str) or not question.strip():
-        raise ContextError(f"The question is empty or no text: {_shown(question)}. Give 'query' a non-empty string.")
+        raise ContextError(
+            f"The question is empty or no text: {_shown(question)}. Give 'query' a non-empty string."
+        )
     return store.put_text(question)
 
 
@@ -117,23 +125,44 @@ class Ingest:
     def __init__(self, runtime: RLMRuntime) -> None:
         self._runtime = runtime
 
-    async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
+    async def __call__(
+        self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> RLMUpdate:
         """Open a run: the first on its thread starts a trajectory, a later one is a follow-up with the same variables."""
         frame = frame_of(config, runtime)
-        given = by_reference({key: state.get(key) for key in ("query", "context", "messages")}, self._runtime.store, is_stored=True)
+        given = by_reference(
+            {key: state.get(key) for key in ("query", "context", "messages")},
+            self._runtime.store,
+            is_stored=True,
+        )
         log, stale = state.get("log", {}), cast(dict[str, Any], state)
         question = RunEntry(
-            kind="run", question=given["query"], contexts=given["context"]["rlm_handles"], turn=turn_count(log), started=time.time()
+            kind="run",
+            question=given["query"],
+            contexts=given["context"]["rlm_handles"],
+            turn=turn_count(log),
+            started=time.time(),
         )
-        update = RLMUpdate(log={**_cut_off(state, self._runtime.store), f"run.{len(runs(log))}": question})
+        update = RLMUpdate(
+            log={**_cut_off(state, self._runtime.store), f"run.{len(runs(log))}": question}
+        )
         if runs(log):  # a channel that was never written takes no room in any checkpoint
-            update["usage"], update["limit"] = cast(Usage, Overwrite(spent())), cast(Any, Overwrite(""))
-            update |= cast(RLMUpdate, {key: empty for key, empty in EMPTY.items() if stale.get(key)})
+            update["usage"], update["limit"] = (
+                cast(Usage, Overwrite(spent())),
+                cast(Any, Overwrite("")),
+            )
+            update |= cast(
+                RLMUpdate, {key: empty for key, empty in EMPTY.items() if stale.get(key)}
+            )
         if frame.form is not None or state.get("answer_schema") is not None:
-            update["answer_schema"] = None if frame.form is None else await self._runtime.store.keep(frame.form.text)
+            update["answer_schema"] = (
+                None if frame.form is None else await self._runtime.store.keep(frame.form.text)
+            )
             update["structured_response"] = None
         if given["messages"]:
-            update["instructions"] = await self._runtime.store.keep("\n\n".join(message.text for message in given["messages"]))
+            update["instructions"] = await self._runtime.store.keep(
+                "\n\n".join(message.text for message in given["messages"])
+            )
         if "trajectory" not in state:
             update["trajectory"] = secrets.token_urlsafe(16)
             if frame.depth:
@@ -147,9 +176,17 @@ def _cut_off(state: RLMState, store: BlobStore) -> Log:
     """The cell that the last question left unfinished ends here, and is rolled back: nobody waits for its calls any more."""
     log = state.get("log", {})
     number = turn_count(log) - 1
-    if state.get("stop_reason") or state.get("final") is not None or not runs(log) or number < runs(log)[-1]["turn"]:
+    if (
+        state.get("stop_reason")
+        or state.get("final") is not None
+        or not runs(log)
+        or number < runs(log)[-1]["turn"]
+    ):
         return {}
     turn = last_turn(log)
-    places = [cell_place(number, index) for index in range(0 if turn["limit"] else len(reply_of(turn, store).steps))]
+    places = [
+        cell_place(number, index)
+        for index in range(0 if turn["limit"] else len(reply_of(turn, store).steps))
+    ]
     cut = next((place for place in places if place not in log), None)
     return {} if cut is None else {cut: rolled_back("stopped", store)}

@@ -7,7 +7,17 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 
-from langgraph_rlm.log import CallEntry, Log, LogEntry, NativeCall, ReplyEntry, TurnEntry, call_place, item_place, native_places
+from langgraph_rlm.log import (
+    CallEntry,
+    Log,
+    LogEntry,
+    NativeCall,
+    ReplyEntry,
+    TurnEntry,
+    call_place,
+    item_place,
+    native_places,
+)
 from langgraph_rlm.prompts import clip
 from langgraph_rlm.repl.calls import Request, failed, tool_request
 from langgraph_rlm.runtime import RLMRuntime
@@ -29,18 +39,25 @@ def native_calls(reply: AIMessage, turn: int, runtime: RLMRuntime) -> Called:
     """The tool calls of a reply as log entries. A wrong name or wrong arguments become an answer that says so."""
     called = Called()
     made: list[tuple[Mapping[str, Any], str | None]] = [(call, None) for call in reply.tool_calls]
-    made += [({**call, "args": {}}, f"The arguments are not valid JSON: {call['args']!r}.") for call in reply.invalid_tool_calls]
+    made += [
+        ({**call, "args": {}}, f"The arguments are not valid JSON: {call['args']!r}.")
+        for call in reply.invalid_tool_calls
+    ]
     for ordinal, (call, problem) in enumerate(made if runtime.native_tools else ()):
         place = call_place(str(turn), ordinal)
         request, problem = _request(call, problem, runtime)
-        called.calls.append(NativeCall(name=call["name"] or "", id=call["id"] or f"call_{turn}_{ordinal}"))
+        called.calls.append(
+            NativeCall(name=call["name"] or "", id=call["id"] or f"call_{turn}_{ordinal}")
+        )
         called.entries[place] = runtime.requests.entry(request)
         if problem is not None:
             called.entries[item_place(place, 0)] = failed(problem)
     return called
 
 
-def _request(call: Mapping[str, Any], problem: str | None, runtime: RLMRuntime) -> tuple[Request, str | None]:
+def _request(
+    call: Mapping[str, Any], problem: str | None, runtime: RLMRuntime
+) -> tuple[Request, str | None]:
     tools = {tool.name: tool for tool in runtime.toolset.root.values() if tool.is_external}
     name, arguments = call["name"] or "", cast(dict[str, Any], call["args"])
     tool = tools.get(name)
@@ -55,20 +72,28 @@ def _request(call: Mapping[str, Any], problem: str | None, runtime: RLMRuntime) 
     return tool_request(tool, arguments), problem
 
 
-def native_messages(number: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime) -> list[tuple[ToolCall, ToolMessage]]:
+def native_messages(
+    number: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime
+) -> list[tuple[ToolCall, ToolMessage]]:
     """Each native call of a turn with its result, as the conversation shows them."""
     shown: list[tuple[ToolCall, ToolMessage]] = []
     for place, call in native_places(number, turn).items():
         arguments = runtime.requests.payload(cast(CallEntry, log[place])["request"])["arguments"]
         result = _result(cast("ReplyEntry | None", log.get(item_place(place, 0))), call, runtime)
-        shown.append((ToolCall(type="tool_call", name=call["name"], args=arguments, id=call["id"]), result))
+        shown.append(
+            (ToolCall(type="tool_call", name=call["name"], args=arguments, id=call["id"]), result)
+        )
     return shown
 
 
 def _result(reply: ReplyEntry | None, call: NativeCall, runtime: RLMRuntime) -> ToolMessage:
     if reply is None or reply["value"] is None:
-        error = "no result: the conversation went on without it" if reply is None else reply["error"]
-        return ToolMessage(f"Error: {error}", tool_call_id=call["id"], name=call["name"], status="error")
+        error = (
+            "no result: the conversation went on without it" if reply is None else reply["error"]
+        )
+        return ToolMessage(
+            f"Error: {error}", tool_call_id=call["id"], name=call["name"], status="error"
+        )
     text = runtime.store.get_text(reply["value"])
     value = json.loads(text)
     shown = clip(value if isinstance(value, str) else text, limit=runtime.limits.max_output_chars)

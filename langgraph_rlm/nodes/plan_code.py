@@ -24,12 +24,18 @@ class PlanCode:
     def __init__(self, runtime: RLMRuntime) -> None:
         self._runtime = runtime
 
-    async def __call__(self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
+    async def __call__(
+        self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> RLMUpdate:
         """One call of the root model; an answer in prose ends the run here."""
         run, number = frame_of(config, runtime).run, turn_count(state["log"])
         iteration = number - runs(state["log"])[-1]["turn"] + 1
         limit, depth = self._runtime.limits.max_iterations, state.get("depth", 0)
-        run.emit(TurnStarted(type="turn", depth=depth, trajectory=state["trajectory"], turn=iteration, of=limit))
+        run.emit(
+            TurnStarted(
+                type="turn", depth=depth, trajectory=state["trajectory"], turn=iteration, of=limit
+            )
+        )
         try:
             messages = await asyncio.to_thread(conversation, state, self._runtime)
             model = self._runtime.root_model(depth, state.get("model"))
@@ -43,10 +49,21 @@ class PlanCode:
         text = str(reply.text)
         turn = TurnEntry(kind="turn", reply=await self._runtime.store.keep(text), limit=None)
         if called := native_calls(reply, number, self._runtime):
-            return RLMUpdate(log={str(number): {**turn, "tool_calls": called.calls}, **called.entries}, usage=cost)
+            return RLMUpdate(
+                log={str(number): {**turn, "tool_calls": called.calls}, **called.entries},
+                usage=cost,
+            )
         parsed = parse_reply(text)
         if parsed.problem is not None:
-            run.emit(Nudged(type="nudge", depth=depth, trajectory=state["trajectory"], turn=iteration, problem=parsed.problem))
+            run.emit(
+                Nudged(
+                    type="nudge",
+                    depth=depth,
+                    trajectory=state["trajectory"],
+                    turn=iteration,
+                    problem=parsed.problem,
+                )
+            )
         update = RLMUpdate(log={str(number): turn}, usage=cost)
         if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells:
             update["final"] = await self._runtime.store.keep(parsed.final.text)
@@ -56,7 +73,11 @@ class PlanCode:
 
 
 async def ask_root(
-    runtime: RLMRuntime, messages: list[AnyMessage], state: RLMState, config: RunnableConfig, run: Run
+    runtime: RLMRuntime,
+    messages: list[AnyMessage],
+    state: RLMState,
+    config: RunnableConfig,
+    run: Run,
 ) -> tuple[AIMessage, Usage]:
     """Call the root model with a conversation; its reply, and what the call spent.
 
@@ -65,7 +86,9 @@ async def ask_root(
         ModelFailed: the model's client raised.
     """
     depth = state.get("depth", 0)
-    reply, cost = await run.call_root(runtime.root_model(depth, state.get("model")), messages, config, depth)
+    reply, cost = await run.call_root(
+        runtime.root_model(depth, state.get("model")), messages, config, depth
+    )
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
 
 

@@ -14,7 +14,9 @@ from langgraph_rlm.structured import Format, Hopeless, Mismatch, json_of
 TRIES = 3
 
 
-async def structured_query(prompt: str, form: Format, call: Callable[[list[AnyMessage]], Awaitable[str]]) -> str:
+async def structured_query(
+    prompt: str, form: Format, call: Callable[[list[AnyMessage]], Awaitable[str]]
+) -> str:
     """The value that a model replies with, as JSON.
 
     Args:
@@ -26,7 +28,9 @@ async def structured_query(prompt: str, form: Format, call: Callable[[list[AnyMe
         Mismatch: no reply matched.
         Exception: whatever `call` raises.
     """
-    messages: list[AnyMessage] = [HumanMessage(reply_schema_prompt(prompt=prompt, schema=form.text))]
+    messages: list[AnyMessage] = [
+        HumanMessage(reply_schema_prompt(prompt=prompt, schema=form.text))
+    ]
     problem = ""
     for _ in range(TRIES):
         text = await call(messages)
@@ -36,5 +40,9 @@ async def structured_query(prompt: str, form: Format, call: Callable[[list[AnyMe
             raise
         except Mismatch as mismatch:
             problem = str(mismatch)
-        messages = [*messages, AIMessage(text or "(empty)"), HumanMessage(reply_again_prompt(error=problem))]
+        messages = [
+            *messages,
+            AIMessage(text or "(empty)"),
+            HumanMessage(reply_again_prompt(error=problem)),
+        ]
     raise Mismatch(f"no reply matched the schema in {TRIES} tries; the last one: {problem}")

@@ -29,7 +29,9 @@ QUIET = "nostream"
 ERROR_CHARS = 1_000
 """Most characters of a child's answer in the error that it does not match."""
 
-TREE_WIDE: frozenset[StopReason] = frozenset({"max_sub_calls", "max_tokens", "max_cost", "max_seconds"})
+TREE_WIDE: frozenset[StopReason] = frozenset(
+    {"max_sub_calls", "max_tokens", "max_cost", "max_seconds"}
+)
 """Limits of the whole tree: when a child stops at one, so does its parent."""
 
 Answered = tuple[ReplyEntry, StopReason | None]
@@ -51,7 +53,9 @@ class SubCall:
         self._runtime = runtime
         self._child = child
 
-    async def __call__(self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]) -> RLMUpdate:
+    async def __call__(
+        self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]
+    ) -> RLMUpdate:
         """One call in, one record out: the reply is checkpointed before any code reads it.
 
         A failure of a model's client becomes an entry like any other. All else passes through: a pause, a broken set-up, and
@@ -60,7 +64,9 @@ class SubCall:
         frame = frame_of(config, runtime)
         run = frame.run
         run.take_over(call["parent"], call["place"].rpartition("/")[0])
-        async with run.calls if call["call"] == "llm" else run.children(frame.depth + 1):  # first of all: a thousand that wait hold little
+        async with (
+            run.calls if call["call"] == "llm" else run.children(frame.depth + 1)
+        ):  # first of all: a thousand that wait hold little
             update = await self._answered(call, config, frame)
         await run.convoy.join(call["total"] - self._report(call, frame))
         return update
@@ -70,7 +76,9 @@ class SubCall:
         model = cast("str | None", payload["model"])
         paid: list[Usage] = []
         try:
-            reply, limit = await (self._ask if call["call"] == "llm" else self._recurse)(payload, call["item"], config, frame, paid)
+            reply, limit = await (self._ask if call["call"] == "llm" else self._recurse)(
+                payload, call["item"], config, frame, paid
+            )
         except LimitReached as reached:
             reply, limit = failed(str(reached), model), reached.limit
         except (Mismatch, ModelFailed) as failure:
@@ -79,22 +87,44 @@ class SubCall:
         update = RLMUpdate(log={call["place"]: {**reply, "usage": share(usage)}})
         return update if limit is None else update | RLMUpdate(limit=limit)
 
-    async def _ask(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
+    async def _ask(
+        self,
+        payload: dict[str, Any],
+        item: int,
+        config: RunnableConfig,
+        frame: Frame,
+        paid: list[Usage],
+    ) -> Answered:
         """One call of the model, several where its reply does not match the schema. What each cost goes to `paid` at once."""
         name, prompt, form = payload["model"], payload["prompts"][item], form_of(payload)
 
         async def call(given: str | list[AnyMessage]) -> str:
-            reply, cost = await frame.run.call(self._runtime.sub(name), given, _quiet(config), frame.depth + 1)
+            reply, cost = await frame.run.call(
+                self._runtime.sub(name), given, _quiet(config), frame.depth + 1
+            )
             paid.append(cost)
             return str(reply.text)
 
         if form is None:
             return await answered(await call(prompt), self._runtime.store, name), None
-        return await answered_json(await structured_query(prompt, form, call), self._runtime.store, name), None
+        return await answered_json(
+            await structured_query(prompt, form, call), self._runtime.store, name
+        ), None
 
-    async def _recurse(self, payload: dict[str, Any], item: int, config: RunnableConfig, frame: Frame, paid: list[Usage]) -> Answered:
+    async def _recurse(
+        self,
+        payload: dict[str, Any],
+        item: int,
+        config: RunnableConfig,
+        frame: Frame,
+        paid: list[Usage],
+    ) -> Answered:
         """The same graph one level deeper; its own calls wait for their own turn."""
-        given, form, name = await asyncio.to_thread(self._question, payload, item), form_of(payload), payload["model"]
+        given, form, name = (
+            await asyncio.to_thread(self._question, payload, item),
+            form_of(payload),
+            payload["model"],
+        )
         out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
         paid.append(out["usage"])
         if out["stop_reason"] == "failed":
@@ -104,7 +134,10 @@ class SubCall:
             return await answered(out["answer"], self._runtime.store, name), limit
         value = out["structured_response"]
         if value is None and not await asyncio.to_thread(form.admits, None):
-            return failed(f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}", name), limit
+            return failed(
+                f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}",
+                name,
+            ), limit
         return await answered_json(json_of(value), self._runtime.store, name), limit
 
     def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
@@ -128,7 +161,16 @@ class SubCall:
         done = run.answered[key]
         if done == total or done % max(1, total // 100) == 0:
             at = Where(depth=call["depth"], trajectory=call["parent"])
-            run.emit(SubCalls(type="sub_calls", place=place, function=call["function"], done=done, total=total, **at))
+            run.emit(
+                SubCalls(
+                    type="sub_calls",
+                    place=place,
+                    function=call["function"],
+                    done=done,
+                    total=total,
+                    **at,
+                )
+            )
             run.emit(Spent(type="usage", usage=run.ledger.usage, **at))
         return done
 

@@ -43,9 +43,13 @@ class ToolStep:
 
     def _called(self, call: PendingCall) -> tuple[RLMTool, dict[str, Any]]:
         """The tool, and the arguments that code gave."""
-        return self._runtime.toolset.tool(call["function"], call["depth"]), self._runtime.requests.payload(call["request"])["arguments"]
+        return self._runtime.toolset.tool(
+            call["function"], call["depth"]
+        ), self._runtime.requests.payload(call["request"])["arguments"]
 
-    async def _decided(self, tool: RLMTool, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
+    async def _decided(
+        self, tool: RLMTool, decision: dict[str, Any], arguments: dict[str, Any]
+    ) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""
         if decision["type"] == "approve":
             return ToolUpdate(arguments=arguments)
@@ -53,7 +57,9 @@ class ToolStep:
             return ToolUpdate(arguments=decision["edited_action"]["args"])
         if decision["type"] == "respond":
             return ToolUpdate(reply=await self._returned(decision["message"]))
-        return ToolUpdate(reply=failed(f"rejected by a human: {decision.get('message') or 'no reason given'}"))
+        return ToolUpdate(
+            reply=failed(f"rejected by a human: {decision.get('message') or 'no reason given'}")
+        )
 
     async def _returned(self, value: Any) -> ReplyEntry:
         return await answered(json.dumps(value, ensure_ascii=False), self._runtime.store)
@@ -68,11 +74,17 @@ class Approve(ToolStep):
         if tool.is_external:
             result = ask(external_call(tool, arguments, call["id"]), tool)
             error = error_of(result)
-            return ToolUpdate(reply=await self._returned(result) if error is None else failed(error))
+            return ToolUpdate(
+                reply=await self._returned(result) if error is None else failed(error)
+            )
         config = self._runtime.toolset.interrupt_on[tool.name]
         described = config.get("description")
         if callable(described):
-            described = described({"name": tool.name, "args": arguments, "id": call["id"], "type": "tool_call"}, call, runtime)
+            described = described(
+                {"name": tool.name, "args": arguments, "id": call["id"], "type": "tool_call"},
+                call,
+                runtime,
+            )
         decision = ask(review(tool, arguments, config["allowed_decisions"], described), tool)
         return await self._decided(tool, decision, arguments)
 
@@ -90,7 +102,9 @@ class Begin(ToolStep):
 class CallTool(ToolStep):
     """Runs the tool once."""
 
-    async def __call__(self, call: ToolState, config: RunnableConfig, runtime: Runtime[None]) -> ToolUpdate:
+    async def __call__(
+        self, call: ToolState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolUpdate:
         """The tool's result, or its exception for code to catch; nothing when it may have run before."""
         tool, arguments = self._called(call)
         mark = call.get("mark")
@@ -98,9 +112,15 @@ class CallTool(ToolStep):
             return ToolUpdate()
         try:
             given = ToolCallInfo(call["id"], config, runtime)
-            return ToolUpdate(reply=await self._returned(await cast(OwnTool, tool).run(call.get("arguments", arguments), given)))
+            return ToolUpdate(
+                reply=await self._returned(
+                    await cast(OwnTool, tool).run(call.get("arguments", arguments), given)
+                )
+            )
         except GraphBubbleUp:
-            if mark is not None:  # a pause of the tool's own: what it has run so far, LangGraph runs again by design
+            if (
+                mark is not None
+            ):  # a pause of the tool's own: what it has run so far, LangGraph runs again by design
                 self._runtime.toolset.begun.add(mark)
             raise
         except RLMError:

@@ -127,7 +127,14 @@ def outcome_prompt(
         max_cell_seconds: the limit that a cell with the outcome `timeout` reached.
     """
     left = max_iterations - iteration
-    return _render("outcome", cells=cells, notices=notices, left=left, max_iterations=max_iterations, max_cell_seconds=max_cell_seconds)
+    return _render(
+        "outcome",
+        cells=cells,
+        notices=notices,
+        left=left,
+        max_iterations=max_iterations,
+        max_cell_seconds=max_cell_seconds,
+    )
 
 
 def nudge_prompt(problem: Nudge, *, name: str = "") -> str:
@@ -193,11 +200,15 @@ def clip(text: str, *, limit: int) -> str:
         ValueError: `limit` is below 2.
     """
     if limit < 2:
-        raise ValueError(f"clip() keeps both ends of a text: limit={limit!r} is too small, give at least 2.")
+        raise ValueError(
+            f"clip() keeps both ends of a text: limit={limit!r} is too small, give at least 2."
+        )
     if len(text) <= limit:
         return text
     tail = limit // 2
-    return f"{text[: limit - tail]}\n[... {len(text) - limit} characters left out ...]\n{text[-tail:]}"
+    return (
+        f"{text[: limit - tail]}\n[... {len(text) - limit} characters left out ...]\n{text[-tail:]}"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -205,7 +216,11 @@ def _templates() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -14,4 +14,6 @@ def open_backend(sandbox: str) -> Backend:
         from langgraph_rlm.repl.local import LocalBackend
 
         return LocalBackend()
-    raise ConfigurationError(f"sandbox={sandbox!r} is not known: 'monty' (isolated, the default) or 'local' (your Python, no isolation).")
+    raise ConfigurationError(
+        f"sandbox={sandbox!r} is not known: 'monty' (isolated, the default) or 'local' (your Python, no isolation)."
+    )

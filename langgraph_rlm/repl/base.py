@@ -54,7 +54,9 @@ class Suspended:
 
 Outcome = Finished | Suspended
 
-RaisedType = Literal["RuntimeError", "TypeError", "ValueError", "NameError", "TimeoutError", "SystemExit"]
+RaisedType = Literal[
+    "RuntimeError", "TypeError", "ValueError", "NameError", "TimeoutError", "SystemExit"
+]
 
 
 @dataclass(frozen=True)

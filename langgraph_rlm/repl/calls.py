@@ -14,7 +14,15 @@ from typing import Any, cast
 from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.context import ContextHandle, HandleDict, ingest
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.log import CallEntry, CallKind, ReplyEntry, canonical, canonical_texts, digest_of, plain
+from langgraph_rlm.log import (
+    CallEntry,
+    CallKind,
+    ReplyEntry,
+    canonical,
+    canonical_texts,
+    digest_of,
+    plain,
+)
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
 from langgraph_rlm.structured import Format, code_format, code_schema
 from langgraph_rlm.tools import BadArguments, RLMTool
@@ -56,11 +64,20 @@ class Requests:
     def entry(self, request: Request) -> CallEntry:
         """The log entry of a request. What is large, and whatever several `Send`s share, is stored by reference."""
         text = (canonical_texts if request.call == "llm" else canonical)(request.payload)
-        stored = self._store.put_text(text, inline=INLINE_REQUEST_CHARS if request.items == 1 else 0)
+        stored = self._store.put_text(
+            text, inline=INLINE_REQUEST_CHARS if request.items == 1 else 0
+        )
         if "blob" in stored:
             self._keep(stored["blob"], request.payload)
         digest = stored.get("blob") or digest_of(text)
-        return CallEntry(kind="call", call=request.call, function=request.function, digest=digest, request=stored, items=request.items)
+        return CallEntry(
+            kind="call",
+            call=request.call,
+            function=request.function,
+            digest=digest,
+            request=stored,
+            items=request.items,
+        )
 
     def payload(self, stored: Text) -> dict[str, Any]:
         """The payload back from a log entry's `request`; not to be altered."""
@@ -80,11 +97,20 @@ class Requests:
                 self._payloads.popitem(last=False)
 
 
-def _llm_query(prompt: str, model: str | None = None, schema: dict[str, Any] | None = None) -> None: ...
-def _llm_query_batched(prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None) -> None: ...
-def _rlm_query(prompt: str, context: Any = None, model: str | None = None, schema: dict[str, Any] | None = None) -> None: ...
+def _llm_query(
+    prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
+) -> None: ...
+def _llm_query_batched(
+    prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None
+) -> None: ...
+def _rlm_query(
+    prompt: str, context: Any = None, model: str | None = None, schema: dict[str, Any] | None = None
+) -> None: ...
 def _rlm_query_batched(
-    prompts: list[str], contexts: list[Any] | None = None, model: str | None = None, schema: dict[str, Any] | None = None
+    prompts: list[str],
+    contexts: list[Any] | None = None,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
 ) -> None: ...
 
 
@@ -103,7 +129,9 @@ RESERVED = frozenset({*MODEL_CALLS, *READS, *FINALS, "SHOW_VARS"})
 class HostFunctions:
     """The functions of one RLM: sub-models by name, whether it may have children, and its tools."""
 
-    def __init__(self, models: Sequence[str], tools: Mapping[str, RLMTool], store: BlobStore, recursive: bool) -> None:
+    def __init__(
+        self, models: Sequence[str], tools: Mapping[str, RLMTool], store: BlobStore, recursive: bool
+    ) -> None:
         self._models = models
         self._tools = tools
         self._store = store
@@ -123,19 +151,33 @@ class HostFunctions:
         prompts = _prompts(call.function, arguments)
         form = _form(call.function, arguments["schema"])
         if not call.function.startswith("rlm"):
-            return Request("llm", call.function, {"prompts": prompts, "model": model, **form}, len(prompts))
+            return Request(
+                "llm", call.function, {"prompts": prompts, "model": model, **form}, len(prompts)
+            )
         given = _contexts(call.function, arguments, len(prompts))
         if not self._recursive:
-            prompts = [_with_context(prompt, context) for prompt, context in zip(prompts, given, strict=True)]
-            return Request("llm", call.function, {"prompts": prompts, "model": model, **form}, len(prompts))
+            prompts = [
+                _with_context(prompt, context)
+                for prompt, context in zip(prompts, given, strict=True)
+            ]
+            return Request(
+                "llm", call.function, {"prompts": prompts, "model": model, **form}, len(prompts)
+            )
         contexts = [self._by_reference(call.function, context) for context in given]
-        return Request("rlm", call.function, {"prompts": prompts, "contexts": contexts, "model": model, **form}, len(prompts))
+        return Request(
+            "rlm",
+            call.function,
+            {"prompts": prompts, "contexts": contexts, "model": model, **form},
+            len(prompts),
+        )
 
     def _checked_model(self, function: str, model: Any) -> str | None:
         if model is None or model in self._models:
             return model
         known = ", ".join(map(repr, self._models)) or "none: leave it out"
-        raise BadCall("ValueError", f"{function}: model={model!r} is not known. Known models: {known}.")
+        raise BadCall(
+            "ValueError", f"{function}: model={model!r} is not known. Known models: {known}."
+        )
 
     def _by_reference(self, function: str, value: Any) -> HandleDict | None:
         if value is None:
@@ -175,10 +217,16 @@ def _prompts(function: str, arguments: Mapping[str, Any]) -> list[str]:
     elif isinstance(arguments["prompts"], list | tuple):
         prompts = list(cast(Sequence[Any], arguments["prompts"]))
     else:
-        raise BadCall("TypeError", f"{function}: prompts must be a list of str, got {type(arguments['prompts']).__name__}.")
+        raise BadCall(
+            "TypeError",
+            f"{function}: prompts must be a list of str, got {type(arguments['prompts']).__name__}.",
+        )
     for index, prompt in enumerate(prompts):
         if not isinstance(prompt, str):
-            raise BadCall("TypeError", f"{function}: prompt {index} must be a str, got {type(prompt).__name__}. Build it with an f-string.")
+            raise BadCall(
+                "TypeError",
+                f"{function}: prompt {index} must be a str, got {type(prompt).__name__}. Build it with an f-string.",
+            )
         if not prompt.strip():
             raise BadCall("ValueError", f"{function}: prompt {index} is empty.")
     return cast(list[str], prompts)
@@ -200,7 +248,9 @@ def _contexts(function: str, arguments: Mapping[str, Any], count: int) -> list[A
     if given is None:
         return [None] * count
     if not isinstance(given, list | tuple) or len(cast(Sequence[Any], given)) != count:
-        raise BadCall("ValueError", f"{function}: contexts must be a list of {count}, one for each prompt.")
+        raise BadCall(
+            "ValueError", f"{function}: contexts must be a list of {count}, one for each prompt."
+        )
     return list(cast(Sequence[Any], given))
 
 

@@ -75,13 +75,17 @@ class ContextValues(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         yield from ("answer", "history")
-        yield from (name for name, handle in self.handles.items() if is_loaded(handle, self._host.limits))
+        yield from (
+            name for name, handle in self.handles.items() if is_loaded(handle, self._host.limits)
+        )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-def respond(call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host) -> Answer | Request:
+def respond(
+    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+) -> Answer | Request:
     """The answer to a call, or the request that the graph has to dispatch."""
     try:
         if call.function in READS:
@@ -94,16 +98,23 @@ def respond(call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle]
     return request if request.items else Returned([])
 
 
-def _read(call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], store: BlobStore) -> Any:
+def _read(
+    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], store: BlobStore
+) -> Any:
     arguments = bind(call.function, SIGNATURES[call.function], call)
     of = arguments.pop("of")
     if not isinstance(of, str) or of not in handles:
-        raise BadCall("ValueError", f"{call.function}: of={of!r} is no context. There are: {', '.join(handles) or 'none'}.")
+        raise BadCall(
+            "ValueError",
+            f"{call.function}: of={of!r} is no context. There are: {', '.join(handles) or 'none'}.",
+        )
     try:
         reader = Reader(handles[of], store)
         if call.function == "context_info":
             return reader.info()
-        value, ranges = reader.peek(**arguments) if call.function == "peek" else reader.grep(**arguments)
+        value, ranges = (
+            reader.peek(**arguments) if call.function == "peek" else reader.grep(**arguments)
+        )
     except (ContextError, ValueError, TypeError) as error:
         raise BadCall("ValueError", f"{call.function}: {error}") from None
     digest = handles[of].digest
@@ -135,12 +146,24 @@ def merge_ranges(ranges: list[list[int]]) -> list[list[int]]:
 
 
 def _peek(start: int = 0, end: int | None = None, of: str = "context") -> None: ...
-def _grep(pattern: str, max_matches: int = 50, context_lines: int = 0, ignore_case: bool = False, of: str = "context") -> None: ...
+def _grep(
+    pattern: str,
+    max_matches: int = 50,
+    context_lines: int = 0,
+    ignore_case: bool = False,
+    of: str = "context",
+) -> None: ...
 def _context_info(of: str = "context") -> None: ...
 def _final_of(value: Any) -> None: ...
 
 
 SIGNATURES = cast(
     Mapping[str, Callable[..., Any]],
-    {"peek": _peek, "grep": _grep, "context_info": _context_info, "FINAL": _final_of, "FINAL_VAR": _final_of},
+    {
+        "peek": _peek,
+        "grep": _grep,
+        "context_info": _context_info,
+        "FINAL": _final_of,
+        "FINAL_VAR": _final_of,
+    },
 )

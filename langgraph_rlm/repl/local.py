@@ -34,7 +34,17 @@ from langgraph_rlm.repl.base import (
 )
 from langgraph_rlm.repl.local_worker import Channel, FrameError
 
-KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LC_COLLATE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME")
+KEPT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_COLLATE",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NUMERIC",
+    "LC_TIME",
+)
 FIXED = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
@@ -87,9 +97,13 @@ class LocalBackend:
 
 def _check_host() -> None:
     if os.name != "posix":
-        raise SandboxError(f"sandbox='local' needs Linux or macOS, not {os.name!r}: use sandbox='monty'.")
+        raise SandboxError(
+            f"sandbox='local' needs Linux or macOS, not {os.name!r}: use sandbox='monty'."
+        )
     if importlib.util.find_spec("time_machine") is None:
-        raise SandboxError("sandbox='local' needs time-machine, which stops its clock: pip install 'langgraph-rlm[local]'.")
+        raise SandboxError(
+            "sandbox='local' needs time-machine, which stops its clock: pip install 'langgraph-rlm[local]'."
+        )
 
 
 class LocalSession:
@@ -101,14 +115,18 @@ class LocalSession:
         self._lock = threading.Lock()
         self._ended = False
         self._waiting = False
-        self._folder = tempfile.TemporaryDirectory(prefix="langgraph-rlm-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="langgraph-rlm-", ignore_cleanup_errors=True
+        )
         self._stream, theirs = socket.socketpair()
         try:
             with theirs:
                 self._process = _start(theirs, self._folder.name)
         except OSError as error:
             self._discard()
-            raise SandboxError(f"{sys.executable!r} did not start: {error}. Check that it can be run.") from error
+            raise SandboxError(
+                f"{sys.executable!r} did not start: {error}. Check that it can be run."
+            ) from error
         self._channel = Channel(self._stream, max_read=_max_frame(spec))
         self._greet()
 
@@ -116,7 +134,9 @@ class LocalSession:
         """Run one cell; see `Session.feed`."""
         if self._waiting and not self._ended:
             raise SandboxError("This session waits for an answer: resume it first.")
-        return self._drive({"feed": code, "restore": sorted(restore), "values": sorted(self._spec.values)})
+        return self._drive(
+            {"feed": code, "restore": sorted(restore), "values": sorted(self._spec.values)}
+        )
 
     def resume(self, answer: Answer) -> Outcome:
         """Answer the pending call; see `Session.resume`."""
@@ -132,7 +152,9 @@ class LocalSession:
                 self._ended = True
                 with suppress(OSError):  # the guest may have closed its end
                     self._stream.shutdown(socket.SHUT_RDWR)
-                os.killpg(self._process.pid, signal.SIGKILL)  # until it is waited for, its id is its own
+                os.killpg(
+                    self._process.pid, signal.SIGKILL
+                )  # until it is waited for, its id is its own
                 self._process.wait()
 
     def close(self) -> None:
@@ -187,7 +209,9 @@ class LocalSession:
     def _lost(self, why: str) -> SandboxCrashed:
         self._waiting = False
         self.kill()
-        return SandboxCrashed(f"The local session's process ended ({why}; exit code {self._process.returncode}).")
+        return SandboxCrashed(
+            f"The local session's process ended ({why}; exit code {self._process.returncode})."
+        )
 
 
 def _start(theirs: socket.socket, folder: str) -> "subprocess.Popen[bytes]":
@@ -223,7 +247,11 @@ def _config(spec: SessionSpec, folder: str) -> dict[str, Any]:
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    return {"raise": answer.type, "message": answer.message} if isinstance(answer, Raised) else {"value": answer.value}
+    return (
+        {"raise": answer.type, "message": answer.message}
+        if isinstance(answer, Raised)
+        else {"value": answer.value}
+    )
 
 
 def _lazy(reply: Any) -> str:
@@ -241,7 +269,10 @@ def _outcome(reply: Any, spec: SessionSpec) -> Outcome | None:
             return Suspended(HostCall(name, tuple(args), kwargs))
         case {"stdout": str(printed), "value": value, "error": None}:
             return Finished(printed[: spec.max_stdout_chars], value)
-        case {"stdout": str(printed), "error": {"type": str(kind), "message": str(message), "traceback": str(text)}}:
+        case {
+            "stdout": str(printed),
+            "error": {"type": str(kind), "message": str(message), "traceback": str(text)},
+        }:
             return Finished(printed[: spec.max_stdout_chars], error=CellError(kind, message, text))
         case _:
             return None

@@ -52,7 +52,9 @@ class FrameError(Exception):
 class Channel:
     """Frames over a stream socket: a kind (text or JSON), a length, the bytes. Lone surrogates cross as `?`."""
 
-    def __init__(self, stream: socket.socket, *, max_sent: int = UNBOUNDED, max_read: int = UNBOUNDED) -> None:
+    def __init__(
+        self, stream: socket.socket, *, max_sent: int = UNBOUNDED, max_read: int = UNBOUNDED
+    ) -> None:
         self._stream = stream
         self._max_sent = max_sent
         self._max_read = max_read
@@ -64,10 +66,18 @@ class Channel:
             ValueError: above `max_sent`, or no JSON value.
             OSError: the peer is gone.
         """
-        text = message["value"] if len(message) == 1 and isinstance(message.get("value"), str) else None
-        body = (json.dumps(message, ensure_ascii=False) if text is None else text).encode("utf-8", "replace")
+        text = (
+            message["value"]
+            if len(message) == 1 and isinstance(message.get("value"), str)
+            else None
+        )
+        body = (json.dumps(message, ensure_ascii=False) if text is None else text).encode(
+            "utf-8", "replace"
+        )
         if len(body) > self._max_sent:
-            raise ValueError(f"{len(body)} bytes are more than can be handed to the host at once ({self._max_sent}): send a smaller piece.")
+            raise ValueError(
+                f"{len(body)} bytes are more than can be handed to the host at once ({self._max_sent}): send a smaller piece."
+            )
         self._stream.sendall(HEADER.pack(JSON if text is None else TEXT, len(body)))
         self._stream.sendall(body)
 
@@ -136,7 +146,9 @@ class Output(io.TextIOBase):
         self._parts.append(text[: self._room])
         self._room = max(0, self._room - len(text))
         if not self._room:
-            raise MemoryError(f"this cell printed more than {self._limit} characters: print less, or slices")
+            raise MemoryError(
+                f"this cell printed more than {self._limit} characters: print less, or slices"
+            )
         return len(text)
 
 
@@ -193,11 +205,20 @@ class Worker:
         """Run a cell; the value of its last line, if that is an expression."""
         filename = f"<python-input-{self._cells}>"
         self._cells += 1
-        linecache.cache[filename] = (len(code), None, [f"{line}\n" for line in code.split("\n")], filename)
+        linecache.cache[filename] = (
+            len(code),
+            None,
+            [f"{line}\n" for line in code.split("\n")],
+            filename,
+        )
         tree = ast.parse(code, filename)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         body = compile(tree, filename, "exec", dont_inherit=True)
-        tail = compile(ast.Expression(last.value), filename, "eval", dont_inherit=True) if isinstance(last, ast.Expr) else None
+        tail = (
+            compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
+            if isinstance(last, ast.Expr)
+            else None
+        )
         exec(body, self._globals)
         return eval(tail, self._globals) if tail else None
 
@@ -211,8 +232,12 @@ class Worker:
     def _function(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if (os.getpid(), threading.get_ident()) != self._owner:
-                raise RuntimeError(f"{name} works in the main thread only; llm_query_batched runs calls in parallel.")
-            return answered(self._exchanged({"call": name, "args": plain(args), "kwargs": plain(kwargs)}))
+                raise RuntimeError(
+                    f"{name} works in the main thread only; llm_query_batched runs calls in parallel."
+                )
+            return answered(
+                self._exchanged({"call": name, "args": plain(args), "kwargs": plain(kwargs)})
+            )
 
         call.__name__ = call.__qualname__ = name
         return call
@@ -263,7 +288,10 @@ def plain(value: Any, depth: int = 0) -> Any:
     if depth < DEEPEST_VALUE and isinstance(value, (set, frozenset)):
         return sorted((plain(item, depth + 1) for item in cast(set[Any], value)), key=str)
     if depth < DEEPEST_VALUE and isinstance(value, dict):
-        return {key if isinstance(key, str) else text_of(key): plain(item, depth + 1) for key, item in cast(dict[Any, Any], value).items()}
+        return {
+            key if isinstance(key, str) else text_of(key): plain(item, depth + 1)
+            for key, item in cast(dict[Any, Any], value).items()
+        }
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         as_python = value.tolist()
         return text_of(value) if type(as_python) is type(value) else plain(as_python, depth)
@@ -293,14 +321,23 @@ def described(error: BaseException) -> dict[str, str]:
 def keep_cell_frames(report: traceback.TracebackException | None) -> None:
     """Drop the frames of other files, in the causes too."""
     if report is not None:
-        report.stack = traceback.StackSummary.from_list([frame for frame in report.stack if frame.filename.startswith("<python-input-")])
-        for inner in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
+        report.stack = traceback.StackSummary.from_list(
+            [frame for frame in report.stack if frame.filename.startswith("<python-input-")]
+        )
+        for inner in (
+            report.__cause__,
+            report.__context__,
+            *(getattr(report, "exceptions", None) or ()),
+        ):
             keep_cell_frames(inner)
 
 
 def guest_module(names: LazyBuiltins) -> dict[str, Any]:
     """The globals of a new `__main__`, so that classes of the guest can be pickled."""
-    sys.modules["__rlm_worker__"], sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+    sys.modules["__rlm_worker__"], sys.modules["__main__"] = (
+        sys.modules["__main__"],
+        types.ModuleType("__main__"),
+    )
     sys.modules["__main__"].__dict__["__builtins__"] = names
     return sys.modules["__main__"].__dict__
 
@@ -327,7 +364,9 @@ def set_address_space(soft: int, hard: int) -> None:
 def stop_clocks(instant: datetime) -> None:
     """Freeze the calendar and the stopwatches, and make sleeping take no time. `time.monotonic` runs on: time-outs need it."""
     modules: dict[str, Any] = sys.modules
-    modules.update(pytest=None, dateutil=None)  # time_machine would import them, which takes longer than all the rest
+    modules.update(
+        pytest=None, dateutil=None
+    )  # time_machine would import them, which takes longer than all the rest
     import time_machine
 
     del modules["pytest"], modules["dateutil"]

@@ -68,7 +68,9 @@ class MontyBackend:
     def open(self, spec: SessionSpec) -> Session:
         """Start a session in a worker of its own. Raises `SandboxError`."""
         try:
-            return MontySession(self._started().checkout(limits=_limits(spec), os_policy=_policy(spec)), spec)
+            return MontySession(
+                self._started().checkout(limits=_limits(spec), os_policy=_policy(spec)), spec
+            )
         except (OSError, RuntimeError, monty.MontyError) as error:
             raise SandboxError(
                 f"The Monty sandbox did not start: {error}. Reinstall it with `pip install --force-reinstall pydantic-monty`."
@@ -132,7 +134,11 @@ class Printed:
     @property
     def excess(self) -> str | None:
         """The message of the MemoryError, if the cell printed too much."""
-        return f"this cell printed more than {self._limit} characters: print less, or slices" if self._size > self._limit else None
+        return (
+            f"this cell printed more than {self._limit} characters: print less, or slices"
+            if self._size > self._limit
+            else None
+        )
 
 
 class MontySession:
@@ -152,7 +158,11 @@ class MontySession:
             raise SandboxError("This session waits for an answer: resume it first.")
         self._output = Printed(self._spec.max_stdout_chars, self.kill)
         return self._drive(
-            lambda: self._session.feed_start(code, print_callback=self._output, inputs={name: self._bound(name) for name in restore})
+            lambda: self._session.feed_start(
+                code,
+                print_callback=self._output,
+                inputs={name: self._bound(name) for name in restore},
+            )
         )
 
     def resume(self, answer: Answer) -> Outcome:
@@ -188,7 +198,9 @@ class MontySession:
                 raise self._lost(error) from error
             return Finished(self._output.text, error=_cell_error(error))
         except monty.MontyConversionError as error:
-            return Finished(self._output.text, error=CellError("TypeError", str(error), f"TypeError: {error}"))
+            return Finished(
+                self._output.text, error=CellError("TypeError", str(error), f"TypeError: {error}")
+            )
 
     def _until_host_call(self, snapshot: monty.SyncSnapshot) -> Outcome:
         while not isinstance(snapshot, monty.MontyComplete):
@@ -199,7 +211,13 @@ class MontySession:
                 snapshot = snapshot.resume({"exc_type": "MemoryError", "message": excess})
             else:
                 self._pending = snapshot
-                return Suspended(HostCall(str(snapshot.function_name), tuple(map(plain, snapshot.args)), plain(snapshot.kwargs)))
+                return Suspended(
+                    HostCall(
+                        str(snapshot.function_name),
+                        tuple(map(plain, snapshot.args)),
+                        plain(snapshot.kwargs),
+                    )
+                )
         excess = self._output.excess
         error = CellError("MemoryError", excess, f"MemoryError: {excess}") if excess else None
         return Finished(self._output.text, None if error else plain(snapshot.output), error)
@@ -218,13 +236,22 @@ class MontySession:
     def _answered_here(self, snapshot: Any) -> monty.SyncSnapshot:
         if isinstance(snapshot, monty.NameLookupSnapshot):
             name = snapshot.variable_name
-            known = snapshot.object_id is None and (name in self._spec.values or name in self._spec.functions)
+            known = snapshot.object_id is None and (
+                name in self._spec.values or name in self._spec.functions
+            )
             return snapshot.resume(value=self._bound(name)) if known else snapshot.resume()
         if isinstance(snapshot, monty.FunctionSnapshot) and snapshot.is_os_function:
             return snapshot.resume_not_handled()
         if isinstance(snapshot, monty.FunctionSnapshot):
-            return snapshot.resume({"exc_type": "NameError", "message": f"name '{snapshot.function_name}' is not defined"})
-        raise SandboxError(f"Monty waits for {snapshot!r}, which nothing here can start: report it with the cell's code.")
+            return snapshot.resume(
+                {
+                    "exc_type": "NameError",
+                    "message": f"name '{snapshot.function_name}' is not defined",
+                }
+            )
+        raise SandboxError(
+            f"Monty waits for {snapshot!r}, which nothing here can start: report it with the cell's code."
+        )
 
     def _given(self, name: str) -> Value:
         """A lazy value. When the host cannot give it, the cell cannot go on, and neither can the session."""
@@ -253,7 +280,9 @@ def _encodable(value: Value) -> Value:
     if isinstance(value, list):
         return [_encodable(item) for item in cast(list[Value], value)]
     if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in cast(dict[str, Value], value).items()}
+        return {
+            _encodable(key): _encodable(item) for key, item in cast(dict[str, Value], value).items()
+        }
     return value
 
 

@@ -35,7 +35,15 @@ from langgraph_rlm.log import (
 )
 from langgraph_rlm.parsing import assigned_names, parse_reply, reply_of
 from langgraph_rlm.prompts import clip
-from langgraph_rlm.repl.base import Answer, CellError, Finished, HostCall, Outcome, SandboxCrashed, Session
+from langgraph_rlm.repl.base import (
+    Answer,
+    CellError,
+    Finished,
+    HostCall,
+    Outcome,
+    SandboxCrashed,
+    Session,
+)
 from langgraph_rlm.repl.calls import RESERVED, Request, answer_of
 from langgraph_rlm.repl.host import ContextValues, Host, OpenCell, respond
 from langgraph_rlm.repl.watch import Watch
@@ -94,7 +102,10 @@ class Repl:
         """
         if self._open is not None and self._open.place in log:
             return False
-        return all((then := log.get(place)) is entry or then == entry for place, entry in self._applied.items())
+        return all(
+            (then := log.get(place)) is entry or then == entry
+            for place, entry in self._applied.items()
+        )
 
     @property
     def applied(self) -> frozenset[str]:
@@ -145,9 +156,17 @@ class Repl:
             for index, code in enumerate(() if turn["limit"] else reply.steps):
                 place = cell_place(number, index)
                 entry = cast("CellEntry | None", log.get(place))
-                if place in self._applied or (entry is None and number < last) or (entry and entry["outcome"] in ROLLED_BACK):
+                if (
+                    place in self._applied
+                    or (entry is None and number < last)
+                    or (entry and entry["outcome"] in ROLLED_BACK)
+                ):
                     continue
-                if entry is None and index == len(reply.cells) and _has_failed(number, index, {**log, **done.entries}):
+                if (
+                    entry is None
+                    and index == len(reply.cells)
+                    and _has_failed(number, index, {**log, **done.entries})
+                ):
                     continue
                 yield place, code
 
@@ -177,7 +196,11 @@ class Repl:
         logged = cell.place in log
         outcome: Outcome | None = None if cell.waiting else self._feed_cell(cell, logged)
         while not isinstance(outcome, Finished):
-            answer = self._answer(outcome.call, cell, log, done) if outcome is not None else self._logged_answer(cell, log)
+            answer = (
+                self._answer(outcome.call, cell, log, done)
+                if outcome is not None
+                else self._logged_answer(cell, log)
+            )
             if answer is None:
                 done.suspended = cell.waiting
                 return None
@@ -191,7 +214,9 @@ class Repl:
     def _feed_cell(self, cell: OpenCell, logged: bool) -> Outcome:
         """Run a cell from its first line, after binding anew what earlier cells have rebound."""
         if "SHOW_VARS" in cell.code:
-            self._step(lambda: self._session.feed(show_vars_source(self._names - RESERVED)), cell, logged)
+            self._step(
+                lambda: self._session.feed(show_vars_source(self._names - RESERVED)), cell, logged
+            )
         if "history" in cell.code:
             self._restore |= {"history"}
         if self._withdraw and self._watches_answer:
@@ -203,19 +228,25 @@ class Repl:
 
     def _step(self, step: Callable[[], Outcome], cell: OpenCell, logged: bool) -> Outcome:
         """Let the guest run within what is left of the cell's time. Raises `CellLost`."""
-        allowed = self._host.limits.max_cell_seconds * (REPLAY_PATIENCE if logged else 1) - cell.seconds
+        allowed = (
+            self._host.limits.max_cell_seconds * (REPLAY_PATIENCE if logged else 1) - cell.seconds
+        )
         left = allowed if self._deadline is None else self._deadline - time.monotonic()
         watch = Watch(self._session, min(allowed, left))
         try:
             with watch:
                 result = step()
         except SandboxCrashed:
-            outcome: CellOutcome = "crashed" if not watch.fired else "timeout" if allowed <= left else "stopped"
+            outcome: CellOutcome = (
+                "crashed" if not watch.fired else "timeout" if allowed <= left else "stopped"
+            )
             raise CellLost(cell.place, outcome, logged=logged) from None
         cell.seconds += watch.seconds
         return result
 
-    def _answer(self, call: HostCall, cell: OpenCell, log: Mapping[str, LogEntry], done: Advance) -> Answer | None:
+    def _answer(
+        self, call: HostCall, cell: OpenCell, log: Mapping[str, LogEntry], done: Advance
+    ) -> Answer | None:
         """What a call gets now: an immediate answer, or the one in the log; None when it has to wait."""
         response = respond(call, cell, self._values.handles, self._host)
         if not isinstance(response, Request):
@@ -234,7 +265,10 @@ class Repl:
     def _logged_answer(self, cell: OpenCell, log: Mapping[str, LogEntry]) -> Answer | None:
         waiting = cast(str, cell.waiting)
         entry = cast(CallEntry, self._applied[waiting])
-        replies = {place: log.get(place) for place in (item_place(waiting, item) for item in range(entry["items"]))}
+        replies = {
+            place: log.get(place)
+            for place in (item_place(waiting, item) for item in range(entry["items"]))
+        }
         if None in replies.values():
             return None
         known = cast(dict[str, ReplyEntry], replies)
@@ -244,7 +278,11 @@ class Repl:
 
     def _entry(self, cell: OpenCell, finished: Finished, logged: bool) -> CellEntry:
         """The cell's log entry, with the answer that it gave."""
-        error = None if cell.ended and finished.error and finished.error.type == "SystemExit" else finished.error
+        error = (
+            None
+            if cell.ended and finished.error and finished.error.type == "SystemExit"
+            else finished.error
+        )
         final: Text | None = None
         if cell.ended and error is None:
             final, error = self._resolved(cell, logged)
@@ -282,7 +320,9 @@ class Repl:
         value = found.value if isinstance(found, Finished) else None
         if not isinstance(value, dict) or not cast(dict[str, Any], value).get("ready"):
             return None
-        return self._host.store.put_text(answer_text(cast(dict[str, Any], value).get("content", "")))
+        return self._host.store.put_text(
+            answer_text(cast(dict[str, Any], value).get("content", ""))
+        )
 
 
 def history(log: Mapping[str, LogEntry], turn: int, store: BlobStore) -> list[dict[str, Any]]:
@@ -290,9 +330,20 @@ def history(log: Mapping[str, LogEntry], turn: int, store: BlobStore) -> list[di
     shown: list[dict[str, Any]] = []
     for number in range(turn):
         reply = store.get_text(cast(TurnEntry, log[str(number)])["reply"])
-        entries = (cast("CellEntry | None", log.get(cell_place(number, index))) for index in range(len(parse_reply(reply).steps)))
-        output = [store.get_text(text) for entry in entries if entry for text in (entry["stdout"], entry["error"]) if text]
-        shown.append({"turn": number, "reply": encodable(reply), "output": encodable("".join(output))})
+        entries = (
+            cast("CellEntry | None", log.get(cell_place(number, index)))
+            for index in range(len(parse_reply(reply).steps))
+        )
+        output = [
+            store.get_text(text)
+            for entry in entries
+            if entry
+            for text in (entry["stdout"], entry["error"])
+            if text
+        ]
+        shown.append(
+            {"turn": number, "reply": encodable(reply), "output": encodable("".join(output))}
+        )
     return shown
 
 
@@ -304,19 +355,37 @@ def _has_failed(turn: int, cells: int, log: Mapping[str, LogEntry]) -> bool:
 
 def _check_call(place: str, then: CallEntry, now: CallEntry) -> None:
     if then["digest"] != now["digest"] or then["function"] != now["function"]:
-        raise _diverged(place, f"called {_marked(now['function'], now)}", _marked(then["function"], then), then, now)
+        raise _diverged(
+            place,
+            f"called {_marked(now['function'], now)}",
+            _marked(then["function"], then),
+            then,
+            now,
+        )
 
 
 def _check_end(cell: OpenCell, log: Mapping[str, LogEntry], now: CellEntry) -> None:
     """A cell makes every call that it made before, also one that had not ended."""
     then = cast("CallEntry | None", log.get(call_place(cell.place, cell.ordinal)))
     if then is not None:
-        raise _diverged(cell.place, f"ended {_marked(now['outcome'], now)}", f"a call {_marked(then['function'], then)}", then, now)
+        raise _diverged(
+            cell.place,
+            f"ended {_marked(now['outcome'], now)}",
+            f"a call {_marked(then['function'], then)}",
+            then,
+            now,
+        )
 
 
 def _check_cell(place: str, then: CellEntry, now: CellEntry, store: BlobStore) -> None:
     if then["digest"] != now["digest"] or then["outcome"] != now["outcome"]:
-        raise _diverged(place, f"ended {_marked(now['outcome'], now)}", _marked(then["outcome"], then), then, now)
+        raise _diverged(
+            place,
+            f"ended {_marked(now['outcome'], now)}",
+            _marked(then["outcome"], then),
+            then,
+            now,
+        )
     if then["final"] != now["final"]:
         answer, logged = _final_text(now, store), _final_text(then, store)
         if answer != logged:
@@ -327,7 +396,9 @@ def _final_text(entry: CellEntry, store: BlobStore) -> str:
     return "" if entry["final"] is None else _without_addresses(store.get_text(entry["final"]))
 
 
-def _diverged(place: str, did: str, logged: str, then: CallEntry | CellEntry, now: CallEntry | CellEntry) -> ReplayDivergedError:
+def _diverged(
+    place: str, did: str, logged: str, then: CallEntry | CellEntry, now: CallEntry | CellEntry
+) -> ReplayDivergedError:
     error = ReplayDivergedError(
         f"Cell {place} {did}, but its log has {logged}. "
         "An edit that later entries rest on, a log of another version, or a sandbox that is not deterministic: go on from an earlier "
@@ -343,7 +414,9 @@ def _marked(name: str, entry: CallEntry | CellEntry) -> str:
 
 def outcome_digest(stdout: str, value: str | None, error: CellError | None) -> str:
     """sha256 of what a cell did. Addresses in the `repr` of objects differ from process to process and mean nothing."""
-    return digest_of(_without_addresses(canonical([stdout, value, error and [error.type, error.message]])))
+    return digest_of(
+        _without_addresses(canonical([stdout, value, error and [error.type, error.message]]))
+    )
 
 
 def _without_addresses(text: str) -> str:
@@ -357,14 +430,28 @@ def answer_text(value: Any) -> str:
 
 def rolled_back(outcome: CellOutcome, store: BlobStore) -> CellEntry:
     """The log entry of a cell of which nothing is kept but that it happened."""
-    return CellEntry(kind="cell", outcome=outcome, stdout=store.put_text(""), value=None, error=None, digest="", reads={}, final=None)
+    return CellEntry(
+        kind="cell",
+        outcome=outcome,
+        stdout=store.put_text(""),
+        value=None,
+        error=None,
+        digest="",
+        reads={},
+        final=None,
+    )
 
 
 def show_vars_source(names: set[str]) -> str:
     """Source of SHOW_VARS for the names that cells have bound: no interpreter need have `globals()`."""
     lines = ["def SHOW_VARS():", "    _found = {}"]
     for name in sorted(names):
-        lines += ["    try:", f"        _found[{name!r}] = {name}", "    except NameError:", "        pass"]
+        lines += [
+            "    try:",
+            f"        _found[{name!r}] = {name}",
+            "    except NameError:",
+            "        pass",
+        ]
     lines += [
         "    _shown = {}",
         "    for _name in _found:",

@@ -90,7 +90,13 @@ class Sessions:
         with self._lock:
             return len(self._idle)
 
-    async def advance(self, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host, seconds_left: float | None = None) -> Advance:
+    async def advance(
+        self,
+        trajectory: Trajectory,
+        log: Mapping[str, LogEntry],
+        host: Host,
+        seconds_left: float | None = None,
+    ) -> Advance:
         """Run a trajectory's cells on from the end of its log, in a worker thread.
 
         Args:
@@ -102,7 +108,9 @@ class Sessions:
         """
         job = Job()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._advance, job, trajectory, log, host, seconds_left)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._advance, job, trajectory, log, host, seconds_left
+            )
         except asyncio.CancelledError:
             job.abandon()
             raise
@@ -132,12 +140,21 @@ class Sessions:
         self._executor.shutdown(wait=False, cancel_futures=True)
         self.backend.close()
 
-    def _advance(self, job: Job, trajectory: Trajectory, log: Mapping[str, LogEntry], host: Host, seconds_left: float | None) -> Advance:
+    def _advance(
+        self,
+        job: Job,
+        trajectory: Trajectory,
+        log: Mapping[str, LogEntry],
+        host: Host,
+        seconds_left: float | None,
+    ) -> Advance:
         deadline = None if seconds_left is None else time.monotonic() + seconds_left
         lost_before: Log = {}
         deaths: Counter[str] = Counter()
         while True:
-            repl = self._taken(trajectory.id, {**log, **lost_before}) or open_repl(self.backend, trajectory, host)
+            repl = self._taken(trajectory.id, {**log, **lost_before}) or open_repl(
+                self.backend, trajectory, host
+            )
             job.uses(repl)
             try:
                 done = repl.advance({**log, **lost_before} if lost_before else log, deadline)
@@ -145,7 +162,9 @@ class Sessions:
                 repl.close()
                 deaths[lost.place] += 1
                 if job.abandoned:
-                    raise SandboxError("The run was cancelled while its code was executing.") from None
+                    raise SandboxError(
+                        "The run was cancelled while its code was executing."
+                    ) from None
                 lost_before |= self._outcome(lost, deaths[lost.place], host)
                 if lost.outcome == "stopped":
                     return Advance(lost_before)
@@ -183,6 +202,8 @@ class Sessions:
             return
         with self._lock:
             self._idle[id] = repl
-            parked = [self._idle.popitem(last=False)[1] for _ in range(len(self._idle) - self.max_idle)]
+            parked = [
+                self._idle.popitem(last=False)[1] for _ in range(len(self._idle) - self.max_idle)
+            ]
         for old in parked:
             old.close()

@@ -63,7 +63,9 @@ class _Minder:
                     self._open.discard(watch)
                     watch.fire()
                 self._wakes = min((watch.due for watch in self._open), default=math.inf)
-                self._changed.wait(None if self._wakes == math.inf else max(self._wakes - time.monotonic(), 0.0))
+                self._changed.wait(
+                    None if self._wakes == math.inf else max(self._wakes - time.monotonic(), 0.0)
+                )
 
 
 @lru_cache(maxsize=1)

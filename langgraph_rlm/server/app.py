@@ -23,14 +23,18 @@ try:
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
 except ImportError as error:
-    raise ConfigurationError("The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'") from error
+    raise ConfigurationError(
+        "The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'"
+    ) from error
 
 NOBODY = "anonymous"
 """The owner of all requests where no key is asked for."""
 Opened = Callable[[], AbstractAsyncContextManager[Engine]]
 
 
-def create_app(settings: Settings | None = None, *, chat: Chat | None = None, engine: Opened | None = None) -> Starlette:
+def create_app(
+    settings: Settings | None = None, *, chat: Chat | None = None, engine: Opened | None = None
+) -> Starlette:
     """The server as an ASGI application, for uvicorn, or for LangGraph's own server as its `http.app`.
 
     Its lifespan opens the database, and everything runs on the loop that serves it; `langgraph-rlm serve` gives runs a process of their
@@ -72,7 +76,11 @@ class App:
                 Route("/v1/models/{model:path}", self._model),
                 Route("/v1/chat/completions", _Raw(self._complete), methods=["POST"]),
             ],
-            exception_handlers={HTTPException: _http_error, Refused: _refused_error, Exception: _other_error},
+            exception_handlers={
+                HTTPException: _http_error,
+                Refused: _refused_error,
+                Exception: _other_error,
+            },
             lifespan=self._lifespan,
         )
 
@@ -97,20 +105,31 @@ class App:
     async def _model(self, request: Request) -> Response:
         self._owner(request.scope)
         name = request.path_params["model"]
-        found = next((model for model in described(self._settings)["data"] if model["id"] == name), None)
+        found = next(
+            (model for model in described(self._settings)["data"] if model["id"] == name), None
+        )
         if found is None:
-            raise Refused(404, f"There is no model {name!r} in this server's list.", param="model", code="model_not_found")
+            raise Refused(
+                404,
+                f"There is no model {name!r} in this server's list.",
+                param="model",
+                code="model_not_found",
+            )
         return JSONResponse(found)
 
     def _owner(self, scope: Scope) -> str:
         """Who asks: a digest of the key, so that nothing stored names it. Raises `Refused` for a missing or wrong one."""
         if not self._keys:
-            user = getattr(scope.get("user"), "identity", None)  # of the server that this one is mounted in
+            user = getattr(
+                scope.get("user"), "identity", None
+            )  # of the server that this one is mounted in
             return _digest(f"user:{user}") if user else NOBODY
         headers = {name.lower(): value for name, value in scope["headers"]}
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         given = hashlib.sha256(key.strip()).digest()
-        known = [hmac.compare_digest(given, each) for each in self._keys]  # all of them, so that time tells nothing
+        known = [
+            hmac.compare_digest(given, each) for each in self._keys
+        ]  # all of them, so that time tells nothing
         if scheme.lower() != b"bearer" or not any(known):
             raise Refused(
                 401,
@@ -180,7 +199,11 @@ class _Body:
     """The body of a request as it comes, and word of its client's leaving."""
 
     def __init__(self, receive: Receive, settings: Settings) -> None:
-        self._receive, self._most, self._patience = receive, settings.max_body_bytes, settings.body_seconds
+        self._receive, self._most, self._patience = (
+            receive,
+            settings.max_body_bytes,
+            settings.body_seconds,
+        )
         self._is_read = asyncio.Event()
 
     def check_size(self, scope: Scope) -> None:
@@ -191,7 +214,10 @@ class _Body:
 
     def _too_large(self) -> Refused:
         return Refused(
-            413, f"The body is over {self._most:,} bytes: see --max-body-mb.", code="request_too_large", headers={"connection": "close"}
+            413,
+            f"The body is over {self._most:,} bytes: see --max-body-mb.",
+            code="request_too_large",
+            headers={"connection": "close"},
         )
 
     async def parts(self) -> AsyncIterator[bytes]:
@@ -202,7 +228,12 @@ class _Body:
                 async with asyncio.timeout(self._patience):
                     message = await self._receive()
             except TimeoutError:
-                raise Refused(408, "The body did not come to its end.", code="request_timeout", headers={"connection": "close"}) from None
+                raise Refused(
+                    408,
+                    "The body did not come to its end.",
+                    code="request_timeout",
+                    headers={"connection": "close"},
+                ) from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             size += len(message.get("body", b""))
@@ -236,7 +267,10 @@ async def _start(send: Send, head: Head, length: int | None = None) -> None:
         {
             "type": "http.response.start",
             "status": head.status,
-            "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+            "headers": [
+                (name.lower().encode("latin-1"), value.encode("latin-1"))
+                for name, value in headers.items()
+            ],
         }
     )
 
@@ -256,6 +290,9 @@ async def _other_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     given = cast(HTTPException, error)
-    told = {404: "There is no such path. There are /v1/chat/completions, /v1/models and /health.", 405: "The path has no such method."}
+    told = {
+        404: "There is no such path. There are /v1/chat/completions, /v1/models and /health.",
+        405: "The path has no such method.",
+    }
     refusal_ = Refused(given.status_code, told.get(given.status_code, given.detail))
     return JSONResponse(refusal_.body, given.status_code, cast(Any, given.headers))

@@ -57,7 +57,12 @@ def _chat_rlm(model_id: str, settings: Settings, saver: "BaseCheckpointSaver[Any
     try:
         return ChatRLM(**options_of(model_id, settings), checkpointer=saver, store=settings.store)
     except ConfigurationError as error:
-        raise Refused(404, f"The model {model_id!r} cannot be used: {error}", param="model", code="model_not_found") from error
+        raise Refused(
+            404,
+            f"The model {model_id!r} cannot be used: {error}",
+            param="model",
+            code="model_not_found",
+        ) from error
 
 
 def options_of(model_id: str, settings: Settings) -> dict[str, Any]:
@@ -69,10 +74,17 @@ def options_of(model_id: str, settings: Settings) -> dict[str, Any]:
     if model_id in settings.aliases:
         return _options_of_alias(settings.aliases[model_id], settings)
     if model_id == DEFAULT and settings.model:
-        return dict(zip(("model", "sub_model"), models_of(settings.model, settings.sub_model), strict=True))
+        return dict(
+            zip(("model", "sub_model"), models_of(settings.model, settings.sub_model), strict=True)
+        )
     if not settings.any_model:
         names = ", ".join(listed(settings)) or "none"
-        raise Refused(404, f"There is no model {model_id!r}. The server has: {names}.", param="model", code="model_not_found")
+        raise Refused(
+            404,
+            f"There is no model {model_id!r}. The server has: {names}.",
+            param="model",
+            code="model_not_found",
+        )
     return dict(zip(("model", "sub_model"), models_of(model_id, settings.sub_model), strict=True))
 
 
@@ -81,7 +93,9 @@ def _options_of_alias(alias: Alias, settings: Settings) -> dict[str, Any]:
         model, sub_model = provider_model(alias.model), provider_model(alias.sub_model)
     else:
         model, sub_model = models_of(alias.model, settings.sub_model)
-    rest = alias.model_dump(exclude_none=True, exclude={"model", "sub_model", "limits", "api_key_env"})
+    rest = alias.model_dump(
+        exclude_none=True, exclude={"model", "sub_model", "limits", "api_key_env"}
+    )
     if alias.limits is not None:
         rest["limits"] = alias.limits
     if alias.api_key_env is not None:
@@ -91,7 +105,9 @@ def _options_of_alias(alias: Alias, settings: Settings) -> dict[str, Any]:
 
 def _key(variable: str) -> str:
     if not (key := os.environ.get(variable)):
-        raise ConfigurationError(f"api_key_env={variable!r}: the environment has no such variable. Set it to the upstream's key.")
+        raise ConfigurationError(
+            f"api_key_env={variable!r}: the environment has no such variable. Set it to the upstream's key."
+        )
     return key
 
 
@@ -99,7 +115,12 @@ def models_of(model_id: str, sub_model: str | None) -> tuple[str, str | None]:
     """The root's and the sub-calls' model of `root:sub`, or of one name and the server's own `sub_model`."""
     root, colon, sub = model_id.partition(":")
     if not root or (colon and not sub):
-        raise Refused(404, f"The model {model_id!r} names no model: write root:sub, or one name.", param="model", code="model_not_found")
+        raise Refused(
+            404,
+            f"The model {model_id!r} names no model: write root:sub, or one name.",
+            param="model",
+            code="model_not_found",
+        )
     if not colon:
         return provider_model(root), provider_model(sub_model) if sub_model else None
     return provider_model(root), provider_model(sub)
@@ -113,5 +134,8 @@ def provider_model(name: str) -> str:
 
 def described(settings: Settings) -> Mapping[str, Any]:
     """The body of `GET /v1/models`."""
-    models = [{"id": name, "object": "model", "created": 0, "owned_by": "langgraph-rlm"} for name in listed(settings)]
+    models = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "langgraph-rlm"}
+        for name in listed(settings)
+    ]
     return {"object": "list", "data": models}

@@ -14,7 +14,11 @@ from langgraph_rlm.server.replies import KEEP_ALIVE, Replies, failed
 from langgraph_rlm.server.requests import ChatRequest, parse_request
 
 JSON = {"content-type": "application/json"}
-SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
+SSE = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 LARGE = 1 << 20
 """Bodies from here on are read as JSON in a thread."""
 AHEAD = 64
@@ -57,7 +61,11 @@ class Local:
         """See `Engine`."""
         raw = b"".join([part async for part in body])
         try:
-            request = await asyncio.to_thread(parse_request, raw) if len(raw) > LARGE else parse_request(raw)
+            request = (
+                await asyncio.to_thread(parse_request, raw)
+                if len(raw) > LARGE
+                else parse_request(raw)
+            )
             del raw
             model = _bound(self._chat(request.model, owner), request)
             answer = self._streamed(model, request) if request.stream else _whole(model, request)
@@ -69,10 +77,16 @@ class Local:
 
     async def _streamed(self, model: Any, request: ChatRequest) -> Answer:
         """Server-sent events. The head waits for something to show, so that an early failure has its status."""
-        has_usage = request.stream_options is not None and bool(request.stream_options.include_usage)
-        replies = Replies(request.model, has_reasoning=bool(request.include_reasoning), has_usage=has_usage)
+        has_usage = request.stream_options is not None and bool(
+            request.stream_options.include_usage
+        )
+        replies = Replies(
+            request.model, has_reasoning=bool(request.include_reasoning), has_usage=has_usage
+        )
         started = False
-        async with aclosing(_ahead(model.astream(request.langchain_messages()), self._keep_alive)) as chunks:
+        async with aclosing(
+            _ahead(model.astream(request.langchain_messages()), self._keep_alive)
+        ) as chunks:
             try:
                 async for chunk in chunks:
                     shown = [KEEP_ALIVE] if chunk is None else list(replies.chunk(chunk))
@@ -101,12 +115,16 @@ async def _whole(model: Any, request: ChatRequest) -> Answer:
 def _bound(model: Any, request: ChatRequest) -> Any:
     """The chat model with all that the request sets."""
     if request.tools:
-        model = model.bind_tools([tool.given() for tool in request.tools], **request.tool_settings())
+        model = model.bind_tools(
+            [tool.given() for tool in request.tools], **request.tool_settings()
+        )
     settings = request.bound()
     return model.bind(**settings) if settings else model
 
 
-async def _ahead(chunks: AsyncIterator[AIMessageChunk], seconds: float) -> AsyncGenerator[AIMessageChunk | None]:
+async def _ahead(
+    chunks: AsyncIterator[AIMessageChunk], seconds: float
+) -> AsyncGenerator[AIMessageChunk | None]:
     """The chunks of a stream, and None for every `seconds` without one. The stream runs in one task, as its context wants it."""
     queue: asyncio.Queue[AIMessageChunk | BaseException | None] = asyncio.Queue(AHEAD)
 

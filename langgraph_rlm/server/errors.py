@@ -47,8 +47,17 @@ class Refused(Exception):
     @property
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""
-        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        return {"error": {"message": str(self)[:LONGEST], "type": kind, "param": self.param, "code": self.code}}
+        kind = _TYPES.get(
+            self.status, "server_error" if self.status >= 500 else "invalid_request_error"
+        )
+        return {
+            "error": {
+                "message": str(self)[:LONGEST],
+                "type": kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
 
     @property
     def json(self) -> bytes:
@@ -71,17 +80,31 @@ def refusal(error: BaseException) -> Refused:
         return _of_upstream(status, error)
     kinds = {kind.__name__ for kind in type(error).__mro__}  # of clients that may not be installed
     if kinds & {"APITimeoutError", "TimeoutException"}:
-        return Refused(504, "The upstream model took too long.", code="upstream_timeout", headers=RETRIED)
+        return Refused(
+            504, "The upstream model took too long.", code="upstream_timeout", headers=RETRIED
+        )
     if kinds & {"APIConnectionError", "TransportError"}:
-        return Refused(502, "The upstream model cannot be reached.", code="upstream_unreachable", headers=RETRIED)
+        return Refused(
+            502,
+            "The upstream model cannot be reached.",
+            code="upstream_unreachable",
+            headers=RETRIED,
+        )
     LOG.error("A request failed", exc_info=error)
-    return Refused(500, "The server failed; its log says how.", code="internal_error", headers=RETRIED)
+    return Refused(
+        500, "The server failed; its log says how.", code="internal_error", headers=RETRIED
+    )
 
 
 def _invalid(error: ValidationError) -> Refused:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or None
-    return Refused(400, f"{where}: {first['msg']}" if where else first["msg"], param=where, code="invalid_value")
+    return Refused(
+        400,
+        f"{where}: {first['msg']}" if where else first["msg"],
+        param=where,
+        code="invalid_value",
+    )
 
 
 def _of_run(error: RLMError) -> Refused:
@@ -93,12 +116,19 @@ def _of_run(error: RLMError) -> Refused:
     if isinstance(error, ConfigurationError):
         return Refused(400, without_secrets(str(error)), code="invalid_value")
     if isinstance(error, ResumeError):
-        return Refused(400, without_secrets(str(error)), param="messages", code="invalid_tool_result")
+        return Refused(
+            400, without_secrets(str(error)), param="messages", code="invalid_tool_result"
+        )
     if isinstance(error, ThreadBusyError):
         return Refused(409, without_secrets(str(error)), code="run_busy")
     LOG.error("A run failed", exc_info=error)
     if isinstance(error, BlobError):
-        return Refused(500, "A stored value of this run is missing; the server's log says which.", code="value_missing", headers=RETRIED)
+        return Refused(
+            500,
+            "A stored value of this run is missing; the server's log says which.",
+            code="value_missing",
+            headers=RETRIED,
+        )
     return Refused(500, without_secrets(str(error)), code="run_failed", headers=RETRIED)
 
 
@@ -109,12 +139,19 @@ def _of_upstream(status: int, error: BaseException) -> Refused:
         return Refused(429, told, code="upstream_rate_limit", headers=_after(error))
     if status in (401, 403):
         LOG.error("The upstream refused the server's credentials: %s", without_secrets(str(error)))
-        return Refused(502, "The upstream refused the server's own credentials.", code="upstream_credentials", headers=RETRIED)
+        return Refused(
+            502,
+            "The upstream refused the server's own credentials.",
+            code="upstream_credentials",
+            headers=RETRIED,
+        )
     if status == 404:
         return Refused(404, told, param="model", code="model_not_found")
     if 400 <= status < 500 and status != 408:
         return Refused(status if status in (413, 422) else 400, told, code="upstream_refused")
-    return Refused(504 if status in (408, 504) else 502, told, code="upstream_failed", headers=RETRIED)
+    return Refused(
+        504 if status in (408, 504) else 502, told, code="upstream_failed", headers=RETRIED
+    )
 
 
 def _said(error: BaseException) -> str:
@@ -133,7 +170,9 @@ def without_secrets(text: str) -> str:
     for name, value in os.environ.items():
         if len(value) >= 8 and name.upper().endswith(("KEY", "TOKEN", "SECRET", "PASSWORD")):
             for secret in value.split(","):
-                text = text.replace(secret.strip(), "[secret]") if len(secret.strip()) >= 8 else text
+                text = (
+                    text.replace(secret.strip(), "[secret]") if len(secret.strip()) >= 8 else text
+                )
     return _KEYS.sub("[secret]", text)
 
 

@@ -21,8 +21,14 @@ def document() -> dict[str, Any]:
             "description": "OpenAI's chat completions, answered by Recursive Language Models.",
         },
         "paths": {
-            "/health": {"get": _operation("Whether the server is up.", {"type": "object"}, errors=("503",))},
-            "/v1/models": {"get": _operation("The models that the server offers by name.", _OBJECT, errors=("401",))},
+            "/health": {
+                "get": _operation("Whether the server is up.", {"type": "object"}, errors=("503",))
+            },
+            "/v1/models": {
+                "get": _operation(
+                    "The models that the server offers by name.", _OBJECT, errors=("401",)
+                )
+            },
             "/v1/chat/completions": {"post": _completions()},
         },
         "components": {
@@ -66,13 +72,23 @@ _COMPLETION = {
 
 
 def _operation(summary: str, schema: dict[str, Any], errors: tuple[str, ...]) -> dict[str, Any]:
-    error = {"description": "Refused.", "content": {"application/json": {"schema": {"$ref": REFS.format(model="Error")}}}}
+    error = {
+        "description": "Refused.",
+        "content": {"application/json": {"schema": {"$ref": REFS.format(model="Error")}}},
+    }
     answer = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
     return {"summary": summary, "responses": {"200": answer, **dict.fromkeys(errors, error)}}
 
 
 def _completions() -> dict[str, Any]:
-    operation = _operation("One answer.", _COMPLETION, ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504"))
+    operation = _operation(
+        "One answer.",
+        _COMPLETION,
+        ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504"),
+    )
     operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
-    body = {"required": True, "content": {"application/json": {"schema": {"$ref": REFS.format(model="ChatRequest")}}}}
+    body = {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": REFS.format(model="ChatRequest")}}},
+    }
     return {**operation, "requestBody": body}

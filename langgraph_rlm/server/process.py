@@ -32,7 +32,9 @@ async def open_process(settings: Settings) -> AsyncGenerator["Process"]:
     Raises:
         ConfigurationError: its database cannot be opened, or a package is missing.
     """
-    with tempfile.TemporaryDirectory(prefix="langgraph-rlm-") as folder:  # readable by this user alone
+    with tempfile.TemporaryDirectory(
+        prefix="langgraph-rlm-"
+    ) as folder:  # readable by this user alone
         process = Process(settings, str(Path(folder, "runs.sock")))
         await process.start()
         keeper = asyncio.create_task(process.keep_up())
@@ -70,9 +72,18 @@ class Process:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps({"path": self._path, "settings": self._settings.model_dump(mode="json")}).encode() + b"\n")
+        process.stdin.write(
+            json.dumps(
+                {"path": self._path, "settings": self._settings.model_dump(mode="json")}
+            ).encode()
+            + b"\n"
+        )
         line = await process.stdout.readline()
-        told = json.loads(line) if line else {"error": f"The process of the runs ended with {await process.wait()}."}
+        told = (
+            json.loads(line)
+            if line
+            else {"error": f"The process of the runs ended with {await process.wait()}."}
+        )
         if "error" in told:
             await process.wait()
             raise ConfigurationError(told["error"])

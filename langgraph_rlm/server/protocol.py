@@ -8,7 +8,9 @@ from langgraph_rlm.errors import ConfigurationError
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 except ImportError as error:
-    raise ConfigurationError("The server needs uvicorn and httptools: pip install 'langgraph-rlm[server]'") from error
+    raise ConfigurationError(
+        "The server needs uvicorn and httptools: pip install 'langgraph-rlm[server]'"
+    ) from error
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -59,7 +61,9 @@ def protocol_of(seconds: float) -> type[HttpToolsProtocol]:
 
         def _wait(self) -> None:
             if self._late is None:
-                self._late = asyncio.get_running_loop().call_later(seconds, cast(Any, self.transport).close)
+                self._late = asyncio.get_running_loop().call_later(
+                    seconds, cast(Any, self.transport).close
+                )
 
         def _stop(self) -> None:
             if self._late is not None:

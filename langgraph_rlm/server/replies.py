@@ -35,13 +35,24 @@ class Replies:
     def whole(self, message: AIMessage) -> bytes:
         """A `chat.completion`."""
         calls = _calls(message)
-        said: dict[str, Any] = {"role": "assistant", "content": message.text or (None if calls else ""), "refusal": None}
+        said: dict[str, Any] = {
+            "role": "assistant",
+            "content": message.text or (None if calls else ""),
+            "refusal": None,
+        }
         if calls:
             said["tool_calls"] = calls
         if self._reasoning and (thought := reasoning_of(message)):
             said["reasoning_content"] = thought
-        choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": _finish(message.response_metadata, bool(calls))}
-        return json.dumps(self._frame("chat.completion", choices=[choice], usage=usage_of(message.usage_metadata))).encode()
+        choice = {
+            "index": 0,
+            "message": said,
+            "logprobs": None,
+            "finish_reason": _finish(message.response_metadata, bool(calls)),
+        }
+        return json.dumps(
+            self._frame("chat.completion", choices=[choice], usage=usage_of(message.usage_metadata))
+        ).encode()
 
     def chunk(self, chunk: AIMessageChunk) -> Iterator[bytes]:
         """What a client sees of a model's chunk: often nothing."""
@@ -53,13 +64,17 @@ class Replies:
         if chunk.text:
             yield self._delta({"content": chunk.text})
         if chunk.tool_call_chunks:
-            yield self._delta({"tool_calls": [self._call(cast(Any, call)) for call in chunk.tool_call_chunks]})
+            yield self._delta(
+                {"tool_calls": [self._call(cast(Any, call)) for call in chunk.tool_call_chunks]}
+            )
 
     def end(self) -> Iterator[bytes]:
         """The last chunks of a stream."""
         yield self._delta({}, _finish(self._metadata, self._calls >= 0))
         if self._usage_asked:
-            yield _event(self._frame("chat.completion.chunk", choices=[], usage=usage_of(self._usage)))
+            yield _event(
+                self._frame("chat.completion.chunk", choices=[], usage=usage_of(self._usage))
+            )
         yield DONE
 
     def _delta(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
@@ -67,7 +82,13 @@ class Replies:
             self._started = True
             delta = {"role": "assistant", "content": "", **delta}
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return _event(self._frame("chat.completion.chunk", choices=[choice], **({"usage": None} if self._usage_asked else {})))
+        return _event(
+            self._frame(
+                "chat.completion.chunk",
+                choices=[choice],
+                **({"usage": None} if self._usage_asked else {}),
+            )
+        )
 
     def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """A piece of a tool call. A piece without a new id belongs to the call before it, unless it says to which."""
@@ -76,12 +97,23 @@ class Replies:
         if is_new:
             self._calls += 1
             self._indices[cast(str, name)] = self._calls
-        function = {"arguments": call.get("args") or ""} | ({"name": call["name"]} if call.get("name") else {})
-        piece: dict[str, Any] = {"index": self._calls if name is None else self._indices[name], "function": function}
+        function = {"arguments": call.get("args") or ""} | (
+            {"name": call["name"]} if call.get("name") else {}
+        )
+        piece: dict[str, Any] = {
+            "index": self._calls if name is None else self._indices[name],
+            "function": function,
+        }
         return piece | ({"id": call["id"], "type": "function"} if is_new and call.get("id") else {})
 
     def _frame(self, kind: str, **more: Any) -> dict[str, Any]:
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._model, **more}
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created,
+            "model": self._model,
+            **more,
+        }
 
 
 def _event(value: Mapping[str, Any]) -> bytes:
@@ -117,7 +149,10 @@ def usage_of(usage: Any) -> dict[str, Any]:
 def _calls(message: AIMessage) -> list[dict[str, Any]]:
     whole = [(call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls]
     broken = [(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
-    return [{"id": id, "type": "function", "function": {"name": name, "arguments": args}} for id, name, args in whole + broken]
+    return [
+        {"id": id, "type": "function", "function": {"name": name, "arguments": args}}
+        for id, name, args in whole + broken
+    ]
 
 
 def _finish(metadata: Mapping[str, Any], has_calls: bool) -> str:

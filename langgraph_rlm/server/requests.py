@@ -40,8 +40,12 @@ class Instructions(BaseModel):
 
     def message(self) -> BaseMessage:
         """As LangChain's OpenAI models mark it."""
-        kwargs: dict[str, Any] = {"__openai_role__": "developer"} if self.role == "developer" else {}
-        return SystemMessage(content=_content(self.content), name=self.name, additional_kwargs=kwargs)
+        kwargs: dict[str, Any] = (
+            {"__openai_role__": "developer"} if self.role == "developer" else {}
+        )
+        return SystemMessage(
+            content=_content(self.content), name=self.name, additional_kwargs=kwargs
+        )
 
 
 class User(BaseModel):
@@ -93,12 +97,22 @@ class Assistant(BaseModel):
             args = _arguments(call.function.arguments)
             if args is None:
                 broken.append(
-                    {"type": "invalid_tool_call", "name": call.function.name, "args": call.function.arguments, "id": call.id, "error": None}
+                    {
+                        "type": "invalid_tool_call",
+                        "name": call.function.name,
+                        "args": call.function.arguments,
+                        "id": call.id,
+                        "error": None,
+                    }
                 )
             else:
-                calls.append({"type": "tool_call", "name": call.function.name, "args": args, "id": call.id})
+                calls.append(
+                    {"type": "tool_call", "name": call.function.name, "args": args, "id": call.id}
+                )
         content = _content(self.content if self.content is not None else self.refusal or "")
-        return AIMessage(content=content, name=self.name, tool_calls=calls, invalid_tool_calls=broken)
+        return AIMessage(
+            content=content, name=self.name, tool_calls=calls, invalid_tool_calls=broken
+        )
 
 
 class ToolResult(BaseModel):
@@ -136,7 +150,11 @@ class Tool(BaseModel):
     def given(self) -> dict[str, Any]:
         """The tool as LangChain takes it."""
         function = self.function.model_dump(exclude_none=True)
-        return {"type": "function", "function": {"description": "", "parameters": {"type": "object", "properties": {}}} | function}
+        return {
+            "type": "function",
+            "function": {"description": "", "parameters": {"type": "object", "properties": {}}}
+            | function,
+        }
 
 
 class ChosenFunction(BaseModel):
@@ -225,14 +243,20 @@ class ChatRequest(BaseModel):
         if self.stop:
             given["stop"] = [self.stop] if isinstance(self.stop, str) else self.stop
         if self.response_format is not None and self.response_format.type != "text":
-            given["response_format"] = self.response_format.model_dump(exclude_none=True, by_alias=True)
+            given["response_format"] = self.response_format.model_dump(
+                exclude_none=True, by_alias=True
+            )
         if self.model_extra:
             given["extra_body"] = self.model_extra
         return given
 
     def tool_settings(self) -> dict[str, Any]:
         """What `bind_tools` is given beside the tools."""
-        choice = self.tool_choice.model_dump() if isinstance(self.tool_choice, Choice) else self.tool_choice
+        choice = (
+            self.tool_choice.model_dump()
+            if isinstance(self.tool_choice, Choice)
+            else self.tool_choice
+        )
         given = {"tool_choice": choice, "parallel_tool_calls": self.parallel_tool_calls}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -279,19 +303,37 @@ def parse_request(body: bytes) -> ChatRequest:
 
 def _check(request: ChatRequest) -> None:
     if request.n not in (None, 1):
-        raise Refused(400, f"n={request.n}: a request gives one answer. Send it again for another.", param="n", code="unsupported_value")
+        raise Refused(
+            400,
+            f"n={request.n}: a request gives one answer. Send it again for another.",
+            param="n",
+            code="unsupported_value",
+        )
     for name, value in (request.model_extra or {}).items():
         if value and name in _CANNOT:
-            raise Refused(400, f"{name} is not supported: {_CANNOT[name]}.", param=name, code="unsupported_parameter")
+            raise Refused(
+                400,
+                f"{name} is not supported: {_CANNOT[name]}.",
+                param=name,
+                code="unsupported_parameter",
+            )
     if "audio" in cast(Any, (request.model_extra or {}).get("modalities") or []):
-        raise Refused(400, "modalities: answers are text.", param="modalities", code="unsupported_value")
+        raise Refused(
+            400, "modalities: answers are text.", param="modalities", code="unsupported_value"
+        )
     if request.tool_choice not in (None, "none", "auto") and not request.tools:
         raise Refused(400, "tool_choice needs tools.", param="tool_choice", code="invalid_value")
     names = [tool.function.name for tool in request.tools or []]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise Refused(400, f"There are two tools named {twice!r}.", param="tools", code="invalid_value")
+        raise Refused(
+            400, f"There are two tools named {twice!r}.", param="tools", code="invalid_value"
+        )
     if isinstance(request.tool_choice, Choice) and request.tool_choice.function.name not in names:
-        raise Refused(400, f"tool_choice names {request.tool_choice.function.name!r}, which is not among the tools.", param="tool_choice")
+        raise Refused(
+            400,
+            f"tool_choice names {request.tool_choice.function.name!r}, which is not among the tools.",
+            param="tool_choice",
+        )
 
 
 def _content(content: Content) -> Any:
@@ -301,7 +343,9 @@ def _content(content: Content) -> Any:
     if len(content) == 1 and content[0].type == "text":
         return content[0].text
     return [
-        {"type": "text", "text": (part.model_extra or {})["refusal"]} if part.type == "refusal" else part.model_dump(exclude_none=True)
+        {"type": "text", "text": (part.model_extra or {})["refusal"]}
+        if part.type == "refusal"
+        else part.model_dump(exclude_none=True)
         for part in content
     ]
 

@@ -22,13 +22,17 @@ from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_enviro
 try:
     import uvicorn
 except ImportError as error:
-    raise ConfigurationError("The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'") from error
+    raise ConfigurationError(
+        "The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'"
+    ) from error
 
 BACKLOG = 2048
 UPSTREAMS = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 
 
-def serve(settings: Settings, *, is_forced: bool = False, say: Callable[[str], None] = print) -> None:
+def serve(
+    settings: Settings, *, is_forced: bool = False, say: Callable[[str], None] = print
+) -> None:
     """Serve until SIGTERM or Ctrl-C: requests under way may then go on for `stop_seconds`.
 
     Args:
@@ -55,7 +59,12 @@ def serve(settings: Settings, *, is_forced: bool = False, say: Callable[[str], N
             runner.run(_serve(settings, config, listener, say))
 
 
-async def _serve(settings: Settings, config: "uvicorn.Config", listener: socket.socket, say: Callable[[str], None]) -> None:
+async def _serve(
+    settings: Settings,
+    config: "uvicorn.Config",
+    listener: socket.socket,
+    say: Callable[[str], None],
+) -> None:
     async with open_process(settings) as process:
 
         @asynccontextmanager
@@ -130,7 +139,9 @@ def check_upstreams(settings: Settings, host: str, port: int) -> None:
         ConfigurationError: it is.
     """
     upstreams = {variable: os.environ.get(variable) for variable in UPSTREAMS}
-    upstreams |= {f"base_url of [models.{name}]": alias.base_url for name, alias in settings.aliases.items()}
+    upstreams |= {
+        f"base_url of [models.{name}]": alias.base_url for name, alias in settings.aliases.items()
+    }
     for name, url in upstreams.items():
         if url and _leads_to(url, host, port):
             raise ConfigurationError(
@@ -144,15 +155,23 @@ def _leads_to(url: str, host: str, port: int) -> bool:
     if (parts.port or {"http": 80, "https": 443}.get(parts.scheme)) != port or not parts.hostname:
         return False
     try:
-        found: set[Any] = {info[4][0] for info in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)}
+        found: set[Any] = {
+            info[4][0] for info in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        }
     except OSError:
         return False
-    return any(_is_own(address) for address in found) if ipaddress.ip_address(host).is_unspecified else host in found
+    return (
+        any(_is_own(address) for address in found)
+        if ipaddress.ip_address(host).is_unspecified
+        else host in found
+    )
 
 
 def _is_own(address: str) -> bool:
     """Whether an address is one of this machine: only those can be bound."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(
+        socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM
+    ) as probe:
         try:
             probe.bind((address, 0))
         except OSError:
@@ -161,4 +180,6 @@ def _is_own(address: str) -> bool:
 
 
 if sys.platform == "win32":
-    raise ConfigurationError("langgraph-rlm serve needs a POSIX system. On Windows serve langgraph_rlm.server.create_app() with uvicorn.")
+    raise ConfigurationError(
+        "langgraph-rlm serve needs a POSIX system. On Windows serve langgraph_rlm.server.create_app() with uvicorn."
+    )

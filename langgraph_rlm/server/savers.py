@@ -23,7 +23,9 @@ async def open_saver(db: str | None) -> AsyncGenerator["BaseCheckpointSaver[Any]
     Raises:
         ConfigurationError: it cannot be opened, or a package is missing.
     """
-    opened = _postgres(cast(str, db)) if is_postgres(db) else _sqlite(Path(db) if db else default_db())
+    opened = (
+        _postgres(cast(str, db)) if is_postgres(db) else _sqlite(Path(db) if db else default_db())
+    )
     async with opened as saver:
         yield saver
 
@@ -52,7 +54,9 @@ async def _sqlite(path: Path) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
         saver = await opened.__aenter__()
         await saver.setup()
     except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(f"db={str(path)!r} cannot be opened: {error}. Give another file, or a PostgreSQL URL.") from error
+        raise ConfigurationError(
+            f"db={str(path)!r} cannot be opened: {error}. Give another file, or a PostgreSQL URL."
+        ) from error
     try:
         yield saver
     finally:
@@ -67,9 +71,13 @@ async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
         from psycopg.rows import dict_row
         from psycopg_pool import AsyncConnectionPool
     except ImportError as error:
-        raise ConfigurationError("A PostgreSQL database needs its client: pip install 'langgraph-rlm[postgres]'") from error
+        raise ConfigurationError(
+            "A PostgreSQL database needs its client: pip install 'langgraph-rlm[postgres]'"
+        ) from error
     settings: Any = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
-    pool: Any = AsyncConnectionPool(url, kwargs=settings, min_size=1, max_size=CONNECTIONS, open=False, timeout=30)
+    pool: Any = AsyncConnectionPool(
+        url, kwargs=settings, min_size=1, max_size=CONNECTIONS, open=False, timeout=30
+    )
     try:
         async with await psycopg.AsyncConnection.connect(url, connect_timeout=10):
             pass  # the pool would try for long, and say less
@@ -78,7 +86,9 @@ async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
         await saver.setup()
     except (psycopg.Error, OSError) as error:
         await pool.close()
-        raise ConfigurationError(f"The PostgreSQL database cannot be opened: {_without_password(str(error))}") from error
+        raise ConfigurationError(
+            f"The PostgreSQL database cannot be opened: {_without_password(str(error))}"
+        ) from error
     try:
         yield saver
     finally:

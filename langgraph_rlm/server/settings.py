@@ -82,10 +82,14 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"The configuration file {path} cannot be read: {error}") from error
+        raise ConfigurationError(
+            f"The configuration file {path} cannot be read: {error}"
+        ) from error
     aliases = given.pop("models", {})
     if unknown := sorted(set(given) - {"any_model"}):
-        raise ConfigurationError(f"{path}: {unknown[0]!r} is no setting. There are any_model and [models.NAME].")
+        raise ConfigurationError(
+            f"{path}: {unknown[0]!r} is no setting. There are any_model and [models.NAME]."
+        )
     try:
         named = {name: Alias.model_validate(alias) for name, alias in aliases.items()}
     except ValidationError as error:
@@ -103,7 +107,9 @@ def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
 
     given = {name: value for name, value in options.items() if value is not None}
     if model := os.environ.get(MODEL_VARIABLE):
-        given.setdefault("model", model.removeprefix("openai:").replace(":", "/", 1))  # `provider:model` there, `provider/model` here
+        given.setdefault(
+            "model", model.removeprefix("openai:").replace(":", "/", 1)
+        )  # `provider:model` there, `provider/model` here
     return Settings(**{**(read_config(config) if config else {}), **given})
 
 

@@ -27,11 +27,18 @@ BACKLOG = 2048
 
 async def main(path: str, settings: Settings) -> None:
     """Serve on the socket until standard input ends."""
-    os.nice(5)  # where the machine is full, the HTTP side goes first: it takes little, and clients wait for it
-    for slow in ("langgraph_rlm.chat_model", "langchain_openai"):  # seconds, which no request should wait for
+    os.nice(
+        5
+    )  # where the machine is full, the HTTP side goes first: it takes little, and clients wait for it
+    for slow in (
+        "langgraph_rlm.chat_model",
+        "langchain_openai",
+    ):  # seconds, which no request should wait for
         import_module(slow)
     async with open_saver(settings.db) as saver:
-        connections = Connections(Local(open_chat(settings, saver), keep_alive_seconds=settings.keep_alive_seconds))
+        connections = Connections(
+            Local(open_chat(settings, saver), keep_alive_seconds=settings.keep_alive_seconds)
+        )
         server = await asyncio.start_unix_server(connections.serve, path, backlog=BACKLOG)
         gc.freeze()
         _tell({"ready": True})
@@ -72,7 +79,13 @@ class Connections:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answer(self, owner: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_read: asyncio.Event) -> None:
+    async def _answer(
+        self,
+        owner: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        is_read: asyncio.Event,
+    ) -> None:
         async def body() -> AsyncGenerator[bytes]:
             async for part in frames(reader):
                 yield part
@@ -81,7 +94,11 @@ class Connections:
         try:
             async with aclosing(self._engine.complete(owner, body())) as parts:
                 async for part in parts:
-                    writer.write(head_frame({"status": part.status, "headers": part.headers}) if isinstance(part, Head) else frame(part))
+                    writer.write(
+                        head_frame({"status": part.status, "headers": part.headers})
+                        if isinstance(part, Head)
+                        else frame(part)
+                    )
                     await writer.drain()
         except Refused as error:
             head, text = refused(error)

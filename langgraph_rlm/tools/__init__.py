@@ -4,4 +4,13 @@ from langgraph_rlm.tools.arguments import BadArguments, RLMTool, by_function
 from langgraph_rlm.tools.external import ExternalTool, as_external_tools
 from langgraph_rlm.tools.own import OwnTool, ToolCallInfo, as_tools
 
-__all__ = ["BadArguments", "ExternalTool", "OwnTool", "RLMTool", "ToolCallInfo", "as_external_tools", "as_tools", "by_function"]
+__all__ = [
+    "BadArguments",
+    "ExternalTool",
+    "OwnTool",
+    "RLMTool",
+    "ToolCallInfo",
+    "as_external_tools",
+    "as_tools",
+    "by_function",
+]

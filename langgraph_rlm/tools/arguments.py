@@ -16,7 +16,15 @@ from langgraph_rlm.schemas import with_quick_patterns
 Schema = Mapping[str, Any]
 """A JSON schema."""
 
-PYTHON_NAMES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "array": "list", "object": "dict", "null": "None"}
+PYTHON_NAMES = {
+    "string": "str",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "array": "list",
+    "object": "dict",
+    "null": "None",
+}
 SHOWN_DEPTH = 3
 """How deep a signature shows what is inside an object."""
 
@@ -53,7 +61,10 @@ class RLMTool:
     def signature(self) -> str:
         """`name(a: str, b: int = 1) -> float`, as the prompt shows it."""
         required = set(cast(Sequence[str], self.schema.get("required") or ()))
-        shown = [self._parameter(name, schema, name in required) for name, schema in self._properties.items()]
+        shown = [
+            self._parameter(name, schema, name in required)
+            for name, schema in self._properties.items()
+        ]
         return f"{self.function}({', '.join(shown)}){f' -> {self.returns}' if self.returns else ''}"
 
     def _parameter(self, name: str, schema: Schema, required: bool) -> str:
@@ -118,14 +129,21 @@ def annotation(schema: Schema, whole: Schema, depth: int = 0) -> str:
     """
     if "$ref" in schema:
         found = _resolved(cast(str, schema["$ref"]), whole)
-        return "dict" if found is None or depth >= SHOWN_DEPTH else annotation(found, whole, depth + 1)
+        return (
+            "dict" if found is None or depth >= SHOWN_DEPTH else annotation(found, whole, depth + 1)
+        )
     if "enum" in schema:
         return " | ".join(repr(value) for value in cast(Sequence[Any], schema["enum"]))
     if "const" in schema:
         return repr(schema["const"])
     for several in ("anyOf", "oneOf"):
         if several in schema:
-            return " | ".join(dict.fromkeys(annotation(each, whole, depth) for each in cast(Sequence[Schema], schema[several])))
+            return " | ".join(
+                dict.fromkeys(
+                    annotation(each, whole, depth)
+                    for each in cast(Sequence[Schema], schema[several])
+                )
+            )
     return _of_type(schema, whole, depth)
 
 
@@ -153,17 +171,24 @@ def checked_schema(name: str, schema: Any) -> Schema:
     from jsonschema import SchemaError
 
     if not isinstance(schema, Mapping) or cast(Schema, schema).get("type", "object") != "object":
-        raise ConfigurationError(f"Tool {name!r} needs a JSON schema of type 'object' for its arguments, got {schema!r}.")
+        raise ConfigurationError(
+            f"Tool {name!r} needs a JSON schema of type 'object' for its arguments, got {schema!r}."
+        )
     try:
         _validator_class(cast(Schema, schema)).check_schema(schema)
     except SchemaError as error:
-        raise ConfigurationError(f"The schema of tool {name!r} is no valid JSON schema: {error.message} at {error.json_path}.") from None
+        raise ConfigurationError(
+            f"The schema of tool {name!r} is no valid JSON schema: {error.message} at {error.json_path}."
+        ) from None
     return cast(Schema, schema)
 
 
 def problems_of(value: Any, schema: Schema) -> list[str]:
     """What in a plain JSON value a schema refuses, each with its place; empty if it fits."""
-    errors = sorted(_validator(canonical(schema))(value), key=lambda error: (-len(error.absolute_path), str(error.json_path)))
+    errors = sorted(
+        _validator(canonical(schema))(value),
+        key=lambda error: (-len(error.absolute_path), str(error.json_path)),
+    )
     return [f"{error.json_path.removeprefix('$.')}: {error.message}" for error in errors]
 
 

@@ -25,7 +25,14 @@ class ExternalTool(RLMTool):
 
     def as_openai(self) -> dict[str, Any]:
         """As `bind_tools` takes it."""
-        return {"type": "function", "function": {"name": self.name, "description": self.description, "parameters": dict(self.schema)}}
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": dict(self.schema),
+            },
+        }
 
 
 def as_external_tools(given: Sequence[Any]) -> list[ExternalTool]:
@@ -42,18 +49,30 @@ def _as_external(given: Any) -> ExternalTool:
 
     try:
         function = cast(Mapping[str, Any], convert_to_openai_tool(_nested(given))["function"])
-        name, description = cast(str, function["name"]), cast(str, function.get("description") or "")
+        name, description = (
+            cast(str, function["name"]),
+            cast(str, function.get("description") or ""),
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
             "external_tools must be OpenAI functions, JSON schemas with a title, pydantic classes or LangChain tools, "
             f"got {given!r}: {error}"
         ) from error
-    return ExternalTool(name, description, checked_schema(name, function.get("parameters") or {"type": "object", "properties": {}}))
+    return ExternalTool(
+        name,
+        description,
+        checked_schema(name, function.get("parameters") or {"type": "object", "properties": {}}),
+    )
 
 
 def _nested(given: object) -> Any:
     """The flat function of OpenAI's Responses API, in the form of its Chat Completions API."""
-    function = dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else dict[str, Any]()
+    function = (
+        dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else dict[str, Any]()
+    )
     if function.get("type") != "function" or "function" in function:
         return cast(object, given)
-    return {"type": "function", "function": {key: value for key, value in function.items() if key != "type"}}
+    return {
+        "type": "function",
+        "function": {key: value for key, value in function.items() if key != "type"},
+    }

@@ -49,8 +49,14 @@ class OwnTool(RLMTool):
     @property
     def returns(self) -> str:
         function = getattr(self._tool, "coroutine", None) or getattr(self._tool, "func", None)
-        returned = inspect.signature(function).return_annotation if function else inspect.Signature.empty
-        return "" if returned is inspect.Signature.empty else inspect.formatannotation(returned).replace("typing.", "")
+        returned = (
+            inspect.signature(function).return_annotation if function else inspect.Signature.empty
+        )
+        return (
+            ""
+            if returned is inspect.Signature.empty
+            else inspect.formatannotation(returned).replace("typing.", "")
+        )
 
     def _check(self, given: Mapping[str, Any]) -> None:
         if self._full is None or self._injected:
@@ -59,15 +65,24 @@ class OwnTool(RLMTool):
         try:
             self._full.model_validate(given)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
+            )
             raise BadArguments(f"{self.signature}: {problems}.") from None
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
         """Run the tool and give its result as plain JSON. Raises whatever the tool raises."""
-        given: dict[str, Any] = {**arguments, **{name: make(call) for name, make in self._injected.items()}}
+        given: dict[str, Any] = {
+            **arguments,
+            **{name: make(call) for name, make in self._injected.items()},
+        }
         if _call_id not in self._injected.values():
             return plain_result(await _invoked(self._tool, given, call.config))
-        message = await _invoked(self._tool, {"type": "tool_call", "name": self.name, "args": given, "id": call.id}, call.config)
+        message = await _invoked(
+            self._tool,
+            {"type": "tool_call", "name": self.name, "args": given, "id": call.id},
+            call.config,
+        )
         return _unwrapped(plain_result(message), self.returns)
 
 
@@ -75,7 +90,9 @@ async def _invoked(tool: "BaseTool", given: dict[str, Any], config: "RunnableCon
     if _is_async(tool):
         return await tool.ainvoke(given, config)
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_threads(), lambda: context.run(tool.invoke, given, config))
+    return await asyncio.get_running_loop().run_in_executor(
+        _threads(), lambda: context.run(tool.invoke, given, config)
+    )
 
 
 def _unwrapped(content: Any, returns: str) -> Any:
@@ -107,7 +124,9 @@ def _as_tool(given: "BaseTool | Callable[..., Any]") -> "BaseTool":
     if isinstance(given, BaseTool):
         return given
     if not callable(cast(object, given)) or not hasattr(given, "__name__"):
-        raise ConfigurationError(f"tools must be LangChain tools or named functions, got {given!r}.")
+        raise ConfigurationError(
+            f"tools must be LangChain tools or named functions, got {given!r}."
+        )
     about = inspect.getdoc(given) or f"The function {given.__name__}."
     if inspect.iscoroutinefunction(given):
         return StructuredTool.from_function(coroutine=given, description=about)
@@ -132,22 +151,34 @@ def _schemas(tool: "BaseTool") -> tuple[type[BaseModel] | None, Schema]:
     shown, given = cast(Any, tool.tool_call_schema), cast(object, tool.args_schema)
     if isinstance(given, dict):
         return None, cast(Schema, shown)
-    schema = cast(Schema, shown.model_json_schema() if hasattr(shown, "model_json_schema") else shown.schema())
-    if given is None and list(tool.args) != list(schema.get("properties") or ()):  # `Tool`: one text, as `tool_input`
+    schema = cast(
+        Schema, shown.model_json_schema() if hasattr(shown, "model_json_schema") else shown.schema()
+    )
+    if given is None and list(tool.args) != list(
+        schema.get("properties") or ()
+    ):  # `Tool`: one text, as `tool_input`
         return None, {"type": "object", "properties": tool.args, "required": list(tool.args)}
     full = cast(object, tool.get_input_schema())
     return (full if inspect.isclass(full) and issubclass(full, BaseModel) else None), schema
 
 
-def _injected(tool: "BaseTool", full: type[BaseModel] | None, shown: Collection[str]) -> dict[str, Callable[[ToolCallInfo], Any]]:
+def _injected(
+    tool: "BaseTool", full: type[BaseModel] | None, shown: Collection[str]
+) -> dict[str, Callable[[ToolCallInfo], Any]]:
     """How each argument that code may not set is made."""
-    hidden = set(full.model_fields if full is not None else ()) - set(shown) if tool.args_schema is not None else set[str]()
+    hidden = (
+        set(full.model_fields if full is not None else ()) - set(shown)
+        if tool.args_schema is not None
+        else set[str]()
+    )
     hidden |= set(cast(Collection[str], getattr(tool, "_injected_args_keys", ())))
     makers = {name: _maker(tool, name, full) for name in sorted(hidden)}
     return {name: make for name, make in makers.items() if make is not None}
 
 
-def _maker(tool: "BaseTool", name: str, full: type[BaseModel] | None) -> Callable[[ToolCallInfo], Any] | None:
+def _maker(
+    tool: "BaseTool", name: str, full: type[BaseModel] | None
+) -> Callable[[ToolCallInfo], Any] | None:
     """None where the argument has a default, and no other source."""
     from langchain_core.tools.base import InjectedToolCallId
     from langgraph.prebuilt import InjectedStore, ToolRuntime
@@ -155,14 +186,18 @@ def _maker(tool: "BaseTool", name: str, full: type[BaseModel] | None) -> Callabl
     function = getattr(tool, "coroutine", None) or getattr(tool, "func", None) or tool._run  # pyright: ignore[reportPrivateUsage]
     parameter, hint = inspect.signature(function).parameters.get(name), _hints(function).get(name)
     field = full.model_fields.get(name) if full is not None else None
-    about = [hint, *getattr(hint, "__metadata__", ())] + ([field.annotation, *field.metadata] if field is not None else [])
+    about = [hint, *getattr(hint, "__metadata__", ())] + (
+        [field.annotation, *field.metadata] if field is not None else []
+    )
     if _mentions(about, ToolRuntime):
         return _tool_runtime
     if _mentions(about, InjectedToolCallId):
         return _call_id
     if _mentions(about, InjectedStore):
         return lambda call: call.runtime.store
-    if (field is not None and not field.is_required()) or (parameter is not None and parameter.default is not inspect.Parameter.empty):
+    if (field is not None and not field.is_required()) or (
+        parameter is not None and parameter.default is not inspect.Parameter.empty
+    ):
         return None
     raise ConfigurationError(
         f"Tool {tool.name!r} has an injected argument {name!r}, which an RLM cannot give: it gives ToolRuntime, the config, the call's id "
@@ -179,7 +214,9 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def _mentions(about: Sequence[Any], kind: type) -> bool:
     classes = [getattr(each, "__origin__", each) for each in about]
-    return any(isinstance(each, kind) for each in about) or any(inspect.isclass(each) and issubclass(each, kind) for each in classes)
+    return any(isinstance(each, kind) for each in about) or any(
+        inspect.isclass(each) and issubclass(each, kind) for each in classes
+    )
 
 
 def _tool_runtime(call: ToolCallInfo) -> Any:

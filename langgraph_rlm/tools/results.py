@@ -22,7 +22,9 @@ def plain_result(value: Any) -> Any:
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
     if isinstance(value, Command):
-        raise NoResult("The tool returned a LangGraph Command, which only a ToolNode can apply. Return a value.")
+        raise NoResult(
+            "The tool returned a LangGraph Command, which only a ToolNode can apply. Return a value."
+        )
     if isinstance(value, BaseMessage):
         return cast(Any, value.content)
     items: Sequence[Any] = cast(Any, value) if isinstance(value, list | tuple) else ()

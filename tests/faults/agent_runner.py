@@ -23,7 +23,11 @@ from langgraph_rlm import ChatRLM, Limits
 from .runner import Killer, deadly_saver, serve
 
 QUESTION = {"messages": [HumanMessage("shop")]}
-STEPS = {"start": QUESTION, "continue": None, "approve": Command(resume={"decisions": [{"type": "approve"}]})}
+STEPS = {
+    "start": QUESTION,
+    "continue": None,
+    "approve": Command(resume={"decisions": [{"type": "approve"}]}),
+}
 
 
 def agent_of(folder: Path, url: str, saver: Any) -> Any:
@@ -56,13 +60,19 @@ def agent_of(folder: Path, url: str, saver: Any) -> Any:
 
 async def play(folder: Path, url: str, step: str, kill_at: int) -> dict[str, Any]:
     """One step; `ainvoke(None, config)` from the start when nothing had been saved yet."""
-    async with deadly_saver(f"sqlite:{folder / 'db'}", killer := Killer(kill_at, after=False)) as saver:
+    async with deadly_saver(
+        f"sqlite:{folder / 'db'}", killer := Killer(kill_at, after=False)
+    ) as saver:
         agent, config = agent_of(folder, url, saver), {"configurable": {"thread_id": "t"}}
         try:
             out = await agent.ainvoke(STEPS[step], config)
         except EmptyInputError:
             out = await agent.ainvoke(QUESTION, config)
-    asked = [action["args"]["item"] for pause in out.get("__interrupt__", ()) for action in pause.value["action_requests"]]
+    asked = [
+        action["args"]["item"]
+        for pause in out.get("__interrupt__", ())
+        for action in pause.value["action_requests"]
+    ]
     return {"asked": asked, "answer": out["messages"][-1].text, "writes": killer.count}
 
 

@@ -49,7 +49,18 @@ class Tally:
         in_flight = sum(verdict.repeated_in_flight for verdict in self.verdicts)
         resumed = sum(verdict.resumes for verdict in self.verdicts)
         fresh = sum(verdict.started_again for verdict in self.verdicts)
-        return [self.database, len(self.verdicts), total, self.boundaries, self.random, resumed, fresh, repeated, wrong, in_flight]
+        return [
+            self.database,
+            len(self.verdicts),
+            total,
+            self.boundaries,
+            self.random,
+            resumed,
+            fresh,
+            repeated,
+            wrong,
+            in_flight,
+        ]
 
 
 HEADER = [
@@ -93,9 +104,13 @@ class Campaign:
     @property
     def failures(self) -> list[Verdict]:
         """Threads with anything wrong."""
-        return [verdict for tally in self.tallies for verdict in tally.verdicts if not verdict.is_clean]
+        return [
+            verdict for tally in self.tallies for verdict in tally.verdicts if not verdict.is_clean
+        ]
 
-    def run(self, harnesses: dict[str, Harness], plans: Callable[[str, Harness], Iterator[list[Kill]]]) -> None:
+    def run(
+        self, harnesses: dict[str, Harness], plans: Callable[[str, Harness], Iterator[list[Kill]]]
+    ) -> None:
         """Go through the plans of all harnesses at once.
 
         Args:
@@ -103,10 +118,15 @@ class Campaign:
             plans: the kills of each thread, by name and harness.
         """
         with ThreadPoolExecutor(len(harnesses)) as workers:
-            for done in [workers.submit(self._work, name, harness, plans) for name, harness in harnesses.items()]:
+            for done in [
+                workers.submit(self._work, name, harness, plans)
+                for name, harness in harnesses.items()
+            ]:
                 done.result()
 
-    def _work(self, name: str, harness: Harness, plans: Callable[[str, Harness], Iterator[list[Kill]]]) -> None:
+    def _work(
+        self, name: str, harness: Harness, plans: Callable[[str, Harness], Iterator[list[Kill]]]
+    ) -> None:
         tally = Tally(name)
         with self._lock:
             self.tallies.append(tally)
@@ -127,9 +147,15 @@ class Campaign:
 
     def table(self) -> str:
         """The figures, by database."""
-        rows = [HEADER, *(tally.row() for tally in sorted(self.tallies, key=lambda tally: tally.database))]
+        rows = [
+            HEADER,
+            *(tally.row() for tally in sorted(self.tallies, key=lambda tally: tally.database)),
+        ]
         widths = [max(len(str(row[column])) for row in rows) for column in range(len(HEADER))]
-        return "\n".join(" | ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(
+            " | ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        )
 
 
 def random_kills(harness: Harness, chance: random.Random) -> list[Kill]:
@@ -140,24 +166,43 @@ def random_kills(harness: Harness, chance: random.Random) -> list[Kill]:
         if chance.random() < 0.5:
             kills.append(Kill(seconds=chance.uniform(0.05, seconds)))
         else:
-            kills.append(Kill(calls=chance.randint(1, calls // 2), seconds=chance.uniform(0.0, 0.05)))
+            kills.append(
+                Kill(calls=chance.randint(1, calls // 2), seconds=chance.uniform(0.0, 0.05))
+            )
     return kills
 
 
-def harnesses_in(folder: Path, provider: Provider, postgres: Postgres | None, durability: str = "sync") -> dict[str, Harness]:
+def harnesses_in(
+    folder: Path, provider: Provider, postgres: Postgres | None, durability: str = "sync"
+) -> dict[str, Harness]:
     """One harness for each database, by its name."""
-    found = {"SQLite": Harness(f"sqlite:{folder}/threads.db", folder / "sqlite", provider, durability)}
+    found = {
+        "SQLite": Harness(f"sqlite:{folder}/threads.db", folder / "sqlite", provider, durability)
+    }
     if postgres is not None:
-        found["PostgreSQL"] = Harness(postgres.url_for("faults"), folder / "postgresql", provider, durability)
+        found["PostgreSQL"] = Harness(
+            postgres.url_for("faults"), folder / "postgresql", provider, durability
+        )
     return found
 
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=500, help="at least so many in all")
-    parser.add_argument("--random", type=int, default=150, help="at least so many of them at random moments, half on each database")
-    parser.add_argument("--both", action="store_true", help="before AND after every write on each database, not one each")
+    parser.add_argument(
+        "--random",
+        type=int,
+        default=150,
+        help="at least so many of them at random moments, half on each database",
+    )
+    parser.add_argument(
+        "--both",
+        action="store_true",
+        help="before AND after every write on each database, not one each",
+    )
     parser.add_argument("--every", type=int, default=1, help="kill at every N-th write only")
     parser.add_argument("--durability", default="sync", choices=["sync", "async"])
     parser.add_argument("--seed", type=int, default=random.getrandbits(32))
@@ -182,7 +227,10 @@ def main() -> int:
     ):
         campaign.run(harnesses_in(Path(folder), provider, postgres, args.durability), plans)
     print(campaign.table())
-    print(f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.", flush=True)
+    print(
+        f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.",
+        flush=True,
+    )
     return 1 if campaign.failures or campaign.kills < args.kills else 0
 
 

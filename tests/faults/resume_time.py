@@ -33,12 +33,27 @@ def reply_of(cells: int) -> Any:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cells", type=int, default=30)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each call, at most; half of it on average")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="of each call, at most; half of it on average"
+    )
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="rlm-resume-") as folder, Provider(args.seconds, reply_of(args.cells)) as provider:
-        command = [sys.executable, "-m", "tests.faults.runner", "--db", f"sqlite:{folder}/threads.db", "--store", f"{folder}/blobs"]
+    with (
+        tempfile.TemporaryDirectory(prefix="rlm-resume-") as folder,
+        Provider(args.seconds, reply_of(args.cells)) as provider,
+    ):
+        command = [
+            sys.executable,
+            "-m",
+            "tests.faults.runner",
+            "--db",
+            f"sqlite:{folder}/threads.db",
+            "--store",
+            f"{folder}/blobs",
+        ]
         command += ["--url", provider.url, "--thread", "t", "--out", f"{folder}/out.json"]
         began, calls = time.monotonic(), 2 * args.cells
         with subprocess.Popen(command) as run:
@@ -52,7 +67,9 @@ def main() -> None:
             assert provider.wait_for("t", calls + 1, 600)
             resumed = provider.asked("t")[calls].arrived - began
             assert provider.wait_for("t", calls + 2, 600)
-            print(f"second process: {resumed:.2f} s to its first new call, the one that was in flight at the kill")
+            print(
+                f"second process: {resumed:.2f} s to its first new call, the one that was in flight at the kill"
+            )
             assert provider.asked("t")[calls].digest == provider.asked("t")[calls - 1].digest
             run.wait()
         assert "error" not in Path(folder, "out.json").read_text()
@@ -65,7 +82,9 @@ def main() -> None:
             assert provider.wait_for("fresh", 1, 600)
             fresh = provider.asked("fresh")[0].arrived - began
             run.kill()
-        print(f"a process with a new question: {fresh:.2f} s to its first call; so the {args.cells} cells cost {resumed - fresh:+.2f} s")
+        print(
+            f"a process with a new question: {fresh:.2f} s to its first call; so the {args.cells} cells cost {resumed - fresh:+.2f} s"
+        )
 
 
 if __name__ == "__main__":

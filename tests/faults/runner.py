@@ -84,9 +84,18 @@ def graph_of(url: str, store: str, saver: Any) -> Any:
             return json.load(response)
 
     def model(name: str) -> ChatOpenAI:
-        return ChatOpenAI(model=name, base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30)  # pyright: ignore
+        return ChatOpenAI(
+            model=name, base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30
+        )  # pyright: ignore
 
-    return create_rlm(model("root"), sub_model=model("sub"), tools=[stamp], limits=Limits(max_depth=3), checkpointer=saver, store=store)
+    return create_rlm(
+        model("root"),
+        sub_model=model("sub"),
+        tools=[stamp],
+        limits=Limits(max_depth=3),
+        checkpointer=saver,
+        store=store,
+    )
 
 
 async def play(args: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +105,9 @@ async def play(args: argparse.Namespace) -> dict[str, Any]:
         graph = graph_of(f"{args.url}/{args.thread}", args.store, saver)
         config, again = {"configurable": {"thread_id": args.thread}}, False
         try:
-            out = await graph.ainvoke(None if args.resume else QUESTION, config, durability=args.durability)
+            out = await graph.ainvoke(
+                None if args.resume else QUESTION, config, durability=args.durability
+            )
         except EmptyInputError:
             again = True
             out = await graph.ainvoke(QUESTION, config, durability=args.durability)
@@ -118,7 +129,9 @@ def main(arguments: list[str]) -> None:
         parser.add_argument(name, required=True)
     parser.add_argument("--durability", default="sync")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--kill-at", type=int, default=0, help="die at this moment of the database, counted from 1")
+    parser.add_argument(
+        "--kill-at", type=int, default=0, help="die at this moment of the database, counted from 1"
+    )
     parser.add_argument("--after", action="store_true", help="die after that write, not before it")
     args = parser.parse_args(arguments)
     try:

@@ -127,7 +127,9 @@ def test_an_agent_killed_in_a_model_call_pays_again_for_that_call_alone(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_an_agent_killed_at_any_write_repeats_one_call_at_most(tmp_path: Path, lane: Lane, provider: OpenAIServer) -> None:
+def test_an_agent_killed_at_any_write_repeats_one_call_at_most(
+    tmp_path: Path, lane: Lane, provider: OpenAIServer
+) -> None:
     """Each write of each step, in a thread that is whole up to that step."""
     before = Agent(tmp_path / "undisturbed", lane, provider)
     ends: Any = [before.step(name) for name in STEPS]
@@ -144,7 +146,10 @@ def test_an_agent_killed_at_any_write_repeats_one_call_at_most(tmp_path: Path, l
             while out["asked"]:  # an answer that was not saved yet is asked for again
                 out = agent.step("approve")
             assert out["answer"] == ANSWER, (name, write)
-            assert set(calls(provider)) == set(undisturbed) and len(provider.requests) <= undisturbed.total() + 1, (name, write)
+            assert (
+                set(calls(provider)) == set(undisturbed)
+                and len(provider.requests) <= undisturbed.total() + 1
+            ), (name, write)
             assert set(agent.bought) == {"tea", "jam"} and len(agent.bought) <= 3, (name, write)
         provider.requests[:] = asked
         before.step(name)

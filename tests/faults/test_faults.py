@@ -73,16 +73,28 @@ class Calls:
         calls = self
 
         class Sub(ScriptedModel):
-            async def _agenerate(self, messages: list[BaseMessage], *args: Any, **options: Any) -> ChatResult:
+            async def _agenerate(
+                self, messages: list[BaseMessage], *args: Any, **options: Any
+            ) -> ChatResult:
                 if messages[0].type != "system":
                     await calls.arrive(messages[-1].text)
                 return await super()._agenerate(messages, *args, **options)
 
             def _scripted(self, messages: list[BaseMessage]) -> Any:
-                return super()._scripted(messages) if messages[0].type == "system" else calls.reply(messages[-1].text)
+                return (
+                    super()._scripted(messages)
+                    if messages[0].type == "system"
+                    else calls.reply(messages[-1].text)
+                )
 
         sub = Sub(replies=CHILD)
-        return create_rlm(ScriptedModel(replies=root), sub_model=sub, limits=Limits(max_depth=2), checkpointer=saver, store=store)
+        return create_rlm(
+            ScriptedModel(replies=root),
+            sub_model=sub,
+            limits=Limits(max_depth=2),
+            checkpointer=saver,
+            store=store,
+        )
 
 
 @asynccontextmanager
@@ -100,7 +112,9 @@ async def resume(graph: Any) -> Any:
     return (await graph.ainvoke(None, THREAD, durability="sync"))["answer"]
 
 
-async def interrupted(at: str, saver: Any, store: Path, root: list[str] = ROOT, context: str = "a context") -> Calls:
+async def interrupted(
+    at: str, saver: Any, store: Path, root: list[str] = ROOT, context: str = "a context"
+) -> Calls:
     """A run that is cancelled while one call is in flight, when the others of its batch are saved."""
 
     async def cancel() -> None:
@@ -126,7 +140,9 @@ def test_a_locked_database(tmp_path: Path, at: str) -> None:
     def hold() -> None:
         nonlocal other
         code = f"import sqlite3, sys; c = sqlite3.connect({str(path)!r}); c.execute('BEGIN EXCLUSIVE'); print(flush=True); sys.stdin.read()"
-        other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        other = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         assert other.stdout is not None
         other.stdout.readline()
 
@@ -163,7 +179,10 @@ def test_a_full_database(tmp_path: Path, at: str) -> None:
                 await begin(graph)
             await pages(1_000_000)
             assert await resume(graph) == ANSWER
-            assert sorted(calls.prompts) in (sorted(PROMPTS), sorted([*PROMPTS, at]))  # its reply may still have found room
+            assert sorted(calls.prompts) in (
+                sorted(PROMPTS),
+                sorted([*PROMPTS, at]),
+            )  # its reply may still have found room
 
     asyncio.run(go())
 
@@ -195,7 +214,9 @@ class FailsOnce:
 
     failures: list[str]
 
-    async def aput_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
+    async def aput_writes(
+        self, config: Any, writes: Any, task_id: str, task_path: str = ""
+    ) -> None:
         if config["configurable"].get("checkpoint_ns") and not self.failures:
             self.failures.append(config["configurable"]["checkpoint_ns"])
             raise sqlite3.OperationalError("database is locked")
@@ -262,11 +283,17 @@ def test_threads_of_postgresql_are_forked_and_kept_to_one_caller(tmp_path: Path)
 
     async def go() -> None:
         busy: list[Any] = []
-        async with open_saver(server.url) as saver, AsyncConnectionPool(server.url, kwargs={"autocommit": True}) as pool:
+        async with (
+            open_saver(server.url) as saver,
+            AsyncConnectionPool(server.url, kwargs={"autocommit": True}) as pool,
+        ):
 
             async def second() -> None:
                 busy.extend(
-                    await asyncio.gather(resume(Calls().graph(AsyncPostgresSaver(cast(Any, pool)), tmp_path)), return_exceptions=True)
+                    await asyncio.gather(
+                        resume(Calls().graph(AsyncPostgresSaver(cast(Any, pool)), tmp_path)),
+                        return_exceptions=True,
+                    )
                 )
 
             calls = Calls(PROMPTS[1], second)
@@ -312,7 +339,13 @@ def test_a_full_disk_for_blobs(tmp_path: Path) -> None:
         calls = Bulky()
         async with sqlite(tmp_path / "t.db") as saver:
             graph = calls.graph(saver, tmp_path / "blobs", BULKY)
-            with largest_file(2 << 20), pytest.raises(BlobError, match=rf"store {tmp_path}/blobs cannot be written: .*LANGGRAPH_RLM_STORE"):
+            with (
+                largest_file(2 << 20),
+                pytest.raises(
+                    BlobError,
+                    match=rf"store {tmp_path}/blobs cannot be written: .*LANGGRAPH_RLM_STORE",
+                ),
+            ):
                 await begin(graph)
             assert not list((tmp_path / "blobs").glob(".new-*"))
             assert await resume(graph) == f"[first]xx{7 + (4 << 20)}[last]"
@@ -326,9 +359,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode != 0:
-        pytest.skip(f"Only root may mount a small disk: {mounted.stderr.strip()}. The test above has a limit instead.")
+        pytest.skip(
+            f"Only root may mount a small disk: {mounted.stderr.strip()}. The test above has a limit instead."
+        )
     yield place
     subprocess.run(["umount", str(place)], check=True)
 
@@ -342,7 +382,9 @@ def test_a_disk_that_is_really_full(tmp_path: Path, small_disk: Path) -> None:
             graph = calls.graph(saver, small_disk / "blobs", BULKY)
             with pytest.raises(BlobError, match="No space left on device"):
                 await begin(graph)
-            await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+            await asyncio.to_thread(
+                subprocess.run, ["mount", "-o", "remount,size=64m", str(small_disk)], check=True
+            )
             assert await resume(graph) == f"[first]xx{7 + (4 << 20)}[last]"
         assert calls.prompts == ["first", "first", "last"]
 
@@ -380,7 +422,11 @@ def test_a_blob_store_that_is_away_at_a_resume(tmp_path: Path, at: str) -> None:
 def test_a_blob_store_that_goes_away_in_a_run(tmp_path: Path) -> None:
     """It is not made anew in its place: what is written there would be hidden once the store is back."""
     store, elsewhere = tmp_path / "blobs", tmp_path / "unmounted"
-    code = [cell("pair = llm_query_batched(['a', 'b'])\nmore = llm_query_batched([pair[0], pair[1] * 500])\nFINAL(pair + more)")]
+    code = [
+        cell(
+            "pair = llm_query_batched(['a', 'b'])\nmore = llm_query_batched([pair[0], pair[1] * 500])\nFINAL(pair + more)"
+        )
+    ]
 
     async def unmount() -> None:
         await asyncio.sleep(0.3)
@@ -403,7 +449,11 @@ def test_a_blob_store_that_goes_away_in_a_run(tmp_path: Path) -> None:
 # --- the sandbox
 
 
-LOOP = [cell("x = llm_query('first')\nn = 0\nfor i in range(4_000_000):\n    n += i % 7\nFINAL(f'{x} {n} ' + llm_query('last'))")]
+LOOP = [
+    cell(
+        "x = llm_query('first')\nn = 0\nfor i in range(4_000_000):\n    n += i % 7\nFINAL(f'{x} {n} ' + llm_query('last'))"
+    )
+]
 
 
 def kill_computing_workers(times: int) -> list[int]:
@@ -415,7 +465,11 @@ def kill_computing_workers(times: int) -> list[int]:
         while len(killed) < times:
             for child in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):
-                    if "monty" in child.name() and child.pid not in others.union(killed) and child.cpu_times().user > 0.15:
+                    if (
+                        "monty" in child.name()
+                        and child.pid not in others.union(killed)
+                        and child.cpu_times().user > 0.15
+                    ):
                         os.kill(child.pid, signal.SIGKILL)
                         killed.append(child.pid)
             time.sleep(0.01)
@@ -438,7 +492,9 @@ def test_a_worker_killed_whenever_it_computes(tmp_path: Path) -> None:
     """The cell has crashed: the model is told so, and the run goes on."""
     calls = Calls()
     killed = kill_computing_workers(ATTEMPTS)
-    out = calls.graph(None, tmp_path / "blobs", [*LOOP, cell("FINAL('gave up')")]).invoke({"query": "go"})
+    out = calls.graph(None, tmp_path / "blobs", [*LOOP, cell("FINAL('gave up')")]).invoke(
+        {"query": "go"}
+    )
     assert len(killed) == ATTEMPTS
     assert out["answer"] == "gave up"
     assert calls.prompts == ["first"]

@@ -23,7 +23,13 @@ def sampled(name: str, harness: Harness) -> Iterator[list[Kill]]:
     writes, seconds = harness.reference["writes"], harness.reference["seconds"]
     often = writes // STEP
     yield [Kill(write=STEP + 1, after=name == "SQLite") for _ in range(often)]
-    yield [Kill(write=1), Kill(write=2, after=True), Kill(calls=9, seconds=0.01), Kill(seconds=seconds / 3), Kill(calls=10)]
+    yield [
+        Kill(write=1),
+        Kill(write=2, after=True),
+        Kill(calls=9, seconds=0.01),
+        Kill(seconds=seconds / 3),
+        Kill(calls=10),
+    ]
 
 
 def test_a_run_killed_again_and_again_pays_for_nothing_twice(tmp_path: Path) -> None:
@@ -47,7 +53,9 @@ def test_a_run_killed_again_and_again_pays_for_nothing_twice(tmp_path: Path) -> 
 def _sees_repeats(harness: Harness) -> bool:
     """The measure itself: had the undisturbed run been a resume after everything was saved, each of its calls would have counted."""
     verdict = Verdict(harness.undisturbed)
-    harness.judge(verdict, harness.reference, [(0, harness.saved(harness.undisturbed))], killed=False)
+    harness.judge(
+        verdict, harness.reference, [(0, harness.saved(harness.undisturbed))], killed=False
+    )
     return sorted(verdict.repeated_after_saved) == sorted(harness.expected)
 
 

@@ -6,7 +6,15 @@ from typing import Any
 
 import psutil
 
-from langgraph_rlm.repl.base import Answer, Finished, HostCall, Outcome, Returned, Session, Suspended
+from langgraph_rlm.repl.base import (
+    Answer,
+    Finished,
+    HostCall,
+    Outcome,
+    Returned,
+    Session,
+    Suspended,
+)
 
 CLOCK = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MEGABYTE = 1 << 20

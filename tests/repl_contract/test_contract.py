@@ -8,7 +8,15 @@ from typing import Any, get_args
 
 import pytest
 
-from langgraph_rlm.repl.base import Backend, Finished, HostCall, Raised, RaisedType, Returned, SandboxCrashed
+from langgraph_rlm.repl.base import (
+    Backend,
+    Finished,
+    HostCall,
+    Raised,
+    RaisedType,
+    Returned,
+    SandboxCrashed,
+)
 
 from . import MEGABYTE, Open, failed, ran, rss, run, suspended
 
@@ -16,14 +24,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox
 
 
 class TestState:
-    def test_variables_functions_and_imports_persist_between_cells(self, open_session: Open) -> None:
+    def test_variables_functions_and_imports_persist_between_cells(
+        self, open_session: Open
+    ) -> None:
         session = open_session()
         ran(session, "import math\nx = 3\ndef double(n):\n    return 2 * n")
         assert ran(session, "double(x) + math.floor(1.5)").value == 7
 
     def test_a_function_sees_a_global_that_was_redefined(self, open_session: Open) -> None:
         session = open_session()
-        ran(session, "rate = 1\ndef price():\n    return rate * 10\ndef total():\n    return price()")
+        ran(
+            session,
+            "rate = 1\ndef price():\n    return rate * 10\ndef total():\n    return price()",
+        )
         assert ran(session, "rate = 2\ntotal()").value == 20
         assert ran(session, "def price():\n    return 5\ntotal()").value == 5
 
@@ -40,9 +53,19 @@ class TestState:
 
     @pytest.mark.parametrize(
         ("code", "value"),
-        [("1 + 1", 2), ("x = 5\nx", 5), ("x = 5", None), ("None", None), ("'a'\n# end", "a"), ("", None), ("if True:\n    5", None)],
+        [
+            ("1 + 1", 2),
+            ("x = 5\nx", 5),
+            ("x = 5", None),
+            ("None", None),
+            ("'a'\n# end", "a"),
+            ("", None),
+            ("if True:\n    5", None),
+        ],
     )
-    def test_the_value_of_a_cell_is_that_of_its_last_line(self, open_session: Open, code: str, value: Any) -> None:
+    def test_the_value_of_a_cell_is_that_of_its_last_line(
+        self, open_session: Open, code: str, value: Any
+    ) -> None:
         assert ran(open_session(), code).value == value
 
 
@@ -59,28 +82,57 @@ class TestHostCalls:
             "for _ in range(1):\n    reply = llm_query('a')\nreply",
             "f'{llm_query(\"a\")}'",
         ],
-        ids=["nested function", "comprehension", "dict comprehension", "another name", "lambda", "method", "loop", "f-string"],
+        ids=[
+            "nested function",
+            "comprehension",
+            "dict comprehension",
+            "another name",
+            "lambda",
+            "method",
+            "loop",
+            "f-string",
+        ],
     )
-    def test_a_call_is_handed_over_wherever_it_is_written(self, open_session: Open, code: str) -> None:
+    def test_a_call_is_handed_over_wherever_it_is_written(
+        self, open_session: Open, code: str
+    ) -> None:
         finished, calls = run(open_session(), code, "reply")
         assert (finished.value, calls) == ("reply", [HostCall("llm_query", ("a",), {})])
 
     def test_arguments_arrive_as_they_were_written(self, open_session: Open) -> None:
-        _, calls = run(open_session(), "tool(1, *[2.5, None], flag=True, **{'rows': [{'a': 'é'}]})", None)
+        _, calls = run(
+            open_session(), "tool(1, *[2.5, None], flag=True, **{'rows': [{'a': 'é'}]})", None
+        )
         assert calls == [HostCall("tool", (1, 2.5, None), {"flag": True, "rows": [{"a": "é"}]})]
 
-    def test_calls_come_in_the_order_of_the_code_and_answers_go_to_their_call(self, open_session: Open) -> None:
+    def test_calls_come_in_the_order_of_the_code_and_answers_go_to_their_call(
+        self, open_session: Open
+    ) -> None:
         finished, calls = run(
-            open_session(), "got = [(p, llm_query(p)) for p in 'abc']\ngot.append(tool())\ngot", "A", "B", "C", {"n": [1]}
+            open_session(),
+            "got = [(p, llm_query(p)) for p in 'abc']\ngot.append(tool())\ngot",
+            "A",
+            "B",
+            "C",
+            {"n": [1]},
         )
         assert [call.function for call in calls] == ["llm_query"] * 3 + ["tool"]
-        assert json.loads(json.dumps(finished.value)) == [["a", "A"], ["b", "B"], ["c", "C"], {"n": [1]}]
+        assert json.loads(json.dumps(finished.value)) == [
+            ["a", "A"],
+            ["b", "B"],
+            ["c", "C"],
+            {"n": [1]},
+        ]
 
     def test_thousands_of_calls_are_no_limit(self, open_session: Open) -> None:
-        assert ran(open_session(), "sum([tool(n) for n in range(2000)])", *range(2000)).value == sum(range(2000))
+        assert ran(
+            open_session(), "sum([tool(n) for n in range(2000)])", *range(2000)
+        ).value == sum(range(2000))
 
     @pytest.mark.parametrize("kind", get_args(RaisedType))
-    def test_a_failed_call_is_caught_by_the_name_of_its_exception(self, open_session: Open, kind: RaisedType) -> None:
+    def test_a_failed_call_is_caught_by_the_name_of_its_exception(
+        self, open_session: Open, kind: RaisedType
+    ) -> None:
         session = open_session()
         code = f"try:\n    llm_query('a')\nexcept {kind} as error:\n    seen = str(error)\nseen"
         assert ran(session, code, Raised(kind, "no reply")).value == "no reply"
@@ -103,13 +155,20 @@ class TestHostCalls:
         """Monty asks the host for it as for any other: the backend has to know its own."""
         session = open_session()
         assert failed(session, "not_there('a')") == "NameError"
-        assert ran(session, "try:\n    not_there('a')\nexcept NameError:\n    caught = True\ncaught").value is True
+        assert (
+            ran(
+                session, "try:\n    not_there('a')\nexcept NameError:\n    caught = True\ncaught"
+            ).value
+            is True
+        )
 
     def test_a_function_that_code_rebound_is_restored(self, open_session: Open) -> None:
         session = open_session()
         ran(session, "llm_query = 5")
         assert ran(session, "llm_query").value == 5
-        assert suspended(session.feed("llm_query('a')", restore=frozenset({"llm_query"}))) == HostCall("llm_query", ("a",), {})
+        assert suspended(
+            session.feed("llm_query('a')", restore=frozenset({"llm_query"}))
+        ) == HostCall("llm_query", ("a",), {})
 
     def test_values_of_unusual_type_arrive_as_something_plain(self, open_session: Open) -> None:
         code = (
@@ -124,9 +183,16 @@ class TestHostCalls:
         assert call.args[7] == {"1": [2]}
         assert all(isinstance(arg, str) for arg in call.args[8:])
 
-    def test_a_value_that_is_too_deep_or_holds_itself_still_arrives(self, open_session: Open) -> None:
+    def test_a_value_that_is_too_deep_or_holds_itself_still_arrives(
+        self, open_session: Open
+    ) -> None:
         session = open_session()
-        _, (deep, cyclic) = run(session, "x = []\nfor _ in range(5000):\n    x = [x]\ntool(x)\nx = []\nx.append(x)\ntool(x)", 1, 2)
+        _, (deep, cyclic) = run(
+            session,
+            "x = []\nfor _ in range(5000):\n    x = [x]\ntool(x)\nx = []\nx.append(x)\ntool(x)",
+            1,
+            2,
+        )
         assert json.dumps([deep.args, cyclic.args])
         assert json.dumps(ran(session, "x").value)
 
@@ -163,7 +229,11 @@ class TestLazyValues:
         text = "é234567890" * (10 * MEGABYTE)
         session = open_session(values={"context": lambda: text}, max_heap_bytes=2048 * MEGABYTE)
         started = time.monotonic()
-        assert ran(session, "[len(context), context[:2], context[-1]]").value == [100 * MEGABYTE, "é2", "0"]
+        assert ran(session, "[len(context), context[:2], context[-1]]").value == [
+            100 * MEGABYTE,
+            "é2",
+            "0",
+        ]
         assert time.monotonic() - started < 10
 
     def test_a_value_that_the_host_cannot_give_is_the_hosts_error(self, open_session: Open) -> None:
@@ -180,7 +250,10 @@ class TestLazyValues:
 class TestOutput:
     def test_output_before_and_after_a_pause_is_the_cells(self, open_session: Open) -> None:
         session = open_session()
-        assert ran(session, "print('a')\nprint(llm_query('?'), end='')\nprint('!')", "b").stdout == "a\nb!\n"
+        assert (
+            ran(session, "print('a')\nprint(llm_query('?'), end='')\nprint('!')", "b").stdout
+            == "a\nb!\n"
+        )
         assert ran(session, "print('next')").stdout == "next\n"
 
     def test_output_comes_with_an_error(self, open_session: Open) -> None:
@@ -192,19 +265,25 @@ class TestOutput:
         def prints(name: str) -> bool:
             code = f"for n in range(50):\n    print('{name}', llm_query(n) if n % 10 == 0 else n)"
             session = open_session()
-            return all(ran(session, code, *"r" * 5).stdout.split()[::2] == [name] * 50 for _ in range(5))
+            return all(
+                ran(session, code, *"r" * 5).stdout.split()[::2] == [name] * 50 for _ in range(5)
+            )
 
         with ThreadPoolExecutor(4) as pool:
             assert all(pool.map(prints, "abcd"))
 
     def test_printing_too_much_is_a_memory_error_with_what_fitted(self, open_session: Open) -> None:
         session = open_session(max_stdout_chars=1000)
-        finished, calls = run(session, "x = 1\nfor _ in range(100):\n    print('é' * 100)\nllm_query('never asked')")
+        finished, calls = run(
+            session, "x = 1\nfor _ in range(100):\n    print('é' * 100)\nllm_query('never asked')"
+        )
         assert finished.error is not None
         assert (finished.error.type, len(finished.stdout), calls) == ("MemoryError", 1000, [])
         assert ran(session, "print(x)").stdout == "1\n"
 
-    def test_endless_output_fills_neither_host_nor_disk(self, open_session: Open, backend: Backend) -> None:
+    def test_endless_output_fills_neither_host_nor_disk(
+        self, open_session: Open, backend: Backend
+    ) -> None:
         """Monty's worker hears of the limit when the cell ends or calls: one that prints on is ended."""
         session, before = open_session(), rss()
         if backend.name == "monty":
@@ -216,7 +295,9 @@ class TestOutput:
 
 
 class TestErrors:
-    def test_a_traceback_names_the_cells_lines_and_no_path_of_the_host(self, open_session: Open) -> None:
+    def test_a_traceback_names_the_cells_lines_and_no_path_of_the_host(
+        self, open_session: Open
+    ) -> None:
         session = open_session()
         ran(session, "def divide(n):\n    return 1 / n")
         finished, _ = run(session, "import json\ndivide(0)")
@@ -237,9 +318,19 @@ class TestErrors:
         assert failed(session, "ran") == "NameError"
 
     @pytest.mark.parametrize(
-        "code", ["exit()", "quit()", "import sys\nsys.exit()", "import sys\nsys.exit(3)", "raise SystemExit", "raise SystemExit(1)"]
+        "code",
+        [
+            "exit()",
+            "quit()",
+            "import sys\nsys.exit()",
+            "import sys\nsys.exit(3)",
+            "raise SystemExit",
+            "raise SystemExit(1)",
+        ],
     )
-    def test_exit_ends_the_cell_alone(self, open_session: Open, backend: Backend, code: str) -> None:
+    def test_exit_ends_the_cell_alone(
+        self, open_session: Open, backend: Backend, code: str
+    ) -> None:
         """Monty has no `exit`, `quit` or `sys.exit`: there it is an error of another name."""
         session = open_session()
         ran(session, "x = 1")
@@ -253,7 +344,9 @@ class TestErrors:
 
     def test_text_beyond_unicode_does_not_break_anything(self, open_session: Open) -> None:
         session = open_session()
-        finished, (call,) = run(session, "print('é😀\\u2028')\ntool('😀\\x00' + '\\ud83d')", "a😀\ud83d")
+        finished, (call,) = run(
+            session, "print('é😀\\u2028')\ntool('😀\\x00' + '\\ud83d')", "a😀\ud83d"
+        )
         assert finished.error is None
         assert finished.stdout == "é😀\u2028\n"
         assert call.args[0].startswith("😀\x00")
@@ -263,11 +356,22 @@ class TestErrors:
         run(session, "print('\ud83d')")
         assert ran(session, "print('\\ud83d')\n'ok'").value == "ok"
 
-    def test_what_monty_cannot_do_is_an_error_with_the_way_around(self, open_session: Open, backend: Backend) -> None:
+    def test_what_monty_cannot_do_is_an_error_with_the_way_around(
+        self, open_session: Open, backend: Backend
+    ) -> None:
         """Facts on Monty that the prompt states; CPython runs all of these."""
         session = open_session()
-        for code in ("x = 1\ndel x", "def numbers():\n    yield 1", "class Own(Exception):\n    pass", "list(map(tool, []))"):
-            assert ran(session, code) if backend.name == "local" or "map" in code else failed(session, code) == "NotImplementedError"
+        for code in (
+            "x = 1\ndel x",
+            "def numbers():\n    yield 1",
+            "class Own(Exception):\n    pass",
+            "list(map(tool, []))",
+        ):
+            assert (
+                ran(session, code)
+                if backend.name == "local" or "map" in code
+                else failed(session, code) == "NotImplementedError"
+            )
         if backend.name == "monty":
             finished, calls = run(session, "list(map(llm_query, ['a', 'b']))")
             assert finished.error is not None

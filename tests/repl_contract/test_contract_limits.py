@@ -64,7 +64,9 @@ class TestLimits:
             assert ran(open_session(), "1").value == 1
         assert rss() - before < 50 * MEGABYTE
 
-    def test_closing_leaves_no_process_and_no_open_file(self, backend: Backend, open_session: Open) -> None:
+    def test_closing_leaves_no_process_and_no_open_file(
+        self, backend: Backend, open_session: Open
+    ) -> None:
         """Monty keeps its worker for the next session, so the count must not grow rather than be zero."""
         open_session().close()
         me = psutil.Process()
@@ -75,7 +77,9 @@ class TestLimits:
             ran(session, "1")
             session.close()
         assert (me.num_fds(), len(me.children(recursive=True))) <= before
-        assert [child.pid for child in me.children() if child.status() == psutil.STATUS_ZOMBIE] == zombies
+        assert [
+            child.pid for child in me.children() if child.status() == psutil.STATUS_ZOMBIE
+        ] == zombies
 
 
 class TestDeterminism:
@@ -100,13 +104,19 @@ class TestDeterminism:
             outcome = session.feed(code)
             while isinstance(outcome, Suspended):
                 told.append(outcome)
-                outcome = session.resume(Raised("ValueError", "no") if outcome.call.function == "tool" else Returned(f"r{len(told) % 2}"))
+                outcome = session.resume(
+                    Raised("ValueError", "no")
+                    if outcome.call.function == "tool"
+                    else Returned(f"r{len(told) % 2}")
+                )
             told.append(outcome)
         return told
 
     def test_the_same_cells_and_answers_do_the_same(self, open_session: Open) -> None:
         """Addresses that CPython prints are left out: the replay ignores them too."""
-        first, second = (re.sub(r"0x[0-9a-f]+", "", repr(self.transcript(open_session()))) for _ in range(2))
+        first, second = (
+            re.sub(r"0x[0-9a-f]+", "", repr(self.transcript(open_session()))) for _ in range(2)
+        )
         assert first == second
 
     def test_the_clock_stands_still_at_the_specs_instant(self, open_session: Open) -> None:
@@ -120,7 +130,13 @@ class TestDeterminism:
 
     def test_stopwatches_and_sleeps_take_no_time(self, open_session: Open) -> None:
         started = time.monotonic()
-        assert ran(open_session(), "import time\nt = time.perf_counter()\ntime.sleep(60)\ntime.perf_counter() - t").value == 0
+        assert (
+            ran(
+                open_session(),
+                "import time\nt = time.perf_counter()\ntime.sleep(60)\ntime.perf_counter() - t",
+            ).value
+            == 0
+        )
         assert time.monotonic() - started < 30
 
     def test_the_seed_decides_what_random_gives(self, open_session: Open) -> None:
@@ -141,7 +157,9 @@ class TestIsolation:
             "__import__('subprocess').check_output('env').decode()",
         ],
     )
-    def test_code_cannot_read_the_hosts_environment(self, open_session: Open, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    def test_code_cannot_read_the_hosts_environment(
+        self, open_session: Open, monkeypatch: pytest.MonkeyPatch, code: str
+    ) -> None:
         monkeypatch.setitem(os.environ, "RLM_TEST_API_KEY", "s3cr3t-value")
         finished, _ = run(open_session(), code)
         assert "s3cr3t-value" not in repr(finished)
