@@ -17,12 +17,7 @@ from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.limits import Limits
 from langgraph_rlm.log import (
-    CallEntry,
-    NativeCall,
-    item_place,
     last_turn,
-    native_places,
-    turn_count,
 )
 from langgraph_rlm.models import model_name, resolve_model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
@@ -37,7 +32,15 @@ from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.runtime import RLMRuntime
-from langgraph_rlm.state import PendingCall, RLMInput, RLMOutput, RLMState, ToolState
+from langgraph_rlm.state import (
+    PendingCall,
+    RLMInput,
+    RLMOutput,
+    RLMState,
+    ToolState,
+    last_native_calls,
+    pending,
+)
 from langgraph_rlm.structured import user_format
 from langgraph_rlm.tools.external import External
 from langgraph_rlm.toolset import open_toolset
@@ -189,7 +192,7 @@ def _builder(
             return "finalize"
         if state.get("compacted"):
             return "plan_code"
-        calls = _native_calls(state)
+        calls = last_native_calls(state)
         if sends := [
             Send("tool_interrupt", call) for place in calls for call in pending(state, place)
         ]:
@@ -222,31 +225,6 @@ async def after_repl(state: RLMState) -> list[Send] | str:
 async def after_finalize(state: RLMState) -> str:
     """The end; another turn when the answer was refused."""
     return END if state.get("stop_reason") else "plan_code"
-
-
-def _native_calls(state: RLMState) -> dict[str, NativeCall]:
-    return native_places(turn_count(state["log"]) - 1, last_turn(state["log"]))
-
-
-def pending(state: RLMState, place: str) -> list[PendingCall]:
-    """The items of a call that have no answer in the log yet."""
-    entry = cast(CallEntry, state["log"][place])
-    native = _native_calls(state).get(place)
-    return [
-        PendingCall(
-            place=item_place(place, item),
-            call=entry["call"],
-            function=entry["function"],
-            request=entry["request"],
-            item=item,
-            total=entry["items"],
-            parent=state["trajectory"],
-            depth=state.get("depth", 0),
-            id=f"call_{state['trajectory']}_{place}" if native is None else native["id"],
-        )
-        for item in range(entry["items"])
-        if item_place(place, item) not in state["log"]
-    ]
 
 
 def _tool_steps(rlm: RLMRuntime) -> Any:

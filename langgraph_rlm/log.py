@@ -14,7 +14,7 @@ from typing import Any, Literal, NotRequired, cast
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
-from langgraph_rlm.blobs import Text
+from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.context import ContextHandle, HandleDict
 from langgraph_rlm.usage import Share, Usage, whole
 
@@ -254,3 +254,18 @@ def handles_of(questions: Sequence[RunEntry]) -> dict[str, ContextHandle]:
         (question["contexts"][0] for question in reversed(questions) if question["contexts"]), None
     )
     return named if newest is None else {**named, "context": ContextHandle.from_dict(newest)}
+
+
+async def reply_entry(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
+    """The log entry of the answer to one item of a call."""
+    return ReplyEntry(kind="reply", value=await store.keep(value), error=None, model=model)
+
+
+async def json_reply_entry(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
+    """The log entry of an answer to a `schema=`: code gets what the JSON says."""
+    return {**await reply_entry(value, store, model), "json": True}
+
+
+def error_entry(error: str, model: str | None = None) -> ReplyEntry:
+    """The log entry of a failure."""
+    return ReplyEntry(kind="reply", value=None, error=error, model=model)

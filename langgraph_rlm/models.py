@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 from langgraph_rlm.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
@@ -75,3 +78,6 @@ def model_name(model: "BaseChatModel") -> str:
         if isinstance(name := getattr(model, attribute, None), str) and name:
             return name
     return type(model).__name__
+
+
+MODEL_VARIABLE = "LANGGRAPH_RLM_MODEL"

@@ -1,7 +1,7 @@
 """The graph's state: plain values only, small whatever the context, each type named so that a strict serializer reads it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.channels import DeltaChannel, EphemeralValue
@@ -9,7 +9,18 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.blobs import Text
 from langgraph_rlm.limits import StopReason, keep_first
-from langgraph_rlm.log import CallKind, Log, ReplyEntry, merge_log
+from langgraph_rlm.log import (
+    CallEntry,
+    CallKind,
+    Log,
+    NativeCall,
+    ReplyEntry,
+    item_place,
+    last_turn,
+    merge_log,
+    native_places,
+    turn_count,
+)
 from langgraph_rlm.usage import Usage, add_usage
 
 SNAPSHOT_EVERY = 1000
@@ -122,3 +133,28 @@ class ToolUpdate(TypedDict, total=False):
     arguments: dict[str, Any]
     mark: str
     reply: ReplyEntry
+
+
+def last_native_calls(state: RLMState) -> dict[str, NativeCall]:
+    return native_places(turn_count(state["log"]) - 1, last_turn(state["log"]))
+
+
+def pending(state: RLMState, place: str) -> list[PendingCall]:
+    """The items of a call that have no answer in the log yet."""
+    entry = cast(CallEntry, state["log"][place])
+    native = last_native_calls(state).get(place)
+    return [
+        PendingCall(
+            place=item_place(place, item),
+            call=entry["call"],
+            function=entry["function"],
+            request=entry["request"],
+            item=item,
+            total=entry["items"],
+            parent=state["trajectory"],
+            depth=state.get("depth", 0),
+            id=f"call_{state['trajectory']}_{place}" if native is None else native["id"],
+        )
+        for item in range(entry["items"])
+        if item_place(place, item) not in state["log"]
+    ]

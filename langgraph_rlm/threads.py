@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
+from langgraph_rlm.models import MODEL_VARIABLE
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MODEL_VARIABLE = "LANGGRAPH_RLM_MODEL"
 REMEMBERED = "rlm_options"
 """Key of a thread's `Options` in the metadata of its checkpoints."""
 STOPPED = 130

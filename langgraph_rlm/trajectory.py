@@ -28,8 +28,8 @@ from typing_extensions import TypedDict
 from langgraph_rlm.blobs import to_bytes, to_text
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.forks import rlm_at, waited
-from langgraph_rlm.graph import pending
 from langgraph_rlm.log import Log, LogEntry, runs
+from langgraph_rlm.state import pending
 
 FORMAT = "langgraph-rlm run 1"
 MAX_PROBLEMS = 3

@@ -14,12 +14,12 @@ from langgraph_rlm.prompts import (
     ContextDoc,
     ToolDoc,
     best_answer_prompt,
-    clip,
     nudge_prompt,
     outcome_prompt,
     question_prompt,
     system_prompt,
 )
+from langgraph_rlm.text import clip
 
 BRACES = "Reply as {json}, {{ x }}, {% raw %}, {# no #}, 100 %, %s, {0}, <b> & \\n"
 

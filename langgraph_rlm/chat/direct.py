@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_rlm.chat.replies import final
 from langgraph_rlm.chat.requests import Request
 from langgraph_rlm.nodes.structured_query import structured_query
-from langgraph_rlm.nodes.sub_call import QUIET
+from langgraph_rlm.runtime import QUIET
 from langgraph_rlm.structured import Format
 
 CHARS_PER_TOKEN = 4

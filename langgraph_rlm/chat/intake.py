@@ -15,7 +15,7 @@ from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.chat.ids import parse_call_id
 from langgraph_rlm.context import ingest
 from langgraph_rlm.errors import InputError
-from langgraph_rlm.nodes.ingest import Stored, by_reference
+from langgraph_rlm.inputs import Stored, by_reference
 
 Rule = Callable[[list[BaseMessage]], dict[str, Any]]
 """A rule of the user's own: from messages to an `RLMInput`."""

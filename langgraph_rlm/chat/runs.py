@@ -14,9 +14,8 @@ from langgraph_rlm.chat.ids import pause_digest, thread_of
 from langgraph_rlm.chat.records import Record, note, record_of
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import UnknownToolCallError
-from langgraph_rlm.nodes.sub_call import QUIET
 from langgraph_rlm.progress import Event
-from langgraph_rlm.runtime import ASKED, Asked
+from langgraph_rlm.runtime import ASKED, QUIET, Asked
 from langgraph_rlm.state import RLMState
 
 

@@ -27,7 +27,6 @@ from langgraph_rlm.prompts import (
     ContextDoc,
     ToolDoc,
     best_answer_prompt,
-    clip,
     nudge_prompt,
     outcome_prompt,
     question_prompt,
@@ -39,6 +38,7 @@ from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import RLMState
+from langgraph_rlm.text import clip
 
 BRIEF_CHARS = 300
 """Of a question whose turns are summed up."""

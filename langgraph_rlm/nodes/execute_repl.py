@@ -14,15 +14,15 @@ from langgraph_rlm.log import (
     Log,
     TurnEntry,
     cell_place,
+    error_entry,
     item_place,
     runs,
     spent_on,
     turn_count,
 )
-from langgraph_rlm.nodes.plan_code import lap
+from langgraph_rlm.nodes.root_call import lap
 from langgraph_rlm.parsing import Reply, reply_of
 from langgraph_rlm.progress import OUTPUT_CHARS, CellEnded, CodeWritten, SubCalls, Where
-from langgraph_rlm.repl.calls import failed
 from langgraph_rlm.repl.replay import Advance, rolled_back
 from langgraph_rlm.repl.sessions import Trajectory
 from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
@@ -95,7 +95,7 @@ class ExecuteRepl:
         """The answers to a call that may not be made."""
         value = getattr(self._runtime.limits, limit)
         return {
-            item_place(place, item): failed(str(LimitReached(limit, value)))
+            item_place(place, item): error_entry(str(LimitReached(limit, value)))
             for item in range(call["items"])
         }
 

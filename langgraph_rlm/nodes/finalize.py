@@ -27,7 +27,7 @@ from langgraph_rlm.log import (
     turn_count,
 )
 from langgraph_rlm.nodes.conversation import conversation
-from langgraph_rlm.nodes.plan_code import ask_root, failed_update, lap
+from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
 from langgraph_rlm.parsing import parse_reply, plain_final, without_reasoning
 from langgraph_rlm.progress import Answered
 from langgraph_rlm.repl.replay import answer_text

@@ -15,12 +15,13 @@ from langgraph_rlm.log import (
     ReplyEntry,
     TurnEntry,
     call_place,
+    error_entry,
     item_place,
     native_places,
 )
-from langgraph_rlm.prompts import clip
-from langgraph_rlm.repl.calls import Request, failed, tool_request
+from langgraph_rlm.repl.calls import Request, tool_request
 from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.text import clip
 from langgraph_rlm.tools import BadArguments
 
 
@@ -51,7 +52,7 @@ def native_calls(reply: AIMessage, turn: int, runtime: RLMRuntime) -> Called:
         )
         called.entries[place] = runtime.requests.entry(request)
         if problem is not None:
-            called.entries[item_place(place, 0)] = failed(problem)
+            called.entries[item_place(place, 0)] = error_entry(problem)
     return called
 
 

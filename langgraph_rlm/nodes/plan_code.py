@@ -2,7 +2,6 @@
 
 import asyncio
 
-from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
@@ -11,11 +10,11 @@ from langgraph_rlm.log import TurnEntry, runs, turn_count
 from langgraph_rlm.nodes.compaction import compact, is_due
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.native_calls import native_calls
+from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
 from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.progress import Nudged, TurnStarted
-from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of
+from langgraph_rlm.runtime import ModelFailed, RLMRuntime, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
-from langgraph_rlm.usage import Usage, add_usage, spent
 
 
 class PlanCode:
@@ -70,35 +69,3 @@ class PlanCode:
         elif not parsed.cells and parsed.final is None and iteration >= limit:
             update["limit"] = "max_iterations"
         return update
-
-
-async def ask_root(
-    runtime: RLMRuntime,
-    messages: list[AnyMessage],
-    state: RLMState,
-    config: RunnableConfig,
-    run: Run,
-) -> tuple[AIMessage, Usage]:
-    """Call the root model with a conversation; its reply, and what the call spent.
-
-    Raises:
-        LimitReached: the call may not start, or the time was up.
-        ModelFailed: the model's client raised.
-    """
-    depth = state.get("depth", 0)
-    reply, cost = await run.call_root(
-        runtime.root_model(depth, state.get("model")), messages, config, depth
-    )
-    return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
-
-
-def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:
-    """A child ends with it, so that its parent's code gets to see it and its spending is counted; a root raises what the client raised."""
-    if depth == 0:
-        raise failure.error from failure.error.__cause__
-    return RLMUpdate(limit="failed", answer=str(failure))
-
-
-def lap(run: Run) -> Usage:
-    """The time since the tree's last lap, for whichever RLM comes first to count it: so each second counts once, and is saved soon."""
-    return spent(seconds=run.ledger.lap())

@@ -11,11 +11,11 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.ledger import LimitReached
 from langgraph_rlm.limits import StopReason
-from langgraph_rlm.log import ReplyEntry
+from langgraph_rlm.log import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.progress import Spent, SubCalls, Where
-from langgraph_rlm.repl.calls import answered, answered_json, context_of, failed, form_of
-from langgraph_rlm.runtime import FRAME, Frame, ModelFailed, RLMRuntime, frame_of, with_key
+from langgraph_rlm.repl.calls import context_of, form_of
+from langgraph_rlm.runtime import FRAME, QUIET, Frame, ModelFailed, RLMRuntime, frame_of, with_key
 from langgraph_rlm.state import PendingCall, RLMUpdate
 from langgraph_rlm.structured import Mismatch, json_of
 from langgraph_rlm.usage import Usage, add_usage, share, spent
@@ -23,8 +23,6 @@ from langgraph_rlm.usage import Usage, add_usage, share, spent
 QUESTION_CHARS = 4_000
 """A child's prompt up to this length is its question; a longer one is its context as well, and the question says so."""
 
-QUIET = "nostream"
-"""LangGraph's tag for models whose tokens stay out of the "messages" stream: it is the root model's."""
 
 ERROR_CHARS = 1_000
 """Most characters of a child's answer in the error that it does not match."""
@@ -80,9 +78,9 @@ class SubCall:
                 payload, call["item"], config, frame, paid
             )
         except LimitReached as reached:
-            reply, limit = failed(str(reached), model), reached.limit
+            reply, limit = error_entry(str(reached), model), reached.limit
         except (Mismatch, ModelFailed) as failure:
-            reply, limit = failed(str(failure), model), None
+            reply, limit = error_entry(str(failure), model), None
         usage = reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap()))
         update = RLMUpdate(log={call["place"]: {**reply, "usage": share(usage)}})
         return update if limit is None else update | RLMUpdate(limit=limit)
@@ -106,8 +104,8 @@ class SubCall:
             return str(reply.text)
 
         if form is None:
-            return await answered(await call(prompt), self._runtime.store, name), None
-        return await answered_json(
+            return await reply_entry(await call(prompt), self._runtime.store, name), None
+        return await json_reply_entry(
             await structured_query(prompt, form, call), self._runtime.store, name
         ), None
 
@@ -128,17 +126,17 @@ class SubCall:
         out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
         paid.append(out["usage"])
         if out["stop_reason"] == "failed":
-            return failed(out["answer"], name), None
+            return error_entry(out["answer"], name), None
         limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
         if form is None:
-            return await answered(out["answer"], self._runtime.store, name), limit
+            return await reply_entry(out["answer"], self._runtime.store, name), limit
         value = out["structured_response"]
         if value is None and not await asyncio.to_thread(form.admits, None):
-            return failed(
+            return error_entry(
                 f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}",
                 name,
             ), limit
-        return await answered_json(json_of(value), self._runtime.store, name), limit
+        return await json_reply_entry(json_of(value), self._runtime.store, name), limit
 
     def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
         """A child without a context of its own works on its prompt."""

@@ -16,8 +16,7 @@ from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from langgraph_rlm.approvals import UNSURE, Pause, checked_answer, error_of, external_call, review
 from langgraph_rlm.errors import ResumeError, RLMError
-from langgraph_rlm.log import ReplyEntry
-from langgraph_rlm.repl.calls import answered, failed
+from langgraph_rlm.log import ReplyEntry, error_entry, reply_entry
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
 from langgraph_rlm.tools import BadArguments, OwnTool, RLMTool, ToolCallInfo
@@ -58,11 +57,13 @@ class ToolStep:
         if decision["type"] == "respond":
             return ToolUpdate(reply=await self._returned(decision["message"]))
         return ToolUpdate(
-            reply=failed(f"rejected by a human: {decision.get('message') or 'no reason given'}")
+            reply=error_entry(
+                f"rejected by a human: {decision.get('message') or 'no reason given'}"
+            )
         )
 
     async def _returned(self, value: Any) -> ReplyEntry:
-        return await answered(json.dumps(value, ensure_ascii=False), self._runtime.store)
+        return await reply_entry(json.dumps(value, ensure_ascii=False), self._runtime.store)
 
 
 class Approve(ToolStep):
@@ -75,7 +76,7 @@ class Approve(ToolStep):
             result = ask(external_call(tool, arguments, call["id"]), tool)
             error = error_of(result)
             return ToolUpdate(
-                reply=await self._returned(result) if error is None else failed(error)
+                reply=await self._returned(result) if error is None else error_entry(error)
             )
         config = self._runtime.toolset.interrupt_on[tool.name]
         described = config.get("description")
@@ -126,7 +127,7 @@ class CallTool(ToolStep):
         except RLMError:
             raise
         except Exception as error:  # noqa: BLE001 - a tool may raise anything, and code must get to see it
-            return ToolUpdate(reply=failed(f"{type(error).__name__}: {error}"))
+            return ToolUpdate(reply=error_entry(f"{type(error).__name__}: {error}"))
 
     def _claim(self, mark: str) -> bool:
         """Take the mark: each serves one run."""

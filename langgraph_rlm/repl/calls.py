@@ -280,21 +280,6 @@ def _entry(reply: ReplyEntry, store: BlobStore) -> Any:
     return json.loads(text) if reply.get("json") else text
 
 
-async def answered(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
-    """The log entry of an answer."""
-    return ReplyEntry(kind="reply", value=await store.keep(value), error=None, model=model)
-
-
-async def answered_json(value: str, store: BlobStore, model: str | None = None) -> ReplyEntry:
-    """The log entry of an answer to a `schema=`: code gets what the JSON says."""
-    return {**await answered(value, store, model), "json": True}
-
-
-def failed(error: str, model: str | None = None) -> ReplyEntry:
-    """The log entry of a failure."""
-    return ReplyEntry(kind="reply", value=None, error=error, model=model)
-
-
 def context_of(payload: Mapping[str, Any], item: int) -> ContextHandle | None:
     """The context that item `item` of an `rlm_query` request brings."""
     given = payload["contexts"][item]

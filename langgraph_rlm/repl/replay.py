@@ -34,7 +34,6 @@ from langgraph_rlm.log import (
     turn_count,
 )
 from langgraph_rlm.parsing import assigned_names, parse_reply, reply_of
-from langgraph_rlm.prompts import clip
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -47,6 +46,7 @@ from langgraph_rlm.repl.base import (
 from langgraph_rlm.repl.calls import RESERVED, Request, answer_of
 from langgraph_rlm.repl.host import ContextValues, Host, OpenCell, respond
 from langgraph_rlm.repl.watch import Watch
+from langgraph_rlm.text import clip
 
 ROLLED_BACK: frozenset[CellOutcome] = frozenset({"timeout", "crashed", "stopped"})
 
