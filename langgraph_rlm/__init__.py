@@ -9,6 +9,9 @@ from langgraph_rlm.lazy import imported
 
 if TYPE_CHECKING:
     from langgraph_rlm.blobs import BlobStore
+    from langgraph_rlm.budget.limits import Limits
+    from langgraph_rlm.budget.prices import Price
+    from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.chat_model import ChatRLM
     from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.errors import (
@@ -27,16 +30,13 @@ if TYPE_CHECKING:
     )
     from langgraph_rlm.forks import afork, fork
     from langgraph_rlm.graph import create_rlm
-    from langgraph_rlm.limits import Limits
-    from langgraph_rlm.prices import Price
-    from langgraph_rlm.usage import Usage
 
 _HOME = {
     "create_rlm": "graph",
     "ChatRLM": "chat_model",
-    "Limits": "limits",
-    "Usage": "usage",
-    "Price": "prices",
+    "Limits": "budget.limits",
+    "Usage": "budget.usage",
+    "Price": "budget.prices",
     "ContextHandle": "context",
     "BlobStore": "blobs",
     "RLMError": "errors",

@@ -19,6 +19,8 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
+from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.budget.prices import Price
 from langgraph_rlm.chat.apart import inner_callbacks
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
 from langgraph_rlm.chat.intake import Rule
@@ -31,10 +33,8 @@ from langgraph_rlm.chat.wrappers import Bound, Fallbacks, hidden, with_retry
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.graph import compile_rlm, create_rlm
-from langgraph_rlm.limits import Limits
 from langgraph_rlm.loops import iterate
 from langgraph_rlm.models import model_name, resolve_model
-from langgraph_rlm.prices import Price
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.savers import for_sync_use

@@ -17,6 +17,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command
 
 from langgraph_rlm.approvals import resume_map
+from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.inputs import Stored, by_reference
 from langgraph_rlm.leases import database_of, lease
 from langgraph_rlm.log import CallEntry, Log, spent_on
@@ -24,7 +25,6 @@ from langgraph_rlm.loops import iterate, wait_for
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
 from langgraph_rlm.savers import for_many_writes, for_sync_use
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
-from langgraph_rlm.usage import Usage
 
 SAVER = "__pregel_checkpointer"
 """Where LangGraph hands a parent's checkpointer to its children."""

@@ -29,9 +29,9 @@ from rich.text import Text
 from langgraph_rlm.progress import OUTPUT_CHARS
 
 if TYPE_CHECKING:
+    from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.progress import CellEnded, CodeWritten, Event, Nudged, SubCalls, TurnStarted
-    from langgraph_rlm.usage import Usage
 
 OUTPUT_LINES = 12
 """Most lines shown of what a cell printed."""

@@ -13,9 +13,10 @@ from langgraph.types import Send
 
 from langgraph_rlm.approvals import InterruptOn
 from langgraph_rlm.blobs import BlobStore
+from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.limits import Limits
 from langgraph_rlm.log import (
     last_turn,
 )
@@ -27,7 +28,6 @@ from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
 from langgraph_rlm.nodes.tool_interrupt import Approve, AskAgain, Begin, CallTool, ToolInterrupt
 from langgraph_rlm.parsing import reply_of
-from langgraph_rlm.prices import Price, Prices
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.sessions import Sessions

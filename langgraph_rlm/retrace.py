@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from langgraph_rlm.blobs import BlobStore, to_bytes
+from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import BlobError, ReplayDivergedError
-from langgraph_rlm.limits import Limits
 from langgraph_rlm.log import (
     CellEntry,
     Log,

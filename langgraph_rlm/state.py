@@ -8,7 +8,8 @@ from langgraph.channels import DeltaChannel, EphemeralValue
 from typing_extensions import TypedDict
 
 from langgraph_rlm.blobs import Text
-from langgraph_rlm.limits import StopReason, keep_first
+from langgraph_rlm.budget.limits import StopReason, keep_first
+from langgraph_rlm.budget.usage import Usage, add_usage
 from langgraph_rlm.log import (
     CallEntry,
     CallKind,
@@ -21,7 +22,6 @@ from langgraph_rlm.log import (
     native_places,
     turn_count,
 )
-from langgraph_rlm.usage import Usage, add_usage
 
 SNAPSHOT_EVERY = 1000
 """The log is written whole after this many updates, and as increments between: linear in the calls, quick to load."""

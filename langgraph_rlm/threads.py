@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.types import StateSnapshot
 
+    from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.compiled import RLMGraph
     from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.display import Display
-    from langgraph_rlm.usage import Usage
 
 T = TypeVar("T")
 
@@ -61,9 +61,9 @@ class Options:
 
     def graph(self, saver: "BaseCheckpointSaver[Any]") -> "RLMGraph":
         """The graph that these options describe. Raises `ConfigurationError`."""
+        from langgraph_rlm.budget.limits import Limits
         from langgraph_rlm.demo import OFFLINE, offline_models
         from langgraph_rlm.graph import create_rlm
-        from langgraph_rlm.limits import Limits
 
         kind, _, sub_calls = cast(str, self.model).partition(":")
         model, sub_model = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_rlm.limits import Limits
+from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.parsing import Problem, parse_reply
 from langgraph_rlm.prompts import (
     CellDoc,

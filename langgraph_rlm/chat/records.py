@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage, message_to_dict, messages_from_
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, empty_checkpoint
 
-from langgraph_rlm.usage import Usage
+from langgraph_rlm.budget.usage import Usage
 
 KEY = "langgraph_rlm_chat"
 REPLY = "langgraph_rlm_reply"

@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 
+from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.progress import Event
-from langgraph_rlm.usage import Usage
 
 CODE_CHARS = 2_000
 OUTPUT_CHARS = 500

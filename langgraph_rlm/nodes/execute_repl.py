@@ -6,8 +6,9 @@ from typing import cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.ledger import LimitReached
-from langgraph_rlm.limits import StopReason
+from langgraph_rlm.budget.ledger import LimitReached
+from langgraph_rlm.budget.limits import StopReason
+from langgraph_rlm.budget.usage import add_usage
 from langgraph_rlm.log import (
     CallEntry,
     CellEntry,
@@ -27,7 +28,6 @@ from langgraph_rlm.repl.replay import Advance, rolled_back
 from langgraph_rlm.repl.sessions import Trajectory
 from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
-from langgraph_rlm.usage import add_usage
 
 MAX_REFUSALS = 100
 """Calls that a cell may make in vain once a limit is reached."""

@@ -5,7 +5,7 @@ import asyncio
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.ledger import LimitReached
+from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.log import TurnEntry, runs, turn_count
 from langgraph_rlm.nodes.compaction import compact, is_due
 from langgraph_rlm.nodes.conversation import conversation

@@ -3,9 +3,9 @@
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_rlm.budget.usage import Usage, add_usage, spent
 from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run
 from langgraph_rlm.state import RLMState, RLMUpdate
-from langgraph_rlm.usage import Usage, add_usage, spent
 
 
 async def ask_root(

@@ -9,8 +9,9 @@ from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.ledger import LimitReached
-from langgraph_rlm.limits import StopReason
+from langgraph_rlm.budget.ledger import LimitReached
+from langgraph_rlm.budget.limits import StopReason
+from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.progress import Spent, SubCalls, Where
@@ -18,7 +19,6 @@ from langgraph_rlm.repl.calls import context_of, form_of
 from langgraph_rlm.runtime import FRAME, QUIET, Frame, ModelFailed, RLMRuntime, frame_of, with_key
 from langgraph_rlm.state import PendingCall, RLMUpdate
 from langgraph_rlm.structured import Mismatch, json_of
-from langgraph_rlm.usage import Usage, add_usage, share, spent
 
 QUESTION_CHARS = 4_000
 """A child's prompt up to this length is its question; a longer one is its context as well, and the question says so."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from langgraph_rlm.limits import Limits
+from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.parsing import Problem
 
 if TYPE_CHECKING:

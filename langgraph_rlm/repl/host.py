@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langgraph_rlm.blobs import BlobStore
+from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.context import ContextHandle, materialize
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.limits import Limits
 from langgraph_rlm.reads import Reader
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.calls import FINALS, READS, BadCall, HostFunctions, Request, Requests, bind

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.limits import Limits
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
 """The keys that clients may use, separated by commas."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langgraph_rlm.limits import Limits, StopReason
-from langgraph_rlm.prices import Prices
-from langgraph_rlm.usage import Spending, Usage, add_usage, spent
+from langgraph_rlm.budget.limits import Limits, StopReason
+from langgraph_rlm.budget.prices import Prices
+from langgraph_rlm.budget.usage import Spending, Usage, add_usage, spent
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage

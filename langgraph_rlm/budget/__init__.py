@@ -1,0 +1,1 @@
+"""Budget: what a run may spend, what its calls cost, and what it has spent."""
