@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from langgraph_rlm.lazy import imported
 
 if TYPE_CHECKING:
-    from langgraph_rlm.blobs import BlobStore
     from langgraph_rlm.budget.limits import Limits
     from langgraph_rlm.budget.prices import Price
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.chat_model import ChatRLM
-    from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.errors import (
         ApprovalNeededError,
         BlobError,
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     )
     from langgraph_rlm.forks import afork, fork
     from langgraph_rlm.graph import create_rlm
+    from langgraph_rlm.storage.blobs import BlobStore
+    from langgraph_rlm.storage.context import ContextHandle
 
 _HOME = {
     "create_rlm": "graph",
@@ -37,8 +37,8 @@ _HOME = {
     "Limits": "budget.limits",
     "Usage": "budget.usage",
     "Price": "budget.prices",
-    "ContextHandle": "context",
-    "BlobStore": "blobs",
+    "ContextHandle": "storage.context",
+    "BlobStore": "storage.blobs",
     "RLMError": "errors",
     "ApprovalNeededError": "errors",
     "InputError": "errors",

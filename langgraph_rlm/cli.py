@@ -28,8 +28,8 @@ from langgraph_rlm.threads import (
 )
 
 if TYPE_CHECKING:
-    from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.demo import Haystack
+    from langgraph_rlm.storage.context import ContextHandle
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FAILED = 1
@@ -174,8 +174,8 @@ def _run(job: Job, *, quiet: bool = False) -> Result:
 
 def _context(paths: tuple[str, ...], store: str | None) -> "ContextHandle | None":
     """Store the contexts before the run: reading stdin may take for ever, and here Ctrl-C simply ends it."""
-    from langgraph_rlm.blobs import BlobStore
-    from langgraph_rlm.context import ingest
+    from langgraph_rlm.storage.blobs import BlobStore
+    from langgraph_rlm.storage.context import ingest
 
     if not paths:
         return None

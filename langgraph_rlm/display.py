@@ -30,8 +30,8 @@ from langgraph_rlm.progress import OUTPUT_CHARS
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.progress import CellEnded, CodeWritten, Event, Nudged, SubCalls, TurnStarted
+    from langgraph_rlm.storage.context import ContextHandle
 
 OUTPUT_LINES = 12
 """Most lines shown of what a cell printed."""

@@ -13,7 +13,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Overwrite
 
-from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError, ForkError
 from langgraph_rlm.log import (
@@ -30,6 +29,7 @@ from langgraph_rlm.loops import wait_for
 from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.savers import for_sync_use
 from langgraph_rlm.state import RLMUpdate
+from langgraph_rlm.storage.blobs import BlobStore
 
 T = TypeVar("T")
 

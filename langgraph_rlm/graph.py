@@ -12,7 +12,6 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
 from langgraph_rlm.approvals import InterruptOn
-from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.compiled import RLMGraph
@@ -41,6 +40,7 @@ from langgraph_rlm.state import (
     last_native_calls,
     pending,
 )
+from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.structured import user_format
 from langgraph_rlm.tools.external import External
 from langgraph_rlm.toolset import open_toolset

@@ -14,9 +14,9 @@ from typing import Any, Literal, NotRequired, cast
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
-from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.budget.usage import Share, Usage, whole
-from langgraph_rlm.context import ContextHandle, HandleDict
+from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.context import ContextHandle, HandleDict
 
 CallKind = Literal["llm", "rlm", "tool"]
 CellOutcome = Literal["ok", "error", "timeout", "crashed", "stopped"]

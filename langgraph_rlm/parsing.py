@@ -18,8 +18,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 if TYPE_CHECKING:
-    from langgraph_rlm.blobs import BlobStore
     from langgraph_rlm.log import TurnEntry
+    from langgraph_rlm.storage.blobs import BlobStore
 
 Problem = Literal["empty", "prose", "unclosed_fence", "untagged_fence"]
 """Why a reply has nothing to do, or not all of it: each kind has a nudge of its own."""

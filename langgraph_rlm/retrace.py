@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from langgraph_rlm.blobs import BlobStore, to_bytes
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import BlobError, ReplayDivergedError
 from langgraph_rlm.log import (
@@ -34,6 +33,7 @@ from langgraph_rlm.repl.calls import RESERVED, HostFunctions, Requests
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost, outcome_digest
 from langgraph_rlm.repl.sessions import Trajectory, open_repl
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.toolset import Toolset, open_toolset
 from langgraph_rlm.trajectory import SavedRLM, SavedRun, context_blobs, load_run, rlms_of
 

@@ -13,20 +13,20 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.budget.ledger import Ledger, LimitReached
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.clients import Clients
-from langgraph_rlm.context import ContextHandle, encodable
 from langgraph_rlm.convoy import Convoy
 from langgraph_rlm.models import model_name, takes_tools
 from langgraph_rlm.progress import Event
-from langgraph_rlm.reads import Reader
 from langgraph_rlm.repl.calls import HostFunctions, Requests
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.context import ContextHandle, encodable
+from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.structured import Format
 from langgraph_rlm.toolset import Toolset
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
 
-from langgraph_rlm.blobs import to_bytes
 from langgraph_rlm.log import canonical
+from langgraph_rlm.storage.blobs import to_bytes
 
 Schema = dict[str, Any]
 Keyword = Callable[[Any, Any, Any, Any], "Iterator[Any] | None"]

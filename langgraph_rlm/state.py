@@ -7,7 +7,6 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.channels import DeltaChannel, EphemeralValue
 from typing_extensions import TypedDict
 
-from langgraph_rlm.blobs import Text
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
 from langgraph_rlm.log import (
@@ -22,6 +21,7 @@ from langgraph_rlm.log import (
     native_places,
     turn_count,
 )
+from langgraph_rlm.storage.blobs import Text
 
 SNAPSHOT_EVERY = 1000
 """The log is written whole after this many updates, and as increments between: linear in the calls, quick to load."""
@@ -32,7 +32,7 @@ class RLMInput(TypedDict, total=False):
 
     query: str
     context: Any
-    """Anything that `langgraph_rlm.context.ingest` takes."""
+    """Anything that `langgraph_rlm.storage.context.ingest` takes."""
     messages: Sequence[AnyMessage]
 
 

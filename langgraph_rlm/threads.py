@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.compiled import RLMGraph
-    from langgraph_rlm.context import ContextHandle
     from langgraph_rlm.display import Display
+    from langgraph_rlm.storage.context import ContextHandle
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ def open_job(thread: str, db: Path, given: Options, question: str | None) -> Job
 
 
 def _environment() -> Options:
-    from langgraph_rlm.homes import STORE_VARIABLE
+    from langgraph_rlm.storage.backends import STORE_VARIABLE
 
     store = os.environ.get(STORE_VARIABLE) or None
     if store is not None and "://" not in store:

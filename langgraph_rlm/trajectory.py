@@ -25,11 +25,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from langgraph_rlm.blobs import to_bytes, to_text
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.forks import rlm_at, waited
 from langgraph_rlm.log import Log, LogEntry, runs
 from langgraph_rlm.state import pending
+from langgraph_rlm.storage.blobs import to_bytes, to_text
 
 FORMAT = "langgraph-rlm run 1"
 MAX_PROBLEMS = 3

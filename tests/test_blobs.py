@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_rlm.blobs import INLINE_CHARS, RECENT_BLOB_BYTES, BlobStore
 from langgraph_rlm.errors import BlobError, ConfigurationError
+from langgraph_rlm.storage.blobs import INLINE_CHARS, RECENT_BLOB_BYTES, BlobStore
 
 
 @pytest.fixture(params=["folder", "remote"])

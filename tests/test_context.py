@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langgraph_rlm.blobs import BlobStore
-from langgraph_rlm.context import MAX_SKIPPED, ContextHandle, ingest, materialize
 from langgraph_rlm.errors import BlobError, ContextError
-from langgraph_rlm.reads import BLOCK, LINE_CHARS, Reader
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.context import MAX_SKIPPED, ContextHandle, ingest, materialize
+from langgraph_rlm.storage.reads import BLOCK, LINE_CHARS, Reader
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_a_large_file_is_streamed(store: BlobStore, tmp_path: Path) -> None:
             file.write(line * 50_000)
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from langgraph_rlm.blobs import BlobStore; from langgraph_rlm.context import ingest\n"
+        "from langgraph_rlm.storage.blobs import BlobStore; from langgraph_rlm.storage.context import ingest\n"
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; h = ingest(Path(sys.argv[1]), BlobStore.open(sys.argv[2]))\n"
         "print(h.length, h.size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)"
     )
@@ -314,7 +314,7 @@ def test_a_large_file_is_streamed(store: BlobStore, tmp_path: Path) -> None:
 
 
 def test_importing_is_light() -> None:
-    code = "import sys, langgraph_rlm.reads; print([m for m in ('langchain_core', 'fsspec', 're2') if m in sys.modules])"
+    code = "import sys, langgraph_rlm.storage.reads; print([m for m in ('langchain_core', 'fsspec', 're2') if m in sys.modules])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

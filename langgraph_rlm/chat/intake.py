@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.chat.ids import parse_call_id
-from langgraph_rlm.context import ingest
 from langgraph_rlm.errors import InputError
-from langgraph_rlm.inputs import Stored, by_reference
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.context import ingest
+from langgraph_rlm.storage.inputs import Stored, by_reference
 
 Rule = Callable[[list[BaseMessage]], dict[str, Any]]
 """A rule of the user's own: from messages to an `RLMInput`."""
@@ -30,7 +30,7 @@ class Question:
     system: list[SystemMessage]
     text: str
     contexts: list[Any]
-    """Anything that `langgraph_rlm.context.ingest` takes; the first is `context`."""
+    """Anything that `langgraph_rlm.storage.context.ingest` takes; the first is `context`."""
 
 
 def stored(messages: list[BaseMessage], rule: int | Rule, store: BlobStore) -> Stored:

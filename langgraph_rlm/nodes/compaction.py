@@ -6,13 +6,13 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from langgraph_rlm.blobs import to_bytes
 from langgraph_rlm.log import CompactionEntry, compactions, turn_count
 from langgraph_rlm.nodes.conversation import merged
 from langgraph_rlm.parsing import without_reasoning
 from langgraph_rlm.prompts import compaction_prompt
 from langgraph_rlm.runtime import RLMRuntime, Run
 from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.storage.blobs import to_bytes
 
 UNKNOWN_WINDOW = 128_000
 """Tokens that a model without a profile is thought to take."""

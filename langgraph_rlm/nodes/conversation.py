@@ -6,7 +6,6 @@ from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
-from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.log import (
     CellEntry,
     LogEntry,
@@ -38,6 +37,7 @@ from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import RLMState
+from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.text import clip
 
 BRIEF_CHARS = 300

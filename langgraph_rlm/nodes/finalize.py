@@ -12,7 +12,6 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.blobs import BlobStore, Text
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
@@ -34,6 +33,7 @@ from langgraph_rlm.progress import Answered
 from langgraph_rlm.repl.replay import answer_text
 from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.structured import Format, Mismatch, code_format, text_of, user_format
 
 

@@ -8,14 +8,14 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
-from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.budget.usage import Usage, spent
-from langgraph_rlm.inputs import by_reference
 from langgraph_rlm.log import Log, RunEntry, cell_place, last_turn, runs, turn_count
 from langgraph_rlm.parsing import reply_of
 from langgraph_rlm.repl.replay import rolled_back
 from langgraph_rlm.runtime import RLMRuntime, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.inputs import by_reference
 
 EMPTY = {"suspended": None, "final": None, "answer": "", "stop_reason": ""}
 """What of the last question must not be taken for the next one's."""

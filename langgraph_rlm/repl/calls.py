@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.context import ContextHandle, HandleDict, ingest
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.log import (
     CallEntry,
@@ -24,6 +22,8 @@ from langgraph_rlm.log import (
     plain,
 )
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
+from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.context import ContextHandle, HandleDict, ingest
 from langgraph_rlm.structured import Format, code_format, code_schema
 from langgraph_rlm.tools import BadArguments, RLMTool
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from langgraph_rlm.blobs import BlobStore
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.context import ContextHandle, materialize
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.reads import Reader
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.calls import FINALS, READS, BadCall, HostFunctions, Request, Requests, bind
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.context import ContextHandle, materialize
+from langgraph_rlm.storage.reads import Reader
 
 LOADED_SHARE = 4
 """A context is loaded into the heap only if this many times its size fits: that is what loading it takes."""

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.context import encodable
 from langgraph_rlm.errors import ReplayDivergedError
 from langgraph_rlm.log import (
     CallEntry,
@@ -46,6 +44,8 @@ from langgraph_rlm.repl.base import (
 from langgraph_rlm.repl.calls import RESERVED, Request, answer_of
 from langgraph_rlm.repl.host import ContextValues, Host, OpenCell, respond
 from langgraph_rlm.repl.watch import Watch
+from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.context import encodable
 from langgraph_rlm.text import clip
 
 ROLLED_BACK: frozenset[CellOutcome] = frozenset({"timeout", "crashed", "stopped"})

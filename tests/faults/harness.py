@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import psutil
 
-from langgraph_rlm.blobs import BlobStore
+from langgraph_rlm.storage.blobs import BlobStore
 
 from . import databases
 from .provider import Asked, Provider

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
 
-from langgraph_rlm.blobs import BlobStore, to_bytes, to_text
-from langgraph_rlm.context import ContextHandle, manifest
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
+from langgraph_rlm.storage.context import ContextHandle, manifest
 
 Ranges = list[tuple[int, int]]
 """What a read has shown: (first byte, byte after the last) in the stored text, in order, none empty."""

@@ -10,10 +10,18 @@ from typing import Any, Literal, cast
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.blobs import BlobStore, to_bytes, to_text
 from langgraph_rlm.errors import BlobError, ContextError
-from langgraph_rlm.files import Joined, Utf8, named, printable, read_file, read_open, text_files
-from langgraph_rlm.homes import CHUNK
+from langgraph_rlm.storage.backends import CHUNK
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
+from langgraph_rlm.storage.files import (
+    Joined,
+    Utf8,
+    named,
+    printable,
+    read_file,
+    read_open,
+    text_files,
+)
 
 Kind = Literal["text", "list", "dict", "messages", "documents", "files"]
 MAX_SKIPPED = 100

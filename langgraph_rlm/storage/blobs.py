@@ -13,7 +13,7 @@ from pathlib import Path
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import BlobError
-from langgraph_rlm.homes import STORE_VARIABLE, Home, home_of, is_verified, unusable
+from langgraph_rlm.storage.backends import STORE_VARIABLE, Home, home_of, is_verified, unusable
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from langgraph_rlm.blobs import to_bytes
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.homes import CHUNK, chunks_of
+from langgraph_rlm.storage.backends import CHUNK, chunks_of
+from langgraph_rlm.storage.blobs import to_bytes
 
 
 class Utf8:

@@ -7,9 +7,9 @@ from typing import Any, TypedDict, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 
-from langgraph_rlm.blobs import BlobStore, Text
-from langgraph_rlm.context import HandleDict, ingest
 from langgraph_rlm.errors import ContextError
+from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.context import HandleDict, ingest
 
 MOST_OF_A_PATH = 1000
 """Characters; a longer text is no file's name."""
