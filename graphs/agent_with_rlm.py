@@ -15,7 +15,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Send
 
 from langgraph_rlm import create_rlm
-from langgraph_rlm.models import resolve_model
+from langgraph_rlm.models.resolve import resolve_model
 from langgraph_rlm.testing import ScriptedModel, cell
 
 RESEARCH = {

@@ -34,7 +34,7 @@ from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.graph import compile_rlm, create_rlm
 from langgraph_rlm.loops import iterate
-from langgraph_rlm.models import model_name, resolve_model
+from langgraph_rlm.models.resolve import model_name, resolve_model
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.savers import for_sync_use

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from langgraph_rlm.errors import RLMError
-from langgraph_rlm.models import MODEL_VARIABLE
+from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.threads import (
     STOPPED,
     Job,

@@ -19,7 +19,7 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log import (
     last_turn,
 )
-from langgraph_rlm.models import model_name, resolve_model
+from langgraph_rlm.models.resolve import model_name, resolve_model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.ingest import Ingest

@@ -17,9 +17,9 @@ from langgraph_rlm.budget.ledger import Ledger, LimitReached
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.budget.usage import Usage
-from langgraph_rlm.clients import Clients
 from langgraph_rlm.convoy import Convoy
-from langgraph_rlm.models import model_name, takes_tools
+from langgraph_rlm.models.http_clients import Clients
+from langgraph_rlm.models.resolve import model_name, takes_tools
 from langgraph_rlm.progress import Event
 from langgraph_rlm.repl.calls import HostFunctions, Requests
 from langgraph_rlm.repl.host import Host

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
-from langgraph_rlm.models import MODEL_VARIABLE
+from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver

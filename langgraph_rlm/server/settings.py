@@ -103,7 +103,7 @@ def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigurationError: see `read_config`.
     """
-    from langgraph_rlm.models import MODEL_VARIABLE
+    from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
     given = {name: value for name, value in options.items() if value is not None}
     if model := os.environ.get(MODEL_VARIABLE):
