@@ -19,7 +19,7 @@ from langgraph.types import Command
 from langgraph_rlm.approvals import resume_map
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.leases import database_of, lease
-from langgraph_rlm.log import CallEntry, Log, spent_on
+from langgraph_rlm.log.entries import CallEntry, Log, spent_on
 from langgraph_rlm.loops import iterate, wait_for
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
 from langgraph_rlm.savers import for_many_writes, for_sync_use

@@ -15,7 +15,7 @@ from langgraph.types import Overwrite
 
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError, ForkError
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CallEntry,
     Log,
     LogEntry,
@@ -25,8 +25,8 @@ from langgraph_rlm.log import (
     call_place,
     cell_place,
 )
+from langgraph_rlm.log.reply import parse_reply
 from langgraph_rlm.loops import wait_for
-from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.savers import for_sync_use
 from langgraph_rlm.state import RLMUpdate
 from langgraph_rlm.storage.blobs import BlobStore

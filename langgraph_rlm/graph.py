@@ -16,9 +16,8 @@ from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.log import (
-    last_turn,
-)
+from langgraph_rlm.log.entries import last_turn
+from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.models.resolve import model_name, resolve_model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
@@ -26,7 +25,6 @@ from langgraph_rlm.nodes.ingest import Ingest
 from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
 from langgraph_rlm.nodes.tool_interrupt import Approve, AskAgain, Begin, CallTool, ToolInterrupt
-from langgraph_rlm.parsing import reply_of
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.sessions import Sessions

@@ -3,8 +3,8 @@
 from typing import Literal, TypedDict
 
 from langgraph_rlm.budget.usage import Usage
-from langgraph_rlm.log import CellOutcome
-from langgraph_rlm.parsing import Problem
+from langgraph_rlm.log.entries import CellOutcome
+from langgraph_rlm.log.reply import Problem
 
 OUTPUT_CHARS = 2_000
 """Most characters of a cell's output in an event."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import BlobError, ReplayDivergedError
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CellEntry,
     Log,
     LogEntry,
@@ -26,7 +26,7 @@ from langgraph_rlm.log import (
     turn_count,
     turns,
 )
-from langgraph_rlm.parsing import reply_of
+from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.calls import RESERVED, HostFunctions, Requests

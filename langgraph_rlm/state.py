@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CallEntry,
     CallKind,
     Log,

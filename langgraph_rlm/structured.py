@@ -14,8 +14,8 @@ from typing import Any, cast
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.log import plain
-from langgraph_rlm.parsing import without_reasoning
+from langgraph_rlm.log.entries import plain
+from langgraph_rlm.log.reply import without_reasoning
 from langgraph_rlm.schemas import MAX_PROBLEMS, Schema, Unchecked, checked_schema, problems_of
 
 FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)

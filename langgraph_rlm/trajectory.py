@@ -27,7 +27,7 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.forks import rlm_at, waited
-from langgraph_rlm.log import Log, LogEntry, runs
+from langgraph_rlm.log.entries import Log, LogEntry, runs
 from langgraph_rlm.state import pending
 from langgraph_rlm.storage.blobs import to_bytes, to_text
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_rlm.parsing import Final, assigned_names, parse_reply
+from langgraph_rlm.log.reply import Final, assigned_names, parse_reply
 
 
 def value(text: str) -> Final:

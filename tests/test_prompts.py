@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.parsing import Problem, parse_reply
+from langgraph_rlm.log.reply import Problem, parse_reply
+from langgraph_rlm.log.text import clip
 from langgraph_rlm.prompts import (
     CellDoc,
     ContextDoc,
@@ -19,7 +20,6 @@ from langgraph_rlm.prompts import (
     question_prompt,
     system_prompt,
 )
-from langgraph_rlm.text import clip
 
 BRACES = "Reply as {json}, {{ x }}, {% raw %}, {# no #}, 100 %, %s, {0}, <b> & \\n"
 

@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm.budget.limits import keep_first
 from langgraph_rlm.budget.usage import Spending, Usage, add_usage, share, spent, whole
-from langgraph_rlm.log import Log, canonical, canonical_texts, merge_log, plain
+from langgraph_rlm.log.entries import Log, canonical, canonical_texts, merge_log, plain
 from langgraph_rlm.retrace import replay_run
 from langgraph_rlm.testing import ScriptedModel, cell
 from langgraph_rlm.trajectory import save_run

@@ -24,7 +24,7 @@ from langgraph_rlm.chat.runs import Place, Run, find, unknown
 from langgraph_rlm.chat.tasks import Task
 from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ApprovalNeededError
-from langgraph_rlm.log import turn_count
+from langgraph_rlm.log.entries import turn_count
 from langgraph_rlm.models.resolve import takes_tools
 from langgraph_rlm.runtime import Asked, RLMRuntime
 from langgraph_rlm.structured import text_of, user_format

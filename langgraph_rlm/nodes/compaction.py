@@ -6,9 +6,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from langgraph_rlm.log import CompactionEntry, compactions, turn_count
+from langgraph_rlm.log.entries import CompactionEntry, compactions, turn_count
+from langgraph_rlm.log.reply import without_reasoning
 from langgraph_rlm.nodes.conversation import merged
-from langgraph_rlm.parsing import without_reasoning
 from langgraph_rlm.prompts import compaction_prompt
 from langgraph_rlm.runtime import RLMRuntime, Run
 from langgraph_rlm.state import RLMState, RLMUpdate

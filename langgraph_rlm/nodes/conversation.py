@@ -6,7 +6,7 @@ from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CellEntry,
     LogEntry,
     RunEntry,
@@ -19,8 +19,9 @@ from langgraph_rlm.log import (
     runs,
     turn_count,
 )
+from langgraph_rlm.log.reply import assigned_names, reply_of
+from langgraph_rlm.log.text import clip
 from langgraph_rlm.nodes.native_calls import native_messages
-from langgraph_rlm.parsing import assigned_names, reply_of
 from langgraph_rlm.prompts import (
     CellDoc,
     ContextDoc,
@@ -38,7 +39,6 @@ from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
-from langgraph_rlm.text import clip
 
 BRIEF_CHARS = 300
 """Of a question whose turns are summed up."""

@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import add_usage
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CallEntry,
     CellEntry,
     Log,
@@ -21,8 +21,8 @@ from langgraph_rlm.log import (
     spent_on,
     turn_count,
 )
+from langgraph_rlm.log.reply import Reply, reply_of
 from langgraph_rlm.nodes.root_call import lap
-from langgraph_rlm.parsing import Reply, reply_of
 from langgraph_rlm.progress import OUTPUT_CHARS, CellEnded, CodeWritten, SubCalls, Where
 from langgraph_rlm.repl.replay import Advance, rolled_back
 from langgraph_rlm.repl.sessions import Trajectory

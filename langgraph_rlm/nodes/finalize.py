@@ -15,7 +15,7 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CellEntry,
     Log,
     RefusedEntry,
@@ -26,9 +26,9 @@ from langgraph_rlm.log import (
     runs,
     turn_count,
 )
+from langgraph_rlm.log.reply import parse_reply, plain_final, without_reasoning
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
-from langgraph_rlm.parsing import parse_reply, plain_final, without_reasoning
 from langgraph_rlm.progress import Answered
 from langgraph_rlm.repl.replay import answer_text
 from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of

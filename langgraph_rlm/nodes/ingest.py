@@ -9,8 +9,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from langgraph_rlm.budget.usage import Usage, spent
-from langgraph_rlm.log import Log, RunEntry, cell_place, last_turn, runs, turn_count
-from langgraph_rlm.parsing import reply_of
+from langgraph_rlm.log.entries import Log, RunEntry, cell_place, last_turn, runs, turn_count
+from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.repl.replay import rolled_back
 from langgraph_rlm.runtime import RLMRuntime, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate

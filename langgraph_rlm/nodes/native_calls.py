@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CallEntry,
     Log,
     LogEntry,
@@ -19,9 +19,9 @@ from langgraph_rlm.log import (
     item_place,
     native_places,
 )
+from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.calls import Request, tool_request
 from langgraph_rlm.runtime import RLMRuntime
-from langgraph_rlm.text import clip
 from langgraph_rlm.tools import BadArguments
 
 

@@ -6,12 +6,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import LimitReached
-from langgraph_rlm.log import TurnEntry, runs, turn_count
+from langgraph_rlm.log.entries import TurnEntry, runs, turn_count
+from langgraph_rlm.log.reply import parse_reply
 from langgraph_rlm.nodes.compaction import compact, is_due
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.native_calls import native_calls
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
-from langgraph_rlm.parsing import parse_reply
 from langgraph_rlm.progress import Nudged, TurnStarted
 from langgraph_rlm.runtime import ModelFailed, RLMRuntime, frame_of
 from langgraph_rlm.state import RLMState, RLMUpdate

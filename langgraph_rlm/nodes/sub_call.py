@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
-from langgraph_rlm.log import ReplyEntry, error_entry, json_reply_entry, reply_entry
+from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.progress import Spent, SubCalls, Where
 from langgraph_rlm.repl.calls import context_of, form_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.parsing import Problem
+from langgraph_rlm.log.reply import Problem
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CallEntry,
     CallKind,
     ReplyEntry,

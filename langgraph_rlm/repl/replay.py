@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langgraph_rlm.errors import ReplayDivergedError
-from langgraph_rlm.log import (
+from langgraph_rlm.log.entries import (
     CallEntry,
     CellEntry,
     CellOutcome,
@@ -31,7 +31,8 @@ from langgraph_rlm.log import (
     runs,
     turn_count,
 )
-from langgraph_rlm.parsing import assigned_names, parse_reply, reply_of
+from langgraph_rlm.log.reply import assigned_names, parse_reply, reply_of
+from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -46,7 +47,6 @@ from langgraph_rlm.repl.host import ContextValues, Host, OpenCell, respond
 from langgraph_rlm.repl.watch import Watch
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import encodable
-from langgraph_rlm.text import clip
 
 ROLLED_BACK: frozenset[CellOutcome] = frozenset({"timeout", "crashed", "stopped"})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from langgraph_rlm.errors import SandboxError
-from langgraph_rlm.log import Log, LogEntry
+from langgraph_rlm.log.entries import Log, LogEntry
 from langgraph_rlm.repl.base import Backend, SandboxCrashed, SessionSpec
 from langgraph_rlm.repl.host import ContextValues, Host
 from langgraph_rlm.repl.replay import Advance, CellLost, Repl, rolled_back

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 if TYPE_CHECKING:
-    from langgraph_rlm.log import TurnEntry
+    from langgraph_rlm.log.entries import TurnEntry
     from langgraph_rlm.storage.blobs import BlobStore
 
 Problem = Literal["empty", "prose", "unclosed_fence", "untagged_fence"]
