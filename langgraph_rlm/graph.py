@@ -29,6 +29,7 @@ from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.schemas.answers import user_format
 from langgraph_rlm.state import (
     PendingCall,
     RLMInput,
@@ -39,7 +40,6 @@ from langgraph_rlm.state import (
     pending,
 )
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.structured import user_format
 from langgraph_rlm.tools.external import External
 from langgraph_rlm.toolset import open_toolset
 

@@ -24,10 +24,10 @@ from langgraph_rlm.progress import Event
 from langgraph_rlm.repl.calls import HostFunctions, Requests
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, encodable
 from langgraph_rlm.storage.reads import Reader
-from langgraph_rlm.structured import Format
 from langgraph_rlm.toolset import Toolset
 
 PREVIEW_CHARS = 300

@@ -23,7 +23,6 @@ ORDER = [
     "models",
     "log",
     "schemas",
-    "structured",
     "prompts",
     "tools",
     "approvals",

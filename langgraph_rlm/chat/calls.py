@@ -27,7 +27,7 @@ from langgraph_rlm.errors import ApprovalNeededError
 from langgraph_rlm.log.entries import turn_count
 from langgraph_rlm.models.resolve import takes_tools
 from langgraph_rlm.runtime import Asked, RLMRuntime
-from langgraph_rlm.structured import text_of, user_format
+from langgraph_rlm.schemas.answers import text_of, user_format
 
 
 class Graphs(Protocol):

@@ -14,7 +14,7 @@ from langgraph_rlm.chat.replies import final
 from langgraph_rlm.chat.requests import Request
 from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.runtime import QUIET
-from langgraph_rlm.structured import Format
+from langgraph_rlm.schemas.answers import Format
 
 CHARS_PER_TOKEN = 4
 

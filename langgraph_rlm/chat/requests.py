@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict, cast
 
 from langgraph_rlm.errors import ConfigurationError, InputError
-from langgraph_rlm.structured import Format, user_format
+from langgraph_rlm.schemas.answers import Format, user_format
 
 NOT_FOR_MODELS = (
     "ls_structured_output_format",

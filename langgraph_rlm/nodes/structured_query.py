@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from langgraph_rlm.prompts import reply_again_prompt, reply_schema_prompt
-from langgraph_rlm.structured import Format, Hopeless, Mismatch, json_of
+from langgraph_rlm.schemas.answers import Format, Hopeless, Mismatch, json_of
 
 TRIES = 3
 

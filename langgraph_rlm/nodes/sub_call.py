@@ -17,8 +17,8 @@ from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.progress import Spent, SubCalls, Where
 from langgraph_rlm.repl.calls import context_of, form_of
 from langgraph_rlm.runtime import FRAME, QUIET, Frame, ModelFailed, RLMRuntime, frame_of, with_key
+from langgraph_rlm.schemas.answers import Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate
-from langgraph_rlm.structured import Mismatch, json_of
 
 QUESTION_CHARS = 4_000
 """A child's prompt up to this length is its question; a longer one is its context as well, and the question says so."""

@@ -22,9 +22,9 @@ from langgraph_rlm.log.entries import (
     plain,
 )
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
+from langgraph_rlm.schemas.answers import Format, code_format, code_schema
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import ContextHandle, HandleDict, ingest
-from langgraph_rlm.structured import Format, code_format, code_schema
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 INLINE_REQUEST_CHARS = 500

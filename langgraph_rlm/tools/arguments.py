@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.entries import canonical, plain
-from langgraph_rlm.schemas import with_quick_patterns
+from langgraph_rlm.schemas.checks import with_quick_patterns
 
 Schema = Mapping[str, Any]
 """A JSON schema."""

@@ -16,7 +16,13 @@ from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.entries import plain
 from langgraph_rlm.log.reply import without_reasoning
-from langgraph_rlm.schemas import MAX_PROBLEMS, Schema, Unchecked, checked_schema, problems_of
+from langgraph_rlm.schemas.checks import (
+    MAX_PROBLEMS,
+    Schema,
+    Unchecked,
+    checked_schema,
+    problems_of,
+)
 
 FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
 BRACKET = re.compile(r"""[{\[](?P<json>\s*["{\[\d-])?""")
