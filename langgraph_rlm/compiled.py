@@ -16,7 +16,6 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.types import Command
 
-from langgraph_rlm.approvals import resume_map
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.leases import database_of, lease
 from langgraph_rlm.log.entries import CallEntry, Log, spent_on
@@ -25,6 +24,7 @@ from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, w
 from langgraph_rlm.savers import for_many_writes, for_sync_use
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
+from langgraph_rlm.tools.approvals import resume_map
 
 SAVER = "__pregel_checkpointer"
 """Where LangGraph hands a parent's checkpointer to its children."""

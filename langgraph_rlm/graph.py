@@ -11,7 +11,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-from langgraph_rlm.approvals import InterruptOn
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.compiled import RLMGraph
@@ -40,8 +39,9 @@ from langgraph_rlm.state import (
     pending,
 )
 from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.tools.approvals import InterruptOn
 from langgraph_rlm.tools.external import External
-from langgraph_rlm.toolset import open_toolset
+from langgraph_rlm.tools.toolset import open_toolset
 
 Model = BaseChatModel | str
 Checkpointer = BaseCheckpointSaver[Any] | bool | None

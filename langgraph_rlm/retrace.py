@@ -34,7 +34,7 @@ from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost, outcome_digest
 from langgraph_rlm.repl.sessions import Trajectory, open_repl
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
-from langgraph_rlm.toolset import Toolset, open_toolset
+from langgraph_rlm.tools.toolset import Toolset, open_toolset
 from langgraph_rlm.trajectory import SavedRLM, SavedRun, context_blobs, load_run, rlms_of
 
 DIFF_LINES = 40

@@ -28,7 +28,7 @@ from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, encodable
 from langgraph_rlm.storage.reads import Reader
-from langgraph_rlm.toolset import Toolset
+from langgraph_rlm.tools.toolset import Toolset
 
 PREVIEW_CHARS = 300
 

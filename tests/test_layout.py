@@ -25,8 +25,6 @@ ORDER = [
     "schemas",
     "prompts",
     "tools",
-    "approvals",
-    "toolset",
     "progress",
     "display",
     "state",

@@ -6,8 +6,8 @@ from typing import Annotated, Any, cast
 from langgraph.types import Interrupt
 from pydantic import PlainValidator, WithJsonSchema
 
-from langgraph_rlm.approvals import checked_answer
 from langgraph_rlm.errors import ResumeError
+from langgraph_rlm.tools.approvals import checked_answer
 
 
 def is_call(pause: Interrupt[Any]) -> bool:

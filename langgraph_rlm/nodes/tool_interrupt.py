@@ -14,12 +14,19 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
-from langgraph_rlm.approvals import UNSURE, Pause, checked_answer, error_of, external_call, review
 from langgraph_rlm.errors import ResumeError, RLMError
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, reply_entry
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
 from langgraph_rlm.tools import BadArguments, OwnTool, RLMTool, ToolCallInfo
+from langgraph_rlm.tools.approvals import (
+    UNSURE,
+    Pause,
+    checked_answer,
+    error_of,
+    external_call,
+    review,
+)
 
 
 class ToolInterrupt:

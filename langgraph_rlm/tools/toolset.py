@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from langgraph_rlm.approvals import InterruptOn, checked_interrupt_on
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.tools import ExternalTool, RLMTool, as_external_tools, as_tools, by_function
+from langgraph_rlm.tools.approvals import InterruptOn, checked_interrupt_on
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
