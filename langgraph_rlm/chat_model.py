@@ -30,14 +30,14 @@ from langgraph_rlm.chat.runs import Place
 from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import task_here
 from langgraph_rlm.chat.wrappers import Bound, Fallbacks, hidden, with_retry
-from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.graph import compile_rlm, create_rlm
-from langgraph_rlm.loops import iterate
 from langgraph_rlm.models.resolve import model_name, resolve_model
+from langgraph_rlm.pregel.savers import for_sync_use
+from langgraph_rlm.pregel.sync import iterate
 from langgraph_rlm.repl.calls import RESERVED
+from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime import RLMRuntime
-from langgraph_rlm.savers import for_sync_use
 
 GRAPHS = 64
 """Sets of bound tools whose graph is kept: one takes 20 ms to make."""

@@ -13,7 +13,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Overwrite
 
-from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError, ForkError
 from langgraph_rlm.log.entries import (
     CallEntry,
@@ -26,8 +25,10 @@ from langgraph_rlm.log.entries import (
     cell_place,
 )
 from langgraph_rlm.log.reply import parse_reply
-from langgraph_rlm.loops import wait_for
-from langgraph_rlm.savers import for_sync_use
+from langgraph_rlm.pregel.keys import nodes_of, tasks_of
+from langgraph_rlm.pregel.savers import for_sync_use
+from langgraph_rlm.pregel.sync import wait_for
+from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.state import RLMUpdate
 from langgraph_rlm.storage.blobs import BlobStore
 
@@ -174,12 +175,10 @@ def _text(place: str, value: Any) -> str:
 
 def rlm_at(graph: Any, namespace: str) -> RLMGraph:
     """The RLM that a checkpoint namespace of a graph is of. Raises `ForkError` where there is none."""
-    name = "|".join(part.partition(":")[0] for part in namespace.split("|"))
-    found = (
-        next((inner for _, inner in graph.get_subgraphs(namespace=name, recurse=True)), None)
-        if name
-        else graph
-    )
+    found = graph
+    if namespace:
+        within = graph.get_subgraphs(namespace=nodes_of(namespace), recurse=True)
+        found = next((inner for _, inner in within), None)
     if not isinstance(found, RLMGraph):
         raise ForkError(f"There is no RLM at checkpoint_ns={namespace!r} of this graph.")
     return found
@@ -197,15 +196,10 @@ def waited(graph: Any, call: Callable[[Any], Awaitable[T]]) -> T:
 
 async def _check_waits(graph: Any, thread: str, namespace: str) -> None:
     """Refuse to edit an RLM within whose parent, at any level, goes on without it."""
-    parts = namespace.split("|")
-    for depth, part in enumerate(parts):
-        above = "|".join(parts[:depth])
-        state = await graph.aget_state(
-            {"configurable": {"thread_id": thread, "checkpoint_ns": above}}
-        )
-        if not any(
-            task.id == part.partition(":")[2] and task.result is None for task in state.tasks
-        ):
+    for above, id in tasks_of(namespace):
+        at = {"thread_id": thread, "checkpoint_ns": above}
+        state = await graph.aget_state({"configurable": at})
+        if not any(task.id == id and task.result is None for task in state.tasks):
             raise ForkError(
                 f"Nothing waits for {namespace!r} any more: it has answered. Fork its parent, which runs it anew."
             )

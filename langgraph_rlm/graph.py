@@ -13,7 +13,6 @@ from langgraph.types import Send
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price, Prices
-from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.entries import last_turn
 from langgraph_rlm.log.reply import reply_of
@@ -24,9 +23,11 @@ from langgraph_rlm.nodes.ingest import Ingest
 from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
 from langgraph_rlm.nodes.tool_interrupt import Approve, AskAgain, Begin, CallTool, ToolInterrupt
+from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.schemas.answers import user_format
 from langgraph_rlm.state import (
@@ -160,14 +161,12 @@ def compile_rlm(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGr
     """
     steps = _tool_steps(rlm)
     builder = _builder(rlm, lambda: child, steps)
-    child = RLMGraph(rlm=rlm, **builder.compile(name=name).__dict__)
-    root = RLMGraph(rlm=rlm, **builder.compile(checkpointer=checkpointer, name=name).__dict__)
-    for graph in (
-        child,
-        root,
-    ):  # LangGraph looks for subgraphs in functions, not in objects that are called
-        graph.nodes["sub_call"].subgraphs = [child]
-        graph.nodes["tool_interrupt"].subgraphs = [steps]
+    child = RLMGraph(rlm=rlm, **compiled_attributes(builder.compile(name=name)))
+    compiled = builder.compile(checkpointer=checkpointer, name=name)
+    root = RLMGraph(rlm=rlm, **compiled_attributes(compiled))
+    for graph in (child, root):
+        show_subgraph(graph, "sub_call", child)
+        show_subgraph(graph, "tool_interrupt", steps)
     return root
 
 

@@ -262,7 +262,3 @@ def frame_of(config: RunnableConfig, runtime: Runtime[None]) -> Frame:
 def with_key(config: RunnableConfig, key: str, value: Any) -> RunnableConfig:
     """The same config with one more key in its `configurable`."""
     return {**config, "configurable": {**config.get("configurable", {}), key: value}}
-
-
-QUIET = "nostream"
-"""LangGraph's tag for models whose tokens stay out of the "messages" stream: it is the root model's."""

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
+from langgraph_rlm.pregel.keys import INTERRUPT
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.types import StateSnapshot
 
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.compiled import RLMGraph
     from langgraph_rlm.display import Display
+    from langgraph_rlm.rlm_graph import RLMGraph
     from langgraph_rlm.storage.context import ContextHandle
 
 T = TypeVar("T")
@@ -284,7 +285,7 @@ async def _follow(
         raise Unfinished(
             error, job.command("--resume", job.thread) if unfinished else None
         ) from error
-    if "__interrupt__" in values:
+    if INTERRUPT in values:
         raise RLMError(
             f"Thread {job.thread!r} waits for an answer that this command cannot give: resume it from Python."
         )

@@ -28,6 +28,7 @@ from typing_extensions import TypedDict
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.forks import rlm_at, waited
 from langgraph_rlm.log.entries import Log, LogEntry, runs
+from langgraph_rlm.pregel.keys import send_number, task_within
 from langgraph_rlm.state import pending
 from langgraph_rlm.storage.blobs import to_bytes, to_text
 
@@ -221,16 +222,16 @@ class _Checkpoints:
 
     async def _children(self, namespace: str, head: str) -> dict[str, SavedRLM]:
         """Those whose answers this branch has, or waits for: not those of steps that a fork has left behind."""
-        prefix = f"{namespace}|sub_call:" if namespace else "sub_call:"
-        taken, found = self._taken(namespace, head), dict[str, SavedRLM]()
+        taken = self._taken(namespace, head)
+        found: dict[str, SavedRLM] = {}
         for name in sorted(self._steps):
-            if not name.startswith(prefix) or "|" in name.removeprefix(prefix):
+            task = task_within(namespace, "sub_call", name)
+            if task is None:
                 continue
             waiting = self._steps[name][max(self._steps[name])].above.get(namespace)
             if waiting in taken:
-                found[
-                    await self._place(namespace, waiting, name.removeprefix(prefix))
-                ] = await self.rlm(name)
+                place = await self._place(namespace, waiting, task)
+                found[place] = await self.rlm(name)
         return dict(sorted(found.items()))
 
     def _taken(self, namespace: str, head: str) -> set[str]:
@@ -245,8 +246,8 @@ class _Checkpoints:
     async def _place(self, namespace: str, checkpoint: str, task: str) -> str:
         """Where the answer of a task goes: its number among the `Send`s says which item it is."""
         state = await self._state(namespace, checkpoint)
-        number = next(each.path[1] for each in state.tasks if each.id == task)
-        return pending(state.values, state.values["suspended"])[cast(int, number)]["place"]
+        number = send_number(next(each for each in state.tasks if each.id == task))
+        return pending(state.values, state.values["suspended"])[number]["place"]
 
     async def _state(self, namespace: str, checkpoint: str) -> Any:
         at = {"thread_id": self._thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint}

@@ -11,7 +11,7 @@ import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from langgraph_rlm.group_commit import GroupCommitSaver, group_commit
+from langgraph_rlm.pregel.group_commit import GroupCommitSaver, group_commit
 
 from .models import rlm, thread
 
@@ -174,6 +174,18 @@ def test_a_saver_of_the_users_own_making_is_used_as_it_is(tmp_path: Path) -> Non
 
     with_saver(tmp_path / "db", use)
     assert Own.puts > CALLS
+
+
+def test_a_table_of_another_shape_is_left_to_the_saver(tmp_path: Path) -> None:
+    """A column that is not known here may be one that the saver's own method fills."""
+
+    async def use(saver: AsyncSqliteSaver, connection: Connection) -> None:
+        await connection.execute("ALTER TABLE writes ADD COLUMN checksum TEXT DEFAULT 'none'")
+        await put_all(group_commit(saver), connection)
+        assert connection.commits == 100
+
+    with_saver(tmp_path / "db", use)
+    assert len(rows(tmp_path / "db")) == 190
 
 
 def test_one_saver_has_one_group_commit(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langgraph_rlm import ThreadBusyError
-from langgraph_rlm.leases import database_of
+from langgraph_rlm.pregel.leases import database_of
 from langgraph_rlm.testing import ScriptedModel
 
 from .models import rlm, thread

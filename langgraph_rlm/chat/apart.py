@@ -11,10 +11,10 @@ from typing import Any, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
-from langgraph_rlm.loops import pump
+from langgraph_rlm.pregel.keys import config_around, forget_config_around
+from langgraph_rlm.pregel.sync import pump
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ async def apart(stream: Callable[[], AsyncIterator[T]]) -> AsyncIterator[T]:
     """Iterate over a stream that runs in a task and a context of its own. Leaving the iteration cancels it and waits for its end."""
     items: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
     context = contextvars.copy_context()
-    context.run(var_child_runnable_config.set, None)
+    context.run(forget_config_around)
     task = asyncio.get_running_loop().create_task(pump(stream, items.put_nowait), context=context)
     try:
         while (item := await items.get()) is not None:
@@ -43,7 +43,7 @@ def inner_callbacks(run_manager: Any) -> AsyncCallbackManager | None:
     """
     if run_manager is not None:
         return _tracing(run_manager.inheritable_handlers, run_manager.run_id)
-    around = (var_child_runnable_config.get() or RunnableConfig()).get("callbacks")
+    around = (config_around() or RunnableConfig()).get("callbacks")
     handlers = cast(
         Any, around if isinstance(around, list) else getattr(around, "inheritable_handlers", [])
     )

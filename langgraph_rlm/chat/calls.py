@@ -22,10 +22,10 @@ from langgraph_rlm.chat.replies import cut_at, final, progress_text, reasoning, 
 from langgraph_rlm.chat.requests import Request, Settings, settings_text
 from langgraph_rlm.chat.runs import Place, Run, find, unknown
 from langgraph_rlm.chat.tasks import Task
-from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import ApprovalNeededError
 from langgraph_rlm.log.entries import turn_count
 from langgraph_rlm.models.resolve import takes_tools
+from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime import Asked, RLMRuntime
 from langgraph_rlm.schemas.answers import text_of, user_format
 

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_rlm.chat.replies import final
 from langgraph_rlm.chat.requests import Request
 from langgraph_rlm.nodes.structured_query import structured_query
-from langgraph_rlm.runtime import QUIET
+from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.schemas.answers import Format
 
 CHARS_PER_TOKEN = 4
@@ -62,7 +62,7 @@ async def direct(
         callbacks: for the model's own run.
         describe: completes the metadata of the reply.
     """
-    config: RunnableConfig = {"tags": [QUIET]}
+    config: RunnableConfig = {"tags": [NO_STREAM]}
     if callbacks is not None:
         config["callbacks"] = callbacks
     if request.form is not None and not request.forced and not takes_formats(model):

@@ -12,10 +12,11 @@ from langgraph.types import Command, Interrupt
 
 from langgraph_rlm.chat.ids import pause_digest, thread_of
 from langgraph_rlm.chat.records import Record, note, record_of
-from langgraph_rlm.compiled import RLMGraph
 from langgraph_rlm.errors import UnknownToolCallError
+from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
 from langgraph_rlm.progress import Event
-from langgraph_rlm.runtime import ASKED, QUIET, Asked
+from langgraph_rlm.rlm_graph import RLMGraph
+from langgraph_rlm.runtime import ASKED, Asked
 from langgraph_rlm.state import RLMState
 
 
@@ -75,7 +76,7 @@ class Run:
         place = self._place
         config: RunnableConfig = {
             **place.config(self.id),
-            "tags": [QUIET],
+            "tags": [NO_STREAM],
             "metadata": self.record.metadata,
         }
         config["configurable"] = {**config.get("configurable", {}), ASKED: self._asked}
@@ -108,16 +109,7 @@ class Run:
         if not gone:
             return
         async for saved in self._place.saver.alist(self._place.config(self.id)):
-            writes = [
-                value
-                for _, channel, value in saved.pending_writes or []
-                if channel == "__interrupt__"
-            ]
-            gone -= {
-                pause_digest(pause.id)
-                for pauses in writes
-                for pause in cast(list[Interrupt[Any]], pauses)
-            }
+            gone -= {pause_digest(pause.id) for pause in pauses_among(saved)}
             if not gone:
                 return
         raise unknown([answers[digest].tool_call_id for digest in sorted(gone)])

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NoReturn, cast
 
-from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER, CONFIG_KEY_SCRATCHPAD  # pyright: ignore[reportPrivateImportUsage]
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config
 from langgraph.types import Interrupt, interrupt
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 from langgraph_rlm.chat.approvals import answer_type, called, request_of
 from langgraph_rlm.chat.ids import derived_run
 from langgraph_rlm.errors import ResumeError
+from langgraph_rlm.pregel.keys import CHECKPOINTER, SCRATCHPAD
 
 REMEMBERED = 1024
 """Executions of tasks that are remembered; those that are under way are few."""
@@ -117,8 +117,8 @@ def task_here() -> Task | None:
     except RuntimeError:
         return None
     saver, scratchpad = (
-        configurable.get(CONFIG_KEY_CHECKPOINTER),
-        configurable.get(CONFIG_KEY_SCRATCHPAD),
+        configurable.get(CHECKPOINTER),
+        configurable.get(SCRATCHPAD),
     )
     if scratchpad is None or not isinstance(saver, BaseCheckpointSaver):
         return None

@@ -14,9 +14,10 @@ from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.nodes.structured_query import structured_query
+from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.progress import Spent, SubCalls, Where
 from langgraph_rlm.repl.calls import context_of, form_of
-from langgraph_rlm.runtime import FRAME, QUIET, Frame, ModelFailed, RLMRuntime, frame_of, with_key
+from langgraph_rlm.runtime import FRAME, Frame, ModelFailed, RLMRuntime, frame_of, with_key
 from langgraph_rlm.schemas.answers import Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate
 
@@ -174,4 +175,4 @@ class SubCall:
 
 
 def _quiet(config: RunnableConfig) -> RunnableConfig:
-    return {**config, "tags": [*(config.get("tags") or []), QUIET]}
+    return {**config, "tags": [*(config.get("tags") or []), NO_STREAM]}

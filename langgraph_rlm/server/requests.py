@@ -7,6 +7,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 
+from langgraph_rlm.pregel.keys import OPENAI_ROLE
 from langgraph_rlm.server.errors import Refused
 
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -40,9 +41,7 @@ class Instructions(BaseModel):
 
     def message(self) -> BaseMessage:
         """As LangChain's OpenAI models mark it."""
-        kwargs: dict[str, Any] = (
-            {"__openai_role__": "developer"} if self.role == "developer" else {}
-        )
+        kwargs: dict[str, Any] = {OPENAI_ROLE: "developer"} if self.role == "developer" else {}
         return SystemMessage(
             content=_content(self.content), name=self.name, additional_kwargs=kwargs
         )

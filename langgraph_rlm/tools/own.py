@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.pregel.keys import body_of, has_async_body, injected_names
 from langgraph_rlm.tools.arguments import BadArguments, RLMTool, Schema, checked_schema
 from langgraph_rlm.tools.results import plain_result
 
@@ -87,7 +88,7 @@ class OwnTool(RLMTool):
 
 
 async def _invoked(tool: "BaseTool", given: dict[str, Any], config: "RunnableConfig") -> Any:
-    if _is_async(tool):
+    if has_async_body(tool):
         return await tool.ainvoke(given, config)
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(
@@ -138,14 +139,6 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SYNC_TOOLS_AT_ONCE, thread_name_prefix="rlm-tool")
 
 
-def _is_async(tool: "BaseTool") -> bool:
-    from langchain_core.tools import BaseTool, StructuredTool, Tool
-
-    if isinstance(tool, StructuredTool | Tool):
-        return tool.coroutine is not None
-    return type(tool)._arun is not BaseTool._arun or type(tool).ainvoke is not BaseTool.ainvoke  # pyright: ignore[reportPrivateUsage]
-
-
 def _schemas(tool: "BaseTool") -> tuple[type[BaseModel] | None, Schema]:
     """The pydantic model of all arguments, where there is one, and the JSON schema of those that a model may set."""
     shown, given = cast(Any, tool.tool_call_schema), cast(object, tool.args_schema)
@@ -171,7 +164,7 @@ def _injected(
         if tool.args_schema is not None
         else set[str]()
     )
-    hidden |= set(cast(Collection[str], getattr(tool, "_injected_args_keys", ())))
+    hidden |= set(injected_names(tool))
     makers = {name: _maker(tool, name, full) for name in sorted(hidden)}
     return {name: make for name, make in makers.items() if make is not None}
 
@@ -183,7 +176,7 @@ def _maker(
     from langchain_core.tools.base import InjectedToolCallId
     from langgraph.prebuilt import InjectedStore, ToolRuntime
 
-    function = getattr(tool, "coroutine", None) or getattr(tool, "func", None) or tool._run  # pyright: ignore[reportPrivateUsage]
+    function = body_of(tool)
     parameter, hint = inspect.signature(function).parameters.get(name), _hints(function).get(name)
     field = full.model_fields.get(name) if full is not None else None
     about = [hint, *getattr(hint, "__metadata__", ())] + (

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from langgraph_rlm.errors import ThreadBusyError
-from langgraph_rlm.savers import ThreadedSaver
+from langgraph_rlm.pregel.savers import ThreadedSaver
 
 if sys.platform != "win32":
     import fcntl

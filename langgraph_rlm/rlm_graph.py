@@ -17,20 +17,15 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command
 
 from langgraph_rlm.budget.usage import Usage
-from langgraph_rlm.leases import database_of, lease
 from langgraph_rlm.log.entries import CallEntry, Log, spent_on
-from langgraph_rlm.loops import iterate, wait_for
+from langgraph_rlm.pregel.keys import CHECKPOINTER, RESUMING
+from langgraph_rlm.pregel.leases import database_of, lease
+from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
+from langgraph_rlm.pregel.sync import iterate, wait_for
 from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
-from langgraph_rlm.savers import for_many_writes, for_sync_use
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
 from langgraph_rlm.tools.approvals import resume_map
-
-SAVER = "__pregel_checkpointer"
-"""Where LangGraph hands a parent's checkpointer to its children."""
-
-RESUMING = "__pregel_resuming"
-"""Where LangGraph tells its children that they go on, whatever their input."""
 
 UNLIMITED = 10**9
 """For LangGraph's limits on supersteps (a thousand calls one after another are two thousand of them) and on tasks at once. What bounds a
@@ -82,7 +77,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         config = ensure_config(config)
         given = await self._by_reference(input)
         if (saver := self._saver(config)) is not None:
-            config = with_key(config, SAVER, for_many_writes(saver))
+            config = with_key(config, CHECKPOINTER, for_many_writes(saver))
             options = (
                 {**options, "durability": "sync"} if self.rlm.toolset.not_idempotent else options
             )
@@ -111,11 +106,11 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
 
     def _in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
         """This graph and a config with checkpointers, own and parent's, that may be used from the background loop."""
-        graph, parents = self, config.get("configurable", {}).get(SAVER)
+        graph, parents = self, config.get("configurable", {}).get(CHECKPOINTER)
         if isinstance(own := cast(object, self.checkpointer), BaseCheckpointSaver):
             graph = self.copy({"checkpointer": for_sync_use(cast(Any, own))})
         if isinstance(parents, BaseCheckpointSaver):
-            config = with_key(config, SAVER, for_sync_use(cast(Any, parents)))
+            config = with_key(config, CHECKPOINTER, for_sync_use(cast(Any, parents)))
         return cast(RLMGraph, graph), config
 
     async def _by_reference(self, input: Any) -> Any:
@@ -141,7 +136,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
 
     def _saver(self, config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
         """Its own, or its parent's."""
-        saver = cast(object, config.get("configurable", {}).get(SAVER) or self.checkpointer)
+        saver = cast(object, config.get("configurable", {}).get(CHECKPOINTER) or self.checkpointer)
         return (
             cast(BaseCheckpointSaver[Any], saver)
             if isinstance(saver, BaseCheckpointSaver)
@@ -188,7 +183,9 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             state.tasks if call is not None and call["call"] == "rlm" and not travels else ()
         ):
             if task.result is None and isinstance(task.state, dict):
-                async for usage in self._spent_before(with_key(task.state, SAVER, saver), saver):
+                async for usage in self._spent_before(
+                    with_key(task.state, CHECKPOINTER, saver), saver
+                ):
                     yield usage
 
     async def _occupy(self, config: RunnableConfig, until_done: ExitStack) -> None:

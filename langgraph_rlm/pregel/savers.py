@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.loops import running_loop
+from langgraph_rlm.pregel.sync import running_loop
 
 
 def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
@@ -41,7 +41,7 @@ def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]
         != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver"
     ):
         return saver
-    from langgraph_rlm.group_commit import group_commit
+    from langgraph_rlm.pregel.group_commit import group_commit
 
     return group_commit(cast(Any, saver))
 

@@ -1,0 +1,130 @@
+"""Keys: the private keys, names and shapes of LangGraph and LangChain that this package relies on, each said once.
+
+They are written down here instead of being imported: an import of a private module that has moved would break every
+user at once, a key that has changed breaks the test that is named after it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langchain_core.tools import BaseTool
+    from langgraph.checkpoint.base import CheckpointTuple
+    from langgraph.types import Interrupt, PregelTask
+
+G = TypeVar("G")
+
+# Keys of a config's `configurable`
+
+CHECKPOINTER = "__pregel_checkpointer"
+"""The checkpointer that a graph hands to its children."""
+
+SCRATCHPAD = "__pregel_scratchpad"
+"""What LangGraph keeps of one execution of a task; another execution of the same task has another one."""
+
+RESUMING = "__pregel_resuming"
+"""True where a graph resumes its children, whatever their input."""
+
+# Channels and tags
+
+INTERRUPT = "__interrupt__"
+"""The channel of a checkpoint's pending writes that pauses are written to, and the key of an output that has them."""
+
+NO_STREAM = "nostream"
+"""The tag of models whose tokens stay out of the "messages" stream."""
+
+OPENAI_ROLE = "__openai_role__"
+"""Key of a system message's `additional_kwargs` that says `developer`, as LangChain's OpenAI models read it."""
+
+# Namespaces of checkpoints: `node:task_id`, and of a graph within `node:task_id|node:task_id`
+
+WITHIN, TASK = "|", ":"
+
+
+def nodes_of(namespace: str) -> str:
+    """The nodes that lead to a namespace, as `get_subgraphs(namespace=...)` takes them: `sub_call|tool_interrupt`."""
+    return WITHIN.join(part.partition(TASK)[0] for part in namespace.split(WITHIN))
+
+
+def tasks_of(namespace: str) -> Iterator[tuple[str, str]]:
+    """Each task on the way to a namespace, outermost first: the namespace that it stands in, and its id."""
+    parts = namespace.split(WITHIN)
+    for depth, part in enumerate(parts):
+        yield WITHIN.join(parts[:depth]), part.partition(TASK)[2]
+
+
+def task_within(namespace: str, node: str, other: str) -> str | None:
+    """The id of the task of `node` that the namespace `other` is of, directly within `namespace`; None if it is not."""
+    prefix = f"{namespace}{WITHIN}{node}{TASK}" if namespace else f"{node}{TASK}"
+    task = other.removeprefix(prefix)
+    return None if not other.startswith(prefix) or WITHIN in task else task
+
+
+def send_number(task: "PregelTask") -> int:
+    """Which of a step's `Send`s a task was made for, from 0."""
+    return cast(int, task.path[1])
+
+
+def pauses_among(saved: "CheckpointTuple") -> Iterator["Interrupt[Any]"]:
+    """The pauses among a checkpoint's pending writes."""
+    for _, channel, value in saved.pending_writes or []:
+        if channel == INTERRUPT:
+            yield from cast("Sequence[Interrupt[Any]]", value)
+
+
+# Graphs
+
+
+def compiled_attributes(compiled: object) -> dict[str, Any]:
+    """What a graph of a class of our own is made of: the attributes of a compiled one are its constructor's arguments."""
+    return vars(compiled)
+
+
+def show_subgraph(graph: Any, node: str, subgraph: object) -> None:
+    """Tell a graph which graph a node of it runs. LangGraph looks for them in functions, not in objects that are called."""
+    graph.nodes[node].subgraphs = [subgraph]
+
+
+# The config around a call, as LangChain keeps it
+
+
+def config_around() -> "RunnableConfig | None":
+    """The config of the runnable that this code runs in; None outside of any."""
+    from langchain_core.runnables.config import var_child_runnable_config
+
+    return var_child_runnable_config.get()
+
+
+def forget_config_around() -> None:
+    """Have what runs in this context see no config of an outer runnable."""
+    from langchain_core.runnables.config import var_child_runnable_config
+
+    var_child_runnable_config.set(None)
+
+
+# LangChain's tools
+
+
+def has_async_body(tool: "BaseTool") -> bool:
+    """Whether a tool runs without a thread: it was given a coroutine, or its class has an async method of its own."""
+    from langchain_core.tools import BaseTool, StructuredTool, Tool
+
+    if isinstance(tool, StructuredTool | Tool):
+        return tool.coroutine is not None
+    kind = type(tool)
+    return kind._arun is not BaseTool._arun or kind.ainvoke is not BaseTool.ainvoke  # pyright: ignore[reportPrivateUsage]
+
+
+def body_of(tool: "BaseTool") -> Callable[..., Any]:
+    """The function or method that a tool runs."""
+    return (
+        getattr(tool, "coroutine", None) or getattr(tool, "func", None) or tool._run  # pyright: ignore[reportPrivateUsage]
+    )
+
+
+def injected_names(tool: "BaseTool") -> Sequence[str]:
+    """Arguments that LangChain gives to a tool by itself, as far as it says so."""
+    return tuple(
+        cast("Mapping[str, Any] | Sequence[str]", getattr(tool, "_injected_args_keys", ()))
+    )
