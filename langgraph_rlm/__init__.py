@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         ThreadBusyError,
         UnknownToolCallError,
     )
-    from langgraph_rlm.forks import afork, fork
     from langgraph_rlm.graph import create_rlm
+    from langgraph_rlm.history.fork import afork, fork
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
 
@@ -51,8 +51,8 @@ _HOME = {
     "SandboxError": "errors",
     "ThreadBusyError": "errors",
     "ForkError": "errors",
-    "fork": "forks",
-    "afork": "forks",
+    "fork": "history.fork",
+    "afork": "history.fork",
 }
 __all__ = [
     "ApprovalNeededError",

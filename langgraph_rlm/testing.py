@@ -14,8 +14,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from langgraph_rlm.retrace import Replayed, replay_run
-from langgraph_rlm.trajectory import SavedRun, asave_run, load_run, save_run
+from langgraph_rlm.history.replay_run import Replayed, replay_run
+from langgraph_rlm.history.saved_run import SavedRun, asave_run, load_run, save_run
 
 __all__ = [
     "Answer",

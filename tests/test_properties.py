@@ -13,10 +13,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm.budget.limits import keep_first
 from langgraph_rlm.budget.usage import Spending, Usage, add_usage, share, spent, whole
+from langgraph_rlm.history.replay_run import replay_run
+from langgraph_rlm.history.saved_run import save_run
 from langgraph_rlm.log.entries import Log, canonical, canonical_texts, merge_log, plain
-from langgraph_rlm.retrace import replay_run
 from langgraph_rlm.testing import ScriptedModel, cell
-from langgraph_rlm.trajectory import save_run
 
 from .models import paid_calls, rlm, thread, timeless
 

@@ -13,9 +13,9 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from langgraph_rlm import BlobError, ConfigurationError, ReplayDivergedError, fork
-from langgraph_rlm.retrace import Replayed, replay_run
+from langgraph_rlm.history.replay_run import Replayed, replay_run
+from langgraph_rlm.history.saved_run import asave_run, load_run, save_run
 from langgraph_rlm.testing import ScriptedModel, cell
-from langgraph_rlm.trajectory import asave_run, load_run, save_run
 
 from .models import rlm, root, thread
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import BlobError, ReplayDivergedError
+from langgraph_rlm.history.saved_run import SavedRLM, SavedRun, context_blobs, load_run, rlms_of
 from langgraph_rlm.log.entries import (
     CellEntry,
     Log,
@@ -35,7 +36,6 @@ from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost, outcome_di
 from langgraph_rlm.repl.sessions import Trajectory, open_repl
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.tools.toolset import Toolset, open_toolset
-from langgraph_rlm.trajectory import SavedRLM, SavedRun, context_blobs, load_run, rlms_of
 
 DIFF_LINES = 40
 """Most lines of a difference that an error shows."""

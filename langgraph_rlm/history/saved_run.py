@@ -26,7 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.forks import rlm_at, waited
+from langgraph_rlm.history.fork import rlm_at, waited
 from langgraph_rlm.log.entries import Log, LogEntry, runs
 from langgraph_rlm.pregel.keys import send_number, task_within
 from langgraph_rlm.state import pending
