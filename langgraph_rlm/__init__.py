@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.limits import Limits
     from langgraph_rlm.budget.prices import Price
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.chat_model import ChatRLM
+    from langgraph_rlm.chat.model import ChatRLM
     from langgraph_rlm.errors import (
         ApprovalNeededError,
         BlobError,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "create_rlm": "graph",
-    "ChatRLM": "chat_model",
+    "ChatRLM": "chat.model",
     "Limits": "budget.limits",
     "Usage": "budget.usage",
     "Price": "budget.prices",

@@ -35,7 +35,6 @@ ORDER = [
     "demo",
     "threads",
     "chat",
-    "chat_model",
     "server",
     "cli",
     "__main__",

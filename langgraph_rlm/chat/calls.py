@@ -11,15 +11,15 @@ from typing import Any, Protocol, cast
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
 
-from langgraph_rlm.chat.apart import apart
 from langgraph_rlm.chat.approvals import answers_of, called, is_call, request_of, round_of
 from langgraph_rlm.chat.direct import direct, is_short
 from langgraph_rlm.chat.ids import call_id, new_run, thread_of
-from langgraph_rlm.chat.intake import Rule, answers, stored
+from langgraph_rlm.chat.isolation import apart
 from langgraph_rlm.chat.memory import Memory
-from langgraph_rlm.chat.records import Record, keep_reply, reply_of
+from langgraph_rlm.chat.messages_to_input import Rule, answers, stored
 from langgraph_rlm.chat.replies import cut_at, final, progress_text, reasoning, usage_since
 from langgraph_rlm.chat.requests import Request, Settings, settings_text
+from langgraph_rlm.chat.run_records import Record, keep_reply, reply_of
 from langgraph_rlm.chat.runs import Place, Run, find, unknown
 from langgraph_rlm.chat.tasks import Task
 from langgraph_rlm.errors import ApprovalNeededError

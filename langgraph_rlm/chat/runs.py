@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, Interrupt
 
 from langgraph_rlm.chat.ids import pause_digest, thread_of
-from langgraph_rlm.chat.records import Record, note, record_of
+from langgraph_rlm.chat.run_records import Record, note, record_of
 from langgraph_rlm.errors import UnknownToolCallError
 from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
 from langgraph_rlm.progress import Event

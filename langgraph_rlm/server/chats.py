@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
-    from langgraph_rlm.chat_model import ChatRLM
+    from langgraph_rlm.chat.model import ChatRLM
 
 DEFAULT = "rlm"
 """The id of the server's own model, `--model`."""
@@ -52,7 +52,7 @@ def open_chat(settings: Settings, saver: "BaseCheckpointSaver[Any]") -> Chat:
 
 
 def _chat_rlm(model_id: str, settings: Settings, saver: "BaseCheckpointSaver[Any]") -> "ChatRLM":
-    from langgraph_rlm.chat_model import ChatRLM
+    from langgraph_rlm.chat.model import ChatRLM
 
     try:
         return ChatRLM(**options_of(model_id, settings), checkpointer=saver, store=settings.store)

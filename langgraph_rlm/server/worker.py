@@ -31,7 +31,7 @@ async def main(path: str, settings: Settings) -> None:
         5
     )  # where the machine is full, the HTTP side goes first: it takes little, and clients wait for it
     for slow in (
-        "langgraph_rlm.chat_model",
+        "langgraph_rlm.chat.model",
         "langchain_openai",
     ):  # seconds, which no request should wait for
         import_module(slow)

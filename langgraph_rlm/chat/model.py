@@ -21,15 +21,15 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price
-from langgraph_rlm.chat.apart import inner_callbacks
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
-from langgraph_rlm.chat.intake import Rule
+from langgraph_rlm.chat.isolation import inner_callbacks
 from langgraph_rlm.chat.memory import Memory
+from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import request_of
+from langgraph_rlm.chat.retries import Bound, Fallbacks, hidden, with_retry
 from langgraph_rlm.chat.runs import Place
 from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import task_here
-from langgraph_rlm.chat.wrappers import Bound, Fallbacks, hidden, with_retry
 from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.graph import compile_rlm, create_rlm
 from langgraph_rlm.models.resolve import model_name, resolve_model
