@@ -1,5 +1,5 @@
 """`python -m langgraph_rlm` is the command `langgraph-rlm`."""
 
-from langgraph_rlm.cli import main
+from langgraph_rlm.cli.main import main
 
 main(prog_name="langgraph-rlm")

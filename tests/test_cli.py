@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from langgraph_rlm import Limits
-from langgraph_rlm.cli import main
+from langgraph_rlm.cli.main import main
 from tests.openai_server import Body, OpenAIServer, Reply, last_message, turn_of
 
 MODELS = ["--model", "openai:root", "--sub-model", "openai:sub"]
@@ -491,7 +491,7 @@ def test_a_wrong_command_line_exits_with_2(
 def test_help_and_version_are_quick() -> None:
     """Nothing heavy is imported before a command runs."""
     heavy = "{'langgraph', 'langchain_core', 'openai', 'pydantic', 'rich.live', 'aiosqlite'}"
-    code = f"import sys, langgraph_rlm.cli; print({heavy} & set(sys.modules))"
+    code = f"import sys, langgraph_rlm.cli.main; print({heavy} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
     assert CliRunner().invoke(main, ["--version"]).stdout.startswith("langgraph-rlm, version ")
     assert "Ctrl-C" in CliRunner().invoke(main, ["ask", "--help"]).stdout

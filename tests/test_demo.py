@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from langgraph_rlm.cli import main
-from langgraph_rlm.demo import build, complaints_in, questions
+from langgraph_rlm.cli.demo import build, complaints_in, questions
+from langgraph_rlm.cli.main import main
 from tests.openai_server import Body, OpenAIServer, turn_of
 
 

@@ -241,7 +241,7 @@ def test_what_it_must_not_do_is_one_line(
 
 
 def test_without_the_packages_the_command_names_them(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['starlette'] = None; sys.argv = ['langgraph-rlm', 'serve']\nfrom langgraph_rlm.cli import main\nmain()"
+    code = "import sys; sys.modules['starlette'] = None; sys.argv = ['langgraph-rlm', 'serve']\nfrom langgraph_rlm.cli.main import main\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )

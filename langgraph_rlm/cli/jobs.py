@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.display import Display
+    from langgraph_rlm.cli.display import Display
     from langgraph_rlm.rlm_graph import RLMGraph
     from langgraph_rlm.storage.context import ContextHandle
 
@@ -63,7 +63,7 @@ class Options:
     def graph(self, saver: "BaseCheckpointSaver[Any]") -> "RLMGraph":
         """The graph that these options describe. Raises `ConfigurationError`."""
         from langgraph_rlm.budget.limits import Limits
-        from langgraph_rlm.demo import OFFLINE, offline_models
+        from langgraph_rlm.cli.demo import OFFLINE, offline_models
         from langgraph_rlm.graph import create_rlm
 
         kind, _, sub_calls = cast(str, self.model).partition(":")
@@ -269,7 +269,7 @@ def _answered(state: "StateSnapshot") -> dict[str, int]:
 async def _follow(
     graph: "RLMGraph", config: Any, job: Job, display: "Display", answered: Mapping[str, int]
 ) -> Result:
-    from langgraph_rlm.display import about
+    from langgraph_rlm.cli.display import about
 
     for line in about(job.context) if job.context else []:
         display.note(line)

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from langgraph_rlm.errors import RLMError
-from langgraph_rlm.models.resolve import MODEL_VARIABLE
-from langgraph_rlm.threads import (
+from langgraph_rlm.cli.jobs import (
     STOPPED,
     Job,
     Options,
@@ -26,9 +24,11 @@ from langgraph_rlm.threads import (
     open_job,
     run,
 )
+from langgraph_rlm.errors import RLMError
+from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
 if TYPE_CHECKING:
-    from langgraph_rlm.demo import Haystack
+    from langgraph_rlm.cli.demo import Haystack
     from langgraph_rlm.storage.context import ContextHandle
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -164,7 +164,7 @@ def _check_question(
 
 
 def _run(job: Job, *, quiet: bool = False) -> Result:
-    from langgraph_rlm.display import open_display
+    from langgraph_rlm.cli.display import open_display
 
     with open_display(quiet=quiet, live=sys.stdout.isatty()) as display:
         result = run(job, display)
@@ -206,7 +206,7 @@ def _print_answer(answer: str) -> None:
         encoding = sys.stdout.encoding or "utf-8"
         click.echo(answer.encode(encoding, "replace").decode(encoding))
         return
-    from langgraph_rlm.display import print_answer
+    from langgraph_rlm.cli.display import print_answer
 
     print_answer(answer)
 
@@ -256,7 +256,7 @@ def demo(
     db: Path | None,
 ) -> None:
     """Find a needle in 1,000,000 lines, then answer a question for which sub-models must read them all."""
-    from langgraph_rlm.demo import build
+    from langgraph_rlm.cli.demo import build
 
     with _edge():
         _check_demo(lines, sub_calls, model, sub_model)
@@ -342,7 +342,7 @@ def _demo_options(
     model: str | None, sub_model: str | None, sub_calls: int, folder: Path
 ) -> Options:
     """Room for a real model that tries a second time."""
-    from langgraph_rlm.demo import OFFLINE
+    from langgraph_rlm.cli.demo import OFFLINE
 
     return Options(
         model or f"{OFFLINE}:{sub_calls}",
@@ -357,7 +357,7 @@ def _run_demo(
     haystack: "Haystack", sub_calls: int, options: Options, db: Path, *, real: bool
 ) -> None:
     """Ask both questions on one thread, and say how the answers compare with the truth."""
-    from langgraph_rlm.demo import questions
+    from langgraph_rlm.cli.demo import questions
 
     thread, wrong = f"demo-{uuid.uuid4().hex[:8]}", 0
     for number, question in enumerate(questions(haystack, sub_calls), 1):
