@@ -25,7 +25,7 @@ from langgraph_rlm.nodes.sub_call import SubCall
 from langgraph_rlm.nodes.tool_interrupt import Approve, AskAgain, Begin, CallTool, ToolInterrupt
 from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
 from langgraph_rlm.repl import open_backend
-from langgraph_rlm.repl.calls import RESERVED
+from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime import RLMRuntime
@@ -119,7 +119,7 @@ def create_rlm(
             external_tools,
             interrupt_on or {},
             not_idempotent,
-            RESERVED | {"context", "answer"},
+            TAKEN,
         ),
         limits=limits or Limits(),
         store=BlobStore.open(store),

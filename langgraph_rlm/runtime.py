@@ -21,8 +21,8 @@ from langgraph_rlm.convoy import Convoy
 from langgraph_rlm.models.http_clients import Clients
 from langgraph_rlm.models.resolve import model_name, takes_tools
 from langgraph_rlm.progress import Event
-from langgraph_rlm.repl.calls import HostFunctions, Requests
 from langgraph_rlm.repl.host import Host
+from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.blobs import BlobStore
@@ -110,13 +110,17 @@ class RLMRuntime:
     @cached_property
     def _hosts(self) -> dict[tuple[bool, bool], Host]:
         names = sorted(self.models)
-        kinds = [(able, is_root) for able in (True, False) for is_root in (True, False)]
-        functions = {
-            kind: HostFunctions(names, self.toolset.at(0 if kind[1] else 1), self.store, kind[0])
-            for kind in kinds
-        }
         return {
-            kind: Host(functions[kind], self.store, self.requests, self.limits) for kind in kinds
+            (is_recursive, is_root): Host(
+                models=names,
+                tools=self.toolset.at(0 if is_root else 1),
+                is_recursive=is_recursive,
+                store=self.store,
+                requests=self.requests,
+                limits=self.limits,
+            )
+            for is_recursive in (True, False)
+            for is_root in (True, False)
         }
 
 

@@ -13,6 +13,7 @@ from langgraph_rlm.log.text import clip
 from langgraph_rlm.prompts import (
     CellDoc,
     ContextDoc,
+    FunctionDoc,
     ToolDoc,
     best_answer_prompt,
     nudge_prompt,
@@ -20,6 +21,7 @@ from langgraph_rlm.prompts import (
     question_prompt,
     system_prompt,
 )
+from langgraph_rlm.repl.host_functions import descriptions
 
 BRACES = "Reply as {json}, {{ x }}, {% raw %}, {# no #}, 100 %, %s, {0}, <b> & \\n"
 
@@ -33,13 +35,15 @@ def system(
     limits: Limits | None = None,
     instructions: str | None = None,
 ) -> str:
+    limits = limits or Limits()
+    functions = descriptions(limits, is_recursive=depth + 1 < max_depth)
     return system_prompt(
         depth=depth,
-        max_depth=max_depth,
+        functions=[FunctionDoc(each.kind, each.shown, each.text) for each in functions],
         tools=tools,
         models=models,
         interpreter="A Python without {braces} trouble.",
-        limits=limits or Limits(),
+        limits=limits,
         instructions=instructions,
     )
 

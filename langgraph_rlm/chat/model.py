@@ -35,14 +35,12 @@ from langgraph_rlm.graph import compile_rlm, create_rlm
 from langgraph_rlm.models.resolve import model_name, resolve_model
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.pregel.sync import iterate
-from langgraph_rlm.repl.calls import RESERVED
+from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime import RLMRuntime
 
 GRAPHS = 64
 """Sets of bound tools whose graph is kept: one takes 20 ms to make."""
-
-TAKEN = RESERVED | {"context", "answer"}
 
 
 class Graphs:

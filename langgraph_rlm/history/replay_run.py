@@ -30,9 +30,10 @@ from langgraph_rlm.log.entries import (
 from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
-from langgraph_rlm.repl.calls import RESERVED, HostFunctions, Requests
 from langgraph_rlm.repl.host import Host
+from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost, outcome_digest
+from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Trajectory, open_repl
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.tools.toolset import Toolset, open_toolset
@@ -90,9 +91,7 @@ def replay_run(
         ConfigurationError: the file is no saved run, or a tool is wrong.
     """
     saved = load_run(path)
-    toolset = open_toolset(
-        tools, child_tools, external_tools, {}, (), RESERVED | {"context", "answer"}
-    )
+    toolset = open_toolset(tools, child_tools, external_tools, {}, (), TAKEN)
     backend = open_backend(sandbox or saved["sandbox"])
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-") as folder:
         own = BlobStore.open(folder)
@@ -142,8 +141,14 @@ class _Replay:
         _check_places(log)
         self._check_cells(rlm)
         recursive = depth + 1 < self._limits.max_depth
-        functions = HostFunctions(self._models, self._toolset.at(depth), self._store, recursive)
-        host = Host(functions, self._store, Requests(self._store), self._limits)
+        host = Host(
+            models=self._models,
+            tools=self._toolset.at(depth),
+            is_recursive=recursive,
+            store=self._store,
+            requests=Requests(self._store),
+            limits=self._limits,
+        )
         repl = open_repl(
             self._backend, Trajectory(rlm["trajectory"], runs(log)[0]["started"]), host
         )

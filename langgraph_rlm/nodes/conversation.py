@@ -6,6 +6,7 @@ from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
+from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.log.entries import (
     CellEntry,
     LogEntry,
@@ -25,6 +26,7 @@ from langgraph_rlm.nodes.native_calls import native_messages
 from langgraph_rlm.prompts import (
     CellDoc,
     ContextDoc,
+    FunctionDoc,
     ToolDoc,
     best_answer_prompt,
     nudge_prompt,
@@ -34,8 +36,8 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
-from langgraph_rlm.repl.calls import RESERVED
 from langgraph_rlm.repl.host import is_loaded
+from langgraph_rlm.repl.host_functions import RESERVED, descriptions
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
@@ -114,7 +116,7 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
     limits = runtime.limits
     return _system_text(
         depth=state.get("depth", 0),
-        max_depth=limits.max_depth,
+        functions=_functions(limits, runtime.recursive(state.get("depth", 0))),
         tools=tuple(
             ToolDoc(tool.signature, tool.description)
             for tool in runtime.toolset.at(state.get("depth", 0)).values()
@@ -125,6 +127,13 @@ def _system(state: RLMState, runtime: RLMRuntime) -> str:
         instructions="\n\n".join(text for text in given if text) or None,
         schema=runtime.store.get_text(schema) if schema else None,
     )
+
+
+@lru_cache(maxsize=8)
+def _functions(limits: Limits, is_recursive: bool) -> tuple[FunctionDoc, ...]:
+    """What the prompt says of the host functions."""
+    rows = descriptions(limits, is_recursive=is_recursive)
+    return tuple(FunctionDoc(row.kind, row.shown, row.text) for row in rows)
 
 
 def _question(questions: Sequence[RunEntry], runtime: RLMRuntime, *, brief: bool) -> str:

@@ -20,7 +20,7 @@ from langgraph_rlm.log.entries import (
     native_places,
 )
 from langgraph_rlm.log.text import clip
-from langgraph_rlm.repl.calls import Request, tool_request
+from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.runtime import RLMRuntime
 from langgraph_rlm.tools import BadArguments
 

@@ -16,7 +16,7 @@ from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry,
 from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.progress import Spent, SubCalls, Where
-from langgraph_rlm.repl.calls import context_of, form_of
+from langgraph_rlm.repl.requests import context_of, form_of
 from langgraph_rlm.runtime import FRAME, Frame, ModelFailed, RLMRuntime, frame_of, with_key
 from langgraph_rlm.schemas.answers import Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate

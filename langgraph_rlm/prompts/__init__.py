@@ -20,6 +20,18 @@ Nudge = Problem | Literal["final_failed", "no_variable"]
 
 
 @dataclass(frozen=True)
+class FunctionDoc:
+    """A host function as code sees it."""
+
+    kind: str
+    """`final` for those that end a run, `guest` for one that looks into the REPL itself; any other for the rest."""
+    shown: str
+    """Its signature."""
+    text: str
+    """What it does, in one or more sentences."""
+
+
+@dataclass(frozen=True)
 class ToolDoc:
     """A tool as code sees it."""
 
@@ -65,7 +77,7 @@ class CellDoc:
 def system_prompt(
     *,
     depth: int,
-    max_depth: int,
+    functions: Sequence[FunctionDoc],
     tools: Sequence[ToolDoc],
     models: Sequence[str],
     interpreter: str,
@@ -77,7 +89,7 @@ def system_prompt(
 
     Args:
         depth: of the RLM that reads it; the root is 0.
-        max_depth: at `depth + 1 < max_depth` the prompt teaches `rlm_query` as recursive, else as an `llm_query`.
+        functions: what code may call of the host, in the order in which they are listed.
         tools: callable from code; may be empty.
         models: names for `model=`; may be empty.
         interpreter: the backend's own words about the Python that it runs.
@@ -88,7 +100,7 @@ def system_prompt(
     return _render(
         "system",
         depth=depth,
-        is_recursive=depth + 1 < max_depth,
+        functions=functions,
         tools=tools,
         models=models,
         interpreter=interpreter,

@@ -42,8 +42,9 @@ from langgraph_rlm.repl.base import (
     SandboxCrashed,
     Session,
 )
-from langgraph_rlm.repl.calls import RESERVED, Request, answer_of
-from langgraph_rlm.repl.host import ContextValues, Host, OpenCell, respond
+from langgraph_rlm.repl.host import Host, LateValues, OpenCell
+from langgraph_rlm.repl.host_functions import RESERVED, names_of, respond
+from langgraph_rlm.repl.requests import Request, answer_of
 from langgraph_rlm.repl.watch import Watch
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import encodable
@@ -82,7 +83,7 @@ class Advance:
 class Repl:
     """One trajectory's interpreter, as far as its log has been applied."""
 
-    def __init__(self, session: Session, values: ContextValues, host: Host) -> None:
+    def __init__(self, session: Session, values: LateValues, host: Host) -> None:
         self._session = session
         self._values = values
         self._host = host
@@ -206,7 +207,7 @@ class Repl:
                 return None
             outcome = self._step(lambda answer=answer: self._session.resume(answer), cell, logged)
         entry = self._entry(cell, outcome, logged)
-        rebindable = RESERVED | self._host.functions.names | frozenset(self._values.handles)
+        rebindable = RESERVED | names_of(self._host) | frozenset(self._values.handles)
         self._restore |= frozenset(assigned_names(cell.code)) & rebindable
         self._open = None
         return entry
@@ -222,7 +223,7 @@ class Repl:
         if self._withdraw and self._watches_answer:
             self._step(lambda: self._session.feed(WITHDRAW), cell, logged)
         self._withdraw = False
-        restore = self._restore & (self._host.functions.names | frozenset(self._values))
+        restore = self._restore & (names_of(self._host) | frozenset(self._values))
         self._restore = frozenset()
         return self._step(lambda: self._session.feed(cell.code, restore), cell, logged)
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.log.entries import Log, LogEntry
 from langgraph_rlm.repl.base import Backend, SandboxCrashed, SessionSpec
-from langgraph_rlm.repl.host import ContextValues, Host
+from langgraph_rlm.repl.host import Host, LateValues
+from langgraph_rlm.repl.host_functions import names_of
 from langgraph_rlm.repl.replay import Advance, CellLost, Repl, rolled_back
 
 MAX_IDLE = 32
@@ -37,9 +38,9 @@ class Trajectory:
 
 def open_repl(backend: Backend, trajectory: Trajectory, host: Host) -> Repl:
     """A new interpreter that stands at the beginning of a trajectory. Raises `SandboxError` when none can be started."""
-    values = ContextValues(host)
+    values = LateValues(host)
     spec = SessionSpec(
-        functions=host.functions.names,
+        functions=names_of(host),
         values=values,
         clock=datetime.fromtimestamp(trajectory.started, UTC),
         seed=trajectory.id,

@@ -6,7 +6,7 @@ import re
 import threading
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
@@ -87,7 +87,7 @@ class Reader:
             while len(found) < max_matches and (hit := _next_line(regex, data, at)):
                 found.append(self._match(data, hit, context_lines, files, shown))
                 at = hit.line_end + 1
-        return found, _merged(shown)
+        return found, merge_ranges(shown)
 
     def info(self) -> dict[str, Any]:
         """What the context is: `kind`, `length` (characters), `bytes`, `items`, `source`, `skipped`, `preview` (the first 500 characters).
@@ -363,9 +363,10 @@ def _around(data: mmap.mmap, hit: _Hit, shown: Ranges) -> str:
     return "..." * (start > hit.line_start) + lead + rest + "..." * (end < hit.line_end)
 
 
-def _merged(ranges: Ranges) -> Ranges:
+def merge_ranges(ranges: Iterable[Sequence[int]]) -> Ranges:
+    """Byte ranges in order, without overlaps and empty ones."""
     merged: Ranges = []
-    for start, end in sorted(ranges):
+    for start, end in sorted((start, end) for start, end in ranges):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         elif start < end:

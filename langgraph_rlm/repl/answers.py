@@ -1,0 +1,183 @@
+"""Answers: what the host says to a call of code, at once or as a request for models and children. Calls nobody itself."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langgraph_rlm.errors import ContextError
+from langgraph_rlm.log.entries import canonical, plain
+from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
+from langgraph_rlm.repl.host import Host, OpenCell
+from langgraph_rlm.repl.requests import Request
+from langgraph_rlm.schemas.answers import code_schema
+from langgraph_rlm.storage.context import ContextHandle, HandleDict, ingest
+from langgraph_rlm.storage.reads import Ranges, Reader
+
+
+class BadCall(Exception):
+    """Code called a host function wrongly. Raised in the guest as the built-in exception `type`, never logged."""
+
+    def __init__(self, type: RaisedType, message: str) -> None:
+        super().__init__(message)
+        self.type: RaisedType = type
+
+
+@dataclass(frozen=True)
+class Called:
+    """One call of a host function, its arguments bound to their names."""
+
+    name: str
+    kind: str
+    """Of the `HostFunction`."""
+    arguments: dict[str, Any]
+    cell: OpenCell
+    handles: Mapping[str, ContextHandle]
+    """The contexts that code may read, by name."""
+    host: Host
+
+
+def bound(signature: Callable[..., None], call: HostCall) -> dict[str, Any]:
+    """Arguments by name, defaults filled in. Raises `BadCall` as Python raises TypeError."""
+    known = inspect.signature(signature)
+    try:
+        found = known.bind(*call.args, **call.kwargs)
+    except TypeError as error:
+        shown = known.replace(return_annotation=inspect.Signature.empty)
+        raise BadCall("TypeError", f"{call.function}{shown}: {error}") from None
+    found.apply_defaults()
+    return found.arguments
+
+
+# Reads: answered from the stored text
+
+
+def read(
+    reading: Callable[[Reader, dict[str, Any]], tuple[Any, Ranges]],
+) -> Callable[[Called], Answer]:
+    """The answer of a read, which `reading` gives with the byte ranges that it has shown."""
+
+    def answer(called: Called) -> Answer:
+        arguments = dict(called.arguments)
+        of = arguments.pop("of")
+        if not isinstance(of, str) or of not in called.handles:
+            known = ", ".join(called.handles) or "none"
+            raise BadCall(
+                "ValueError", f"{called.name}: of={of!r} is no context. There are: {known}."
+            )
+        handle = called.handles[of]
+        try:
+            value, ranges = reading(Reader(handle, called.host.store), arguments)
+        except (ContextError, ValueError, TypeError) as error:
+            raise BadCall("ValueError", f"{called.name}: {error}") from None
+        if ranges:
+            called.cell.note_read(handle.digest, ranges)
+        return Returned(value)
+
+    return answer
+
+
+# Models and children: these become requests
+
+
+def ask(called: Called) -> Request:
+    """A request for models or, where RLMs may have children, for RLMs. Raises `BadCall`."""
+    name, given = called.name, called.arguments
+    model = _model(called)
+    prompts = _prompts(name, given)
+    form = _form(name, given["schema"])
+    payload: dict[str, Any] = {"prompts": prompts, "model": model, **form}
+    if called.kind == "llm":
+        return Request("llm", name, payload, len(prompts))
+    contexts = _contexts(name, given, len(prompts))
+    if called.host.is_recursive:
+        payload["contexts"] = [_by_reference(called, context) for context in contexts]
+        return Request("rlm", name, payload, len(prompts))
+    pairs = zip(prompts, contexts, strict=True)
+    payload["prompts"] = [_with_context(prompt, context) for prompt, context in pairs]
+    return Request("llm", name, payload, len(prompts))
+
+
+def _model(called: Called) -> str | None:
+    model, known = called.arguments["model"], called.host.models
+    if model is None or model in known:
+        return model
+    names = ", ".join(map(repr, known)) or "none: leave it out"
+    raise BadCall(
+        "ValueError", f"{called.name}: model={model!r} is not known. Known models: {names}."
+    )
+
+
+def _prompts(name: str, given: Mapping[str, Any]) -> list[str]:
+    if "prompt" in given:
+        prompts: list[Any] = [given["prompt"]]
+    elif isinstance(given["prompts"], list | tuple):
+        prompts = list(cast(Sequence[Any], given["prompts"]))
+    else:
+        kind = type(given["prompts"]).__name__
+        raise BadCall("TypeError", f"{name}: prompts must be a list of str, got {kind}.")
+    for index, prompt in enumerate(prompts):
+        if not isinstance(prompt, str):
+            kind = type(prompt).__name__
+            raise BadCall(
+                "TypeError",
+                f"{name}: prompt {index} must be a str, got {kind}. Build it with an f-string.",
+            )
+        if not prompt.strip():
+            raise BadCall("ValueError", f"{name}: prompt {index} is empty.")
+    return cast(list[str], prompts)
+
+
+def _form(name: str, schema: Any) -> dict[str, str]:
+    """The part of a payload that says in what form the answer is to be; a request without one has no such part."""
+    if schema is None:
+        return {}
+    try:
+        return {"schema": code_schema(schema)}
+    except ValueError as error:
+        raise BadCall("ValueError", f"{name}: schema: {error}.") from None
+
+
+def _contexts(name: str, given: Mapping[str, Any], count: int) -> list[Any]:
+    """One context for each prompt; None where there is none."""
+    contexts = [given["context"]] if "context" in given else given["contexts"]
+    if contexts is None:
+        return [None] * count
+    if not isinstance(contexts, list | tuple) or len(cast(Sequence[Any], contexts)) != count:
+        raise BadCall(
+            "ValueError", f"{name}: contexts must be a list of {count}, one for each prompt."
+        )
+    return list(cast(Sequence[Any], contexts))
+
+
+def _by_reference(called: Called, value: Any) -> HandleDict | None:
+    if value is None:
+        return None
+    try:
+        return ingest(
+            value if isinstance(value, str) else plain(value), called.host.store
+        ).as_dict()
+    except ContextError as error:
+        raise BadCall("ValueError", f"{called.name}: {error}") from None
+
+
+def _with_context(prompt: str, context: Any) -> str:
+    """Where there are no children, a context is part of the prompt."""
+    if context is None:
+        return prompt
+    return f"{prompt}\n\n{context if isinstance(context, str) else canonical(plain(context))}"
+
+
+# The end of a run
+
+
+def final(called: Called) -> Answer:
+    """FINAL ends the cell at once: SystemExit passes the `except Exception` of model code."""
+    value, cell = called.arguments["value"], called.cell
+    if not cell.ended:
+        cell.ended = True
+        if called.name == "FINAL_VAR" and isinstance(value, str) and value.strip().isidentifier():
+            cell.final_name = value.strip()
+        else:
+            cell.final = value
+    return Raised("SystemExit", "the run ends with this answer")

@@ -1,0 +1,248 @@
+"""Host functions: one table of all that code may ask of the host: name, signature, answer, and what the prompt says of it.
+
+The names that are reserved in code and the prompt's list are made from it, so a new function is a row here. It is also a change
+of format: a reserved name is bound anew before each cell, so a new one can break threads whose code has a variable of that name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.repl.answers import BadCall, Called, ask, bound, final, read
+from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
+from langgraph_rlm.repl.host import Host, OpenCell
+from langgraph_rlm.repl.requests import Request, tool_request
+from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.tools import BadArguments
+
+
+@dataclass(frozen=True)
+class HostFunction:
+    """One row of the table."""
+
+    name: str
+    signature: Callable[..., None]
+    """A Python function of that signature: what arguments are bound to, and what a TypeError shows."""
+    kind: Literal["read", "llm", "rlm", "guest", "final"]
+    """`read` and `final` are answered at once; `llm` and `rlm` become requests; `guest` is written in the guest itself."""
+    answer: Callable[[Called], Answer | Request] | None
+    """Raises `BadCall`. None for the kind `guest`."""
+    shown: str
+    """The signature as the prompt has it."""
+    text: str
+    """What the prompt says of it, with the names of `Limits` in braces."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the prompt says of one function."""
+
+    kind: str
+    shown: str
+    text: str
+
+
+def descriptions(limits: Limits, *, is_recursive: bool) -> tuple[Description, ...]:
+    """What the prompt says of each function, in the order of the table.
+
+    Args:
+        limits: of the run.
+        is_recursive: whether an `rlm_query` starts an RLM.
+    """
+    values = limits.model_dump()
+    found: list[Description] = []
+    for function in TABLE:
+        shown, text = function.shown, function.text
+        if not is_recursive and function.kind == "rlm":
+            shown, text = WITHOUT_CHILDREN.get(function.name, ("", ""))
+        if text:
+            found.append(Description(function.kind, shown, text.format(**values)))
+    return tuple(found)
+
+
+def names_of(host: Host) -> frozenset[str]:
+    """The names whose calls an interpreter hands to the host: the table's, and the tools'."""
+    return frozenset(row.name for row in TABLE if row.answer is not None) | frozenset(host.tools)
+
+
+def respond(
+    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+) -> Answer | Request:
+    """Answer a call, or make the request that the graph has to dispatch.
+
+    Args:
+        call: as the guest made it.
+        cell: the one that made it; takes note of what is read and of a FINAL.
+        handles: the contexts that it may read, by name.
+        host: of its RLM.
+    """
+    try:
+        answer = _answered(call, cell, handles, host)
+    except BadCall as error:
+        return Raised(error.type, str(error))
+    return Returned([]) if isinstance(answer, Request) and not answer.items else answer
+
+
+def _answered(
+    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+) -> Answer | Request:
+    if call.function in host.tools:
+        tool = host.tools[call.function]
+        try:
+            return tool_request(tool, tool.arguments(call.args, call.kwargs))
+        except BadArguments as error:
+            raise BadCall("TypeError", str(error)) from None
+    function = BY_NAME[call.function]
+    assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
+    arguments = bound(function.signature, call)
+    return function.answer(Called(function.name, function.kind, arguments, cell, handles, host))
+
+
+# Signatures. Digests of requests do not depend on them; the texts of TypeErrors do.
+
+
+def _context_info(of: str = "context") -> None: ...
+def _peek(start: int = 0, end: int | None = None, of: str = "context") -> None: ...
+def _grep(
+    pattern: str,
+    max_matches: int = 50,
+    context_lines: int = 0,
+    ignore_case: bool = False,
+    of: str = "context",
+) -> None: ...
+def _llm_query(
+    prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
+) -> None: ...
+def _llm_query_batched(
+    prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None
+) -> None: ...
+def _rlm_query(
+    prompt: str,
+    context: Any = None,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+) -> None: ...
+def _rlm_query_batched(
+    prompts: list[str],
+    contexts: list[Any] | None = None,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+) -> None: ...
+def _show_vars() -> None: ...
+def _final_value(value: Any) -> None: ...
+
+
+TABLE: tuple[HostFunction, ...] = (
+    HostFunction(
+        name="context_info",
+        signature=_context_info,
+        kind="read",
+        answer=read(lambda reader, _: (reader.info(), [])),
+        shown='context_info(of="context") -> dict',
+        text="kind and size of an input, without reading it.",
+    ),
+    HostFunction(
+        name="peek",
+        signature=_peek,
+        kind="read",
+        answer=read(lambda reader, given: reader.peek(**given)),
+        shown='peek(start, end=None, of="context") -> str',
+        text="characters `[start:end]` of its text, 2,000 without `end`. The text of a list or "
+        "dict is JSON, one item a line.",
+    ),
+    HostFunction(
+        name="grep",
+        signature=_grep,
+        kind="read",
+        answer=read(lambda reader, given: reader.grep(**given)),
+        shown="grep(pattern, max_matches=50, context_lines=0, ignore_case=False, "
+        'of="context") -> list[dict]',
+        text="lines that match an RE2 pattern (no lookaround or backreferences; `\\d`, `\\w`, "
+        "`\\b` are ASCII; a match never spans lines), each a dict with `line` (number), `start` "
+        "and `end` (of the match, as `peek` takes them) and `text` (at most 500 characters "
+        "around it). These three work on inputs of any size, also on one too large to be bound "
+        "to its name.",
+    ),
+    HostFunction(
+        name="llm_query",
+        signature=_llm_query,
+        kind="llm",
+        answer=ask,
+        shown="llm_query(prompt, model=None) -> str",
+        text="asks a language model. It sees that prompt and nothing else, so put the question, "
+        "the instructions and the text into it. A prompt of some 100,000 to 400,000 characters "
+        "is usually fine; how much depends on the model.",
+    ),
+    HostFunction(
+        name="llm_query_batched",
+        signature=_llm_query_batched,
+        kind="llm",
+        answer=ask,
+        shown="llm_query_batched(prompts, model=None) -> list[str]",
+        text="many prompts at once, up to {max_concurrency} in parallel, answers in their order. "
+        'A failed one gives `"Error: ..."` in its place: check, and ask those again. Prefer it '
+        "to a loop of `llm_query`.",
+    ),
+    HostFunction(
+        name="rlm_query",
+        signature=_rlm_query,
+        kind="rlm",
+        answer=ask,
+        shown="rlm_query(prompt, context=None, model=None) -> str",
+        text="starts an agent like you, with a REPL of its own, on `context` (any `str`, `list` "
+        "or `dict`). For a part that needs several steps of its own; it costs far more than "
+        "`llm_query`.",
+    ),
+    HostFunction(
+        name="rlm_query_batched",
+        signature=_rlm_query_batched,
+        kind="rlm",
+        answer=ask,
+        shown="rlm_query_batched(prompts, contexts=None, model=None) -> list[str]",
+        text="several of them in parallel, one context per prompt.",
+    ),
+    HostFunction(
+        name="SHOW_VARS",
+        signature=_show_vars,
+        kind="guest",
+        answer=None,
+        shown="SHOW_VARS()",
+        text="names, types and sizes of what you have defined.",
+    ),
+    HostFunction(
+        name="FINAL",
+        signature=_final_value,
+        kind="final",
+        answer=final,
+        shown="FINAL(value)",
+        text="the value is the answer.",
+    ),
+    HostFunction(
+        name="FINAL_VAR",
+        signature=_final_value,
+        kind="final",
+        answer=final,
+        shown='FINAL_VAR("name")',
+        text="that variable is the answer. Best for a long one: build it in code, do not "
+        "retype it.",
+    ),
+)
+
+WITHOUT_CHILDREN: Mapping[str, tuple[str, str]] = {
+    "rlm_query": (
+        "rlm_query(prompt, context=None, model=None)` and "
+        "`rlm_query_batched(prompts, contexts=None, model=None)",
+        "here no more than `llm_query` and `llm_query_batched`, with the context put into the "
+        "prompt.",
+    ),
+}
+"""What the prompt says of the kind `rlm` where RLMs may have no children: one line for both functions."""
+
+BY_NAME: Mapping[str, HostFunction] = {row.name: row for row in TABLE}
+
+RESERVED = frozenset(BY_NAME)
+"""Names that code finds again in its next cell, whatever it has bound to them."""
+
+TAKEN = RESERVED | {"context", "answer"}
+"""Names that no tool may have in code."""
