@@ -28,7 +28,7 @@ from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import user_format
 from langgraph_rlm.state import (
     PendingCall,

@@ -22,7 +22,8 @@ from langgraph_rlm.pregel.keys import CHECKPOINTER, RESUMING
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.sync import iterate, wait_for
-from langgraph_rlm.runtime import ASKED, FRAME, Asked, Frame, RLMRuntime, Run, with_key
+from langgraph_rlm.runtime.run import ASKED, FRAME, Asked, Frame, Run, with_key
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
 from langgraph_rlm.tools.approvals import resume_map

@@ -11,7 +11,6 @@ from tests.structure import NAME, ROOT, arrows, files, module_of, parsed, room_o
 
 PACKAGE = ROOT / NAME
 ORDER = [
-    "convoy",
     "lazy",
     "errors",
     "pregel",

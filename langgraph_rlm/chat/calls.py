@@ -26,7 +26,8 @@ from langgraph_rlm.errors import ApprovalNeededError
 from langgraph_rlm.log.entries import turn_count
 from langgraph_rlm.models.resolve import takes_tools
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime import Asked, RLMRuntime
+from langgraph_rlm.runtime.run import Asked
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import text_of, user_format
 
 

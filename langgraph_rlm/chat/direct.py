@@ -12,8 +12,8 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.chat.replies import final
 from langgraph_rlm.chat.requests import Request
-from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.pregel.keys import NO_STREAM
+from langgraph_rlm.runtime.structured_query import structured_query
 from langgraph_rlm.schemas.answers import Format
 
 CHARS_PER_TOKEN = 4

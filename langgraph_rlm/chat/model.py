@@ -37,7 +37,7 @@ from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.pregel.sync import iterate
 from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.runtime.shared import RLMRuntime
 
 GRAPHS = 64
 """Sets of bound tools whose graph is kept: one takes 20 ms to make."""

@@ -16,7 +16,7 @@ from langgraph_rlm.errors import UnknownToolCallError
 from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
 from langgraph_rlm.progress import Event
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime import ASKED, Asked
+from langgraph_rlm.runtime.run import ASKED, Asked
 from langgraph_rlm.state import RLMState
 
 

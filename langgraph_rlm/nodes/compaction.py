@@ -10,7 +10,8 @@ from langgraph_rlm.log.entries import CompactionEntry, compactions, turn_count
 from langgraph_rlm.log.reply import without_reasoning
 from langgraph_rlm.nodes.conversation import merged
 from langgraph_rlm.prompts import compaction_prompt
-from langgraph_rlm.runtime import RLMRuntime, Run
+from langgraph_rlm.runtime.run import Run
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.storage.blobs import to_bytes
 

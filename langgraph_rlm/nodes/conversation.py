@@ -38,7 +38,7 @@ from langgraph_rlm.prompts import (
 )
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.repl.host_functions import RESERVED, descriptions
-from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
 

@@ -26,7 +26,8 @@ from langgraph_rlm.nodes.root_call import lap
 from langgraph_rlm.progress import OUTPUT_CHARS, CellEnded, CodeWritten, SubCalls, Where
 from langgraph_rlm.repl.replay import Advance, rolled_back
 from langgraph_rlm.repl.sessions import Trajectory
-from langgraph_rlm.runtime import RLMRuntime, Run, frame_of
+from langgraph_rlm.runtime.run import Run, frame_of
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 
 MAX_REFUSALS = 100

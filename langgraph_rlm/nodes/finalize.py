@@ -31,7 +31,8 @@ from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
 from langgraph_rlm.progress import Answered
 from langgraph_rlm.repl.replay import answer_text
-from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run, frame_of
+from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format, Mismatch, code_format, text_of, user_format
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.storage.blobs import BlobStore, Text

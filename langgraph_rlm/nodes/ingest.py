@@ -12,7 +12,8 @@ from langgraph_rlm.budget.usage import Usage, spent
 from langgraph_rlm.log.entries import Log, RunEntry, cell_place, last_turn, runs, turn_count
 from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.repl.replay import rolled_back
-from langgraph_rlm.runtime import RLMRuntime, frame_of
+from langgraph_rlm.runtime.run import frame_of
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.inputs import by_reference

@@ -21,7 +21,7 @@ from langgraph_rlm.log.entries import (
 )
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.requests import Request, tool_request
-from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.tools import BadArguments
 
 

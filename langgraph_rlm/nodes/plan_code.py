@@ -13,7 +13,8 @@ from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.native_calls import native_calls
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
 from langgraph_rlm.progress import Nudged, TurnStarted
-from langgraph_rlm.runtime import ModelFailed, RLMRuntime, frame_of
+from langgraph_rlm.runtime.run import ModelFailed, frame_of
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 
 

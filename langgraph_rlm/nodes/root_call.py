@@ -4,7 +4,8 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.budget.usage import Usage, add_usage, spent
-from langgraph_rlm.runtime import ModelFailed, RLMRuntime, Run
+from langgraph_rlm.runtime.run import ModelFailed, Run
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 
 

@@ -13,11 +13,12 @@ from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
-from langgraph_rlm.nodes.structured_query import structured_query
 from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.progress import Spent, SubCalls, Where
 from langgraph_rlm.repl.requests import context_of, form_of
-from langgraph_rlm.runtime import FRAME, Frame, ModelFailed, RLMRuntime, frame_of, with_key
+from langgraph_rlm.runtime.run import FRAME, Frame, ModelFailed, frame_of, with_key
+from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.structured_query import structured_query
 from langgraph_rlm.schemas.answers import Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate
 
@@ -67,7 +68,7 @@ class SubCall:
             run.calls if call["call"] == "llm" else run.children(frame.depth + 1)
         ):  # first of all: a thousand that wait hold little
             update = await self._answered(call, config, frame)
-        await run.convoy.join(call["total"] - self._report(call, frame))
+        await run.batch_ends.join(call["total"] - self._report(call, frame))
         return update
 
     async def _answered(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> RLMUpdate:

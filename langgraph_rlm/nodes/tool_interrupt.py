@@ -16,7 +16,7 @@ from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from langgraph_rlm.errors import ResumeError, RLMError
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, reply_entry
-from langgraph_rlm.runtime import RLMRuntime
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
 from langgraph_rlm.tools import BadArguments, OwnTool, RLMTool, ToolCallInfo
 from langgraph_rlm.tools.approvals import (

@@ -1,4 +1,4 @@
-"""Convoy: lets the calls of a large batch end in groups. Never delays a small one, nor the start of any call.
+"""BatchEnds: lets the calls of a large batch end in groups. Never delays a small one, nor the start of any call.
 
 Whenever a task ends, LangGraph's runner looks at every task that has not (`asyncio.wait` over all of them), so that N calls
 which end one by one cost N * N. Calls that end within the same moment cost one look together.
@@ -14,7 +14,7 @@ FEW = 64
 """Up to this many open calls, each ends by itself."""
 
 
-class Convoy:
+class BatchEnds:
     """The group that gathers now, on one event loop."""
 
     def __init__(self) -> None:

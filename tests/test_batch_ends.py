@@ -1,19 +1,19 @@
-"""Convoy: the calls of a large batch end in groups, and one that is cancelled takes no other along."""
+"""BatchEnds: the calls of a large batch end in groups, and one that is cancelled takes no other along."""
 
 import asyncio
 
 import pytest
 
-from langgraph_rlm.convoy import FEW, Convoy
+from langgraph_rlm.runtime.batch_ends import FEW, BatchEnds
 
 
 def test_calls_of_a_large_batch_end_together() -> None:
     async def go() -> list[set[int]]:
-        convoy, ended, groups = Convoy(), set[int](), list[set[int]]()
+        batch_ends, ended, groups = BatchEnds(), set[int](), list[set[int]]()
 
         async def call(number: int) -> None:
             await asyncio.sleep(number / 10_000)
-            await convoy.join(1000)
+            await batch_ends.join(1000)
             ended.add(number)
 
         calls = [asyncio.create_task(call(number)) for number in range(40)]
@@ -30,7 +30,7 @@ def test_calls_of_a_large_batch_end_together() -> None:
 
 def test_the_last_calls_and_small_batches_wait_for_nobody() -> None:
     async def go() -> None:
-        joined = asyncio.create_task(Convoy().join(FEW))
+        joined = asyncio.create_task(BatchEnds().join(FEW))
         await asyncio.sleep(0)
         assert joined.done()
 
@@ -39,13 +39,13 @@ def test_the_last_calls_and_small_batches_wait_for_nobody() -> None:
 
 def test_a_cancelled_call_leaves_the_others_to_end() -> None:
     async def go() -> None:
-        convoy = Convoy()
-        first, second = (asyncio.create_task(convoy.join(1000)) for _ in range(2))
+        batch_ends = BatchEnds()
+        first, second = (asyncio.create_task(batch_ends.join(1000)) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
         await second
-        await convoy.join(1000)
+        await batch_ends.join(1000)
 
     asyncio.run(go())
