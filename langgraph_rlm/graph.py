@@ -14,7 +14,7 @@ from langgraph.types import Send
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.log.entries import last_turn
+from langgraph_rlm.log.places import last_turn
 from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.models.resolve import model_name, resolve_model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
@@ -67,7 +67,7 @@ def create_rlm(
     window_tokens: int | None = None,
     compact_at: float = 0.75,
     checkpointer: Checkpointer = None,
-    store: str | Path | BlobStore | None = None,
+    blob_store: str | Path | BlobStore | None = None,
     name: str = "rlm",
 ) -> RLMGraph:
     """A Recursive Language Model as a compiled LangGraph graph (Zhang, Kraska, Khattab, arXiv 2512.24601).
@@ -100,7 +100,7 @@ def create_rlm(
         compact_at: the share of the window at which its conversation is summed up. The log keeps every turn, and code reads them as
             `history`.
         checkpointer: any LangGraph saver; a subgraph uses its parent's.
-        store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL. The default folder is
+        blob_store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL. The default folder is
             `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's data folder.
         name: of the graph.
 
@@ -122,7 +122,7 @@ def create_rlm(
             TAKEN,
         ),
         limits=limits or Limits(),
-        store=BlobStore.open(store),
+        blobs=BlobStore.open(blob_store),
         sessions=Sessions(backend),
         prices=Prices(prices),
         interpreter=backend.notes,
@@ -195,8 +195,8 @@ def _builder(
         ]:
             return sends
         turn = last_turn(state["log"])
-        await rlm.store.fetch(turn["reply"])
-        return "execute_repl" if calls or reply_of(turn, rlm.store).steps else "plan_code"
+        await rlm.blobs.fetch(turn["reply"])
+        return "execute_repl" if calls or reply_of(turn, rlm.blobs).steps else "plan_code"
 
     graph.add_edge(START, "ingest")
     graph.add_edge("ingest", "plan_code")

@@ -17,7 +17,8 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command
 
 from langgraph_rlm.budget.usage import Usage
-from langgraph_rlm.log.entries import CallEntry, Log, spent_on
+from langgraph_rlm.log.entries import Log
+from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import CHECKPOINTER, RESUMING
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
@@ -118,7 +119,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         if input is None or isinstance(input, Command):
             return cast(Any, input)
         return await asyncio.to_thread(
-            by_reference, input, self.rlm.store, is_stored=isinstance(input, Stored)
+            by_reference, input, self.rlm.blobs, is_stored=isinstance(input, Stored)
         )
 
     async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
@@ -152,7 +153,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         ):  # with it, LangGraph has the saving of a finished call wait for its turn behind all open ones
             config["max_concurrency"] = UNLIMITED
         frame = config.get("configurable", {}).get(FRAME)
-        if isinstance(frame, Frame) and frame.run.runtime is self.rlm:
+        if isinstance(frame, Frame) and frame.run.rlm is self.rlm:
             return config
         asked = cast(Asked, config.get("configurable", {}).get(ASKED) or Asked())
         run = Run(self.rlm, resumed=is_resumed, root_options=asked.root_options)
@@ -176,7 +177,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         log, open_call = cast(Log, state.values.get("log", {})), state.values.get("suspended")
         for usage in spent_on(log, open_call):
             yield usage
-        call = cast("CallEntry | None", log.get(open_call or ""))
+        call = call_at(log, open_call)
         travels = bool(
             config.get("configurable", {}).get("checkpoint_id")
         )  # then all that came behind is done anew

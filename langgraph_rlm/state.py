@@ -9,18 +9,8 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import (
-    CallEntry,
-    CallKind,
-    Log,
-    NativeCall,
-    ReplyEntry,
-    item_place,
-    last_turn,
-    merge_log,
-    native_places,
-    turn_count,
-)
+from langgraph_rlm.log.entries import CallEntry, CallKind, Log, NativeCall, ReplyEntry, merge_log
+from langgraph_rlm.log.places import item_place, last_turn, native_places, turn_count
 from langgraph_rlm.storage.blobs import Text
 
 SNAPSHOT_EVERY = 1000

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langgraph_rlm import Limits, create_rlm
-from langgraph_rlm.log.entries import spent_on
+from langgraph_rlm.log.places import spent_on
 from langgraph_rlm.testing import ScriptedModel, cell
 
 

@@ -54,7 +54,7 @@ def graph_of(folder: Path, order: dict[str, Any], saver: Any) -> Any:
         not_idempotent=["pay"] if order.get("once") else [],
         limits=Limits(max_depth=4),
         checkpointer=saver,
-        store=folder / "blobs",
+        blob_store=folder / "blobs",
     )
 
 

@@ -136,7 +136,7 @@ def test_a_caller_that_is_cancelled_takes_no_other_with_it(tmp_path: Path) -> No
 
 
 def as_root(saver: Any, folder: Path) -> Any:
-    return rlm([BATCH], checkpointer=saver, store=folder)
+    return rlm([BATCH], checkpointer=saver, blob_store=folder)
 
 
 def as_node(saver: Any, folder: Path) -> Any:

@@ -480,7 +480,7 @@ class TestInputs:
         graph = rlm(
             root("x = 1", "FINAL(len(context))"),
             checkpointer=InMemorySaver(),
-            store=tmp_path / "own",
+            blob_store=tmp_path / "own",
             interrupt_on={},
         )
         asyncio.run(_one_turn(graph, {"query": "q", "context": "x" * 30_000_000}))
@@ -585,7 +585,7 @@ def test_a_caller_who_knows_a_digest_cannot_have_what_is_stored_under_it(tmp_pat
     """What looks like an input by reference is data where it comes from outside."""
     store = BlobStore.open(tmp_path / "shared")
     handle = ingest("another user's secret", store).as_dict()
-    graph = rlm([cell("FINAL(context)")], store=store)
+    graph = rlm([cell("FINAL(context)")], blob_store=store)
     assert json.loads(
         graph.invoke({"query": "go", "context": {"rlm_handles": [handle]}})["answer"]
     ) == {"rlm_handles": [handle]}

@@ -106,7 +106,7 @@ def test_contexts_may_stay_in_their_store_and_files_be_gzipped(tmp_path: Path) -
     assert (tmp_path / "run.json.gz").stat().st_size < 2000
     assert replay_run(tmp_path / "run.json.gz").cells == 1
     with pytest.raises(BlobError, match="is missing in the store"):
-        replay_run(tmp_path / "run.json.gz", store=tmp_path / "elsewhere")
+        replay_run(tmp_path / "run.json.gz", blob_store=tmp_path / "elsewhere")
 
 
 def test_a_turn_whose_code_now_calls_something_else_is_named_with_the_difference(

@@ -23,7 +23,7 @@ from langgraph_rlm.chat.run_records import Record, keep_reply, reply_of
 from langgraph_rlm.chat.runs import Place, Run, find, unknown
 from langgraph_rlm.chat.tasks import Task
 from langgraph_rlm.errors import ApprovalNeededError
-from langgraph_rlm.log.entries import turn_count
+from langgraph_rlm.log.places import turn_count
 from langgraph_rlm.models.resolve import takes_tools
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.run import Asked
@@ -158,10 +158,10 @@ class Call:
 
     async def _begun(self, id: str) -> tuple[Run, Any]:
         """A new run, and its input."""
-        store, settings = self.chat.graphs.rlm.store, self.request.settings
-        given = await asyncio.to_thread(stored, self.messages, self.chat.rule, store)
+        blobs, settings = self.chat.graphs.rlm.blobs, self.request.settings
+        given = await asyncio.to_thread(stored, self.messages, self.chat.rule, blobs)
         record = Record(
-            settings=await asyncio.to_thread(store.put, settings_text(settings).encode())
+            settings=await asyncio.to_thread(blobs.put, settings_text(settings).encode())
         )
         return self._opened(id, record, settings), given
 
@@ -201,7 +201,7 @@ class Call:
         """What the run was begun with, and the tools that are bound since."""
         settings = cast(
             Settings,
-            json.loads(await asyncio.to_thread(self.chat.graphs.rlm.store.get, record.settings)),
+            json.loads(await asyncio.to_thread(self.chat.graphs.rlm.blobs.get, record.settings)),
         )
         names = {tool["function"]["name"] for tool in settings["tools"]}
         more = (

@@ -33,7 +33,7 @@ class Question:
     """Anything that `langgraph_rlm.storage.context.ingest` takes; the first is `context`."""
 
 
-def stored(messages: list[BaseMessage], rule: int | Rule, store: BlobStore) -> Stored:
+def stored(messages: list[BaseMessage], rule: int | Rule, blobs: BlobStore) -> Stored:
     """The input of a run, by reference. Blocks.
 
     Args:
@@ -46,15 +46,15 @@ def stored(messages: list[BaseMessage], rule: int | Rule, store: BlobStore) -> S
         ContextError: a context cannot be read.
     """
     if callable(rule):
-        return Stored(by_reference(rule(messages), store))
+        return Stored(by_reference(rule(messages), blobs))
     question = split(messages, rule)
-    handles = [ingest(context, store).as_dict() for context in question.contexts]
+    handles = [ingest(context, blobs).as_dict() for context in question.contexts]
     given = {
         "query": question.text,
         "context": {"rlm_handles": handles},
         "messages": question.system,
     }
-    return Stored(by_reference(given, store, is_stored=True))
+    return Stored(by_reference(given, blobs, is_stored=True))
 
 
 def split(messages: Sequence[BaseMessage], question_chars: int) -> Question:

@@ -125,7 +125,7 @@ class ChatRLM(BaseChatModel):
     sandbox: Literal["monty", "local"] = "monty"
     prices: Mapping[str, Price | Mapping[str, float]] | None = None
     prompt: str | None = None
-    store: Any = None
+    blob_store: Any = None
     checkpointer: Any = None
     """Where runs are kept: any LangGraph saver. By default that of the LangGraph graph around, else memory of its own."""
     direct_below_tokens: int = 8_000
@@ -167,7 +167,7 @@ class ChatRLM(BaseChatModel):
             sandbox=self.sandbox,
             prices=self.prices,
             prompt=self.prompt,
-            store=cast("str | Path | None", self.store),
+            blob_store=cast("str | Path | None", self.blob_store),
         )
         self._graphs = Graphs(base)
         if self.profile is None:

@@ -26,7 +26,7 @@ def run_shown(job: Job, *, quiet: bool = False) -> Result:
     return result
 
 
-def stored_context(paths: tuple[str, ...], store: str | None) -> "ContextHandle | None":
+def stored_context(paths: tuple[str, ...], blob_store: str | None) -> "ContextHandle | None":
     """Store the contexts before the run: reading stdin may take for ever, and here Ctrl-C simply ends it."""
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ingest
@@ -34,9 +34,9 @@ def stored_context(paths: tuple[str, ...], store: str | None) -> "ContextHandle 
     if not paths:
         return None
     if paths == ("-",):
-        return ingest(sys.stdin, BlobStore.open(store))
+        return ingest(sys.stdin, BlobStore.open(blob_store))
     found = [Path(path) for path in paths]
-    return ingest(found[0] if len(found) == 1 else found, BlobStore.open(store))
+    return ingest(found[0] if len(found) == 1 else found, BlobStore.open(blob_store))
 
 
 def print_result(result: Result, job: Job, as_json: bool) -> None:

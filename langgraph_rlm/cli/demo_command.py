@@ -53,7 +53,7 @@ def run_demo(
     thread, wrong = f"demo-{uuid.uuid4().hex[:8]}", 0
     for number, question in enumerate(questions(haystack, sub_calls), 1):
         click.echo(f"\nQuestion {number}: {question.text}")
-        context = stored_context((str(haystack.path),), options.store) if number == 1 else None
+        context = stored_context((str(haystack.path),), options.blob_store) if number == 1 else None
         answer = run_shown(Job(thread, db, options, question.text, context))["answer"].strip()
         right = question.is_right(answer)
         verdict = (

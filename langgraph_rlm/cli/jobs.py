@@ -46,7 +46,7 @@ class Options:
     """`provider:model`, or `offline:N` for the demo's scripted models."""
     sub_model: str | None = None
     sandbox: str | None = None
-    store: str | None = None
+    blob_store: str | None = None
     """Where contexts and long values are; None is the default folder."""
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
 
@@ -56,7 +56,7 @@ class Options:
             self.model or older.model,
             self.sub_model or older.sub_model,
             self.sandbox or older.sandbox,
-            self.store or older.store,
+            self.blob_store or older.blob_store,
             {**older.limits, **self.limits},
         )
 
@@ -78,7 +78,7 @@ class Options:
             limits=Limits(**cast(Any, self.limits)),
             sandbox=cast(Any, self.sandbox or "monty"),
             checkpointer=saver,
-            store=self.store,
+            blob_store=self.blob_store,
         )
 
 
@@ -149,7 +149,7 @@ def _environment() -> Options:
     store = os.environ.get(STORE_VARIABLE) or None
     if store is not None and "://" not in store:
         store = str(Path(store).absolute())
-    return Options(model=os.environ.get(MODEL_VARIABLE) or None, store=store)
+    return Options(model=os.environ.get(MODEL_VARIABLE) or None, blob_store=store)
 
 
 def remembered(thread: str, db: Path) -> Options | None:
@@ -170,6 +170,7 @@ def remembered(thread: str, db: Path) -> Options | None:
     if found is None:
         return None
     values = json.loads(cast(Mapping[str, str], found.metadata).get(REMEMBERED, "{}"))
+    values.setdefault("blob_store", values.get("store"))  # its name in threads of 0.1
     return Options(
         **{
             name: value

@@ -108,7 +108,7 @@ def ask(
         job = open_job(
             resume or thread or uuid.uuid4().hex[:8], db or default_db(), given, question
         )
-        job.context = stored_context(contexts, job.options.store)
+        job.context = stored_context(contexts, job.options.blob_store)
         print_result(run_shown(job, quiet=as_json), job, as_json)
 
 

@@ -14,16 +14,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Overwrite
 
 from langgraph_rlm.errors import ConfigurationError, ForkError
-from langgraph_rlm.log.entries import (
-    CallEntry,
-    Log,
-    LogEntry,
-    ReplyEntry,
-    RunEntry,
-    TurnEntry,
-    call_place,
-    cell_place,
-)
+from langgraph_rlm.log.entries import CallEntry, Log, LogEntry, QuestionEntry, ReplyEntry, TurnEntry
+from langgraph_rlm.log.places import call_place, cell_place
 from langgraph_rlm.log.reply import parse_reply
 from langgraph_rlm.pregel.keys import nodes_of, tasks_of
 from langgraph_rlm.pregel.savers import for_sync_use
@@ -64,9 +56,9 @@ async def afork(graph: Any, config: RunnableConfig, place: str, value: Any) -> R
     namespace = cast(str, given.get("checkpoint_ns", ""))
     if namespace:
         await _check_waits(graph, given["thread_id"], namespace)
-    store = rlm_at(graph, namespace).rlm.store
+    blobs = rlm_at(graph, namespace).rlm.blobs
     log, found = await _written(graph, config, place)
-    update, node = await asyncio.to_thread(_edit, place, value, log, store)
+    update, node = await asyncio.to_thread(_edit, place, value, log, blobs)
     if later := _later(place, log):
         raise ForkError(
             f"The checkpoint that has {place!r} has {later!r} as well, which came after it: fork there, or run the thread without "
@@ -122,18 +114,18 @@ def _later(place: str, log: Log) -> str | None:
     return next((later for later in follows if later in log), None)
 
 
-def _edit(place: str, value: Any, log: Log, store: BlobStore) -> tuple[RLMUpdate, str]:
+def _edit(place: str, value: Any, log: Log, blobs: BlobStore) -> tuple[RLMUpdate, str]:
     """The update, and the node that would have made it."""
     entry = log[place]
     if entry["kind"] == "run":
-        asked: RunEntry = {**entry, "question": store.put_text(_text(place, value))}
+        asked: QuestionEntry = {**entry, "question": blobs.put_text(_text(place, value))}
         return RLMUpdate(log={place: asked}), "ingest"
     if entry["kind"] == "turn" and entry["limit"] is None:
-        return _turn(place, _text(place, value), store), "plan_code"
+        return _turn(place, _text(place, value), blobs), "plan_code"
     if entry["kind"] == "reply":
         call = cast(CallEntry, log[place.rpartition("/")[0]])
         return RLMUpdate(
-            log={place: _reply(place, value, entry, call, store)}
+            log={place: _reply(place, value, entry, call, blobs)}
         ), "tool_interrupt" if call["call"] == "tool" else "sub_call"
     what = "the answer at a limit" if entry["kind"] == "turn" else f"a {entry['kind']}"
     raise ForkError(
@@ -141,7 +133,7 @@ def _edit(place: str, value: Any, log: Log, store: BlobStore) -> tuple[RLMUpdate
     )
 
 
-def _turn(place: str, reply: str, store: BlobStore) -> RLMUpdate:
+def _turn(place: str, reply: str, blobs: BlobStore) -> RLMUpdate:
     """As `plan_code` would have written it: an answer in prose ends the run."""
     parsed = parse_reply(reply)
     final = (
@@ -149,22 +141,22 @@ def _turn(place: str, reply: str, store: BlobStore) -> RLMUpdate:
         if parsed.final is not None and parsed.final.kind == "value" and not parsed.cells
         else None
     )
-    entry: LogEntry = TurnEntry(kind="turn", reply=store.put_text(reply), limit=None)
+    entry: LogEntry = TurnEntry(kind="turn", reply=blobs.put_text(reply), limit=None)
     return RLMUpdate(
         log={place: entry},
-        final=None if final is None else store.put_text(final),
+        final=None if final is None else blobs.put_text(final),
         limit=cast(Any, Overwrite("")),
     )
 
 
 def _reply(
-    place: str, value: Any, entry: ReplyEntry, call: CallEntry, store: BlobStore
+    place: str, value: Any, entry: ReplyEntry, call: CallEntry, blobs: BlobStore
 ) -> ReplyEntry:
     if isinstance(value, BaseException):
         return {**entry, "value": None, "error": f"{type(value).__name__}: {value}"}
     is_json = call["call"] == "tool" or entry.get("json")
     text = json.dumps(value, ensure_ascii=False) if is_json else _text(place, value)
-    return {**entry, "value": store.put_text(text), "error": None}
+    return {**entry, "value": blobs.put_text(text), "error": None}
 
 
 def _text(place: str, value: Any) -> str:

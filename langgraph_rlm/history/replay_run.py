@@ -10,20 +10,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import BlobError, ReplayDivergedError
 from langgraph_rlm.history.saved_run import SavedRLM, SavedRun, context_blobs, load_run, rlms_of
-from langgraph_rlm.log.entries import (
-    CellEntry,
-    Log,
-    LogEntry,
-    TurnEntry,
+from langgraph_rlm.log.entries import ROLLED_BACK, CellEntry, Log, LogEntry, TurnEntry
+from langgraph_rlm.log.places import (
+    cell_at,
     cell_place,
     item_place,
     native_places,
-    runs,
+    questions_of,
+    turn_at,
     turn_count,
     turns,
 )
@@ -32,9 +31,9 @@ from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.host_functions import TAKEN
-from langgraph_rlm.repl.replay import ROLLED_BACK, Advance, CellLost, outcome_digest
+from langgraph_rlm.repl.replay import Advance, CellLost, outcome_digest
 from langgraph_rlm.repl.requests import Requests
-from langgraph_rlm.repl.sessions import Trajectory, open_repl
+from langgraph_rlm.repl.sessions import ReplStart, open_repl
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.tools.toolset import Toolset, open_toolset
 
@@ -70,7 +69,7 @@ def replay_run(
     tools: Sequence[Any] = (),
     child_tools: Sequence[Any] | None = None,
     external_tools: Sequence[Any] = (),
-    store: str | Path | BlobStore | None = None,
+    blob_store: str | Path | BlobStore | None = None,
 ) -> Replayed:
     """Run every cell of a saved run again on today's code; each call is answered from its log, and no model or tool is called.
 
@@ -80,14 +79,14 @@ def replay_run(
         tools: as `create_rlm` took them; only their signatures are used.
         child_tools: as `tools`.
         external_tools: as `tools`.
-        store: has the contexts, where they were left out.
+        blob_store: has the contexts, where they were left out.
 
     Returns:
         How much was replayed.
 
     Raises:
         ReplayDivergedError: code did something else than its log says; the message names the RLM, the place and the difference.
-        BlobError: a value is neither in the file nor in `store`, or was edited in the file.
+        BlobError: a value is neither in the file nor in `blob_store`, or was edited in the file.
         ConfigurationError: the file is no saved run, or a tool is wrong.
     """
     saved = load_run(path)
@@ -95,7 +94,7 @@ def replay_run(
     backend = open_backend(sandbox or saved["sandbox"])
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-") as folder:
         own = BlobStore.open(folder)
-        _fill(own, saved, store)
+        _fill(own, saved, blob_store)
         try:
             return _Replay(saved, toolset, backend, own).all(saved["root"], ())
         finally:
@@ -118,13 +117,13 @@ class _Replay:
     """The replay of one file."""
 
     def __init__(
-        self, saved: SavedRun, toolset: Toolset, backend: Backend, store: BlobStore
+        self, saved: SavedRun, toolset: Toolset, backend: Backend, blobs: BlobStore
     ) -> None:
         self._limits = Limits(**saved["limits"])
         self._models = saved["models"]
         self._toolset = toolset
         self._backend = backend
-        self._store = store
+        self._blobs = blobs
 
     def all(self, rlm: SavedRLM, above: tuple[str, ...]) -> Replayed:
         """An RLM, and those below it."""
@@ -145,12 +144,12 @@ class _Replay:
             models=self._models,
             tools=self._toolset.at(depth),
             is_recursive=recursive,
-            store=self._store,
-            requests=Requests(self._store),
+            blobs=self._blobs,
+            requests=Requests(self._blobs),
             limits=self._limits,
         )
         repl = open_repl(
-            self._backend, Trajectory(rlm["trajectory"], runs(log)[0]["started"]), host
+            self._backend, ReplStart(rlm["trajectory"], questions_of(log)[0]["started"]), host
         )
         try:
             done = repl.advance(log if rlm["answer"] is None else _closed(log), None)
@@ -170,10 +169,10 @@ class _Replay:
         """Today's parser finds the cells that were run, and no others."""
         log, last = rlm["log"], turn_count(rlm["log"]) - 1
         for number, turn in enumerate(turns(log)):
-            reply = reply_of(turn, self._store)
+            reply = reply_of(turn, self._blobs)
             before: list[CellEntry] = []
             for index in range(0 if turn["limit"] else len(reply.steps)):
-                entry = cast("CellEntry | None", log.get(cell_place(number, index)))
+                entry = cell_at(log, cell_place(number, index))
                 if entry is not None:
                     self._check_text(cell_place(number, index), entry)
                     before.append(entry)
@@ -196,7 +195,7 @@ class _Replay:
         if entry["outcome"] != "ok":
             return
         stdout, value = (
-            None if text is None else self._store.get_text(text)
+            None if text is None else self._blobs.get_text(text)
             for text in (entry["stdout"], entry["value"])
         )
         is_whole = max(len(stdout or ""), len(value or "")) < self._limits.max_output_chars
@@ -229,7 +228,7 @@ class _Replay:
         if left:
             raise _diverged(left[0], "is in the log, but is not come to now", log[left[0]])
         answer = (
-            _answer(log, self._store)
+            _answer(log, self._blobs)
             if rlm["stop_reason"] == "answered" and not rlm["structured"]
             else None
         )
@@ -263,24 +262,27 @@ class _Replay:
         if entry["kind"] == "call":
             yield f"{entry['function']}:"
             yield json.dumps(
-                json.loads(self._store.get_text(entry["request"])), ensure_ascii=False, indent=1
+                json.loads(self._blobs.get_text(entry["request"])), ensure_ascii=False, indent=1
             )
             return
         for name in ("stdout", "value", "error", "final"):
             if entry[name] is not None:
-                yield f"{name}: {self._store.get_text(entry[name])}"
+                yield f"{name}: {self._blobs.get_text(entry[name])}"
 
 
 def _check_places(log: Log) -> None:
     """No turn, question or native call is gone from the file."""
-    for kind, prefix, count in (("turn", "", turn_count(log)), ("run", "run.", len(runs(log)))):
+    for kind, prefix, count in (
+        ("turn", "", turn_count(log)),
+        ("run", "run.", len(questions_of(log))),
+    ):
         if later := [
             place
             for place, entry in log.items()
             if entry["kind"] == kind and int(place.removeprefix(prefix)) >= count
         ]:
             raise _diverged(f"{prefix}{count}", f"is not in the log, but {later[0]!r} is", None)
-    if not runs(log):
+    if not questions_of(log):
         raise _diverged("run.0", "is not in the log: nothing was asked", None)
     for number, turn in enumerate(turns(log)):
         if gone := next((place for place in native_places(number, turn) if place not in log), None):
@@ -295,7 +297,7 @@ def _closed(log: Log) -> Log:
 def _is_replayed(place: str, log: Log, suspended: str | None) -> bool:
     """Whether an entry is one that a replay comes to: not of a cell that was rolled back, nor an answer of a call that still waits."""
     cell = place.partition("/")[0]
-    entry = cast("CellEntry | None", log.get(cell)) if "." in cell else None
+    entry = cell_at(log, cell) if "." in cell else None
     if log[place]["kind"] not in ("cell", "call", "reply") or "." not in cell:
         return False
     return (entry is None or entry["outcome"] not in ROLLED_BACK) and not (
@@ -303,19 +305,16 @@ def _is_replayed(place: str, log: Log, suspended: str | None) -> bool:
     )
 
 
-def _answer(log: Log, store: BlobStore) -> str | None:
+def _answer(log: Log, blobs: BlobStore) -> str | None:
     """What the log says that the last question was answered with."""
     number = turn_count(log) - 1
-    reply = reply_of(cast(TurnEntry, log[str(number)]), store)
-    cells = [
-        cast("CellEntry | None", log.get(cell_place(number, index)))
-        for index in range(len(reply.steps))
-    ]
+    reply = reply_of(turn_at(log, number), blobs)
+    cells = [cell_at(log, cell_place(number, index)) for index in range(len(reply.steps))]
     final = next(
         (cell["final"] for cell in cells if cell is not None and cell["final"] is not None), None
     )
     if final is not None:
-        return store.get_text(final)
+        return blobs.get_text(final)
     return reply.final.text if reply.final is not None and reply.final.kind == "value" else None
 
 

@@ -27,7 +27,8 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.history.fork import rlm_at, waited
-from langgraph_rlm.log.entries import Log, LogEntry, runs
+from langgraph_rlm.log.entries import Log, LogEntry
+from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.pregel.keys import send_number, task_within
 from langgraph_rlm.state import pending
 from langgraph_rlm.storage.blobs import to_bytes, to_text
@@ -94,7 +95,7 @@ async def asave_run(
         raise ConfigurationError(
             "A run is saved from its checkpoints: give the graph a checkpointer, and the thread_id of the run."
         )
-    runtime = rlm_at(graph, namespace).rlm
+    rlm = rlm_at(graph, namespace).rlm
     root = await _Checkpoints(graph, thread, await _steps(graph, thread)).rlm(
         namespace, given.get("checkpoint_id")
     )
@@ -106,12 +107,12 @@ async def asave_run(
     saved = SavedRun(
         format=FORMAT,
         version=version("langgraph-rlm"),
-        sandbox=runtime.sessions.backend.name,
-        limits=runtime.limits.model_dump(),
-        models=sorted(runtime.models),
+        sandbox=rlm.sessions.backend.name,
+        limits=rlm.limits.model_dump(),
+        models=sorted(rlm.models),
         root=root,
         blobs=await asyncio.to_thread(
-            lambda: {digest: to_text(runtime.store.get(digest)) for digest in sorted(digests)}
+            lambda: {digest: to_text(rlm.blobs.get(digest)) for digest in sorted(digests)}
         ),
     )
     await asyncio.to_thread(_write, saved, Path(path))
@@ -163,7 +164,7 @@ def _blobs(value: Any) -> Iterator[str]:
 
 def context_blobs(log: Log) -> Iterator[str]:
     """Digests of the contexts that a log's questions brought."""
-    for question in runs(log):
+    for question in questions_of(log):
         for handle in question["contexts"]:
             yield from (digest for digest in (handle["digest"], handle["index"]) if digest)
 

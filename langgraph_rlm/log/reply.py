@@ -79,9 +79,9 @@ class _Fence:
     closed: bool
 
 
-def reply_of(turn: "TurnEntry", store: "BlobStore") -> Reply:
+def reply_of(turn: "TurnEntry", blobs: "BlobStore") -> Reply:
     """What a turn's reply says. Beside tool calls of the model's own, prose is just that: a FINAL there has not seen their results."""
-    reply = parse_reply(store.get_text(turn["reply"]))
+    reply = parse_reply(blobs.get_text(turn["reply"]))
     if not turn.get("tool_calls"):
         return reply
     return replace(

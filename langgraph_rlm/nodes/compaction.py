@@ -6,7 +6,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from langgraph_rlm.log.entries import CompactionEntry, compactions, turn_count
+from langgraph_rlm.log.entries import CompactionEntry
+from langgraph_rlm.log.places import compactions, turn_count
 from langgraph_rlm.log.reply import without_reasoning
 from langgraph_rlm.nodes.conversation import merged
 from langgraph_rlm.prompts import compaction_prompt
@@ -32,14 +33,14 @@ def window_of(model: BaseChatModel, given: int | None) -> int:
 
 
 def is_due(
-    messages: list[AnyMessage], state: RLMState, runtime: RLMRuntime, model: BaseChatModel
+    messages: list[AnyMessage], state: RLMState, rlm: RLMRuntime, model: BaseChatModel
 ) -> bool:
     """Whether the conversation has passed its share of the window, and has turns enough to sum up, of this question or earlier ones."""
     done = compactions(state["log"])
     first = done[-1]["turn"] if done else 0
     size = sum(len(to_bytes(message.text)) for message in messages) // BYTES_PER_TOKEN
     return (
-        size > runtime.compact_at * window_of(model, runtime.window)
+        size > rlm.compact_at * window_of(model, rlm.window)
         and turn_count(state["log"]) - first > KEPT_TURNS
     )
 
@@ -47,7 +48,7 @@ def is_due(
 async def compact(
     messages: list[AnyMessage],
     state: RLMState,
-    runtime: RLMRuntime,
+    rlm: RLMRuntime,
     model: BaseChatModel,
     config: RunnableConfig,
     run: Run,
@@ -59,7 +60,7 @@ async def compact(
     entry = CompactionEntry(
         kind="compaction",
         turn=turn_count(state["log"]) - KEPT_TURNS,
-        summary=await runtime.store.keep(summary),
+        summary=await rlm.blobs.keep(summary),
     )
     return RLMUpdate(
         log={f"compaction.{len(compactions(state['log']))}": entry}, usage=cost, compacted=True

@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.log.entries import (
-    CellEntry,
-    LogEntry,
-    RunEntry,
-    TurnEntry,
+from langgraph_rlm.log.entries import CellEntry, LogEntry, QuestionEntry, TurnEntry
+from langgraph_rlm.log.places import (
+    cell_at,
     cell_place,
     compactions,
     context_names,
     handles_of,
+    questions_of,
     refusal,
-    runs,
+    turn_at,
     turn_count,
 )
 from langgraph_rlm.log.reply import assigned_names, reply_of
@@ -49,51 +47,45 @@ _system_text = lru_cache(maxsize=64)(system_prompt)
 _question_text = lru_cache(maxsize=64)(question_prompt)
 
 
-def conversation(
-    state: RLMState, runtime: RLMRuntime, *, limit: str | None = None
-) -> list[AnyMessage]:
+def conversation(state: RLMState, rlm: RLMRuntime, *, limit: str | None = None) -> list[AnyMessage]:
     """Everything that the root model is sent. Blocks: it may read the blob store.
 
     Args:
         limit: the limit that was reached, when the model is to give its best answer so far.
     """
-    log, questions = state["log"], runs(state["log"])
+    log, questions = state["log"], questions_of(state["log"])
     summaries = compactions(log)
     start = summaries[-1]["turn"] if summaries else 0
-    messages: list[AnyMessage] = [SystemMessage(_system(state, runtime))]
+    messages: list[AnyMessage] = [SystemMessage(_system(state, rlm))]
     for index, question in enumerate(questions):
         until = questions[index + 1]["turn"] if index + 1 < len(questions) else turn_count(log)
         is_summed_up = index + 1 < len(questions) and until <= start
-        messages.append(
-            HumanMessage(_question(questions[: index + 1], runtime, brief=is_summed_up))
-        )
+        messages.append(HumanMessage(_question(questions[: index + 1], rlm, brief=is_summed_up)))
         if question["turn"] < start <= until:
-            summary = runtime.store.get_text(summaries[-1]["summary"])
+            summary = rlm.blobs.get_text(summaries[-1]["summary"])
             messages.append(HumanMessage(summary_prompt(summary=summary, turns=start)))
         for number in range(max(question["turn"], start), until):
-            if (reached := cast(TurnEntry, log[str(number)])["limit"]) is not None:
-                messages.append(_best_answer(reached, state, runtime))
-            messages += _turn(number, number - question["turn"] + 1, log, runtime)
+            if (reached := turn_at(log, number)["limit"]) is not None:
+                messages.append(_best_answer(reached, state, rlm))
+            messages += _turn(number, number - question["turn"] + 1, log, rlm)
     if limit is not None:
-        messages.append(_best_answer(limit, state, runtime))
+        messages.append(_best_answer(limit, state, rlm))
     return merged(messages)
 
 
 def _turn(
-    number: int, iteration: int, log: Mapping[str, LogEntry], runtime: RLMRuntime
+    number: int, iteration: int, log: Mapping[str, LogEntry], rlm: RLMRuntime
 ) -> list[AnyMessage]:
     """A reply, and what came of it."""
-    turn = cast(TurnEntry, log[str(number)])
-    called = native_messages(number, turn, log, runtime)
-    reply = AIMessage(
-        runtime.store.get_text(turn["reply"]), tool_calls=[call for call, _ in called]
-    )
-    outcome = "" if turn["limit"] else _outcome(number, iteration, turn, log, runtime)
+    turn = turn_at(log, number)
+    called = native_messages(number, turn, log, rlm)
+    reply = AIMessage(rlm.blobs.get_text(turn["reply"]), tool_calls=[call for call, _ in called])
+    outcome = "" if turn["limit"] else _outcome(number, iteration, turn, log, rlm)
     return [reply, *(result for _, result in called), *([HumanMessage(outcome)] if outcome else [])]
 
 
-def _best_answer(limit: str, state: RLMState, runtime: RLMRuntime) -> HumanMessage:
-    reason = f"Limit {limit} of {getattr(runtime.limits, limit)} reached."
+def _best_answer(limit: str, state: RLMState, rlm: RLMRuntime) -> HumanMessage:
+    reason = f"Limit {limit} of {getattr(rlm.limits, limit)} reached."
     return HumanMessage(
         best_answer_prompt(reason=reason, structured=bool(state.get("answer_schema")))
     )
@@ -110,22 +102,22 @@ def merged(messages: list[AnyMessage]) -> list[AnyMessage]:
     return merged
 
 
-def _system(state: RLMState, runtime: RLMRuntime) -> str:
+def _system(state: RLMState, rlm: RLMRuntime) -> str:
     instructions, schema = state.get("instructions"), state.get("answer_schema")
-    given = [runtime.prompt, runtime.store.get_text(instructions) if instructions else None]
-    limits = runtime.limits
+    given = [rlm.prompt, rlm.blobs.get_text(instructions) if instructions else None]
+    limits = rlm.limits
     return _system_text(
         depth=state.get("depth", 0),
-        functions=_functions(limits, runtime.recursive(state.get("depth", 0))),
+        functions=_functions(limits, rlm.recursive(state.get("depth", 0))),
         tools=tuple(
             ToolDoc(tool.signature, tool.description)
-            for tool in runtime.toolset.at(state.get("depth", 0)).values()
+            for tool in rlm.toolset.at(state.get("depth", 0)).values()
         ),
-        models=tuple(sorted(runtime.models)),
-        interpreter=runtime.interpreter,
+        models=tuple(sorted(rlm.models)),
+        interpreter=rlm.interpreter,
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
-        schema=runtime.store.get_text(schema) if schema else None,
+        schema=rlm.blobs.get_text(schema) if schema else None,
     )
 
 
@@ -136,7 +128,7 @@ def _functions(limits: Limits, is_recursive: bool) -> tuple[FunctionDoc, ...]:
     return tuple(FunctionDoc(row.kind, row.shown, row.text) for row in rows)
 
 
-def _question(questions: Sequence[RunEntry], runtime: RLMRuntime, *, brief: bool) -> str:
+def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, brief: bool) -> str:
     """What a question's message says; in brief once all of its turns are summed up, or long questions would fill the window."""
     handles, names = handles_of(questions), context_names(questions)
     shown: list[ContextDoc] = []
@@ -144,31 +136,26 @@ def _question(questions: Sequence[RunEntry], runtime: RLMRuntime, *, brief: bool
         handle = handles[name]
         known_as, also = ("context", name) if name == names[0] else (name, None)
         is_bound, preview = (
-            is_loaded(handle, runtime.limits),
-            "" if brief else runtime.preview(handle),
+            is_loaded(handle, rlm.limits),
+            "" if brief else rlm.preview(handle),
         )
         shown.append(
             ContextDoc(known_as, handle.kind, handle.length, handle.items, is_bound, preview, also)
         )
-    question = runtime.store.get_text(questions[-1]["question"])
+    question = rlm.blobs.get_text(questions[-1]["question"])
     if brief:
         question = clip(question, limit=BRIEF_CHARS)
     return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
 
 
 def _outcome(
-    number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], runtime: RLMRuntime
+    number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], rlm: RLMRuntime
 ) -> str:
     """What the model sees after its turn: what its cells did, or why nothing was run."""
-    reply = reply_of(turn, runtime.store)
-    entries = [
-        cast("CellEntry | None", log.get(cell_place(number, index)))
-        for index in range(len(reply.steps))
-    ]
+    reply = reply_of(turn, rlm.blobs)
+    entries = [cell_at(log, cell_place(number, index)) for index in range(len(reply.steps))]
     ran = tuple(
-        _cell(index, entry, runtime.store)
-        for index, entry in enumerate(entries)
-        if entry is not None
+        _cell(index, entry, rlm.blobs) for index, entry in enumerate(entries) if entry is not None
     )
     notices = [*_rebound(reply.cells)]
     if reply.problem is not None:
@@ -176,12 +163,12 @@ def _outcome(
     if reply.final is not None and any(cell.outcome != "ok" for cell in ran):
         notices.append(nudge_prompt("final_failed"))
     if (refused := refusal(log, number)) is not None:
-        notices.append(refused_prompt(error=runtime.store.get_text(refused["error"])))
+        notices.append(refused_prompt(error=rlm.blobs.get_text(refused["error"])))
     if not ran:
         return "\n\n".join(notices) or (
             "" if turn.get("tool_calls") or reply.final else nudge_prompt("prose")
         )
-    limits = runtime.limits
+    limits = rlm.limits
     return _rendered(ran, tuple(notices), iteration, limits.max_iterations, limits.max_cell_seconds)
 
 
@@ -203,9 +190,9 @@ def _rendered(
     )
 
 
-def _cell(index: int, entry: CellEntry, store: BlobStore) -> CellDoc:
+def _cell(index: int, entry: CellEntry, blobs: BlobStore) -> CellDoc:
     def text(of: Text | None) -> str | None:
-        return None if of is None else store.get_text(of)
+        return None if of is None else blobs.get_text(of)
 
     return CellDoc(
         index + 1,

@@ -11,21 +11,25 @@ from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import add_usage
 from langgraph_rlm.log.entries import (
     CallEntry,
-    CellEntry,
     Log,
-    TurnEntry,
-    cell_place,
     error_entry,
+    rolled_back_entry,
+)
+from langgraph_rlm.log.places import (
+    call_at,
+    cell_at,
+    cell_place,
     item_place,
-    runs,
+    questions_of,
     spent_on,
+    turn_at,
     turn_count,
 )
 from langgraph_rlm.log.reply import Reply, reply_of
 from langgraph_rlm.nodes.root_call import lap
 from langgraph_rlm.progress import OUTPUT_CHARS, CellEnded, CodeWritten, SubCalls, Where
-from langgraph_rlm.repl.replay import Advance, rolled_back
-from langgraph_rlm.repl.sessions import Trajectory
+from langgraph_rlm.repl.replay import Advance
+from langgraph_rlm.repl.sessions import ReplStart
 from langgraph_rlm.runtime.run import Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
@@ -40,8 +44,8 @@ LAP_SECONDS = 0.2
 class ExecuteRepl:
     """The node."""
 
-    def __init__(self, runtime: RLMRuntime) -> None:
-        self._runtime = runtime
+    def __init__(self, rlm: RLMRuntime) -> None:
+        self._rlm = rlm
 
     async def __call__(
         self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
@@ -50,12 +54,14 @@ class ExecuteRepl:
 
         At a limit, calls fail at once, so that code can still make something of what it has; its cell is the run's last.
         """
-        run = frame_of(config, runtime).run
+        frame = frame_of(config)
+        frame.show_on(runtime)
+        run = frame.run
         self._announce(run, state)
         done, limit = Advance(), cast("StopReason | None", state.get("limit") or None)
         while True:
             done = await self._advance(run, state, done)
-            call = cast("CallEntry | None", done.entries.get(done.suspended or ""))
+            call = call_at(done.entries, done.suspended)
             if call is None or call["call"] == "tool" or done.suspended is None:
                 break
             if limit is None and run.reserve(state["trajectory"], done.suspended, call["items"]):
@@ -84,17 +90,17 @@ class ExecuteRepl:
             1
         ].steps:  # the turn made tool calls of its own, and no interpreter is needed
             return done
-        trajectory = Trajectory(state["trajectory"], runs(state["log"])[0]["started"])
+        start = ReplStart(state["trajectory"], questions_of(state["log"])[0]["started"])
         depth = state.get("depth", 0)
-        host, seconds_left = self._runtime.host(depth), run.ledger.seconds_for_code(depth)
-        more = await self._runtime.sessions.advance(
-            trajectory, {**state["log"], **done.entries}, host, seconds_left
+        host, seconds_left = self._rlm.host(depth), run.ledger.seconds_for_code(depth)
+        more = await self._rlm.sessions.advance(
+            start, {**state["log"], **done.entries}, host, seconds_left
         )
         return Advance({**done.entries, **more.entries}, more.suspended, more.final)
 
     def _refused(self, place: str, call: CallEntry, limit: StopReason) -> Log:
         """The answers to a call that may not be made."""
-        value = getattr(self._runtime.limits, limit)
+        value = getattr(self._rlm.limits, limit)
         return {
             item_place(place, item): error_entry(str(LimitReached(limit, value)))
             for item in range(call["items"])
@@ -102,9 +108,9 @@ class ExecuteRepl:
 
     def _stopped(self, state: RLMState, done: Advance) -> Advance:
         """Code that goes on asking: its cell is rolled back."""
-        self._runtime.sessions.drop(state["trajectory"])
+        self._rlm.sessions.drop(state["trajectory"])
         cell = cast(str, done.suspended).partition("/")[0]
-        return Advance({**done.entries, cell: rolled_back("stopped", self._runtime.store)})
+        return Advance({**done.entries, cell: rolled_back_entry("stopped", self._rlm.blobs)})
 
     async def _ended(self, state: RLMState, done: Advance, limit: StopReason | None) -> RLMUpdate:
         """All cells of the turn are done: there is an answer, a limit, or another turn."""
@@ -112,24 +118,21 @@ class ExecuteRepl:
             return RLMUpdate(final=done.final)
         number, reply = self._last_turn(state)
         log = {**state["log"], **done.entries}
-        cells = [
-            cast("CellEntry | None", log.get(cell_place(number, index)))
-            for index in range(len(reply.cells))
-        ]
+        cells = [cell_at(log, cell_place(number, index)) for index in range(len(reply.cells))]
         if (
             reply.final is not None
             and reply.final.kind == "value"
             and all(cell and cell["outcome"] == "ok" for cell in cells)
         ):
-            return RLMUpdate(final=await self._runtime.store.keep(reply.final.text))
-        if limit is None and _iteration(state) >= self._runtime.limits.max_iterations:
+            return RLMUpdate(final=await self._rlm.blobs.keep(reply.final.text))
+        if limit is None and _iteration(state) >= self._rlm.limits.max_iterations:
             return RLMUpdate(limit="max_iterations")
         return RLMUpdate()
 
     def _last_turn(self, state: RLMState) -> tuple[int, Reply]:
         number = turn_count(state["log"]) - 1
-        turn = cast(TurnEntry, state["log"][str(number)])
-        return number, reply_of(turn, self._runtime.store)
+        turn = turn_at(state["log"], number)
+        return number, reply_of(turn, self._rlm.blobs)
 
     def _announce(self, run: Run, state: RLMState) -> None:
         """Show the code of a turn when its first cell starts."""
@@ -144,9 +147,7 @@ class ExecuteRepl:
         """Show how cells ended, and what the open one waits for."""
         for entry in advance.entries.values():
             if entry["kind"] == "cell":
-                output = self._runtime.store.get_text(entry["error"] or entry["stdout"])[
-                    :OUTPUT_CHARS
-                ]
+                output = self._rlm.blobs.get_text(entry["error"] or entry["stdout"])[:OUTPUT_CHARS]
                 run.emit(
                     CellEnded(
                         type="output",
@@ -174,7 +175,7 @@ def _where(state: RLMState) -> Where:
 
 
 def _iteration(state: RLMState) -> int:
-    return turn_count(state["log"]) - runs(state["log"])[-1]["turn"]
+    return turn_count(state["log"]) - questions_of(state["log"])[-1]["turn"]
 
 
 def _refusals(entries: Log) -> int:

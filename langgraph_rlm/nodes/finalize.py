@@ -15,22 +15,21 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import (
-    CellEntry,
-    Log,
-    RefusedEntry,
-    TurnEntry,
+from langgraph_rlm.log.entries import Log, RefusedEntry, TurnEntry
+from langgraph_rlm.log.places import (
+    cell_at,
     cell_place,
+    questions_of,
     refusal,
     refused_place,
-    runs,
+    turn_at,
     turn_count,
 )
 from langgraph_rlm.log.reply import parse_reply, plain_final, without_reasoning
+from langgraph_rlm.log.text import answer_text
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
 from langgraph_rlm.progress import Answered
-from langgraph_rlm.repl.replay import answer_text
 from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format, Mismatch, code_format, text_of, user_format
@@ -41,19 +40,20 @@ from langgraph_rlm.storage.blobs import BlobStore, Text
 class Finalize:
     """The node."""
 
-    def __init__(self, runtime: RLMRuntime) -> None:
-        self._runtime = runtime
+    def __init__(self, rlm: RLMRuntime) -> None:
+        self._rlm = rlm
 
     async def __call__(
         self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
     ) -> RLMUpdate:
         """The answer as text, as one `AIMessage`, with its value where it has a schema, and why the run ended; or its refusal."""
-        frame, final, refused = frame_of(config, runtime), state.get("final"), Log()
+        frame, final, refused = frame_of(config), state.get("final"), Log()
+        frame.show_on(runtime)
         run, form = frame.run, self._form(state, frame.form)
         if state.get("limit") == "failed":
             return _ended(run, state, RLMUpdate(answer=state["answer"]))
         if final is not None:
-            answer = self._runtime.store.get_text(final)
+            answer = self._rlm.blobs.get_text(final)
             given = await _valued(answer, form)
             if not isinstance(given, Mismatch):
                 return RLMUpdate(usage=lap(run)) | _ended(run, state, given)
@@ -74,7 +74,7 @@ class Finalize:
                 | RLMUpdate(log=refused, usage=reduce(add_usage, paid))
                 | _ended(run, state, failed)
             )
-        answer = answer_in(text) or shown_so_far(state["log"], self._runtime.store)
+        answer = answer_in(text) or shown_so_far(state["log"], self._rlm.blobs)
         given = await _valued(answer, form)
         unmatched = RLMUpdate(answer=answer) | (
             RLMUpdate(structured_response=None) if form else RLMUpdate()
@@ -89,7 +89,7 @@ class Finalize:
         schema = state.get("answer_schema")
         if schema is None:
             return None
-        text = self._runtime.store.get_text(schema)
+        text = self._rlm.blobs.get_text(schema)
         if state.get("depth", 0):
             return code_format(text)
         return given if given is not None and given.text == text else user_format(json.loads(text))
@@ -97,7 +97,7 @@ class Finalize:
     async def _refused(self, state: RLMState, answer: Text, mismatch: Mismatch) -> Log:
         """The log entry of an answer that does not match."""
         entry = RefusedEntry(
-            kind="refused", answer=answer, error=await self._runtime.store.keep(str(mismatch))
+            kind="refused", answer=answer, error=await self._rlm.blobs.keep(str(mismatch))
         )
         return {refused_place(turn_count(state["log"]) - 1): entry}
 
@@ -107,8 +107,8 @@ class Finalize:
             return cast(StopReason, state.get("limit"))
         if run.ledger.seconds_left() == 0:
             return "max_seconds"
-        turns = turn_count(state["log"]) - runs(state["log"])[-1]["turn"]
-        return "max_iterations" if turns >= self._runtime.limits.max_iterations else None
+        turns = turn_count(state["log"]) - questions_of(state["log"])[-1]["turn"]
+        return "max_iterations" if turns >= self._rlm.limits.max_iterations else None
 
     async def _best(
         self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]
@@ -118,10 +118,10 @@ class Finalize:
         What each call cost goes to `paid` at once. Raises `LimitReached` when the budget does not reach, and `ModelFailed`.
         """
         limit = cast(StopReason, state.get("limit"))
-        messages = await asyncio.to_thread(conversation, state, self._runtime, limit=limit)
+        messages = await asyncio.to_thread(conversation, state, self._rlm, limit=limit)
         reply = AIMessage("")
         for _ in range(2):
-            reply, cost = await ask_root(self._runtime, messages, state, config, run)
+            reply, cost = await ask_root(self._rlm, messages, state, config, run)
             paid.append(cost)
             if str(reply.text).strip() or not reply.tool_calls:
                 break
@@ -134,7 +134,7 @@ class Finalize:
             return {}
         entry = TurnEntry(
             kind="turn",
-            reply=await self._runtime.store.keep(text),
+            reply=await self._rlm.blobs.keep(text),
             limit=cast(StopReason, state.get("limit")),
         )
         return {str(turn_count(state["log"])): entry}
@@ -192,15 +192,15 @@ def _ended(run: Run, state: RLMState, given: RLMUpdate) -> RLMUpdate:
     return given | RLMUpdate(stop_reason=reason, messages=[message])
 
 
-def shown_so_far(log: Log, store: BlobStore) -> str:
+def shown_so_far(log: Log, blobs: BlobStore) -> str:
     """The last answer of this question that was refused, or what its code printed since; empty if there is neither."""
     last = turn_count(log) - 1
-    for number in range(last, runs(log)[-1]["turn"] - 1, -1):
+    for number in range(last, questions_of(log)[-1]["turn"] - 1, -1):
         if (refused := refusal(log, number)) is not None:
-            return store.get_text(refused["answer"])
-        steps = len(parse_reply(store.get_text(cast(TurnEntry, log[str(number)])["reply"])).steps)
+            return blobs.get_text(refused["answer"])
+        steps = len(parse_reply(blobs.get_text(turn_at(log, number)["reply"])).steps)
         for index in range(steps - 1, -1, -1):
-            entry = cast("CellEntry | None", log.get(cell_place(number, index)))
-            if entry is not None and (text := store.get_text(entry["stdout"]).strip()):
+            entry = cell_at(log, cell_place(number, index))
+            if entry is not None and (text := blobs.get_text(entry["stdout"]).strip()):
                 return text
     return ""

@@ -10,7 +10,7 @@ from langgraph_rlm.state import RLMState, RLMUpdate
 
 
 async def ask_root(
-    runtime: RLMRuntime,
+    rlm: RLMRuntime,
     messages: list[AnyMessage],
     state: RLMState,
     config: RunnableConfig,
@@ -24,7 +24,7 @@ async def ask_root(
     """
     depth = state.get("depth", 0)
     reply, cost = await run.call_root(
-        runtime.root_model(depth, state.get("model")), messages, config, depth
+        rlm.root_model(depth, state.get("model")), messages, config, depth
     )
     return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
 

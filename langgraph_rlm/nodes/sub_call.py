@@ -49,8 +49,8 @@ class Graph(Protocol):
 class SubCall:
     """The node."""
 
-    def __init__(self, runtime: RLMRuntime, child: Callable[[], Graph]) -> None:
-        self._runtime = runtime
+    def __init__(self, rlm: RLMRuntime, child: Callable[[], Graph]) -> None:
+        self._rlm = rlm
         self._child = child
 
     async def __call__(
@@ -61,7 +61,8 @@ class SubCall:
         A failure of a model's client becomes an entry like any other. All else passes through: a pause, a broken set-up, and
         what the checkpointer or the store raise in a child.
         """
-        frame = frame_of(config, runtime)
+        frame = frame_of(config)
+        frame.show_on(runtime)
         run = frame.run
         run.take_over(call["parent"], call["place"].rpartition("/")[0])
         async with (
@@ -72,7 +73,7 @@ class SubCall:
         return update
 
     async def _answered(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> RLMUpdate:
-        payload = self._runtime.requests.payload(call["request"])
+        payload = self._rlm.requests.payload(call["request"])
         model = cast("str | None", payload["model"])
         paid: list[Usage] = []
         try:
@@ -100,15 +101,15 @@ class SubCall:
 
         async def call(given: str | list[AnyMessage]) -> str:
             reply, cost = await frame.run.call(
-                self._runtime.sub(name), given, _quiet(config), frame.depth + 1
+                self._rlm.sub(name), given, _quiet(config), frame.depth + 1
             )
             paid.append(cost)
             return str(reply.text)
 
         if form is None:
-            return await reply_entry(await call(prompt), self._runtime.store, name), None
+            return await reply_entry(await call(prompt), self._rlm.blobs, name), None
         return await json_reply_entry(
-            await structured_query(prompt, form, call), self._runtime.store, name
+            await structured_query(prompt, form, call), self._rlm.blobs, name
         ), None
 
     async def _recurse(
@@ -131,14 +132,14 @@ class SubCall:
             return error_entry(out["answer"], name), None
         limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
         if form is None:
-            return await reply_entry(out["answer"], self._runtime.store, name), limit
+            return await reply_entry(out["answer"], self._rlm.blobs, name), limit
         value = out["structured_response"]
         if value is None and not await asyncio.to_thread(form.admits, None):
             return error_entry(
                 f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}",
                 name,
             ), limit
-        return await json_reply_entry(json_of(value), self._runtime.store, name), limit
+        return await json_reply_entry(json_of(value), self._rlm.blobs, name), limit
 
     def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
         """A child without a context of its own works on its prompt."""

@@ -44,14 +44,14 @@ class ToolInterrupt:
 class ToolStep:
     """What the steps have in common."""
 
-    def __init__(self, runtime: RLMRuntime) -> None:
-        self._runtime = runtime
+    def __init__(self, rlm: RLMRuntime) -> None:
+        self._rlm = rlm
 
     def _called(self, call: PendingCall) -> tuple[RLMTool, dict[str, Any]]:
         """The tool, and the arguments that code gave."""
-        return self._runtime.toolset.tool(
-            call["function"], call["depth"]
-        ), self._runtime.requests.payload(call["request"])["arguments"]
+        return self._rlm.toolset.tool(call["function"], call["depth"]), self._rlm.requests.payload(
+            call["request"]
+        )["arguments"]
 
     async def _decided(
         self, tool: RLMTool, decision: dict[str, Any], arguments: dict[str, Any]
@@ -70,7 +70,7 @@ class ToolStep:
         )
 
     async def _returned(self, value: Any) -> ReplyEntry:
-        return await reply_entry(json.dumps(value, ensure_ascii=False), self._runtime.store)
+        return await reply_entry(json.dumps(value, ensure_ascii=False), self._rlm.blobs)
 
 
 class Approve(ToolStep):
@@ -85,7 +85,7 @@ class Approve(ToolStep):
             return ToolUpdate(
                 reply=await self._returned(result) if error is None else error_entry(error)
             )
-        config = self._runtime.toolset.interrupt_on[tool.name]
+        config = self._rlm.toolset.interrupt_on[tool.name]
         described = config.get("description")
         if callable(described):
             described = described(
@@ -103,7 +103,7 @@ class Begin(ToolStep):
     async def __call__(self, call: ToolState) -> ToolUpdate:
         """A new mark: in the checkpoint, and in this process."""
         mark = uuid.uuid4().hex
-        self._runtime.toolset.begun.add(mark)
+        self._rlm.toolset.begun.add(mark)
         return ToolUpdate(mark=mark)
 
 
@@ -129,7 +129,7 @@ class CallTool(ToolStep):
             if (
                 mark is not None
             ):  # a pause of the tool's own: what it has run so far, LangGraph runs again by design
-                self._runtime.toolset.begun.add(mark)
+                self._rlm.toolset.begun.add(mark)
             raise
         except RLMError:
             raise
@@ -138,8 +138,8 @@ class CallTool(ToolStep):
 
     def _claim(self, mark: str) -> bool:
         """Take the mark: each serves one run."""
-        known = mark in self._runtime.toolset.begun
-        self._runtime.toolset.begun.discard(mark)
+        known = mark in self._rlm.toolset.begun
+        self._rlm.toolset.begun.discard(mark)
         return known
 
 

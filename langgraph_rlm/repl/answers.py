@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.log.entries import canonical, plain
+from langgraph_rlm.log.text import canonical, plain
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request
@@ -67,7 +67,7 @@ def read(
             )
         handle = called.handles[of]
         try:
-            value, ranges = reading(Reader(handle, called.host.store), arguments)
+            value, ranges = reading(Reader(handle, called.host.blobs), arguments)
         except (ContextError, ValueError, TypeError) as error:
             raise BadCall("ValueError", f"{called.name}: {error}") from None
         if ranges:
@@ -155,7 +155,7 @@ def _by_reference(called: Called, value: Any) -> HandleDict | None:
         return None
     try:
         return ingest(
-            value if isinstance(value, str) else plain(value), called.host.store
+            value if isinstance(value, str) else plain(value), called.host.blobs
         ).as_dict()
     except ContextError as error:
         raise BadCall("ValueError", f"{called.name}: {error}") from None

@@ -25,7 +25,7 @@ class Host:
     """By their names in code."""
     is_recursive: bool
     """Whether `rlm_query` starts an RLM; else it is an `llm_query`."""
-    store: BlobStore
+    blobs: BlobStore
     requests: Requests
     limits: Limits
 
@@ -77,7 +77,7 @@ class LateValues(Mapping[str, Any]):
         handle = self.handles[name]
         if not is_loaded(handle, self._host.limits):
             raise KeyError(name)
-        return lambda: materialize(handle, self._host.store, exact=False)
+        return lambda: materialize(handle, self._host.blobs, exact=False)
 
     def __iter__(self) -> Iterator[str]:
         yield from ("answer", "history")

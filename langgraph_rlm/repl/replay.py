@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from langgraph_rlm.errors import ReplayDivergedError
 from langgraph_rlm.log.entries import (
+    ROLLED_BACK,
     CallEntry,
     CellEntry,
     CellOutcome,
@@ -19,20 +20,22 @@ from langgraph_rlm.log.entries import (
     LogEntry,
     ReplyEntry,
     TurnEntry,
+)
+from langgraph_rlm.log.places import (
+    call_at,
     call_place,
-    canonical,
+    cell_at,
     cell_place,
-    digest_of,
     handles_of,
     item_place,
-    plain,
+    questions_of,
     refusal,
     refused_place,
-    runs,
+    turn_at,
     turn_count,
 )
 from langgraph_rlm.log.reply import assigned_names, parse_reply, reply_of
-from langgraph_rlm.log.text import clip
+from langgraph_rlm.log.text import answer_text, canonical, clip, digest_of
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -48,8 +51,6 @@ from langgraph_rlm.repl.requests import Request, answer_of
 from langgraph_rlm.repl.watch import Watch
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import encodable
-
-ROLLED_BACK: frozenset[CellOutcome] = frozenset({"timeout", "crashed", "stopped"})
 
 REPLAY_PATIENCE = 10
 """A replayed cell ended within its limit once: on a busier machine it may take this many times as long."""
@@ -136,10 +137,10 @@ class Repl:
             if now is None:
                 return done
             _check_end(cell, log, now)
-            then = cast("CellEntry | None", log.get(place))
+            then = cell_at(log, place)
             self._applied[place] = then if then is not None else now
             if then is not None:
-                _check_cell(place, then, now, self._host.store)
+                _check_cell(place, then, now, self._host.blobs)
                 continue
             done.entries[place] = now
             if now["final"] is not None:
@@ -151,12 +152,12 @@ class Repl:
         """Cells still to be run: logged ones that were not rolled back, and those of the last turn."""
         last = turn_count(log) - 1
         for number in range(self._turn, last + 1):
-            turn = cast(TurnEntry, log[str(number)])
+            turn = turn_at(log, number)
             self._enter(number, turn, log)
-            reply = reply_of(turn, self._host.store)
+            reply = reply_of(turn, self._host.blobs)
             for index, code in enumerate(() if turn["limit"] else reply.steps):
                 place = cell_place(number, index)
-                entry = cast("CellEntry | None", log.get(place))
+                entry = cell_at(log, place)
                 if (
                     place in self._applied
                     or (entry is None and number < last)
@@ -178,9 +179,9 @@ class Repl:
             self._withdraw = True
         self._turn = number
         self._applied[str(number)] = turn
-        questions = [question for question in runs(log) if question["turn"] <= number]
+        questions = [question for question in questions_of(log) if question["turn"] <= number]
         self._values.handles = handles_of(questions)
-        self._values.history = lambda: history(log, number, self._host.store)
+        self._values.history = lambda: history(log, number, self._host.blobs)
         if len(questions) > max(self._questions, 1):
             self._restore |= {"context", "answer"}
         self._questions = len(questions)
@@ -255,7 +256,7 @@ class Repl:
         now = self._host.requests.entry(response)
         cell.waiting = place = call_place(cell.place, cell.ordinal)
         cell.ordinal += 1
-        then = cast("CallEntry | None", log.get(place))
+        then = call_at(log, place)
         if then is None:
             done.entries[place] = now
         else:
@@ -275,7 +276,7 @@ class Repl:
         known = cast(dict[str, ReplyEntry], replies)
         self._applied.update(known)
         cell.waiting = None
-        return answer_of(entry, list(known.values()), self._host.store)
+        return answer_of(entry, list(known.values()), self._host.blobs)
 
     def _entry(self, cell: OpenCell, finished: Finished, logged: bool) -> CellEntry:
         """The cell's log entry, with the answer that it gave."""
@@ -302,16 +303,16 @@ class Repl:
         )
 
     def _clipped(self, text: str) -> Text:
-        return self._host.store.put_text(clip(text, limit=self._host.limits.max_output_chars))
+        return self._host.blobs.put_text(clip(text, limit=self._host.limits.max_output_chars))
 
     def _resolved(self, cell: OpenCell, logged: bool) -> tuple[Text | None, CellError | None]:
         """The value of FINAL, or of the variable that FINAL_VAR names."""
         name = cell.final_name
         if name is None:
-            return self._host.store.put_text(answer_text(cell.final)), None
+            return self._host.blobs.put_text(answer_text(cell.final)), None
         found = self._step(lambda: self._session.feed(name), cell, logged)
         if isinstance(found, Finished) and found.error is None:
-            return self._host.store.put_text(answer_text(found.value)), None
+            return self._host.blobs.put_text(answer_text(found.value)), None
         message = f"FINAL_VAR: there is no variable {name!r}. Bind it first, or give the value itself to FINAL."
         return None, CellError("NameError", message, f"NameError: {message}")
 
@@ -321,22 +322,22 @@ class Repl:
         value = found.value if isinstance(found, Finished) else None
         if not isinstance(value, dict) or not cast(dict[str, Any], value).get("ready"):
             return None
-        return self._host.store.put_text(
+        return self._host.blobs.put_text(
             answer_text(cast(dict[str, Any], value).get("content", ""))
         )
 
 
-def history(log: Mapping[str, LogEntry], turn: int, store: BlobStore) -> list[dict[str, Any]]:
+def history(log: Mapping[str, LogEntry], turn: int, blobs: BlobStore) -> list[dict[str, Any]]:
     """What code sees of the turns before `turn`: for each its number, the reply, and what its cells printed or raised."""
     shown: list[dict[str, Any]] = []
     for number in range(turn):
-        reply = store.get_text(cast(TurnEntry, log[str(number)])["reply"])
+        reply = blobs.get_text(turn_at(log, number)["reply"])
         entries = (
-            cast("CellEntry | None", log.get(cell_place(number, index)))
+            cell_at(log, cell_place(number, index))
             for index in range(len(parse_reply(reply).steps))
         )
         output = [
-            store.get_text(text)
+            blobs.get_text(text)
             for entry in entries
             if entry
             for text in (entry["stdout"], entry["error"])
@@ -350,7 +351,7 @@ def history(log: Mapping[str, LogEntry], turn: int, store: BlobStore) -> list[di
 
 def _has_failed(turn: int, cells: int, log: Mapping[str, LogEntry]) -> bool:
     """Whether a cell of the turn did not end well: a FINAL_VAR in prose behind it was written blind and does not count."""
-    entries = (cast("CellEntry | None", log.get(cell_place(turn, index))) for index in range(cells))
+    entries = (cell_at(log, cell_place(turn, index)) for index in range(cells))
     return any(entry is not None and entry["outcome"] != "ok" for entry in entries)
 
 
@@ -367,7 +368,7 @@ def _check_call(place: str, then: CallEntry, now: CallEntry) -> None:
 
 def _check_end(cell: OpenCell, log: Mapping[str, LogEntry], now: CellEntry) -> None:
     """A cell makes every call that it made before, also one that had not ended."""
-    then = cast("CallEntry | None", log.get(call_place(cell.place, cell.ordinal)))
+    then = call_at(log, call_place(cell.place, cell.ordinal))
     if then is not None:
         raise _diverged(
             cell.place,
@@ -378,7 +379,7 @@ def _check_end(cell: OpenCell, log: Mapping[str, LogEntry], now: CellEntry) -> N
         )
 
 
-def _check_cell(place: str, then: CellEntry, now: CellEntry, store: BlobStore) -> None:
+def _check_cell(place: str, then: CellEntry, now: CellEntry, blobs: BlobStore) -> None:
     if then["digest"] != now["digest"] or then["outcome"] != now["outcome"]:
         raise _diverged(
             place,
@@ -388,13 +389,13 @@ def _check_cell(place: str, then: CellEntry, now: CellEntry, store: BlobStore) -
             now,
         )
     if then["final"] != now["final"]:
-        answer, logged = _final_text(now, store), _final_text(then, store)
+        answer, logged = _final_text(now, blobs), _final_text(then, blobs)
         if answer != logged:
             raise _diverged(place, f"answered {answer[:40]!r}", repr(logged[:40]), then, now)
 
 
-def _final_text(entry: CellEntry, store: BlobStore) -> str:
-    return "" if entry["final"] is None else _without_addresses(store.get_text(entry["final"]))
+def _final_text(entry: CellEntry, blobs: BlobStore) -> str:
+    return "" if entry["final"] is None else _without_addresses(blobs.get_text(entry["final"]))
 
 
 def _diverged(
@@ -422,25 +423,6 @@ def outcome_digest(stdout: str, value: str | None, error: CellError | None) -> s
 
 def _without_addresses(text: str) -> str:
     return re.sub(r"0x[0-9a-f]+", "0x", text)
-
-
-def answer_text(value: Any) -> str:
-    """An answer as text: a str as it is, anything else as JSON."""
-    return value if isinstance(value, str) else canonical(plain(value))
-
-
-def rolled_back(outcome: CellOutcome, store: BlobStore) -> CellEntry:
-    """The log entry of a cell of which nothing is kept but that it happened."""
-    return CellEntry(
-        kind="cell",
-        outcome=outcome,
-        stdout=store.put_text(""),
-        value=None,
-        error=None,
-        digest="",
-        reads={},
-        final=None,
-    )
 
 
 def show_vars_source(names: set[str]) -> str:

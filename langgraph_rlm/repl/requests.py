@@ -11,14 +11,8 @@ from typing import Any, cast
 
 from cachetools import LRUCache
 
-from langgraph_rlm.log.entries import (
-    CallEntry,
-    CallKind,
-    ReplyEntry,
-    canonical,
-    canonical_texts,
-    digest_of,
-)
+from langgraph_rlm.log.entries import CallEntry, CallKind, ReplyEntry
+from langgraph_rlm.log.text import canonical, canonical_texts, digest_of
 from langgraph_rlm.repl.base import Answer, Raised, Returned
 from langgraph_rlm.schemas.answers import Format, code_format
 from langgraph_rlm.storage.blobs import BlobStore, Text
@@ -49,8 +43,8 @@ class Requests:
     The payloads of the last few are kept: a thousand `Send`s of one batch parse it once, or never where this process wrote it.
     """
 
-    def __init__(self, store: BlobStore) -> None:
-        self._store = store
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
         self._payloads: LRUCache[str, dict[str, Any]] = LRUCache(KEPT_PAYLOADS)
         self._lock = threading.Lock()
 
@@ -58,7 +52,7 @@ class Requests:
         """Write a request as a log entry. What is large, and whatever several `Send`s share, is stored by reference."""
         as_text = canonical_texts if request.call == "llm" else canonical
         text = as_text(request.payload)
-        stored = self._store.put_text(
+        stored = self._blobs.put_text(
             text, inline=INLINE_REQUEST_CHARS if request.items == 1 else 0
         )
         if "blob" in stored:
@@ -77,7 +71,7 @@ class Requests:
         with self._lock:
             payload = self._payloads.get(stored.get("blob", ""))
         if payload is None:
-            payload = cast(dict[str, Any], json.loads(self._store.get_text(stored)))
+            payload = cast(dict[str, Any], json.loads(self._blobs.get_text(stored)))
         if "blob" in stored:
             self._keep(stored["blob"], payload)
         return payload
@@ -104,21 +98,21 @@ def form_of(payload: Mapping[str, Any]) -> Format | None:
     return None if schema is None else code_format(schema)
 
 
-def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], store: BlobStore) -> Answer:
+def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], blobs: BlobStore) -> Answer:
     """What code gets for a call whose every item is answered: a value, an exception, or a list with `"Error: ..."` entries."""
     if entry["function"].endswith("_batched") and entry["call"] != "tool":
-        return Returned([_item(reply, store) for reply in replies])
+        return Returned([_item(reply, blobs) for reply in replies])
     reply = replies[0]
     if reply["error"] is not None or reply["value"] is None:
         return Raised("RuntimeError", f"{entry['function']} failed: {reply['error']}")
-    text = store.get_text(reply["value"])
+    text = blobs.get_text(reply["value"])
     is_json = entry["call"] == "tool" or reply.get("json")
     return Returned(json.loads(text) if is_json else text)
 
 
-def _item(reply: ReplyEntry, store: BlobStore) -> Any:
+def _item(reply: ReplyEntry, blobs: BlobStore) -> Any:
     """One item of a batch."""
     if reply["error"] is not None or reply["value"] is None:
         return f"Error: {reply['error']}"
-    text = store.get_text(reply["value"])
+    text = blobs.get_text(reply["value"])
     return json.loads(text) if reply.get("json") else text

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from langgraph_rlm.errors import SandboxError
-from langgraph_rlm.log.entries import Log, LogEntry
+from langgraph_rlm.log.entries import Log, LogEntry, rolled_back_entry
 from langgraph_rlm.repl.base import Backend, SandboxCrashed, SessionSpec
 from langgraph_rlm.repl.host import Host, LateValues
 from langgraph_rlm.repl.host_functions import names_of
-from langgraph_rlm.repl.replay import Advance, CellLost, Repl, rolled_back
+from langgraph_rlm.repl.replay import Advance, CellLost, Repl
 
 MAX_IDLE = 32
 """Interpreters kept alive between cells and calls. The one unused for longest is dropped; its log rebuilds it."""
@@ -27,7 +27,7 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class ReplStart:
     """What identifies one RLM's interpreter, and what a new one starts from."""
 
     id: str
@@ -36,14 +36,14 @@ class Trajectory:
     """Seconds since the epoch, where its clock stands."""
 
 
-def open_repl(backend: Backend, trajectory: Trajectory, host: Host) -> Repl:
+def open_repl(backend: Backend, start: ReplStart, host: Host) -> Repl:
     """A new interpreter that stands at the beginning of a trajectory. Raises `SandboxError` when none can be started."""
     values = LateValues(host)
     spec = SessionSpec(
         functions=names_of(host),
         values=values,
-        clock=datetime.fromtimestamp(trajectory.started, UTC),
-        seed=trajectory.id,
+        clock=datetime.fromtimestamp(start.started, UTC),
+        seed=start.id,
         max_heap_bytes=host.limits.max_heap_bytes,
     )
     try:
@@ -93,7 +93,7 @@ class Sessions:
 
     async def advance(
         self,
-        trajectory: Trajectory,
+        start: ReplStart,
         log: Mapping[str, LogEntry],
         host: Host,
         seconds_left: float | None = None,
@@ -110,7 +110,7 @@ class Sessions:
         job = Job()
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._advance, job, trajectory, log, host, seconds_left
+                self._executor, self._advance, job, start, log, host, seconds_left
             )
         except asyncio.CancelledError:
             job.abandon()
@@ -144,7 +144,7 @@ class Sessions:
     def _advance(
         self,
         job: Job,
-        trajectory: Trajectory,
+        start: ReplStart,
         log: Mapping[str, LogEntry],
         host: Host,
         seconds_left: float | None,
@@ -153,8 +153,8 @@ class Sessions:
         lost_before: Log = {}
         deaths: Counter[str] = Counter()
         while True:
-            repl = self._taken(trajectory.id, {**log, **lost_before}) or open_repl(
-                self.backend, trajectory, host
+            repl = self._taken(start.id, {**log, **lost_before}) or open_repl(
+                self.backend, start, host
             )
             job.uses(repl)
             try:
@@ -173,7 +173,7 @@ class Sessions:
             except BaseException:
                 repl.close()
                 raise
-            self._put(trajectory.id, repl, job)
+            self._put(start.id, repl, job)
             return Advance({**lost_before, **done.entries}, done.suspended, done.final)
 
     def _outcome(self, lost: CellLost, deaths: int, host: Host) -> Log:
@@ -185,7 +185,7 @@ class Sessions:
                 f"The sandbox died {deaths} times while it replayed cell {lost.place}, which once ended well. Is memory short?"
             )
         if lost.outcome != "crashed" or deaths >= ATTEMPTS:
-            return {lost.place: rolled_back(lost.outcome, host.store)}
+            return {lost.place: rolled_back_entry(lost.outcome, host.blobs)}
         return {}
 
     def _taken(self, id: str, log: Mapping[str, LogEntry]) -> Repl | None:

@@ -50,7 +50,7 @@ class ModelFailed(Exception):
 class Run:
     """One invocation of a root RLM, shared by its whole tree: who may call a model now, and what has been spent."""
 
-    runtime: RLMRuntime
+    rlm: RLMRuntime
     emit: Callable[[Event], None] = lambda _: None
     """The root's "custom" stream: LangGraph gives children one that leads nowhere unless subgraphs are streamed."""
     resumed: bool = False
@@ -62,28 +62,28 @@ class Run:
 
     def __post_init__(self) -> None:
         self.batch_ends = BatchEnds()
-        self.calls = asyncio.Semaphore(self.runtime.limits.max_concurrency)
+        self.calls = asyncio.Semaphore(self.rlm.limits.max_concurrency)
         """The turns: whoever calls a model takes one, by `call_root` or by itself."""
         self._children = defaultdict[int, asyncio.Semaphore](
-            lambda: asyncio.Semaphore(self.runtime.limits.max_concurrency)
+            lambda: asyncio.Semaphore(self.rlm.limits.max_concurrency)
         )
         self._reserved = set[tuple[str, str]]()
-        self.ledger = Ledger(self.runtime.limits, self.runtime.prices)
+        self.ledger = Ledger(self.rlm.limits, self.rlm.prices)
 
     def children(self, depth: int) -> asyncio.Semaphore:
         """Limits the RLMs at one depth. Each depth has its own, so that parents who wait never keep their children out."""
         return self._children[depth]
 
-    def reserve(self, trajectory: str, place: str, items: int) -> bool:
+    def reserve(self, rlm_id: str, place: str, items: int) -> bool:
         """Take a call's items out of the sub-calls that are left for the tree; False, and none taken, if they are too many."""
         if not self.ledger.reserve_sub_calls(items):
             return False
-        self._reserved.add((trajectory, place))
+        self._reserved.add((rlm_id, place))
         return True
 
-    def take_over(self, trajectory: str, place: str) -> None:
+    def take_over(self, rlm_id: str, place: str) -> None:
         """Count one item of a call that an earlier process had reserved."""
-        if (trajectory, place) not in self._reserved:
+        if (rlm_id, place) not in self._reserved:
             self.ledger.take_over_sub_call()
 
     async def call_root(
@@ -91,9 +91,7 @@ class Run:
     ) -> tuple[AIMessage, Usage]:
         """As `call` when it is its turn, for whoever writes an RLM's code: always with the same tools, which a provider caches ahead of
         the messages."""
-        tools, options = (
-            (self.runtime.native_tools, self.root_options) if depth == 0 else ((), None)
-        )
+        tools, options = (self.rlm.native_tools, self.root_options) if depth == 0 else ((), None)
         async with self.calls:
             return await self.call(model, messages, config, depth, tools, options)
 
@@ -117,7 +115,7 @@ class Run:
             ModelFailed: the model's client raised; its exception is the cause.
         """
         name = (options or {}).get("model") or model_name(model)
-        await self.runtime.prices.prepare(name)
+        await self.rlm.prices.prepare(name)
         hold = self.ledger.hold(name, _chars(prompt))
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:
@@ -128,7 +126,7 @@ class Run:
             raise
         except Exception as error:
             if time_left.expired():
-                raise LimitReached("max_seconds", self.runtime.limits.max_seconds) from None
+                raise LimitReached("max_seconds", self.rlm.limits.max_seconds) from None
             raise ModelFailed(error) from error
         finally:
             self.ledger.release(hold)
@@ -168,13 +166,15 @@ class Frame:
         """The frame of a child."""
         return Frame(self.run, self.depth + 1, model, form)
 
+    def show_on(self, runtime: Runtime[None]) -> None:
+        """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads nowhere."""
+        if self.depth == 0:
+            self.run.emit = runtime.stream_writer
 
-def frame_of(config: RunnableConfig, runtime: Runtime[None]) -> Frame:
-    """The frame that the graph's edge put into every config. At the root it learns where the "custom" stream is."""
-    frame = cast(Frame, config["configurable"][FRAME])  # pyright: ignore[reportTypedDictNotRequiredAccess] - the edge sets it
-    if frame.depth == 0:
-        frame.run.emit = runtime.stream_writer
-    return frame
+
+def frame_of(config: RunnableConfig) -> Frame:
+    """The frame that the edge of the graph (`rlm_graph.py`) put into every config."""
+    return cast(Frame, config.get("configurable", {})[FRAME])
 
 
 def with_key(config: RunnableConfig, key: str, value: Any) -> RunnableConfig:

@@ -32,7 +32,7 @@ class RLMRuntime:
     models: Mapping[str, BaseChatModel]
     toolset: Toolset
     limits: Limits
-    store: BlobStore
+    blobs: BlobStore
     sessions: Sessions
     prices: Prices
     interpreter: str
@@ -67,7 +67,7 @@ class RLMRuntime:
         """The first characters of a context, which every turn shows; they are read once. Blocks. Raises `BlobError`."""
 
         def read(handle: ContextHandle) -> str:
-            return Reader(handle, self.store).peek(0, PREVIEW_CHARS)[0]
+            return Reader(handle, self.blobs).peek(0, PREVIEW_CHARS)[0]
 
         return lru_cache(maxsize=64)(read)
 
@@ -79,7 +79,7 @@ class RLMRuntime:
     @cached_property
     def requests(self) -> Requests:
         """What code has asked for."""
-        return Requests(self.store)
+        return Requests(self.blobs)
 
     @cached_property
     def _hosts(self) -> dict[tuple[bool, bool], Host]:
@@ -89,7 +89,7 @@ class RLMRuntime:
                 models=names,
                 tools=self.toolset.at(0 if is_root else 1),
                 is_recursive=is_recursive,
-                store=self.store,
+                blobs=self.blobs,
                 requests=self.requests,
                 limits=self.limits,
             )

@@ -14,8 +14,8 @@ from typing import Any, cast
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.log.entries import plain
 from langgraph_rlm.log.reply import without_reasoning
+from langgraph_rlm.log.text import plain
 from langgraph_rlm.schemas.checks import (
     MAX_PROBLEMS,
     Schema,

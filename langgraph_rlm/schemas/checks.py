@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
 
-from langgraph_rlm.log.entries import canonical
+from langgraph_rlm.log.text import canonical
 from langgraph_rlm.storage.blobs import to_bytes
 
 Schema = dict[str, Any]

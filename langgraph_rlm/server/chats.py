@@ -55,7 +55,9 @@ def _chat_rlm(model_id: str, settings: Settings, saver: "BaseCheckpointSaver[Any
     from langgraph_rlm.chat.model import ChatRLM
 
     try:
-        return ChatRLM(**options_of(model_id, settings), checkpointer=saver, store=settings.store)
+        return ChatRLM(
+            **options_of(model_id, settings), checkpointer=saver, blob_store=settings.blob_store
+        )
     except ConfigurationError as error:
         raise Refused(
             404,

@@ -45,7 +45,7 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     db: str | None = None
     """A SQLite file or a PostgreSQL URL; None is `server.db` in the user's data folder."""
-    store: str | None = None
+    blob_store: str | None = None
     """Where contexts and long values are kept; None is `create_rlm`'s default."""
     model: str | None = None
     """What the id `rlm` stands for."""

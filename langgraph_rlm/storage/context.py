@@ -85,7 +85,7 @@ class ContextHandle:
         return self.length == self.size
 
 
-def ingest(value: object, store: BlobStore) -> ContextHandle:
+def ingest(value: object, blobs: BlobStore) -> ContextHandle:
     """Store an input, and give its handle. Files are streamed. Blocks: call it in a thread.
 
     Args:
@@ -98,26 +98,26 @@ def ingest(value: object, store: BlobStore) -> ContextHandle:
         BlobError: the store cannot be written, or no longer has the blob of a handle.
     """
     if isinstance(value, ContextHandle):
-        return _checked(value, store)
+        return _checked(value, blobs)
     if isinstance(value, str):
-        return _ingest_text(value, store)
+        return _ingest_text(value, blobs)
     if isinstance(value, (bytes, bytearray)):
-        return _ingest_bytes([bytes(value)], store, "The bytes value")
+        return _ingest_bytes([bytes(value)], blobs, "The bytes value")
     if isinstance(value, Path):
-        return _ingest_folder(value, store) if os.path.isdir(value) else _ingest_file(value, store)
+        return _ingest_folder(value, blobs) if os.path.isdir(value) else _ingest_file(value, blobs)
     if isinstance(value, Mapping):
-        return _ingest_rows("dict", _pairs(cast("Mapping[object, object]", value)), store)
+        return _ingest_rows("dict", _pairs(cast("Mapping[object, object]", value)), blobs)
     if isinstance(value, (list, tuple)):
-        return _ingest_sequence(cast("Sequence[object]", value), store)
+        return _ingest_sequence(cast("Sequence[object]", value), blobs)
     if _is_langchain(value):
-        return _ingest_sequence([value], store)
+        return _ingest_sequence([value], blobs)
     if hasattr(value, "read"):
-        return _ingest_open(value, store)
+        return _ingest_open(value, blobs)
     raise ContextError(f"A context cannot be a {type(value).__name__}. {_WANTED}")
 
 
 def materialize(
-    handle: ContextHandle, store: BlobStore, *, exact: bool = True
+    handle: ContextHandle, blobs: BlobStore, *, exact: bool = True
 ) -> str | list[Any] | dict[Any, Any]:
     """What code sees as `context`: a str; a list (of items, of message dicts, of document dicts); a dict (for files: path to text).
 
@@ -127,18 +127,18 @@ def materialize(
     Raises:
         BlobError: a blob is missing or altered.
     """
-    data, text = store.get(handle.digest), to_text if exact else _encodable
+    data, text = blobs.get(handle.digest), to_text if exact else _encodable
     if handle.kind == "text":
         return text(data)
     if handle.kind == "files":
         return {
-            path: text(data[start : start + size]) for path, start, size in manifest(handle, store)
+            path: text(data[start : start + size]) for path, start, size in manifest(handle, blobs)
         }
     rows = [json.loads(line) for line in text(data).split("\n")[:-1]]
     return dict(rows) if handle.kind == "dict" else rows
 
 
-def manifest(handle: ContextHandle, store: BlobStore) -> list[tuple[str, int, int]]:
+def manifest(handle: ContextHandle, blobs: BlobStore) -> list[tuple[str, int, int]]:
     """The files of a handle, in order: path, first byte in the stored text, bytes. Empty for other kinds.
 
     Raises:
@@ -146,7 +146,7 @@ def manifest(handle: ContextHandle, store: BlobStore) -> list[tuple[str, int, in
     """
     if handle.index is None:
         return []
-    return [(path, start, size) for path, start, size in json.loads(store.get(handle.index))]
+    return [(path, start, size) for path, start, size in json.loads(blobs.get(handle.index))]
 
 
 def _encodable(data: bytes) -> str:
@@ -161,12 +161,12 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _checked(handle: ContextHandle, store: BlobStore) -> ContextHandle:
+def _checked(handle: ContextHandle, blobs: BlobStore) -> ContextHandle:
     for digest in filter(None, (handle.digest, handle.index)):
-        if not store.has(digest):
+        if not blobs.has(digest):
             came = f" (it came from {handle.source})" if handle.source else ""
             raise BlobError(
-                f"Blob {digest} of a context{came} is not in the store {store.place}: ingest the same input again."
+                f"Blob {digest} of a context{came} is not in the store {blobs.place}: ingest the same input again."
             )
     return handle
 
@@ -174,35 +174,35 @@ def _checked(handle: ContextHandle, store: BlobStore) -> ContextHandle:
 # Text, bytes and files
 
 
-def _ingest_text(text: str, store: BlobStore) -> ContextHandle:
+def _ingest_text(text: str, blobs: BlobStore) -> ContextHandle:
     text = text.removeprefix("\ufeff")
     if not text:
         raise _empty("The string")
-    digest, size = store.put_stream(
+    digest, size = blobs.put_stream(
         to_bytes(text[i : i + CHUNK]) for i in range(0, len(text), CHUNK)
     )
     return ContextHandle(digest=digest, kind="text", length=len(text), size=size)
 
 
 def _ingest_bytes(
-    chunks: Iterable[bytes], store: BlobStore, name: str, source: str | None = None
+    chunks: Iterable[bytes], blobs: BlobStore, name: str, source: str | None = None
 ) -> ContextHandle:
     utf8 = Utf8(name)
-    digest, size = store.put_stream(_not_empty(utf8.check(chunks), name))
+    digest, size = blobs.put_stream(_not_empty(utf8.check(chunks), name))
     return ContextHandle(digest=digest, kind="text", length=utf8.chars, size=size, source=source)
 
 
-def _ingest_open(file: Any, store: BlobStore) -> ContextHandle:
+def _ingest_open(file: Any, blobs: BlobStore) -> ContextHandle:
     file = getattr(file, "buffer", file) if file is sys.stdin else file
     name = getattr(file, "name", None)
     source = printable(name) if isinstance(name, str) else None
     return _ingest_bytes(
-        read_open(file, source or "The open file"), store, source or "The open file", source
+        read_open(file, source or "The open file"), blobs, source or "The open file", source
     )
 
 
-def _ingest_file(path: Path, store: BlobStore) -> ContextHandle:
-    return _ingest_bytes(read_file(path), store, str(path), printable(str(path)))
+def _ingest_file(path: Path, blobs: BlobStore) -> ContextHandle:
+    return _ingest_bytes(read_file(path), blobs, str(path), printable(str(path)))
 
 
 def _not_empty(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
@@ -220,34 +220,34 @@ def _empty(name: str) -> ContextError:
     )
 
 
-def _ingest_folder(root: Path, store: BlobStore) -> ContextHandle:
+def _ingest_folder(root: Path, blobs: BlobStore) -> ContextHandle:
     files, skipped = text_files(root)
     if not files:
         raise ContextError(
             f"{root} has no file of text to read; skipped: {', '.join(skipped[:10]) or 'nothing, it is empty'}."
         )
-    return _ingest_files(files, store, printable(str(root)), tuple(skipped))
+    return _ingest_files(files, blobs, printable(str(root)), tuple(skipped))
 
 
-def _ingest_paths(paths: list[Path], store: BlobStore) -> ContextHandle:
+def _ingest_paths(paths: list[Path], blobs: BlobStore) -> ContextHandle:
     if folder := next((path for path in paths if os.path.isdir(path)), None):
         raise ContextError(
             f"{folder} is a folder in a list of files. Give the folder alone, or the files in it."
         )
-    return _ingest_files(named(list(dict.fromkeys(paths))), store)
+    return _ingest_files(named(list(dict.fromkeys(paths))), blobs)
 
 
 def _ingest_files(
     files: list[tuple[str, Path]],
-    store: BlobStore,
+    blobs: BlobStore,
     source: str | None = None,
     skipped: tuple[str, ...] = (),
 ) -> ContextHandle:
     joined = Joined(files)
-    digest, size = store.put_stream(
+    digest, size = blobs.put_stream(
         _not_empty(joined.chunks(), source or " and ".join(name for name, _ in files[:3]))
     )
-    index = store.put(to_bytes(json.dumps(joined.places, ensure_ascii=False)))
+    index = blobs.put(to_bytes(json.dumps(joined.places, ensure_ascii=False)))
     return ContextHandle(
         digest=digest,
         kind="files",
@@ -271,18 +271,18 @@ def _capped(names: tuple[str, ...]) -> tuple[str, ...]:
 # Lists, dicts, messages and documents
 
 
-def _ingest_sequence(values: Sequence[object], store: BlobStore) -> ContextHandle:
+def _ingest_sequence(values: Sequence[object], blobs: BlobStore) -> ContextHandle:
     if values and all(isinstance(value, Path) for value in values):
-        return _ingest_paths(cast("list[Path]", list(values)), store)
+        return _ingest_paths(cast("list[Path]", list(values)), blobs)
     if values and _is_langchain(values[0]):
         from langchain_core.documents import Document
         from langchain_core.messages import BaseMessage
 
         if all(isinstance(value, BaseMessage) for value in values):
-            return _ingest_rows("messages", [_message_row(value) for value in values], store)
+            return _ingest_rows("messages", [_message_row(value) for value in values], blobs)
         if all(isinstance(value, Document) for value in values):
-            return _ingest_rows("documents", [_document_row(value) for value in values], store)
-    return _ingest_rows("list", values, store)
+            return _ingest_rows("documents", [_document_row(value) for value in values], blobs)
+    return _ingest_rows("list", values, blobs)
 
 
 def _is_langchain(value: object) -> bool:
@@ -306,11 +306,11 @@ def _document_row(document: Any) -> dict[str, object]:
     return row | ({"id": document.id} if document.id else {})
 
 
-def _ingest_rows(kind: Kind, rows: Sequence[object], store: BlobStore) -> ContextHandle:
+def _ingest_rows(kind: Kind, rows: Sequence[object], blobs: BlobStore) -> ContextHandle:
     if not rows:
         raise _empty(f"The {kind}" if kind in ("list", "dict") else f"The list of {kind}")
     count = _Count()
-    digest, size = store.put_stream(count.lines(kind, rows))
+    digest, size = blobs.put_stream(count.lines(kind, rows))
     return ContextHandle(digest=digest, kind=kind, length=count.chars, size=size, items=len(rows))
 
 

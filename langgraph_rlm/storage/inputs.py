@@ -35,7 +35,7 @@ class Stored(dict[str, Any]):
     digest cannot have what is stored under it."""
 
 
-def by_reference(given: Any, store: BlobStore, *, is_stored: bool = False) -> Given:
+def by_reference(given: Any, blobs: BlobStore, *, is_stored: bool = False) -> Given:
     """Store what is large in an input and keep its handles. Blocks.
 
     Args:
@@ -61,12 +61,12 @@ def by_reference(given: Any, store: BlobStore, *, is_stored: bool = False) -> Gi
     if is_stored and isinstance(context, dict) and "rlm_handles" in context:
         handles = cast(Handles, context)["rlm_handles"]
     else:
-        handles = _handles(context, store)
-    handles = [*handles, *([ingest(before, store).as_dict()] if before else [])]
+        handles = _handles(context, blobs)
+    handles = [*handles, *([ingest(before, blobs).as_dict()] if before else [])]
     text = (
         cast(Text, question)
         if is_stored and isinstance(question, dict)
-        else _question(question, store)
+        else _question(question, blobs)
     )
     return Given(query=text, context=Handles(rlm_handles=handles), messages=list(system))
 
@@ -79,15 +79,15 @@ def _asked(messages: list[BaseMessage]) -> tuple[str, list[BaseMessage]]:
     raise ContextError("The input has no question: give 'query', or a human message in 'messages'.")
 
 
-def _question(question: Any, store: BlobStore) -> Text:
+def _question(question: Any, blobs: BlobStore) -> Text:
     if not isinstance(question, str) or not question.strip():
         raise ContextError(
             f"The question is empty or no text: {_shown(question)}. Give 'query' a non-empty string."
         )
-    return store.put_text(question)
+    return blobs.put_text(question)
 
 
-def _handles(context: Any, store: BlobStore) -> list[HandleDict]:
+def _handles(context: Any, blobs: BlobStore) -> list[HandleDict]:
     if context is None:
         return []
     if isinstance(context, str) and len(context) < MOST_OF_A_PATH and os.path.exists(context):
@@ -96,7 +96,7 @@ def _handles(context: Any, store: BlobStore) -> list[HandleDict]:
             UserWarning,
             stacklevel=2,
         )
-    return [ingest(cast(object, context), store).as_dict()]
+    return [ingest(cast(object, context), blobs).as_dict()]
 
 
 def _shown(value: Any) -> str:

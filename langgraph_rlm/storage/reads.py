@@ -29,8 +29,8 @@ BLOCK = 1 << 14
 class Reader:
     """Reads of one context. Blocks; may be used from several threads at once."""
 
-    def __init__(self, handle: ContextHandle, store: BlobStore) -> None:
-        self._handle, self._store = handle, store
+    def __init__(self, handle: ContextHandle, blobs: BlobStore) -> None:
+        self._handle, self._blobs = handle, blobs
         self._marks = _marks(handle.digest)
 
     def peek(self, start: int = 0, end: int | None = None) -> tuple[str, Ranges]:
@@ -81,7 +81,7 @@ class Reader:
         regex = _compile(pattern, ignore_case)
         found: list[dict[str, Any]] = []
         shown: Ranges = []
-        files = manifest(self._handle, self._store)
+        files = manifest(self._handle, self._blobs)
         with self._open() as data:
             at = 0
             while len(found) < max_matches and (hit := _next_line(regex, data, at)):
@@ -104,7 +104,7 @@ class Reader:
         if handle.index is not None:
             about["files"] = [
                 {"path": path, "bytes": size}
-                for path, _, size in manifest(handle, self._store)[:50]
+                for path, _, size in manifest(handle, self._blobs)[:50]
             ]
         return about | {
             "source": handle.source,
@@ -115,7 +115,7 @@ class Reader:
     @contextmanager
     def _open(self) -> Generator[mmap.mmap]:
         with (
-            self._store.path(self._handle.digest).open("rb") as file,
+            self._blobs.path(self._handle.digest).open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
             yield data

@@ -11,7 +11,7 @@ from typing import Any, Literal, NotRequired, cast
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError, ResumeError
-from langgraph_rlm.log.entries import canonical
+from langgraph_rlm.log.text import canonical
 from langgraph_rlm.tools import RLMTool
 from langgraph_rlm.tools.arguments import Schema, problems_of
 

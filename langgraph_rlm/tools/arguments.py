@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.log.entries import canonical, plain
+from langgraph_rlm.log.text import canonical, plain
 from langgraph_rlm.schemas.checks import with_quick_patterns
 
 Schema = Mapping[str, Any]

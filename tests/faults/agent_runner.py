@@ -53,7 +53,7 @@ def agent_of(folder: Path, url: str, saver: Any) -> Any:
         interrupt_on={"buy": True},
         limits=Limits(max_depth=2),
         direct_below_tokens=0,
-        store=folder / "blobs",
+        blob_store=folder / "blobs",
     )
     return create_agent(chat, tools=[weather], checkpointer=saver)
 

@@ -94,7 +94,7 @@ def graph_of(url: str, store: str, saver: Any) -> Any:
         tools=[stamp],
         limits=Limits(max_depth=3),
         checkpointer=saver,
-        store=store,
+        blob_store=store,
     )
 
 

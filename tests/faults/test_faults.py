@@ -93,7 +93,7 @@ class Calls:
             sub_model=sub,
             limits=Limits(max_depth=2),
             checkpointer=saver,
-            store=store,
+            blob_store=store,
         )
 
 
