@@ -119,7 +119,7 @@ def package(job: Job) -> Any:
 
     def graph(saver: Any) -> Any:
         return create_rlm(
-            root, sub_model=sub, limits=limits, checkpointer=saver, store=folder / "blobs"
+            root, sub_model=sub, limits=limits, checkpointer=saver, blob_store=folder / "blobs"
         )
 
     async def stored(context: str) -> str:

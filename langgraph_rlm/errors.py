@@ -4,7 +4,33 @@ Every message says what happened, the value, and what to do about it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+SHOWN_CHARS = 200
+"""Most characters of a wrong value that an error shows."""
+
+MAX_PROBLEMS = 3
+"""Most problems of one value that an error tells."""
+
+
+def problems_in(error: "ValidationError", *, has_values: bool = True) -> str:
+    """Tell what pydantic refused, each as `place=value: why` or `place: why`, the first few. No key is shown."""
+    told: list[str] = []
+    for each in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        place = ".".join(map(str, each["loc"])) or "it"
+        if has_values and each["type"] != "missing" and "key" not in place:
+            place += f"={shown(each['input'])}"
+        told.append(f"{place}: {each['msg']}")
+    return "; ".join(told)
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: its `repr`, cut at `SHOWN_CHARS`."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
 
 
 class RLMError(Exception):

@@ -3,12 +3,13 @@
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.store.base import BaseStore
 from langgraph.types import Send
 
 from langgraph_rlm.budget.limits import Limits
@@ -23,8 +24,10 @@ from langgraph_rlm.nodes.ingest import Ingest
 from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
 from langgraph_rlm.nodes.tool_interrupt import Approve, AskAgain, Begin, CallTool, ToolInterrupt
+from langgraph_rlm.options import check_options
 from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
-from langgraph_rlm.repl import open_backend
+from langgraph_rlm.repl import DEFAULT_SANDBOX, open_backend
+from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.rlm_graph import RLMGraph
@@ -59,18 +62,19 @@ def create_rlm(
     external_tools: Sequence[External] = (),
     interrupt_on: Mapping[str, bool | InterruptOn] | None = None,
     not_idempotent: Collection[str] = (),
-    limits: Limits | None = None,
-    sandbox: Literal["monty", "local"] = "monty",
+    limits: Limits | Mapping[str, Any] | None = None,
+    sandbox: str | Backend = DEFAULT_SANDBOX,
     prices: Mapping[str, Price | Mapping[str, float]] | None = None,
     response_format: Any = None,
     prompt: str | None = None,
     window_tokens: int | None = None,
     compact_at: float = 0.75,
     checkpointer: Checkpointer = None,
+    store: BaseStore | None = None,
     blob_store: str | Path | BlobStore | None = None,
     name: str = "rlm",
 ) -> RLMGraph:
-    """A Recursive Language Model as a compiled LangGraph graph (Zhang, Kraska, Khattab, arXiv 2512.24601).
+    """Make a Recursive Language Model as a compiled LangGraph graph (Zhang, Kraska, Khattab, arXiv 2512.24601).
 
     It takes `{"query": str, "context": ...}` or `{"messages": [...]}`, and gives `answer`, `stop_reason`, `usage` and
     `messages` with one `AIMessage`. A second question on the same thread finds the variables of the first.
@@ -81,47 +85,49 @@ def create_rlm(
         models: more sub-models, by the name that code gives as `model=`.
         tools: LangChain tools and plain functions, sync or async; code calls each as a function.
         child_tools: those of child RLMs, tools or names of the root's; the same as the root's when left out.
-        external_tools: tools that the caller runs, called from code or by the root model itself: OpenAI function dicts, JSON schemas,
-            pydantic classes, LangChain tools (their body is never run). A call pauses; the answer to the pause is its result, and
-            `{"error": text}` makes it fail. Needs a checkpointer.
+        external_tools: tools that the caller runs, called from code or by the root model itself: OpenAI function
+            dicts, JSON schemas, pydantic classes, LangChain tools (their body is never run). A call pauses; the answer
+            to the pause is its result, and `{"error": text}` makes it fail. Needs a checkpointer.
         interrupt_on: tools, by name, that wait for a human's approval: True for any decision, or LangChain's
             `{"allowed_decisions": ["approve", "edit", "reject", "respond"], "description": ...}`. Needs a checkpointer.
-        not_idempotent: tools, by name, that must not run twice: one whose run was cut off asks the human instead of running again.
-            Their threads are stored with `durability="sync"`, whatever a call asks for. A tool that calls `interrupt` itself runs
-            again on every answer, as LangGraph has it, and does not belong here.
-        limits: what one run may use.
-        sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation from the host.
-        prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`; the `genai-prices` package, where it
-            is installed, knows the rest. A call without a price counts as unpriced, never as free.
-        response_format: what the answer has to be: a JSON schema as a dict, or a type that pydantic knows (a model, `list[Item]`, ...).
-            It comes as `structured_response`, plain JSON values; a mismatch goes back to the model, within the limits.
+        not_idempotent: tools, by name, that must not run twice: one whose run was cut off asks the human instead of
+            running again. Their threads are stored with `durability="sync"`, whatever a call asks for. A tool that
+            calls `interrupt` itself runs again on every answer, as LangGraph has it, and does not belong here.
+        limits: what one run may use: a `Limits`, or a dict of some of its fields.
+        sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation from the host, or a
+            `Backend` of your own (`langgraph_rlm.testing.repl_contract` tests it).
+        prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`; the `genai-prices`
+            package, where it is installed, knows the rest. A call without a price counts as unpriced, never as free.
+        response_format: what the answer has to be: a JSON schema as a dict, or a type that pydantic knows (a model,
+            `list[Item]`, ...). It comes as `structured_response`, plain JSON values; a mismatch goes back to the model,
+            within the limits.
         prompt: your own instructions, put ahead of the REPL's; any text, braces included.
-        window_tokens: what a root model takes; by default what its profile says, else 128,000.
-        compact_at: the share of the window at which its conversation is summed up. The log keeps every turn, and code reads them as
-            `history`.
+        window_tokens: tokens that a root model takes; by default what its profile says, else 128,000.
+        compact_at: the share of the window at which its conversation is summed up. The log keeps every turn, and code
+            reads them as `history`.
         checkpointer: any LangGraph saver; a subgraph uses its parent's.
+        store: a LangGraph store (long-term memory) for tools, at any depth: they get it as `InjectedStore` and
+            `ToolRuntime.store`. A graph around this one hands its own on where none is given here.
         blob_store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL. The default folder is
             `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's data folder.
         name: of the graph.
 
     Raises:
-        ConfigurationError: an unknown provider, sandbox or tool name, a missing key or package.
+        ConfigurationError: an argument of a wrong type, an unknown provider, sandbox or tool name, a missing key or
+            package.
     """
+    check_options(locals())
     root = resolve_model(model)
+    named = {name: resolve_model(each, option="models") for name, each in (models or {}).items()}
     backend = open_backend(sandbox)
     rlm = RLMRuntime(
         model=root,
-        sub_model=root if sub_model is None else resolve_model(sub_model),
-        models={name: resolve_model(given) for name, given in (models or {}).items()},
+        sub_model=root if sub_model is None else resolve_model(sub_model, option="sub_model"),
+        models=named,
         toolset=open_toolset(
-            tools,
-            child_tools,
-            external_tools,
-            interrupt_on or {},
-            not_idempotent,
-            TAKEN,
+            tools, child_tools, external_tools, interrupt_on or {}, not_idempotent, TAKEN
         ),
-        limits=limits or Limits(),
+        limits=Limits.model_validate(limits or {}),
         blobs=BlobStore.open(blob_store),
         sessions=Sessions(backend),
         prices=Prices(prices),
@@ -132,37 +138,40 @@ def create_rlm(
         response_format=None if response_format is None else user_format(response_format),
     )
     _check_prices(rlm)
-    graph = compile_rlm(rlm, checkpointer, name)
-    weakref.finalize(
-        graph, rlm.sessions.rest
-    ).atexit = False  # what it is made of refers to itself, and waits for a collection
+    graph = compile_rlm(rlm, checkpointer, name, store)
+    # The graph is a reference cycle, so it ends with a garbage collection; its idle interpreters end with it.
+    weakref.finalize(graph, rlm.sessions.release_idle).atexit = False
     return graph
 
 
 def _check_prices(rlm: RLMRuntime) -> None:
-    """A limit on cost that cannot be kept is refused at once."""
+    """Refuse a limit on cost that cannot be kept."""
+    if rlm.limits.max_cost is None:
+        return
     names = {model_name(model) for model in (rlm.model, rlm.sub_model, *rlm.models.values())}
-    unknown = sorted(
-        name for name in names if rlm.limits.max_cost is not None and rlm.prices.of(name) is None
-    )
+    unknown = sorted(name for name in names if rlm.prices.of(name) is None)
     if unknown:
         raise ConfigurationError(
-            f"max_cost={rlm.limits.max_cost} needs the price of {', '.join(unknown)}. Give prices={{{unknown[0]!r}: "
-            "{'input': ..., 'output': ...}} in USD per million tokens; the prices of well-known models come with "
-            "pip install 'langgraph-rlm[prices]'."
+            f"max_cost={rlm.limits.max_cost} needs the price of {', '.join(unknown)}. Give "
+            f"prices={{{unknown[0]!r}: {{'input': ..., 'output': ...}}}} in USD per million tokens; the "
+            "prices of well-known models come with pip install 'langgraph-rlm[prices]'."
         )
 
 
-def compile_rlm(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGraph:
-    """The graph of a runtime, and the same graph for children: those use their parent's checkpointer, each in a namespace of its call.
+def compile_rlm(
+    rlm: RLMRuntime, checkpointer: Checkpointer, name: str, store: BaseStore | None = None
+) -> RLMGraph:
+    """Compile the graph of a runtime.
 
-    Several graphs may be made of one runtime, or of runtimes that differ in their tools alone (`dataclasses.replace`): they then share
-    models, HTTP clients, stores and interpreters, and the idle ones of these end with the graph of `create_rlm`.
+    Children run the same graph, compiled without a checkpointer: they use their parent's, each in a namespace of its
+    call. Several graphs may be made of one runtime, or of runtimes that differ in their tools alone
+    (`dataclasses.replace`): they then share models, HTTP clients, blobs and interpreters, and the idle interpreters end
+    with the graph that `create_rlm` gave.
     """
     steps = _tool_steps(rlm)
     builder = _builder(rlm, lambda: child, steps)
     child = RLMGraph(rlm=rlm, **compiled_attributes(builder.compile(name=name)))
-    compiled = builder.compile(checkpointer=checkpointer, name=name)
+    compiled = builder.compile(checkpointer=checkpointer, store=store, name=name)
     root = RLMGraph(rlm=rlm, **compiled_attributes(compiled))
     for graph in (child, root):
         show_subgraph(graph, "sub_call", child)
@@ -173,10 +182,9 @@ def compile_rlm(rlm: RLMRuntime, checkpointer: Checkpointer, name: str) -> RLMGr
 def _builder(
     rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any
 ) -> StateGraph[RLMState, None, RLMInput, RLMOutput]:
+    """The nodes and edges of an RLM."""
     graph = StateGraph(RLMState, input_schema=RLMInput, output_schema=RLMOutput)
-    add_node = cast(
-        Any, graph.add_node
-    )  # its overloads know functions, not objects that are called
+    add_node = cast(Any, graph.add_node)  # its overloads know functions alone
     add_node("ingest", Ingest(rlm))
     add_node("plan_code", PlanCode(rlm))
     add_node("execute_repl", ExecuteRepl(rlm))
@@ -185,38 +193,41 @@ def _builder(
     add_node("finalize", Finalize(rlm))
 
     async def after_plan(state: RLMState) -> list[Send] | str:
-        if state.get("final") is not None or state.get("limit"):
+        if is_over(state):
             return "finalize"
         if state.get("compacted"):
             return "plan_code"
         calls = last_native_calls(state)
-        if sends := [
-            Send("tool_interrupt", call) for place in calls for call in pending(state, place)
-        ]:
-            return sends
+        waiting = [call for place in calls for call in pending(state, place)]
+        if waiting:
+            return [Send("tool_interrupt", call) for call in waiting]
         turn = last_turn(state["log"])
         await rlm.blobs.fetch(turn["reply"])
-        return "execute_repl" if calls or reply_of(turn, rlm.blobs).steps else "plan_code"
+        has_steps = bool(calls or reply_of(turn, rlm.blobs).steps)
+        return "execute_repl" if has_steps else "plan_code"
 
+    after = graph.add_conditional_edges
     graph.add_edge(START, "ingest")
     graph.add_edge("ingest", "plan_code")
-    graph.add_conditional_edges(
-        "plan_code", after_plan, ["execute_repl", "tool_interrupt", "plan_code", "finalize"]
-    )
-    graph.add_conditional_edges(
-        "execute_repl", after_repl, ["sub_call", "tool_interrupt", "plan_code", "finalize"]
-    )
+    after("plan_code", after_plan, ["execute_repl", "tool_interrupt", "plan_code", "finalize"])
+    after("execute_repl", after_repl, ["sub_call", "tool_interrupt", "plan_code", "finalize"])
     graph.add_edge("sub_call", "execute_repl")
     graph.add_edge("tool_interrupt", "execute_repl")
-    graph.add_conditional_edges("finalize", after_finalize, ["plan_code", END])
+    after("finalize", after_finalize, ["plan_code", END])
     return graph
 
 
+def is_over(state: RLMState) -> bool:
+    """Whether there is an answer, or a limit that ends the run."""
+    return state.get("final") is not None or bool(state.get("limit"))
+
+
 async def after_repl(state: RLMState) -> list[Send] | str:
-    """One `Send` per answer that the open cell waits for; else on to the next turn, or to the end."""
-    if (place := state.get("suspended")) is not None:
+    """One `Send` for each answer that the open cell waits for; else the next turn, or the end."""
+    place = state.get("suspended")
+    if place is not None:
         return [Send(NODE_OF[call["call"]], call) for call in pending(state, place)]
-    return "finalize" if state.get("final") is not None or state.get("limit") else "plan_code"
+    return "finalize" if is_over(state) else "plan_code"
 
 
 async def after_finalize(state: RLMState) -> str:
@@ -225,25 +236,18 @@ async def after_finalize(state: RLMState) -> str:
 
 
 def _tool_steps(rlm: RLMRuntime) -> Any:
-    """One tool call: `approve` pauses, and its decision is checkpointed before `call_tool` runs anything."""
-
+    """The graph of one tool call: `approve` pauses, and its decision is checkpointed before `call_tool` runs anything."""
     tools = rlm.toolset
 
     async def first(state: ToolState) -> str:
-        return (
-            "approve"
-            if tools.pauses(tools.tool(state["function"], state["depth"]))
-            else await run(state)
-        )
+        tool = tools.tool(state["function"], state["depth"])
+        return "approve" if tools.pauses(tool) else await run(state)
 
     async def run(state: ToolState) -> str:
         if "reply" in state:
             return END
-        return (
-            "begin"
-            if tools.tool(state["function"], state["depth"]).name in tools.not_idempotent
-            else "call_tool"
-        )
+        tool = tools.tool(state["function"], state["depth"])
+        return "begin" if tool.name in tools.not_idempotent else "call_tool"
 
     async def after_run(state: ToolState) -> str:
         return END if "reply" in state else "ask_again"

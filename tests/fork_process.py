@@ -17,7 +17,7 @@ from .models import rlm, thread
 def ask(folder: Path, name: str, model: ScriptedModel) -> str:
     """One question on a thread, with a connection of its own."""
     with SqliteSaver.from_conn_string(str(folder / "db")) as saver:
-        return rlm(model, checkpointer=saver, store=folder / "blobs").invoke(
+        return rlm(model, checkpointer=saver, blob_store=folder / "blobs").invoke(
             {"query": "q"}, thread(name)
         )["answer"]
 

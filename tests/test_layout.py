@@ -16,6 +16,7 @@ ORDER = [
     "pregel",
     "budget",
     "storage",
+    "options",
     "models",
     "log",
     "schemas",

@@ -61,7 +61,7 @@ def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(
     ):
         warnings.simplefilter("always")
         graph = rlm(
-            ScriptedModel(replies=["FINAL(1)"]), checkpointer=saver, store=tmp_path / "blobs"
+            ScriptedModel(replies=["FINAL(1)"]), checkpointer=saver, blob_store=tmp_path / "blobs"
         )
         parts = graph.stream({"query": "q"}, thread())
         next(parts)

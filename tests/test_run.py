@@ -539,7 +539,7 @@ class TestSetUp:
             ("gpt-5", "names no provider"),
             ("openai:gpt-5", "OPENAI_API_KEY"),
             ("acme:big", "model='acme:big' cannot be used"),
-            (7, "no chat model"),
+            (7, "is not a chat model"),
         ],
     )
     def test_a_model_that_cannot_be_used(self, model: Any, said: str) -> None:

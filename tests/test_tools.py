@@ -417,7 +417,7 @@ class TestWhoHasWhat:
                 "some of approve, edit, reject, respond",
             ),
             ({"tools": [where], "not_idempotent": ["there"]}, "not_idempotent="),
-            ({"tools": [where], "not_idempotent": "where"}, "must be names of tools"),
+            ({"tools": [where], "not_idempotent": "where"}, "must be a list of names of tools"),
             ({"external_tools": [{"nothing": 1}]}, "external_tools must be"),
             (
                 {

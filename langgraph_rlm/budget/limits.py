@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.errors import ConfigurationError, problems_in
 
 StopReason = Literal[
     "answered", "max_iterations", "max_sub_calls", "max_tokens", "max_cost", "max_seconds", "failed"
@@ -47,10 +47,9 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
             return handler(data)
         except ValidationError as error:
             names = ", ".join(cls.model_fields)
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors()
-            )
-            raise ConfigurationError(f"Limits({problems}). The limits are: {names}.") from None
+            raise ConfigurationError(
+                f"Limits({problems_in(error)}). The limits are: {names}."
+            ) from None
 
 
 def keep_first(limit: str, reached: str | None) -> str:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.errors import ConfigurationError, problems_in
 
 
 class Price(BaseModel):
@@ -57,11 +57,10 @@ def _given(name: str, price: Price | Mapping[str, float]) -> Price:
     try:
         return Price.model_validate(price)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()
-        )
+        problems = problems_in(error, has_values=False)
         raise ConfigurationError(
-            f"prices[{name!r}]={price!r}: {problems}. A price is USD per million tokens: {{'input': 0.5, 'output': 2}}."
+            f"prices[{name!r}]={price!r}: {problems}. "
+            "A price is USD per million tokens: {'input': 0.5, 'output': 2}."
         ) from None
 
 

@@ -7,41 +7,27 @@ import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
 
 from langgraph_rlm.chat.approvals import answers_of, called, is_call, request_of, round_of
 from langgraph_rlm.chat.direct import direct, is_short
+from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.ids import call_id, new_run, thread_of
-from langgraph_rlm.chat.isolation import apart
+from langgraph_rlm.chat.isolation import isolated
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.messages_to_input import Rule, answers, stored
 from langgraph_rlm.chat.replies import cut_at, final, progress_text, reasoning, usage_since
 from langgraph_rlm.chat.requests import Request, Settings, settings_text
 from langgraph_rlm.chat.run_records import Record, keep_reply, reply_of
-from langgraph_rlm.chat.runs import Place, Run, find, unknown
+from langgraph_rlm.chat.runs import ChatRun, RunHome, find, unknown
 from langgraph_rlm.chat.tasks import Task
 from langgraph_rlm.errors import ApprovalNeededError
 from langgraph_rlm.log.places import turn_count
 from langgraph_rlm.models.resolve import takes_tools
-from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime.run import Asked
-from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.run import RunOptions
 from langgraph_rlm.schemas.answers import text_of, user_format
-
-
-class Graphs(Protocol):
-    """The graphs of one chat model."""
-
-    @property
-    def rlm(self) -> RLMRuntime:
-        """What they share."""
-        ...
-
-    def with_tools(self, tools: list[dict[str, Any]]) -> RLMGraph:
-        """The graph whose code may call `tools`, which the caller runs."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +54,7 @@ class Call:
     """One call."""
 
     chat: Chat
-    place: Place
+    home: RunHome
     request: Request
     messages: list[BaseMessage]
     task: Task | None = None
@@ -89,9 +75,9 @@ class Call:
         if found is None and self._is_direct():
             return self._directly() if self.task is None else self._directly_once(self.task)
         if self.task is not None and self.chat.graphs.rlm.toolset.root:
-            await held.enter_async_context(self.task.execution.turn)
+            await held.enter_async_context(self.task.execution.lock)
         if found is not None:
-            await held.enter_async_context(turn_of(self.place, found[0]))
+            await held.enter_async_context(lock_of(self.home, found[0]))
             return self._work(*await self._continued(*found))
         if self.task is None:
             return self._work(*await self._begun(new_run()))
@@ -103,10 +89,8 @@ class Call:
 
     async def _directly(self) -> AsyncIterator[AIMessageChunk]:
         model = self.chat.graphs.rlm.root_model(0, None)
-        reply = apart(
-            lambda: direct(
-                model, self.messages, self.request, self.place.callbacks, self._described
-            )
+        reply = isolated(
+            lambda: direct(model, self.messages, self.request, self.home.callbacks, self._described)
         )
         async with aclosing(cast(Any, reply)) as chunks:
             async for chunk in chunks:
@@ -115,8 +99,8 @@ class Call:
     async def _directly_once(self, task: Task) -> AsyncIterator[AIMessageChunk]:
         """In a task the reply is kept, for when the task is run again."""
         with task.run_of(self.digest) as run:
-            config, whole = self.place.config(run), cast("AIMessageChunk | None", None)
-            saved = await self.place.saver.aget_tuple(config)
+            config, whole = self.home.config(run), cast("AIMessageChunk | None", None)
+            saved = await self.home.saver.aget_tuple(config)
             if saved is not None and (reply := reply_of(saved)) is not None:
                 yield cast(AIMessageChunk, reply)
                 return
@@ -125,7 +109,7 @@ class Call:
                     whole = chunk if whole is None else whole + chunk
                     yield chunk
             if whole is not None:
-                await keep_reply(self.place.saver, config, whole)
+                await keep_reply(self.home.saver, config, whole)
 
     def _is_direct(self) -> bool:
         """Tools of its own are called from code, so they need the loop; so does a model that cannot call the bound ones itself."""
@@ -148,15 +132,15 @@ class Call:
         )
         return {**provider, **ours, "finish_reason": finish or "stop"}
 
-    async def _found(self, id: str) -> tuple[Run, Any]:
+    async def _found(self, id: str) -> tuple[ChatRun, Any]:
         """The run that this task began when it ran before; a new one where it did not."""
-        record = await find(id, self.place)
+        record = await find(id, self.home)
         if record is None:
             return await self._begun(id)
         run = await self._reopened(id, record)
         return run, None if run.is_cut_off else ()
 
-    async def _begun(self, id: str) -> tuple[Run, Any]:
+    async def _begun(self, id: str) -> tuple[ChatRun, Any]:
         """A new run, and its input."""
         blobs, settings = self.chat.graphs.rlm.blobs, self.request.settings
         given = await asyncio.to_thread(stored, self.messages, self.chat.rule, blobs)
@@ -165,9 +149,9 @@ class Call:
         )
         return self._opened(id, record, settings), given
 
-    async def _continued(self, id: str, given: dict[str, ToolMessage]) -> tuple[Run, Any]:
+    async def _continued(self, id: str, given: dict[str, ToolMessage]) -> tuple[ChatRun, Any]:
         """The results of tool calls, or a human's decisions, for a run that waits; a second time, what came of the first."""
-        record = await find(id, self.place)
+        record = await find(id, self.home)
         if record is None:
             raise unknown([message.tool_call_id for message in given.values()] or [id])
         run = await self._reopened(id, record)
@@ -181,7 +165,7 @@ class Call:
             return run, command
         return run, None if run.is_cut_off else ()
 
-    def _opened(self, id: str, record: Record, settings: Settings) -> Run:
+    def _opened(self, id: str, record: Record, settings: Settings) -> ChatRun:
         form = (
             None
             if settings["schema"] is None
@@ -189,10 +173,12 @@ class Call:
         )
         if form is not None and form.schema != settings["schema"]:
             form = user_format(settings["schema"])
-        asked = Asked({**self.request.options}, form)
-        return Run(id, self.place, self.chat.graphs.with_tools(settings["tools"]), asked, record)
+        wanted = RunOptions({**self.request.options}, form)
+        return ChatRun(
+            id, self.home, self.chat.graphs.with_tools(settings["tools"]), wanted, record
+        )
 
-    async def _reopened(self, id: str, record: Record) -> Run:
+    async def _reopened(self, id: str, record: Record) -> ChatRun:
         run = self._opened(id, record, await self._settings(record))
         await run.refresh()
         return run
@@ -213,9 +199,9 @@ class Call:
             tools=[*settings["tools"], *more], schema=settings["schema"], calls=settings["calls"]
         )
 
-    async def _work(self, run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
+    async def _work(self, run: ChatRun, given: Any) -> AsyncIterator[AIMessageChunk]:
         """Run on, ask a human where that is needed, and reply. `()` is nothing to run."""
-        is_over, memory, thread = False, self.place.saver, thread_of(self.place.owner, run.id)
+        is_over, memory, thread = False, self.home.saver, thread_of(self.home.owner, run.id)
         if isinstance(memory, Memory):
             memory.begin(thread)
         try:
@@ -234,7 +220,7 @@ class Call:
             if isinstance(memory, Memory):
                 memory.end(thread, is_over=is_over)
 
-    async def _approved(self, run: Run) -> AsyncIterator[AIMessageChunk]:
+    async def _approved(self, run: ChatRun) -> AsyncIterator[AIMessageChunk]:
         """Have a human decide, round by round, until nothing waits for one. Earlier rounds of a task are gone through again."""
         if self.task is None:
             if shown := round_of(run.open):
@@ -261,7 +247,7 @@ class Call:
                     async for chunk in chunks:
                         yield chunk
 
-    async def _reply(self, run: Run) -> list[AIMessageChunk]:
+    async def _reply(self, run: ChatRun) -> list[AIMessageChunk]:
         """Where the run stands, as the end of a reply."""
         values, settings = run.values, await self._settings(run.record)
         if (
@@ -293,7 +279,7 @@ class Call:
             else "stop"
             if reason == "answered"
             else "length",
-            "thread_id": thread_of(self.place.owner, run.id),
+            "thread_id": thread_of(self.home.owner, run.id),
             "turns": turn_count(values["log"]),
             "sub_calls": values["usage"]["sub_calls"],
             "stop_reason": reason,
@@ -324,14 +310,14 @@ Locks = weakref.WeakValueDictionary[tuple[int, str], asyncio.Lock]
 _locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Locks] = weakref.WeakKeyDictionary()
 
 
-def turn_of(place: Place, run: str) -> asyncio.Lock:
+def lock_of(home: RunHome, run: str) -> asyncio.Lock:
     """Held while a run goes on: a second call with the same answers waits, and gets the reply of the first."""
     locks = _locks.setdefault(asyncio.get_running_loop(), Locks())
-    return locks.setdefault((id(place.saver), thread_of(place.owner, run)), asyncio.Lock())
+    return locks.setdefault((id(home.saver), thread_of(home.owner, run)), asyncio.Lock())
 
 
-async def _progress(run: Run, given: Any) -> AsyncIterator[AIMessageChunk]:
-    async with aclosing(cast(Any, apart(lambda: run.work(given)))) as events:
+async def _progress(run: ChatRun, given: Any) -> AsyncIterator[AIMessageChunk]:
+    async with aclosing(cast(Any, isolated(lambda: run.work(given)))) as events:
         async for event in events:
             if text := progress_text(event):
                 yield reasoning(text)

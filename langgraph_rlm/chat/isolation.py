@@ -19,7 +19,7 @@ from langgraph_rlm.pregel.sync import pump
 T = TypeVar("T")
 
 
-async def apart(stream: Callable[[], AsyncIterator[T]]) -> AsyncIterator[T]:
+async def isolated(stream: Callable[[], AsyncIterator[T]]) -> AsyncIterator[T]:
     """Iterate over a stream that runs in a task and a context of its own. Leaving the iteration cancels it and waits for its end."""
     items: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
     context = contextvars.copy_context()

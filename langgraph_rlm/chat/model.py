@@ -1,12 +1,7 @@
 """Chat model: `ChatRLM`, the RLM wherever a LangChain chat model goes."""
 
-import json
-import threading
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -16,64 +11,30 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
+from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.isolation import inner_callbacks
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import request_of
 from langgraph_rlm.chat.retries import Bound, Fallbacks, hidden, with_retry
-from langgraph_rlm.chat.runs import Place
+from langgraph_rlm.chat.runs import RunHome
 from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import task_here
-from langgraph_rlm.errors import ConfigurationError, InputError
-from langgraph_rlm.graph import compile_rlm, create_rlm
+from langgraph_rlm.errors import ConfigurationError, problems_in
+from langgraph_rlm.graph import create_rlm
 from langgraph_rlm.models.resolve import model_name, resolve_model
+from langgraph_rlm.options import check_options, unknown_option
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.pregel.sync import iterate
-from langgraph_rlm.repl.host_functions import TAKEN
-from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.repl import DEFAULT_SANDBOX
 
-GRAPHS = 64
-"""Sets of bound tools whose graph is kept: one takes 20 ms to make."""
-
-
-class Graphs:
-    """The graphs of one chat model, one for each set of bound tools; models, clients, stores and interpreters are shared, and end with the
-    first, which the last copy of the model drops."""
-
-    def __init__(self, base: RLMGraph) -> None:
-        self._base = base
-        self._made: OrderedDict[str, RLMGraph] = OrderedDict()
-        self._lock = threading.Lock()
-
-    @property
-    def rlm(self) -> RLMRuntime:
-        """The runtime without bound tools."""
-        return self._base.rlm
-
-    def with_tools(self, tools: list[dict[str, Any]]) -> RLMGraph:
-        """The graph whose code may call `tools`. Raises `InputError` for a tool that cannot be bound."""
-        if not tools:
-            return self._base
-        key = json.dumps(tools, sort_keys=True, default=str)
-        with self._lock:
-            if key not in self._made:
-                try:
-                    toolset = self.rlm.toolset.with_external(tools, TAKEN)
-                except ConfigurationError as error:
-                    raise InputError(f"tools: {error}") from error
-                rlm = replace(self.rlm, toolset=toolset)
-                self._made[key] = compile_rlm(rlm, None, "rlm")
-                while len(self._made) > GRAPHS:
-                    self._made.popitem(last=False)
-            self._made.move_to_end(key)
-            return self._made[key]
+MODEL_SETTINGS = ("temperature", "max_tokens", "timeout", "max_retries", "api_key", "base_url")
+"""Options that go to models which are given by name."""
 
 
 class ChatRLM(BaseChatModel):
@@ -122,9 +83,11 @@ class ChatRLM(BaseChatModel):
     interrupt_on: Mapping[str, Any] | None = None
     not_idempotent: Collection[str] = ()
     limits: Limits | None = None
-    sandbox: Literal["monty", "local"] = "monty"
+    sandbox: Any = DEFAULT_SANDBOX
     prices: Mapping[str, Price | Mapping[str, float]] | None = None
     prompt: str | None = None
+    store: Any = None
+    """By default that of the LangGraph graph around."""
     blob_store: Any = None
     checkpointer: Any = None
     """Where runs are kept: any LangGraph saver. By default that of the LangGraph graph around, else memory of its own."""
@@ -139,27 +102,33 @@ class ChatRLM(BaseChatModel):
     _is_wrapped: bool = PrivateAttr(default=False)
     _memory: Memory = PrivateAttr(default_factory=Memory)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, given: Any, handler: Any) -> "ChatRLM":
+        """Refuse unknown options, which pydantic would ignore, and wrong types as `create_rlm` does."""
+        if isinstance(given, dict):
+            options = cast(dict[str, Any], given)
+            for name in options:
+                if name not in cls.model_fields:
+                    raise unknown_option("ChatRLM", name, list(cls.model_fields))
+            check_options(options)
+        try:
+            return handler(given)
+        except ValidationError as error:
+            raise ConfigurationError(f"ChatRLM: {problems_in(error)}.") from None
+
     def model_post_init(self, context: Any, /) -> None:
         """Resolve models and check the configuration."""
-        named = {
-            key: getattr(self, key)
-            for key in (
-                "temperature",
-                "max_tokens",
-                "timeout",
-                "max_retries",
-                "api_key",
-                "base_url",
-            )
-        }
+        settings = {name: getattr(self, name) for name in MODEL_SETTINGS}
 
-        def resolved(model: Any) -> BaseChatModel:
-            return resolve_model(model, **named)
+        def resolved(model: Any, option: str) -> BaseChatModel:
+            return resolve_model(model, option=option, settings=settings)
 
+        sub_model = self.sub_model
         base = create_rlm(
-            resolved(self.model),
-            sub_model=None if self.sub_model is None else resolved(self.sub_model),
-            models={name: resolved(model) for name, model in self.models.items()},
+            resolved(self.model, "model"),
+            sub_model=None if sub_model is None else resolved(sub_model, "sub_model"),
+            models={name: resolved(model, "models") for name, model in self.models.items()},
             tools=self.tools,
             interrupt_on=self.interrupt_on,
             not_idempotent=self.not_idempotent,
@@ -167,7 +136,8 @@ class ChatRLM(BaseChatModel):
             sandbox=self.sandbox,
             prices=self.prices,
             prompt=self.prompt,
-            blob_store=cast("str | Path | None", self.blob_store),
+            store=self.store,
+            blob_store=self.blob_store,
         )
         self._graphs = Graphs(base)
         if self.profile is None:
@@ -320,16 +290,20 @@ class ChatRLM(BaseChatModel):
     ) -> Call:
         options = dict(options)
         resumed, task = options.pop("resume_run", None), task_here()
-        saver = cast(
-            "BaseCheckpointSaver[Any]",
-            self.checkpointer or (task.saver if task is not None else self._memory),
-        )
-        place = Place(
-            for_sync_use(saver) if is_sync else saver, self.owner, inner_callbacks(run_manager)
+        saver, store = self.checkpointer, self.store
+        if saver is None:
+            saver = self._memory if task is None else task.saver
+        if store is None and task is not None:
+            store = task.store
+        home = RunHome(
+            saver=for_sync_use(saver) if is_sync else saver,
+            owner=self.owner,
+            callbacks=inner_callbacks(run_manager),
+            store=store,
         )
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
         chat = Chat(self._graphs, name, self.direct_below_tokens, self.context_rule)
-        return Call(chat, place, request_of(stop or self.stop, options), messages, task, resumed)
+        return Call(chat, home, request_of(stop or self.stop, options), messages, task, resumed)
 
     # Tools and structured output
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.store.base import BaseStore
 from langgraph.types import Command, Interrupt
 
 from langgraph_rlm.chat.ids import pause_digest, thread_of
@@ -16,38 +17,40 @@ from langgraph_rlm.errors import UnknownToolCallError
 from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
 from langgraph_rlm.progress import Event
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime.run import ASKED, Asked
+from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions
 from langgraph_rlm.state import RLMState
 
 
 @dataclass(frozen=True)
-class Place:
+class RunHome:
     """Where runs of a chat model are kept, and what their configs inherit."""
 
     saver: BaseCheckpointSaver[Any]
     owner: str
     callbacks: Any = None
+    store: BaseStore | None = None
+    """The LangGraph store of their tools."""
 
     def config(self, run: str) -> RunnableConfig:
         """Of the run's thread alone."""
         return {"configurable": {"thread_id": thread_of(self.owner, run), "checkpoint_ns": ""}}
 
 
-class Run:
+class ChatRun:
     """One run, as one call of the chat model sees it."""
 
     def __init__(
-        self, id: str, place: Place, graph: RLMGraph, asked: Asked, record: Record
+        self, id: str, home: RunHome, graph: RLMGraph, wanted: RunOptions, record: Record
     ) -> None:
         self.id = id
         self.record = record
-        self._place = place
-        self._graph = graph.copy({"checkpointer": place.saver})
-        self._asked = asked
+        self._home = home
+        self._graph = graph.copy({"checkpointer": home.saver, "store": home.store})
+        self._wanted = wanted
 
     async def refresh(self) -> None:
         """Read where the run stands."""
-        self._state = await self._graph.aget_state(self._place.config(self.id))
+        self._state = await self._graph.aget_state(self._home.config(self.id))
 
     @property
     def values(self) -> RLMState:
@@ -73,15 +76,15 @@ class Run:
         Args:
             given: the input of a new run, a `Command` with answers, or None to go on where it was cut off.
         """
-        place = self._place
+        home = self._home
         config: RunnableConfig = {
-            **place.config(self.id),
+            **home.config(self.id),
             "tags": [NO_STREAM],
             "metadata": self.record.metadata,
         }
-        config["configurable"] = {**config.get("configurable", {}), ASKED: self._asked}
-        if place.callbacks is not None:
-            config["callbacks"] = place.callbacks
+        config["configurable"] = {**config.get("configurable", {}), RUN_OPTIONS: self._wanted}
+        if home.callbacks is not None:
+            config["callbacks"] = home.callbacks
         async with aclosing(
             cast(Any, self._graph.astream(given, config, stream_mode="custom", durability="sync"))
         ) as events:
@@ -108,7 +111,7 @@ class Run:
         gone = set(answers) - set(self.open)
         if not gone:
             return
-        async for saved in self._place.saver.alist(self._place.config(self.id)):
+        async for saved in self._home.saver.alist(self._home.config(self.id)):
             gone -= {pause_digest(pause.id) for pause in pauses_among(saved)}
             if not gone:
                 return
@@ -117,7 +120,7 @@ class Run:
     async def note(self, record: Record) -> None:
         """Keep what is about to be shown to a human."""
         self.record = record
-        await note(self._place.saver, self._state.config, record)
+        await note(self._home.saver, self._state.config, record)
 
 
 def _result(answer: Any) -> Any:
@@ -131,9 +134,9 @@ def _result(answer: Any) -> Any:
     return str(answer.text) if is_text else content
 
 
-async def find(id: str, place: Place) -> Record | None:
+async def find(id: str, home: RunHome) -> Record | None:
     """The record of a run; None where there is no such run."""
-    saved = await place.saver.aget_tuple(place.config(id))
+    saved = await home.saver.aget_tuple(home.config(id))
     return None if saved is None else record_of(saved)
 
 

@@ -15,13 +15,14 @@ from typing import Any, NoReturn, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config
+from langgraph.store.base import BaseStore
 from langgraph.types import Interrupt, interrupt
 from pydantic import ValidationError
 
 from langgraph_rlm.chat.approvals import answer_type, called, request_of
 from langgraph_rlm.chat.ids import derived_run
 from langgraph_rlm.errors import ResumeError
-from langgraph_rlm.pregel.keys import CHECKPOINTER, SCRATCHPAD
+from langgraph_rlm.pregel.keys import CHECKPOINTER, RUNTIME, SCRATCHPAD
 
 REMEMBERED = 1024
 """Executions of tasks that are remembered; those that are under way are few."""
@@ -37,14 +38,14 @@ class Execution:
     """Calls that returned or are under way: what they asked, and which of several that ask the same each is."""
     used: dict[str, int] = field(default_factory=dict[str, int])
     """Rounds whose answers were taken, by run."""
-    turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = field(
+    locks: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = field(
         default_factory=lambda: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
     )
 
     @property
-    def turn(self) -> asyncio.Lock:
-        """Calls that may pause take turns within a task: `interrupt` counts by order."""
-        return self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    def lock(self) -> asyncio.Lock:
+        """Held by a call that may pause, so that only one at a time does: `interrupt` counts by order."""
+        return self.locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 _executions: OrderedDict[int, Execution] = OrderedDict()
@@ -58,20 +59,22 @@ class Task:
     """The same when LangGraph runs the task again."""
     saver: BaseCheckpointSaver[Any]
     """The outer graph's."""
+    store: BaseStore | None
+    """The outer graph's."""
     execution: Execution
 
     @contextmanager
-    def run_of(self, asked: str) -> Generator[str]:
+    def run_of(self, wanted: str) -> Generator[str]:
         """The run of a call, the same when the task is run again: of a second call with the same input, the second.
 
         A call that fails or pauses gives its run back: a retry of it takes it up.
         """
-        number = next(number for number in count() if (asked, number) not in self.execution.taken)
-        self.execution.taken.add((asked, number))
+        number = next(number for number in count() if (wanted, number) not in self.execution.taken)
+        self.execution.taken.add((wanted, number))
         try:
-            yield derived_run(self.key, asked, str(number))
+            yield derived_run(self.key, wanted, str(number))
         except BaseException:
-            self.execution.taken.discard((asked, number))
+            self.execution.taken.discard((wanted, number))
             raise
 
     def used(self, run: str) -> int:
@@ -116,10 +119,7 @@ def task_here() -> Task | None:
         configurable = get_config().get("configurable") or {}
     except RuntimeError:
         return None
-    saver, scratchpad = (
-        configurable.get(CHECKPOINTER),
-        configurable.get(SCRATCHPAD),
-    )
+    saver, scratchpad = configurable.get(CHECKPOINTER), configurable.get(SCRATCHPAD)
     if scratchpad is None or not isinstance(saver, BaseCheckpointSaver):
         return None
     execution = _executions.get(id(scratchpad))
@@ -128,4 +128,6 @@ def task_here() -> Task | None:
         while len(_executions) > REMEMBERED:
             _executions.popitem(last=False)
     key = derived_run(str(configurable.get("thread_id")), str(configurable.get("checkpoint_ns")))
-    return Task(key, cast(BaseCheckpointSaver[Any], saver), execution)
+    runtime = configurable.get(RUNTIME)
+    store = cast("BaseStore | None", getattr(runtime, "store", None))
+    return Task(key, cast(BaseCheckpointSaver[Any], saver), store, execution)

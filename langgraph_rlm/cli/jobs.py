@@ -13,13 +13,14 @@ import sqlite3
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
+from langgraph_rlm.lazy import per_process
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.pregel.keys import INTERRUPT
+from langgraph_rlm.repl import DEFAULT_SANDBOX
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -76,7 +77,7 @@ class Options:
             model,
             sub_model=sub_model,
             limits=Limits(**cast(Any, self.limits)),
-            sandbox=cast(Any, self.sandbox or "monty"),
+            sandbox=self.sandbox or DEFAULT_SANDBOX,
             checkpointer=saver,
             blob_store=self.blob_store,
         )
@@ -198,7 +199,7 @@ def run(job: Job, display: "Display") -> Result:
     return _runner().run(_until_ctrl_c(_ask(job, display), display))
 
 
-@lru_cache(maxsize=1)
+@per_process
 def _runner() -> asyncio.Runner:
     """One event loop for all runs of a process: the clients of models keep connections that live on it."""
     runner = asyncio.Runner()

@@ -23,6 +23,7 @@ from langgraph_rlm.cli.jobs import (
 )
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
+from langgraph_rlm.repl import SANDBOXES
 
 if TYPE_CHECKING:
     pass
@@ -56,7 +57,7 @@ def main() -> None:
 @limit_options
 @click.option(
     "--sandbox",
-    type=click.Choice(["monty", "local"]),
+    type=click.Choice(list(SANDBOXES)),
     help="What runs the code; local is NOT isolated.  [default: monty]",
 )
 @click.option(

@@ -25,7 +25,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.history.fork import rlm_at, waited
 from langgraph_rlm.log.entries import Log, LogEntry
 from langgraph_rlm.log.places import questions_of
@@ -34,8 +34,6 @@ from langgraph_rlm.state import pending
 from langgraph_rlm.storage.blobs import to_bytes, to_text
 
 FORMAT = "langgraph-rlm run 1"
-MAX_PROBLEMS = 3
-"""Most that are shown of what is wrong with a file."""
 
 
 class SavedRLM(TypedDict):
@@ -137,11 +135,7 @@ def load_run(path: str | Path) -> SavedRun:
     try:
         TypeAdapter(SavedRun).validate_python(saved)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
-            for each in error.errors()[:MAX_PROBLEMS]
-        )
-        raise ConfigurationError(f"{str(path)!r} is no saved run: {problems}.") from None
+        raise ConfigurationError(f"{str(path)!r} is no saved run: {problems_in(error)}.") from None
     return cast(SavedRun, saved)
 
 

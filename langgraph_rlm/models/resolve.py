@@ -1,11 +1,9 @@
 """Models: what users name, resolved to chat models and their names."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -13,15 +11,21 @@ if TYPE_CHECKING:
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
 
 
-def resolve_model(model: "str | BaseChatModel", **options: Any) -> "BaseChatModel":
-    """A chat model from itself or from `"provider:model"`.
+def resolve_model(
+    model: "str | BaseChatModel",
+    *,
+    option: str = "model",
+    settings: Mapping[str, Any] | None = None,
+) -> "BaseChatModel":
+    """Make a chat model from `"provider:model"`; one that is a chat model already is given back.
 
     `openai` needs nothing more than OPENAI_API_KEY, and follows OPENAI_BASE_URL (vLLM, Ollama); other providers go through
     `langchain.chat_models.init_chat_model`.
 
     Args:
         model: itself or its name.
-        options: for a model by name, what its class takes, such as `temperature`; None is left out.
+        option: the argument that it was given as, for messages.
+        settings: for a model by name, what its class takes, such as `temperature`; None is left out.
 
     Raises:
         ConfigurationError: no such provider, a missing package (with the command that installs it), or no key.
@@ -31,38 +35,42 @@ def resolve_model(model: "str | BaseChatModel", **options: Any) -> "BaseChatMode
     if isinstance(model, BaseChatModel):
         return model
     if not isinstance(model, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass anything
-        raise ConfigurationError(f"model={model!r} is no chat model. {HOW}")
+        raise ConfigurationError(f"{option}={model!r} is not a chat model. {HOW}")
     provider, colon, name = model.partition(":")
     if not colon or not provider or not name:
-        raise ConfigurationError(f"model={model!r} names no provider. {HOW}")
-    given = {key: value for key, value in options.items() if value is not None}
-    return _openai(name, given) if provider == "openai" else _other(provider, name, given)
+        raise ConfigurationError(f"{option}={model!r} names no provider. {HOW}")
+    given = {key: value for key, value in (settings or {}).items() if value is not None}
+    if provider == "openai":
+        return _openai(name, option, given)
+    return _other(provider, name, option, given)
 
 
-def _openai(name: str, options: dict[str, Any]) -> "BaseChatModel":
+def _openai(name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel":
     from langchain_openai import ChatOpenAI
     from openai import OpenAIError
 
     try:
-        return ChatOpenAI(model=name, **options)
+        return ChatOpenAI(model=name, **settings)
     except OpenAIError as error:
         raise ConfigurationError(
-            f"model='openai:{name}' cannot be used: {error} Set OPENAI_API_KEY (any text for a local server with OPENAI_BASE_URL)."
+            f"{option}='openai:{name}' cannot be used: {error} Set OPENAI_API_KEY (any text for a "
+            "local server with OPENAI_BASE_URL)."
         ) from error
 
 
-def _other(provider: str, name: str, options: dict[str, Any]) -> "BaseChatModel":
+def _other(provider: str, name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel":
     try:
         from langchain.chat_models import init_chat_model  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
     except ImportError as error:
         raise ConfigurationError(
-            f"model='{provider}:{name}' needs LangChain's provider packages: pip install langchain langchain-{provider.replace('_', '-')}. "
-            "Without them, 'openai:...' works, and so does any chat model object."
+            f"{option}='{provider}:{name}' needs LangChain's provider packages: pip install langchain "
+            f"langchain-{provider.replace('_', '-')}. Without them, 'openai:...' works, and so does "
+            "any chat model object."
         ) from error
     try:
-        return init_chat_model(name, model_provider=provider, **options)  # pyright: ignore[reportUnknownVariableType]
+        return init_chat_model(name, model_provider=provider, **settings)  # pyright: ignore[reportUnknownVariableType]
     except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"model='{provider}:{name}' cannot be used: {error}") from error
+        raise ConfigurationError(f"{option}='{provider}:{name}' cannot be used: {error}") from error
 
 
 def takes_tools(model: "BaseChatModel") -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
     from langgraph.checkpoint.base import CheckpointTuple
+    from langgraph.store.base import BaseStore
     from langgraph.types import Interrupt, PregelTask
 
 G = TypeVar("G")
@@ -22,6 +23,9 @@ CHECKPOINTER = "__pregel_checkpointer"
 
 SCRATCHPAD = "__pregel_scratchpad"
 """What LangGraph keeps of one execution of a task; another execution of the same task has another one."""
+
+RUNTIME = "__pregel_runtime"
+"""The `Runtime` that a graph hands to its children; its store is theirs too, even where it is None."""
 
 RESUMING = "__pregel_resuming"
 """True where a graph resumes its children, whatever their input."""
@@ -84,6 +88,11 @@ def compiled_attributes(compiled: object) -> dict[str, Any]:
 def show_subgraph(graph: Any, node: str, subgraph: object) -> None:
     """Tell a graph which graph a node of it runs. LangGraph looks for them in functions, not in objects that are called."""
     graph.nodes[node].subgraphs = [subgraph]
+
+
+def with_own_store(runtime: Any, store: "BaseStore") -> Any:
+    """The runtime of a graph around, with another store: a graph that was given one of its own uses that."""
+    return runtime.override(store=store)
 
 
 # The config around a call, as LangChain keeps it

@@ -1,6 +1,7 @@
-"""Leases: one run of a thread at a time, in this process and among processes. Held by file locks, which the kernel drops with the process.
+"""Leases: at most one run of a thread at a time, in this process and among processes.
 
-LangGraph keeps nobody out: two runs of one thread write over each other's results, and each has the whole budget for itself.
+LangGraph keeps nobody out: two runs of one thread overwrite each other's results, and each spends the whole budget.
+Between processes a lease is a lock on one byte of a file, which the kernel drops when the process ends, however it ends.
 """
 
 import asyncio
@@ -10,16 +11,16 @@ import os
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from langgraph_rlm.errors import ThreadBusyError
+from langgraph_rlm.lazy import per_process, warn_once
 from langgraph_rlm.pregel.savers import ThreadedSaver
 
 if sys.platform != "win32":
@@ -32,11 +33,11 @@ class Database:
 
     name: str
     lock: Path | None
-    """The file whose bytes stand for its threads; None where only this process can have it open, or is known to."""
+    """The lock file; each thread locks one byte of it. None if no other process can open the database, or if we cannot tell."""
 
 
 async def database_of(saver: BaseCheckpointSaver[Any]) -> Database:
-    """The database of a saver: a SQLite file, a PostgreSQL server's, or for any other kind the saver itself."""
+    """Find the database of a saver: a SQLite file, a PostgreSQL database, or for any other kind the saver itself."""
     own: Any = saver.wrapped if isinstance(saver, ThreadedSaver) else saver
     connection: Any = getattr(own, "conn", None)
     kind = type(connection).__module__.partition(".")[0]
@@ -48,16 +49,17 @@ async def database_of(saver: BaseCheckpointSaver[Any]) -> Database:
         return _sqlite(own, await asyncio.to_thread(_attached, own))
     if kind in ("psycopg", "psycopg_pool"):
         name = await _postgres(connection)
-        return Database(f"{id(own)}", None) if name is None else Database(name, _shared_lock())
+        if name is not None:
+            return Database(name, _shared_lock())
     return Database(f"{id(own)}", None)
 
 
 def _shared_lock() -> Path:
-    """The lock file of this user on this machine."""
+    """The lock file that all processes of this user on this machine share."""
     user = 0 if sys.platform == "win32" else os.getuid()
     try:
         folder = tempfile.gettempdir()
-    except FileNotFoundError:  # a machine without a writable folder: said when it is opened
+    except FileNotFoundError:  # no folder can be written; opening the file tells the user
         folder = "/tmp"
     return Path(folder, f"langgraph-rlm-{user}.lock")
 
@@ -69,11 +71,13 @@ def _attached(saver: Any) -> Any:
 
 def _sqlite(saver: Any, rows: Any) -> Database:
     file = next(str(file) for _, name, file in rows if name == "main")
-    return Database(file, Path(f"{file}-rlm-lock")) if file else Database(f"{id(saver)}", None)
+    if not file:  # in memory
+        return Database(f"{id(saver)}", None)
+    return Database(file, Path(f"{file}-rlm-lock"))
 
 
 async def _postgres(connection: Any) -> str | None:
-    """Server and database, as the connection string says; a pool may have a function that makes one, also an async one."""
+    """Server and database of a connection or pool. A pool's connection string may be a function, also an async one."""
     from psycopg.conninfo import conninfo_to_dict
 
     given = getattr(connection, "conninfo", None)
@@ -89,80 +93,93 @@ async def _postgres(connection: Any) -> str | None:
     return f"{parts.get('host', '')}:{parts.get('port', '5432')}/{parts.get('dbname', '')}"
 
 
+Key = tuple[str, str]
+"""A database's name and a thread's id."""
+
+Locked = Literal["here and elsewhere", "here", ""]
+"""Whom a lease keeps out: callers in other processes too; callers in this one; nobody, as somebody else holds the thread."""
+
+
 @dataclass
-class _Mine:
-    """What one process holds. A child of `fork` has none of its parent's locks, and so starts with nothing."""
+class _LockFile:
+    """An open lock file. Closing it would drop all of its locks, so the last lease does."""
 
-    process: int = field(default_factory=os.getpid)
+    descriptor: int
+    leases: int = 0
+
+
+@dataclass
+class _Held:
+    """What one process holds. A child of `fork` has none of its parent's locks, and starts with nothing."""
+
     mutex: threading.Lock = field(default_factory=threading.Lock)
-    held: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    open: dict[Path, tuple[int, int]] = field(default_factory=dict[Path, tuple[int, int]])
-    """Open lock files: descriptor, and how many threads it locks. Closing one drops all its locks, so only the last lease does."""
+    threads: set[Key] = field(default_factory=set[Key])
+    files: dict[Path, _LockFile] = field(default_factory=dict[Path, _LockFile])
 
 
-_mine = _Mine()
-_unlockable: set[Path] = set()
-"""Files that were warned of."""
-
-
-def _of_this_process() -> _Mine:
-    global _mine
-    if _mine.process != os.getpid():
-        _mine = _Mine()
-    return _mine
+@per_process
+def _held() -> _Held:
+    return _Held()
 
 
 @contextmanager
 def lease(database: Database, thread: str) -> Generator[None]:
     """Hold a thread.
 
+    Args:
+        database: of the thread.
+        thread: its id.
+
     Raises:
-        ThreadBusyError: somebody else does.
+        ThreadBusyError: somebody else holds it.
     """
-    key, mine = (database.name, thread), _of_this_process()
-    with mine.mutex:
-        locked = key not in mine.held and _lock(database.lock, key, mine.open)
+    key, held = (database.name, thread), _held()
+    with held.mutex:
+        locked = "" if key in held.threads else _lock(database.lock, key, held.files)
         if not locked:
             raise ThreadBusyError(
                 f"Thread {thread!r} is running already: wait for that call, or use another thread_id."
             )
-        mine.held.add(key)
+        held.threads.add(key)
     try:
         yield
     finally:
-        if mine is _of_this_process():
-            with mine.mutex:
-                mine.held.discard(key)
+        if held is _held():  # else this is a forked child, and the lease its parent's
+            with held.mutex:
+                held.threads.discard(key)
                 if locked == "here and elsewhere":
-                    _unlock(database.lock, key, mine.open)
+                    _unlock(database.lock, key, held.files)
 
 
-Locked = Literal["here and elsewhere", "here", ""]
-"""Whom a lease keeps off: callers in other processes too, callers in this one, nobody as somebody else has it."""
-
-
-def _lock(path: Path | None, key: tuple[str, str], files: dict[Path, tuple[int, int]]) -> Locked:
-    """Take the byte of a thread. Where there can be no such lock, only callers in this process are kept apart, with one warning."""
+def _lock(path: Path | None, key: Key, files: dict[Path, _LockFile]) -> Locked:
+    """Lock the byte of a thread. Where no such lock can be had, a warning says so and only this process is kept in order."""
     if path is None or sys.platform == "win32":
         return "here"
-    descriptor, count = files.get(path) or (None, 0)
     try:
-        if descriptor is None:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        took = _take(descriptor, _byte(key))
+        file = files.get(path) or _LockFile(_opened(path))
     except OSError as error:
         _warn(path, error)
-        took = None
+        return "here"
+    took: bool | None = None
+    try:
+        took = _take(file.descriptor, _byte(key))
+    except OSError as error:
+        _warn(path, error)
     if took:
-        files[path] = (cast(int, descriptor), count + 1)
+        file.leases += 1
+        files[path] = file
         return "here and elsewhere"
-    if descriptor is not None and not count:
-        os.close(descriptor)
+    if not file.leases:
+        os.close(file.descriptor)
     return "here" if took is None else ""
 
 
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
 def _take(descriptor: int, byte: int) -> bool:
-    """False when another process has it. Raises `OSError` where the file system has no locks."""
+    """Lock a byte; False when another process has it. Raises `OSError` where the file system has no locks."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
     except (BlockingIOError, PermissionError):
@@ -171,33 +188,27 @@ def _take(descriptor: int, byte: int) -> bool:
 
 
 def _warn(path: Path, error: OSError) -> None:
-    if path in _unlockable:
-        return
-    _unlockable.add(path)
-    warnings.warn(
-        f"The lock file {path} cannot be used ({error.strerror}), so that another process is not kept off a thread that runs here: two "
-        "would pay twice. Make the file writable for this user, or see to it that one process runs a thread.",
-        RuntimeWarning,
-        stacklevel=2,
+    warn_once(
+        path,
+        f"The lock file {path} cannot be used ({error.strerror}), so that another process is not kept off "
+        "a thread that runs here: two would pay twice. Make the file writable for this user, or see to it "
+        "that one process runs a thread.",
     )
 
 
-def _unlock(path: Path | None, key: tuple[str, str], files: dict[Path, tuple[int, int]]) -> None:
+def _unlock(path: Path | None, key: Key, files: dict[Path, _LockFile]) -> None:
     if path is None or sys.platform == "win32":
         return
-    descriptor, count = files.pop(path)
-    if count == 1:
-        os.close(descriptor)
-        return
-    fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _byte(key))
-    files[path] = (descriptor, count - 1)
+    file = files[path]
+    file.leases -= 1
+    if file.leases:
+        fcntl.lockf(file.descriptor, fcntl.LOCK_UN, 1, _byte(key))
+    else:
+        os.close(file.descriptor)
+        del files[path]
 
 
-def _byte(key: tuple[str, str]) -> int:
-    """Where in the file a thread is: nothing is written there."""
-    return (
-        int.from_bytes(
-            hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()[:8], "big"
-        )
-        >> 2
-    )
+def _byte(key: Key) -> int:
+    """Where in the file the byte of a thread is. Nothing is written there, so the file stays empty."""
+    digest = hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") >> 2

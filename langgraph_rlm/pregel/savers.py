@@ -1,4 +1,4 @@
-"""Savers: a sync checkpointer for the async core, each call in a thread."""
+"""Savers: checkpointers as the async core uses them: a sync one in threads, a SQLite one with group commit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from langgraph_rlm.pregel.sync import running_loop
 
 
 def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """A saver that the core may use while a sync caller waits.
+    """Give a saver that the core may use while a sync caller waits.
 
     Raises:
         ConfigurationError: the saver lives on the event loop that the caller blocks.
@@ -35,7 +35,10 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
 
 
 def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """A saver that keeps up with the ends of a large batch: for SQLite one that commits in groups. A class of the user's own stays."""
+    """Give a saver that keeps up with the ends of a large batch: for SQLite one that commits in groups.
+
+    A subclass of the user's own is given back as it is: it may do something else in the methods that would be replaced.
+    """
     if (
         f"{type(saver).__module__}.{type(saver).__qualname__}"
         != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver"
@@ -47,7 +50,7 @@ def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]
 
 
 class ThreadedSaver(BaseCheckpointSaver[Any]):
-    """Another saver's sync methods, async."""
+    """Another saver, whose sync methods are run in threads where the core awaits async ones."""
 
     def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
         super().__init__(serde=saver.serde)

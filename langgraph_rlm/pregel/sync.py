@@ -1,4 +1,4 @@
-"""Loops: sync callers run the async core on one background event loop, so that clients and locks stay on the loop they were made on."""
+"""Sync: sync callers run the async core on one background event loop, where clients and locks stay usable between calls."""
 
 import asyncio
 import contextvars
@@ -7,8 +7,9 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
-from functools import lru_cache
 from typing import Any, TypeVar, cast
+
+from langgraph_rlm.lazy import per_process
 
 T = TypeVar("T")
 
@@ -21,12 +22,12 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
     Raises:
         RuntimeError: it is called on the background loop itself, by async code that a sync call runs.
     """
-    if running_loop() is _background_loop(os.getpid()):
+    if running_loop() is _background_loop():
         raise RuntimeError(
-            "This sync call would wait for itself: async code that a sync call runs has made it. Await ainvoke there."
+            "This sync call would wait for itself: async code that a sync call runs has made it. "
+            "Await ainvoke there."
         )
     items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
-
     task = _Task(pump(stream, items.put))
     try:
         while (item := items.get()) is not None:
@@ -39,7 +40,7 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
 async def pump(
     stream: Callable[[], AsyncIterator[T]], put: Callable[[tuple[T] | None], object]
 ) -> None:
-    """Put each item of a stream, in a tuple, where another task or thread takes it; None at the end, however it ends."""
+    """Put each item of a stream, in a tuple, where another task or thread takes it, and None at the end, however it ends."""
     try:
         async with aclosing(cast(Any, stream())) as source:
             async for item in source:
@@ -49,7 +50,7 @@ async def pump(
 
 
 def wait_for(call: Callable[[], Awaitable[T]]) -> T:
-    """What an async call gives, to sync code; see `iterate`."""
+    """Give to sync code what an async call gives. Raises what the call raises, and `RuntimeError` as `iterate` does."""
 
     async def once() -> AsyncIterator[T]:
         yield await call()
@@ -59,7 +60,7 @@ def wait_for(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs in this thread; None where none does."""
+    """The event loop that runs in this thread; None where none does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -70,7 +71,7 @@ class _Task:
     """A task on the background loop, seen from another thread."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._loop = _background_loop(os.getpid())
+        self._loop = _background_loop()
         self._ended = threading.Event()
         self._task: asyncio.Task[None] | None = None
         started = threading.Event()
@@ -85,7 +86,7 @@ class _Task:
         started.wait()
 
     def result(self) -> None:
-        """Wait for the end; raise what it raised."""
+        """Wait for its end. Raises what it raised."""
         self._ended.wait()
         cast("asyncio.Task[None]", self._task).result()
 
@@ -99,17 +100,20 @@ class _Task:
             task.result()
 
 
-@lru_cache(maxsize=1)
-def _background_loop(pid: int) -> asyncio.AbstractEventLoop:
-    """The loop of this process; a forked child gets its own."""
+@per_process
+def _background_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=_serve, args=(loop,), name=f"langgraph-rlm-{pid}", daemon=True).start()
+    name = f"langgraph-rlm-{os.getpid()}"
+    threading.Thread(target=_serve, args=(loop,), name=name, daemon=True).start()
     return loop
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    """Run a loop for ever. A task that raises SystemExit or KeyboardInterrupt also stops asyncio's loop: its caller gets the exception,
-    the loop goes on for the others."""
+    """Run a loop for ever.
+
+    A task that raises SystemExit or KeyboardInterrupt stops asyncio's loop as well. The task's caller gets the exception,
+    and the loop runs again for the others.
+    """
     while True:
         with suppress(SystemExit, KeyboardInterrupt):
             loop.run_forever()

@@ -1,19 +1,48 @@
 """The REPL: one contract (`base`), its backends, and the cache and replay above them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.repl.base import Backend
 
 
-def open_backend(sandbox: str) -> Backend:
-    """The backend of that name; nothing starts before its first session. Raises `ConfigurationError`."""
-    if sandbox == "monty":
-        from langgraph_rlm.repl.monty import MontyBackend
+@dataclass(frozen=True)
+class Sandbox:
+    """One sandbox that comes with this package. Its module is imported when it is opened."""
 
-        return MontyBackend()
-    if sandbox == "local":
-        from langgraph_rlm.repl.local import LocalBackend
+    about: str
+    """A few words for people."""
+    module: str
+    backend: str
+    """The class in the module."""
 
-        return LocalBackend()
-    raise ConfigurationError(
-        f"sandbox={sandbox!r} is not known: 'monty' (isolated, the default) or 'local' (your Python, no isolation)."
-    )
+
+SANDBOXES: Mapping[str, Sandbox] = {
+    "monty": Sandbox("isolated, the default", "langgraph_rlm.repl.monty", "MontyBackend"),
+    "local": Sandbox("your Python, NO isolation", "langgraph_rlm.repl.local", "LocalBackend"),
+}
+"""By the name that users give. A new one needs nothing but a row here and a `Backend` that passes `repl_contract`."""
+
+DEFAULT_SANDBOX = "monty"
+
+
+def open_backend(sandbox: str | Backend) -> Backend:
+    """Open a backend by its name, or take one of the user's own. Nothing starts before its first session.
+
+    Raises:
+        ConfigurationError: it is neither a known name nor a `Backend`.
+    """
+    if not isinstance(sandbox, str):
+        if isinstance(sandbox, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users give anything
+            return sandbox
+        raise ConfigurationError(f"sandbox={sandbox!r} must be {_choices()}, or a Backend.")
+    if sandbox not in SANDBOXES:
+        raise ConfigurationError(f"sandbox={sandbox!r} is not known: {_choices()}.")
+    found = SANDBOXES[sandbox]
+    return getattr(import_module(found.module), found.backend)()
+
+
+def _choices() -> str:
+    return " or ".join(f"{name!r} ({found.about})" for name, found in SANDBOXES.items())

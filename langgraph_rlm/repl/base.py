@@ -7,7 +7,7 @@ All methods block and are called from worker threads; only `kill` may be called 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Value = Any
 """What crosses the border: None, bool, int, float, str, list, dict; backends turn tuples and sets of the guest into
@@ -124,6 +124,7 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Opens sessions. One per `create_rlm`, shared by all its runs."""
 
@@ -135,7 +136,7 @@ class Backend(Protocol):
         """Start a session. Raises `SandboxError` when no worker can be started."""
         ...
 
-    def rest(self) -> None:
+    def release_idle(self) -> None:
         """End every worker that no session has; sessions may be open, and opened later."""
         ...
 

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.lazy import warn_once
 from langgraph_rlm.repl import local_worker
 from langgraph_rlm.repl.base import (
     Answer,
@@ -60,8 +60,6 @@ NO_SANDBOX = (
     "Keep to sandbox='monty' for input that you do not trust."
 )
 
-_warned = threading.Event()
-
 
 class LocalBackend:
     """Sessions in processes of the Python that runs this one."""
@@ -79,14 +77,12 @@ class LocalBackend:
     def open(self, spec: SessionSpec) -> Session:
         """Start a process. Warns, the first time, that it is no sandbox. Raises `SandboxError`."""
         _check_host()
-        if not _warned.is_set():
-            _warned.set()
-            warnings.warn(NO_SANDBOX, RuntimeWarning, stacklevel=2)
+        warn_once("local", NO_SANDBOX)
         session = LocalSession(spec, self._sessions)
         self._sessions.add(session)
         return session
 
-    def rest(self) -> None:
+    def release_idle(self) -> None:
         """Nothing: each process ends with its session."""
 
     def close(self) -> None:

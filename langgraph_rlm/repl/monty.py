@@ -76,7 +76,7 @@ class MontyBackend:
                 f"The Monty sandbox did not start: {error}. Reinstall it with `pip install --force-reinstall pydantic-monty`."
             ) from error
 
-    def rest(self) -> None:
+    def release_idle(self) -> None:
         """End the pool's idle workers: those of open sessions outlive it, and the next session makes a new one."""
         self.close()
 

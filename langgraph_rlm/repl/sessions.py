@@ -130,10 +130,10 @@ class Sessions:
         for repl in idle:
             repl.close()
 
-    def rest(self) -> None:
+    def release_idle(self) -> None:
         """End every worker that does nothing. What runs goes on, and what happens next starts new ones."""
         self.drop_all()
-        self.backend.rest()
+        self.backend.release_idle()
 
     def close(self) -> None:
         """End every worker."""

@@ -1,11 +1,10 @@
 """Watch: ends a session whose guest runs for too long. One thread minds all watches: most steps take less time than starting one."""
 
 import math
-import os
 import threading
 import time
-from functools import lru_cache
 
+from langgraph_rlm.lazy import per_process
 from langgraph_rlm.repl.base import Session
 
 
@@ -27,7 +26,7 @@ class Watch:
     def __enter__(self) -> None:
         self._started = time.monotonic()
         self.due = self._started + self._allowed
-        self._minder = _minder(os.getpid())
+        self._minder = _minder()
         self._minder.add(self)
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +67,7 @@ class _Minder:
                 )
 
 
-@lru_cache(maxsize=1)
-def _minder(pid: int) -> _Minder:
+@per_process
+def _minder() -> _Minder:
     """That of this process; a forked child gets its own."""
     return _Minder()

@@ -24,12 +24,12 @@ from langgraph_rlm.storage.context import encodable
 FRAME = "__rlm_frame"
 """Key of the `Frame` in a config's `configurable`; names with two underscores stay out of checkpoints."""
 
-ASKED = "__rlm_asked"
-"""Key of an `Asked` in a config's `configurable`."""
+RUN_OPTIONS = "__rlm_options"
+"""Key of a `RunOptions` in a config's `configurable`."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunOptions:
     """What one invocation wants otherwise than its graph."""
 
     root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -105,6 +105,10 @@ class Format:
             ) from None
 
 
+NOT_A_TYPE = (PydanticUserError, PydanticUndefinedAnnotation, AttributeError, TypeError)
+"""What pydantic raises for what is no type, such as an instance of some class."""
+
+
 def user_format(given: Any) -> Format:
     """The form that a user asks for.
 
@@ -124,7 +128,7 @@ def user_format(given: Any) -> Format:
     try:
         adapter = TypeAdapter[Any](given)
         return Format(adapter.json_schema(), lambda value: _validated(adapter, value))
-    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+    except NOT_A_TYPE as error:
         raise ConfigurationError(
             f"response_format={given!r} is neither a JSON schema (a dict) nor a type that pydantic knows: {error}"
         ) from error

@@ -4,15 +4,22 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.repl import SANDBOXES
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
 """The keys that clients may use, separated by commas."""
+
+
+def _known_sandbox(name: str) -> str:
+    if name not in SANDBOXES:
+        raise ValueError(f"there is no sandbox {name!r}: give one of {', '.join(SANDBOXES)}")
+    return name
 
 
 class Alias(BaseModel):
@@ -25,7 +32,7 @@ class Alias(BaseModel):
     sub_model: str | None = None
     limits: Limits | None = None
     direct_below_tokens: int | None = Field(default=None, ge=0)
-    sandbox: Literal["monty", "local"] | None = None
+    sandbox: Annotated[str, AfterValidator(_known_sandbox)] | None = None
     temperature: float | None = None
     timeout: float | None = Field(default=None, gt=0)
     """Seconds of one call to a model."""

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 
-from langgraph_rlm.errors import ContextError
+from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict, ingest
 
@@ -48,7 +48,7 @@ def by_reference(given: Any, blobs: BlobStore, *, is_stored: bool = False) -> Gi
     """
     if not isinstance(given, dict) or not set(cast(dict[str, Any], given)) & {"query", "messages"}:
         raise ContextError(
-            f"The input must be {{'query': ..., 'context': ...}} or {{'messages': [...]}}, got {_shown(given)}."
+            f"The input must be {{'query': ..., 'context': ...}} or {{'messages': [...]}}, got {shown(cast(object, given))}."
         )
     parts = cast(dict[str, Any], given)
     messages = convert_to_messages(cast(Sequence[Any], parts.get("messages") or []))
@@ -82,7 +82,7 @@ def _asked(messages: list[BaseMessage]) -> tuple[str, list[BaseMessage]]:
 def _question(question: Any, blobs: BlobStore) -> Text:
     if not isinstance(question, str) or not question.strip():
         raise ContextError(
-            f"The question is empty or no text: {_shown(question)}. Give 'query' a non-empty string."
+            f"The question is empty or no text: {shown(question)}. Give 'query' a non-empty string."
         )
     return blobs.put_text(question)
 
@@ -97,8 +97,3 @@ def _handles(context: Any, blobs: BlobStore) -> list[HandleDict]:
             stacklevel=2,
         )
     return [ingest(cast(object, context), blobs).as_dict()]
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -10,12 +10,12 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.errors import ConfigurationError, problems_in
+from langgraph_rlm.lazy import per_process
 from langgraph_rlm.pregel.keys import body_of, has_async_body, injected_names
 from langgraph_rlm.tools.arguments import BadArguments, RLMTool, Schema, checked_schema
 from langgraph_rlm.tools.results import plain_result
@@ -66,9 +66,7 @@ class OwnTool(RLMTool):
         try:
             self._full.model_validate(given)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
-            )
+            problems = problems_in(error, has_values=False)
             raise BadArguments(f"{self.signature}: {problems}.") from None
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
@@ -134,7 +132,7 @@ def _as_tool(given: "BaseTool | Callable[..., Any]") -> "BaseTool":
     return StructuredTool.from_function(func=given, description=about)
 
 
-@lru_cache(maxsize=1)
+@per_process
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SYNC_TOOLS_AT_ONCE, thread_name_prefix="rlm-tool")
 
@@ -186,11 +184,12 @@ def _maker(
         return _tool_runtime
     if _mentions(about, InjectedToolCallId):
         return _call_id
+    has_default = field is not None and not field.is_required()
+    if parameter is not None and parameter.default is not inspect.Parameter.empty:
+        has_default = True
     if _mentions(about, InjectedStore):
-        return lambda call: call.runtime.store
-    if (field is not None and not field.is_required()) or (
-        parameter is not None and parameter.default is not inspect.Parameter.empty
-    ):
+        return _store_maker(tool.name, is_needed=not (has_default or _admits_none(hint)))
+    if has_default:
         return None
     raise ConfigurationError(
         f"Tool {tool.name!r} has an injected argument {name!r}, which an RLM cannot give: it gives ToolRuntime, the config, the call's id "
@@ -210,6 +209,27 @@ def _mentions(about: Sequence[Any], kind: type) -> bool:
     return any(isinstance(each, kind) for each in about) or any(
         inspect.isclass(each) and issubclass(each, kind) for each in classes
     )
+
+
+def _admits_none(hint: Any) -> bool:
+    """Whether `Annotated[X | None, ...]` or `X | None` is the annotation."""
+    inner = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+    return type(None) in get_args(inner)
+
+
+def _store_maker(tool: str, *, is_needed: bool) -> Callable[[ToolCallInfo], Any]:
+    """Gives the LangGraph store. As LangGraph's `ToolNode`, it refuses to run a tool without the store that it needs."""
+
+    def store(call: ToolCallInfo) -> Any:
+        found = call.runtime.store
+        if found is None and is_needed:
+            raise ConfigurationError(
+                f"Tool {tool!r} needs a LangGraph store, and there is none: give store= to create_rlm "
+                "or ChatRLM, or compile the graph around with one."
+            )
+        return found
+
+    return store
 
 
 def _tool_runtime(call: ToolCallInfo) -> Any:
