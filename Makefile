@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check lint bench clean
+.PHONY: demo test test-all check lint bench clean
 
 demo: $(INSTALLED)  ## the main job: a needle in 1,000,000 lines, then a question of 200 sub-calls
 	$(BIN)/langgraph-rlm demo
 
 test: $(READY)  ## the tests: no network, no key, no GPU
 	$(BIN)/pytest
+
+test-all: $(READY)  ## the tests on each Python from 3.11 on that there is; says which there is not
+	$(BIN)/nox
 
 check: lint  ## linters, types and the slow tests too
 	$(BIN)/pytest -m "slow or not slow"
@@ -37,4 +40,4 @@ $(READY): $(INSTALLED)
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .nox

@@ -1,6 +1,7 @@
-"""Bare: a batch as a LangGraph graph of one node, one `Send` a call, over the same clients. What LangGraph costs before anything of ours.
+"""Bare: a batch as a LangGraph graph of one node, one `Send` a call, over the same clients.
 
-No interpreter, no log, no ledger: prompts are held in memory, as the package has them by reference.
+It shows what LangGraph costs before anything of ours. There is no interpreter, log or ledger, and
+prompts are held in memory, because the package has them by reference.
 """
 
 import asyncio
@@ -29,28 +30,23 @@ class Item(TypedDict):
 
 
 async def bare_loop(
-    root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str, at_once: int, saver: Any = None
+    root: ChatOpenAI, sub: ChatOpenAI, question: str, context: str, at_once: int, saver: Any = None
 ) -> str:
-    """What the fan-out's program does: a turn, its batch of calls, and the turn after it."""
-    messages: list[AnyMessage] = [HumanMessage(query)]
+    """Do what the fan-out's program does: a turn, its batch of calls, and the turn after it."""
+    messages: list[AnyMessage] = [HumanMessage(question)]
     messages.append(await root.ainvoke(messages))
     size = len(context) // CALLS
-    graph = batch_of(
-        sub,
-        [f"chunk {i}\n" + context[i * size : (i + 1) * size] for i in range(CALLS)],
-        at_once,
-        saver,
-    )
+    prompts = [f"chunk {i}\n" + context[i * size : (i + 1) * size] for i in range(CALLS)]
+    graph = batch_of(sub, prompts, at_once, saver)
     config: Any = {"configurable": {"thread_id": "bench"}}
-    out = await (
-        graph.ainvoke({}, config, durability="sync") if saver else graph.ainvoke({}, config)
-    )
+    options: dict[str, Any] = {"durability": "sync"} if saver else {}
+    out = await graph.ainvoke({}, config, **options)
     await root.ainvoke([*messages, HumanMessage(str(len(out["replies"])))])
     return str(sum(reply.startswith("len=") for reply in out["replies"].values()))
 
 
 def batch_of(sub: ChatOpenAI, prompts: list[str], at_once: int, saver: Any) -> Any:
-    """The graph."""
+    """Make the graph that asks `sub` all prompts, `at_once` of them at a time."""
     gate = asyncio.Semaphore(at_once)
 
     async def ask(item: Item) -> State:

@@ -1,4 +1,7 @@
-"""Harness: starts the mock server and one worker at a time, and watches the memory of all that the worker starts."""
+"""Harness: starts the mock server and one worker at a time, and watches the worker's memory.
+
+The memory is that of the worker and of all processes that it starts.
+"""
 
 import json
 import subprocess
@@ -28,7 +31,7 @@ class Sample(TypedDict):
     report: Report
     calls: list[Call]
     peak_mb: float
-    """Most resident memory of all its processes together, in 10**6 bytes; 0 when it was not watched."""
+    """Most resident memory of all its processes together, in 10**6 bytes; 0 if not watched."""
     db_bytes: int
     """The SQLite file with its journal, after the run."""
     store_bytes: int
@@ -43,22 +46,20 @@ class Mock:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def set_program(self, program: Program) -> None:
-        """What it answers from now on."""
-        self._opener.open(
-            urllib.request.Request(
-                f"{self.url}/program", json.dumps(program).encode(), method="PUT"
-            )
-        ).close()
+        """Set what it answers from now on."""
+        body = json.dumps(program).encode()
+        request = urllib.request.Request(f"{self.url}/program", body, method="PUT")
+        self._opener.open(request).close()
 
     def calls(self) -> list[Call]:
-        """The calls since."""
+        """Give the calls since the program was set."""
         with self._opener.open(f"{self.url}/calls") as reply:
             return json.load(reply)
 
 
 @contextmanager
 def mock_server() -> Iterator[Mock]:
-    """A mock server in a process of its own, which ends with the block."""
+    """Run a mock server in a process of its own, which ends with the block."""
     process = subprocess.Popen(
         [sys.executable, HERE / "mock_server.py"],
         stdin=subprocess.PIPE,
@@ -79,7 +80,7 @@ class Work:
 
     program: Program
     answer: str
-    """Every side must arrive at it."""
+    """What every side must answer."""
     mb: float = 10
     at_once: int = 16
     is_watched: bool = False
@@ -89,28 +90,26 @@ class Work:
 
 
 def run_once(mock: Mock, work: Work, side: str) -> Sample:
-    """Run one side in a fresh process with an empty store. Raises RuntimeError when it fails or answers something else."""
+    """Run one side in a fresh process with an empty store.
+
+    Raises:
+        RuntimeError: it fails, or answers something else.
+    """
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-bench-") as folder:
         mock.set_program(work.program)
-        job = Job(
-            side=side,
-            mb=work.mb,
-            at_once=work.at_once,
-            url=f"{mock.url}/v1" if work.program["turns"] else "",
-            folder=folder,
-        )
+        url = f"{mock.url}/v1" if work.program["turns"] else ""
+        job = Job(side=side, mb=work.mb, at_once=work.at_once, url=url, folder=folder)
         report, peak = _in_new_process(job, work)
         if report["answer"] != work.answer:
             raise RuntimeError(
                 f"{side} answered {report['answer'][:200]!r}, expected {work.answer!r}."
             )
-        database, store = Path(folder).glob("run.db*"), Path(folder, "blobs").rglob("*")
         return Sample(
             report=report,
             calls=mock.calls(),
             peak_mb=peak,
-            db_bytes=_size(database),
-            store_bytes=_size(store),
+            db_bytes=_size(Path(folder).glob("run.db*")),
+            store_bytes=_size(Path(folder, "blobs").rglob("*")),
         )
 
 
@@ -143,7 +142,7 @@ class Memory:
         self._thread.start()
 
     def stop(self) -> float:
-        """End sampling; the peak in 10**6 bytes."""
+        """End sampling, and give the peak in 10**6 bytes."""
         self._stopped.set()
         self._thread.join()
         return self._peak / 1e6

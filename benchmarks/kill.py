@@ -1,9 +1,10 @@
-"""Kill: how many finished calls of a large batch a kill loses, because SQLite has not saved them yet.
+"""Kill: how many finished calls of a large batch a kill loses, because SQLite has not saved them.
 
     python benchmarks/kill.py
 
-A thousand calls of 50 ms, 64 at once, killed after some seconds. `group commit` is the package as it is; `one by one` is a saver class
-of the user's own, which the package leaves alone: LangGraph's `AsyncSqliteSaver` under another name.
+A thousand calls of 50 ms, 64 at once, killed after some seconds. `group commit` is the package as
+it is; `one by one` is a saver class of the user's own, which the package leaves alone: LangGraph's
+`AsyncSqliteSaver` under another name.
 """
 
 import json
@@ -25,15 +26,14 @@ SECONDS = (2.0, 3.0)
 
 
 def killed(mock: Mock, side: str, seconds: float) -> tuple[int, int]:
-    """Calls that the provider had answered, and answers that the database held, when the run was killed."""
+    """Count the calls that were answered and the answers that were saved when a run was killed."""
     work = fan_out()[1].work
     mock.set_program(work.program)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            side="sqlite", mb=work.mb, at_once=work.at_once, url=f"{mock.url}/v1", folder=folder
-        )
+        url = f"{mock.url}/v1"
+        job = Job(side="sqlite", mb=work.mb, at_once=work.at_once, url=url, folder=folder)
         process = subprocess.Popen([sys.executable, __file__, side, json.dumps(job)])
-        while not answered(mock):
+        while not calls_ended(mock):
             time.sleep(0.02)
         time.sleep(seconds)
         os.kill(process.pid, signal.SIGKILL)
@@ -43,20 +43,20 @@ def killed(mock: Mock, side: str, seconds: float) -> tuple[int, int]:
             "SELECT count(*) FROM writes WHERE channel = 'log' AND task_path LIKE '%push%'"
         ).fetchone()
         database.close()
-        return answered(mock), saved
+        return calls_ended(mock), saved
 
 
-def answered(mock: Mock) -> int:
-    """Sub-calls that have ended."""
+def calls_ended(mock: Mock) -> int:
+    """Count the sub-calls that have ended."""
     return sum(call["model"] != "root" and bool(call["left"]) for call in mock.calls())
 
 
 def one_by_one() -> None:
-    """Have the worker's saver be a class of its own."""
+    """Make the worker's saver a class of its own."""
     import langgraph.checkpoint.sqlite.aio as module
 
     class Own(module.AsyncSqliteSaver):
-        """As it is."""
+        """LangGraph's saver, unchanged."""
 
     module.AsyncSqliteSaver = Own
 

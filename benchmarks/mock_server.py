@@ -1,7 +1,9 @@
-"""Mock server: a deterministic OpenAI-compatible model in a process of its own, which notes when each call came and went.
+"""Mock server: a deterministic OpenAI-compatible model in a process of its own.
 
-`PUT /program` says what it answers from now on, and forgets the calls so far; `GET /calls` gives them. A model whose name
-starts with "root" is answered from the program's turns, any other as a sub-model. It prints its port, and serves until its input is closed.
+It notes when each call came and went. `PUT /program` says what it answers from now on, and forgets
+the calls so far; `GET /calls` gives them. A model whose name starts with "root" is answered from
+the program's turns, any other as a sub-model. It prints its port, and serves until its input is
+closed.
 """
 
 import asyncio
@@ -17,7 +19,10 @@ class Program(TypedDict):
     """What the mock answers."""
 
     turns: list[str]
-    """Replies of the root model: the request with N assistant messages gets the N-th, later ones the last."""
+    """Replies of the root model: a request with N assistant messages gets number N, from 0.
+
+    Later requests get the last one.
+    """
     sub_ms: float
     """How long a sub-model takes, from the arrival of its request."""
     sub_chars: int
@@ -25,7 +30,10 @@ class Program(TypedDict):
 
 
 class Call(TypedDict):
-    """One request, in seconds of CLOCK_MONOTONIC: the same clock as `time.monotonic()` in every process of the machine."""
+    """One request, in seconds of CLOCK_MONOTONIC.
+
+    That is the clock of `time.monotonic()` in every process of the machine.
+    """
 
     model: str
     arrived: float
@@ -47,40 +55,41 @@ class Mock:
         return web.Response()
 
     async def show_calls(self, _: web.Request) -> web.Response:
-        """The calls since the program was set, in order of arrival."""
+        """Give the calls since the program was set, in order of arrival."""
         return web.json_response(self.calls)
 
     async def complete(self, request: web.Request) -> web.Response:
-        """`POST /v1/chat/completions`; a stream comes in one piece."""
+        """Answer `POST /v1/chat/completions`; a stream comes in one piece."""
         raw = await request.read()
         call = Call(model="", arrived=time.monotonic(), left=0.0)
         self.calls.append(call)
         body = json.loads(raw)
-        call["model"], messages = body["model"], body["messages"]
+        call["model"] = body["model"]
+        messages = body["messages"]
         if body["model"].startswith("root"):
             text = self._turn(messages)
         else:
             text = f"len={len(messages[-1]['content'])} ".ljust(self.program["sub_chars"], ".")
-            await asyncio.sleep(
-                max(0.0, call["arrived"] + self.program["sub_ms"] / 1000 - time.monotonic())
-            )
+            end = call["arrived"] + self.program["sub_ms"] / 1000
+            await asyncio.sleep(max(0.0, end - time.monotonic()))
         whole = completion(body["model"], text, len(raw) // 4)
-        reply = streamed(whole) if body.get("stream") else json.dumps(whole).encode()
+        if body.get("stream"):
+            reply = streamed(whole)
+            kind = "text/event-stream"
+        else:
+            reply = json.dumps(whole).encode()
+            kind = "application/json"
         call["left"] = time.monotonic()
-        return web.Response(
-            body=reply,
-            content_type="text/event-stream" if body.get("stream") else "application/json",
-        )
+        return web.Response(body=reply, content_type=kind)
 
     def _turn(self, messages: list[dict[str, Any]]) -> str:
         turns = self.program["turns"]
-        return turns[
-            min(sum(message["role"] == "assistant" for message in messages), len(turns) - 1)
-        ]
+        turn = sum(message["role"] == "assistant" for message in messages)
+        return turns[min(turn, len(turns) - 1)]
 
 
 def completion(model: str, text: str, prompt_tokens: int) -> dict[str, Any]:
-    """A `chat.completion` object."""
+    """Make a `chat.completion` object."""
     usage = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": len(text) // 4,
@@ -102,7 +111,7 @@ def completion(model: str, text: str, prompt_tokens: int) -> dict[str, Any]:
 
 
 def streamed(whole: dict[str, Any]) -> bytes:
-    """A `chat.completion` as the events of a stream: its text, its end, its usage."""
+    """Turn a `chat.completion` into the events of a stream: its text, its end, its usage."""
     frame = whole | {"object": "chat.completion.chunk"}
     text = {"index": 0, "delta": whole["choices"][0]["message"], "finish_reason": None}
     end = {"index": 0, "delta": {}, "finish_reason": "stop"}
@@ -111,15 +120,17 @@ def streamed(whole: dict[str, Any]) -> bytes:
         frame | {"choices": [end], "usage": None},
         frame | {"choices": []},
     ]
-    return (
-        b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks)
-        + b"data: [DONE]\n\n"
-    )
+    events = [b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks]
+    return b"".join([*events, b"data: [DONE]\n\n"])
 
 
 async def serve() -> None:
-    """Serve on a free port of loopback until standard input is closed, as it is when the parent ends, however it ends."""
-    mock, app = Mock(), web.Application(client_max_size=1 << 30)
+    """Serve on a free port of loopback until standard input is closed.
+
+    It is closed when the parent ends, however the parent ends.
+    """
+    mock = Mock()
+    app = web.Application(client_max_size=1 << 30)
     app.router.add_post("/v1/chat/completions", mock.complete)
     app.router.add_put("/program", mock.set_program)
     app.router.add_get("/calls", mock.show_calls)

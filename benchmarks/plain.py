@@ -1,4 +1,7 @@
-"""Plain: the smallest RLM that does a benchmark's work, a loop over the same clients. No graph, no log, no sandbox."""
+"""Plain: the smallest RLM that does a benchmark's work, a loop over the same clients.
+
+It has no graph, no log and no sandbox.
+"""
 
 import ast
 import asyncio
@@ -13,10 +16,11 @@ from langchain_openai import ChatOpenAI
 
 
 async def plain_loop(
-    root: ChatOpenAI, sub: ChatOpenAI, query: str, context: str, at_once: int
+    root: ChatOpenAI, sub: ChatOpenAI, question: str, context: str, at_once: int
 ) -> str:
-    """Ask the root model, `exec` its cell, append what it printed; until the cell calls FINAL."""
-    gate, found = asyncio.Semaphore(at_once), list[str]()
+    """Ask the root model, run its cell, append what it printed, until a cell calls FINAL."""
+    gate = asyncio.Semaphore(at_once)
+    found: list[str] = []
 
     async def llm_query(prompt: str) -> str:
         async with gate:
@@ -33,21 +37,21 @@ async def plain_loop(
     }
     messages: list[AnyMessage] = [
         SystemMessage("Write Python in ```repl fences; call FINAL(answer)."),
-        HumanMessage(query),
+        HumanMessage(question),
     ]
     while not found:
         reply = await root.ainvoke(messages)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            if waiting := eval(_compiled(reply.text), names):
+            waiting = eval(_compiled(reply.text), names)
+            if waiting:
                 await waiting
         messages += [reply, HumanMessage(printed.getvalue())]
     return found[0]
 
 
 def _compiled(reply: str) -> CodeType:
-    """The reply's cell, in which a call of a model is awaited."""
-    code = "\n".join(re.findall(r"```repl\n(.*?)\n```", reply, re.DOTALL)).replace(
-        "llm_query", "await llm_query"
-    )
+    """Compile the reply's code, with each call of a model awaited."""
+    code = "\n".join(re.findall(r"```repl\n(.*?)\n```", reply, re.DOTALL))
+    code = code.replace("llm_query", "await llm_query")
     return compile(code, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

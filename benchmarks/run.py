@@ -1,4 +1,7 @@
-"""Run: the command line of the benchmarks. `python benchmarks/run.py [SCENARIO ...] [--reps 3] [--json PATH]`."""
+"""Run: the command line of the benchmarks.
+
+python benchmarks/run.py [SCENARIO ...] [--reps 3] [--json PATH]
+"""
 
 import argparse
 import json
@@ -7,7 +10,7 @@ import platform
 import signal
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +24,8 @@ HEADINGS = ("scenario", "case", "measure", "side", "plain", "measured", "ratio",
 class Row:
     """One measure on one side: medians over the repetitions.
 
-    A ratio to the plain side, or what is above it, is taken within each repetition: a machine that is slow for a minute is so for both.
+    The ratio to the plain side, and the difference from it, are taken within each repetition: a
+    machine that is slow for a minute is slow for both sides.
     """
 
     scenario: str
@@ -32,19 +36,24 @@ class Row:
     plain: float | None
     value: float
     values: list[float]
-    """Of every repetition."""
+    """The value of every repetition."""
     ratio: float | None
     extra: float | None
     aim: str
     met: bool | None
-    """None where nothing is aimed at."""
+    """None where there is no aim."""
 
 
 def main() -> int:
-    """Run, print the table, write the JSON, also of a run that is cut short; 1 when an aim is missed and `--strict` is given."""
+    """Run, print the table and write the JSON, even of a run that is cut short.
+
+    Returns:
+        The exit code: 1 when an aim is missed and `--strict` is given.
+    """
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    rows, load = list[Row](), os.getloadavg()[0]
+    rows: list[Row] = []
+    load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1) / 2:
         print(
             f"The machine is busy (load {load:.1f}): believe ratios and CPU, not milliseconds.",
@@ -59,21 +68,26 @@ def main() -> int:
     finally:
         print("\n".join(table(rows)))
         if options.json:
-            machine = {
-                "cpus": os.cpu_count(),
-                "python": platform.python_version(),
-                "load_before": load,
-                "reps": options.reps,
-            }
-            options.json.write_text(
-                json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1)
-            )
-    return 1 if options.strict and any(row.met is False for row in rows) else 0
+            _write(options.json, rows, load, options.reps)
+    has_missed = any(row.met is False for row in rows)
+    return int(options.strict and has_missed)
+
+
+def _write(path: Path, rows: list[Row], load: float, reps: int) -> None:
+    machine = {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_before": load,
+        "reps": reps,
+    }
+    figures = {"machine": machine, "rows": [asdict(row) for row in rows]}
+    path.write_text(json.dumps(figures, indent=1))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="The cost of the package against plain loops over the same ChatOpenAI on one mock server."
+        description="The cost of the package against plain loops over the same ChatOpenAI, "
+        "on one mock server."
     )
     parser.add_argument(
         "scenario",
@@ -90,13 +104,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--strict", action="store_true", help="end with 1 when an aim is missed")
     options = parser.parse_args()
-    if unknown := set(options.scenario) - set(SCENARIOS):
+    unknown = set(options.scenario) - set(SCENARIOS)
+    if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(SCENARIOS)}")
     return options
 
 
 def repeated(mock: Mock, case: Case, reps: int) -> dict[str, list[Sample]]:
-    """Each side `reps` times (or a multiple of it), in turn, so that a busy spell of the machine meets all of them."""
+    """Run each side `reps` times, or a multiple of it.
+
+    The sides take turns, so that a busy spell of the machine meets all of them.
+    """
     samples: dict[str, list[Sample]] = {side: [] for side in case.sides}
     for _ in range(reps * case.runs):
         for side in case.sides:
@@ -105,7 +123,7 @@ def repeated(mock: Mock, case: Case, reps: int) -> dict[str, list[Sample]]:
 
 
 def rows_of(scenario: str, case: Case, samples: dict[str, list[Sample]]) -> Iterator[Row]:
-    """The rows of one case."""
+    """Make the rows of one case."""
     for measure in case.measures:
         values = {side: [measure.read(sample) for sample in samples[side]] for side in case.sides}
         for side in case.sides:
@@ -116,19 +134,8 @@ def rows_of(scenario: str, case: Case, samples: dict[str, list[Sample]]) -> Iter
 def _row(
     scenario: str, case: Case, measure: Measure, side: str, plain: list[float], values: list[float]
 ) -> Row:
-    pairs, median = (
-        list(zip(values, plain, strict=True)) if plain else [],
-        statistics.median(values),
-    )
-    got = {
-        "value": median,
-        "ratio": statistics.median(value / beside for value, beside in pairs)
-        if pairs and all(plain)
-        else None,
-        "extra": statistics.median(value - beside for value, beside in pairs) if pairs else None,
-    }
+    figures = _figures(values, plain)
     aim = next((aim for aim in measure.aims if aim.side == side), None)
-    found = None if aim is None else got[aim.of]
     return Row(
         scenario=scenario,
         case=case.name,
@@ -136,18 +143,33 @@ def _row(
         unit=measure.unit,
         side=side,
         plain=statistics.median(plain) if plain else None,
-        value=median,
+        value=statistics.median(values),
         values=values,
-        ratio=got["ratio"],
-        extra=got["extra"],
-        aim=_shown_aim(aim, measure.unit),
-        met=None if aim is None or found is None else found <= aim.most,
+        ratio=figures.get("ratio"),
+        extra=figures.get("extra"),
+        aim="" if aim is None else _shown_aim(aim, measure.unit),
+        met=_is_met(aim, figures),
     )
 
 
-def _shown_aim(aim: Aim | None, unit: str) -> str:
-    if aim is None:
-        return ""
+def _figures(values: list[float], plain: list[float]) -> dict[str, float]:
+    """Give the medians of a measure: its value, and its ratio to and difference from `plain`."""
+    figures = {"value": statistics.median(values)}
+    if plain:
+        pairs = list(zip(values, plain, strict=True))
+        figures["extra"] = statistics.median(value - beside for value, beside in pairs)
+        if all(plain):
+            figures["ratio"] = statistics.median(value / beside for value, beside in pairs)
+    return figures
+
+
+def _is_met(aim: Aim | None, figures: Mapping[str, float]) -> bool | None:
+    if aim is None or aim.of not in figures:
+        return None
+    return figures[aim.of] <= aim.most
+
+
+def _shown_aim(aim: Aim, unit: str) -> str:
     return {
         "value": f"{aim.most:g} {unit}",
         "ratio": f"{aim.most:g}x",
@@ -156,33 +178,29 @@ def _shown_aim(aim: Aim | None, unit: str) -> str:
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
-    """The rows as a Markdown table, lined up for a terminal."""
+    """Give the rows as a Markdown table, lined up for a terminal."""
     cells = [HEADINGS, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for index, line in enumerate(cells):
-        yield (
-            "| "
-            + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
-            + " |"
-        )
+        padded = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
+        yield f"| {' | '.join(padded)} |"
         if index == 0:
             yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     met = {None: "", True: "ok", False: "MISSED"}[row.met]
+    value = f"{_number(row.value)} {row.unit}"
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
-    numbers = (
-        _number(row.plain),
-        f"{_number(row.value)} {row.unit}",
-        ratio,
-        "" if row.extra is None else f"{row.extra:+.3g}",
-    )
+    extra = "" if row.extra is None else f"{row.extra:+.3g}"
+    numbers = (_number(row.plain), value, ratio, extra)
     return (row.scenario, row.case, row.measure, row.side, *numbers, row.aim, met)
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

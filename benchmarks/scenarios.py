@@ -1,10 +1,10 @@
-"""Scenarios: what is run, on which sides, and what is read off the runs. Never runs anything."""
+"""Scenarios: what is run, on which sides, and what is measured. Never runs anything."""
 
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from harness import Sample, Work
 from mock_server import Program
@@ -20,7 +20,7 @@ class Aim:
 
     most: float
     of: Literal["value", "ratio", "extra"]
-    """The value itself, its ratio to the plain side's, or what it is above it."""
+    """The value itself, its ratio to the plain side's, or its difference from that."""
     side: str = "package"
 
 
@@ -43,11 +43,11 @@ class Case:
     work: Work
     measures: tuple[Measure, ...]
     runs: int = 1
-    """Runs of each side in one repetition: more where a small difference is looked for."""
+    """How often each side runs in one repetition: more where a small difference is looked for."""
 
 
 def cell(code: str) -> str:
-    """A root model's reply."""
+    """Give a root model's reply with one cell."""
     return f"```repl\n{code}\n```"
 
 
@@ -57,23 +57,40 @@ def work(
     *,
     sub_ms: float = 0,
     sub_chars: int = 10,
-    **options: float | bool,
+    **options: Any,
 ) -> Work:
-    """Root replies, and what comes of them."""
-    return Work(
-        program=Program(turns=turns, sub_ms=sub_ms, sub_chars=sub_chars), answer=answer, **options
-    )  # type: ignore[arg-type]
+    """Give the work of some root replies.
+
+    Args:
+        turns: the replies.
+        answer: what they answer.
+        sub_ms: see `Program`.
+        sub_chars: see `Program`.
+        **options: other fields of `Work`.
+    """
+    program = Program(turns=turns, sub_ms=sub_ms, sub_chars=sub_chars)
+    return Work(program=program, answer=answer, **options)
 
 
 def root_gaps(sample: Sample) -> list[float]:
-    """Milliseconds from the end of each root reply to the arrival of the next root call."""
+    """Measure the milliseconds from the end of each root reply to the next root call's arrival."""
     roots = [call for call in sample["calls"] if call["model"] == "root"]
     return [1000 * (after["arrived"] - before["left"]) for before, after in pairwise(roots)]
 
 
 def first_call(sample: Sample) -> float:
-    """Seconds from the caller's call to the first root call."""
+    """Measure the seconds from the caller's call to the first root call."""
     return sample["calls"][0]["arrived"] - sample["report"]["called"]
+
+
+def whole_run(sample: Sample) -> float:
+    """Measure the seconds of the whole run."""
+    return sample["report"]["ended"] - sample["report"]["called"]
+
+
+def between_turns(sample: Sample) -> float:
+    """Measure the median of `root_gaps`."""
+    return statistics.median(root_gaps(sample))
 
 
 def iteration() -> list[Case]:
@@ -82,23 +99,11 @@ def iteration() -> list[Case]:
         cell(f"print({number}, context[{100 * number}:{100 * number + 50}].count('o'))")
         for number in range(10)
     ]
-    measures = (
-        Measure(
-            "an iteration",
-            "ms",
-            lambda sample: statistics.median(root_gaps(sample)),
-            (Aim(4, "extra"),),
-        ),
-    )
+    turns.append(cell("FINAL('done')"))
+    measures = (Measure("an iteration", "ms", between_turns, (Aim(4, "extra"),)),)
     sides = ("plain", "package", "sqlite")
     return [
-        Case(
-            f"{mb:g} MB",
-            sides,
-            work([*turns, cell("FINAL('done')")], "done", mb=mb),
-            measures,
-            runs=3,
-        )
+        Case(f"{mb:g} MB", sides, work(turns, "done", mb=mb), measures, runs=3)
         for mb in (0.01, 10, 100)
     ]
 
@@ -133,29 +138,19 @@ def sequential() -> list[Case]:
         Measure("a call", "ms", lambda sample: root_gaps(sample)[0] / 100),
         Measure("CPU of the process, a call", "ms", lambda sample: sample["report"]["cpu_s"] * 10),
     )
-    return [
-        Case(
-            "100 calls",
-            ("plain", "package", "sqlite"),
-            work([cell(code), cell("FINAL(str(len(replies)))")], "100", mb=1),
-            measures,
-        )
-    ]
+    task = work([cell(code), cell("FINAL(str(len(replies)))")], "100", mb=1)
+    return [Case("100 calls", ("plain", "package", "sqlite"), task, measures)]
 
 
 def context() -> list[Case]:
     """A run of two turns whose code reads all of the context."""
     code = "found = sum(1 for line in context.splitlines() if 'NEEDLE' in line)\nprint(found)"
-    cases = list[Case]()
+    cases: list[Case] = []
     for mb in (1, 10, 100):
         aims = (Aim(0.25, "value"),) if mb == 10 else ()
         measures = (
             Measure("to the first root call", "s", first_call, aims),
-            Measure(
-                "the whole run",
-                "s",
-                lambda sample: sample["report"]["ended"] - sample["report"]["called"],
-            ),
+            Measure("the whole run", "s", whole_run),
             Measure("peak memory", "MB", lambda sample: sample["peak_mb"]),
         )
         task = work([cell(code), cell("FINAL(str(found))")], str(10 * mb), mb=mb, is_watched=True)
@@ -164,7 +159,7 @@ def context() -> list[Case]:
 
 
 def imports() -> list[Case]:
-    """Importing the package (plain: langchain_openai), and all of it until there is something to call."""
+    """An import of the package (plain: of langchain_openai), and all until there is a graph."""
     measures = (
         Measure("import", "s", lambda sample: sample["report"]["import_s"], (Aim(0.15, "value"),)),
         Measure("import, clients and graph", "s", lambda sample: sample["report"]["ready_s"]),
@@ -173,7 +168,10 @@ def imports() -> list[Case]:
 
 
 def size() -> list[Case]:
-    """The SQLite file after calls with prompts of 10 KB and replies of 200 bytes over 10 MB, in a batch and one after another."""
+    """The SQLite file after calls over 10 MB, in a batch and one after another.
+
+    Prompts have 10 KB, replies 200 bytes.
+    """
     start = f"size = len(context) // {CALLS}\n"
     batch = start + f"replies = llm_query_batched([{PROMPT} for i in range({{calls}})])"
     loop = (

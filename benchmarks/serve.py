@@ -1,10 +1,11 @@
-"""Serve: many clients at once against `langgraph-rlm serve` on a mock upstream, next to the upstream alone and to a bare `ChatOpenAI` loop.
+"""Serve: many clients at once against `langgraph-rlm serve` on a mock upstream.
 
-    python benchmarks/serve.py                               # 200 clients for a minute, an upstream of 200 ms
+    python benchmarks/serve.py          # 200 clients for a minute, an upstream of 200 ms
     python benchmarks/serve.py --clients 50 --seconds 10 --json figures.json
 
-Each side is driven by a process of its own, a request after another in each client; every answer has to be that of its own request.
-`/health` is asked all along by another process. Everything shares the machine.
+Beside it stand the upstream alone and a bare `ChatOpenAI` loop. Each side is driven by a process of
+its own, in which each client makes one request after another; every answer has to be that of its
+own request. `/health` is asked all along by another process. Everything shares the machine.
 """
 
 import argparse
@@ -60,22 +61,24 @@ def _options() -> argparse.Namespace:
 
 
 def upstream(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
-    """The clients ask the mock itself."""
+    """Have the clients ask the mock itself."""
     return _ended(_driver("http", options, mock.url))
 
 
 def plain(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
-    """The clients are one `ChatOpenAI` in a loop, which asks the mock."""
+    """Have the clients share one `ChatOpenAI`, which asks the mock."""
     return _ended(_driver("chat", options, mock.url))
 
 
 def server(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
-    """The clients ask the server."""
+    """Have the clients ask the server."""
     with _server(mock) as (process, url):
         warm = argparse.Namespace(clients=options.clients, seconds=min(5, options.seconds))
         _ended(_driver("http", warm, url))
-        before, cpu = _memory(process), _cpu(process)
-        clients, health = _driver("http", options, url), _driver("health", options, url)
+        before = _memory(process)
+        cpu = _cpu(process)
+        clients = _driver("http", options, url)
+        health = _driver("health", options, url)
         report = _ended(clients)
         spent = [round(now - then, 1) for now, then in zip(_cpu(process), cpu, strict=True)]
         return report | {
@@ -87,18 +90,17 @@ def server(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
 
 
 def large(options: argparse.Namespace, mock: Mock) -> dict[str, Any]:
-    """Requests of 99 MB, one after another: their text is a context, and the model's code counts it."""
-    mock.set_program(
-        Program(
-            turns=["```repl\nFINAL(f'{len(context)} characters')\n```"],
-            sub_ms=UPSTREAM_MS,
-            sub_chars=20,
-        )
-    )
+    """Make requests of 99 MB, one after another.
+
+    Their text becomes a context, and the model's code counts its characters.
+    """
+    turn = "```repl\nFINAL(f'{len(context)} characters')\n```"
+    mock.set_program(Program(turns=[turn], sub_ms=UPSTREAM_MS, sub_chars=20))
     with _server(mock) as (process, url):
         _ended(_driver("bodies", argparse.Namespace(clients=1, seconds=1), url))
         before = _memory(process)
-        bodies, health = _driver("bodies", options, url), _driver("health", options, url)
+        bodies = _driver("bodies", options, url)
+        health = _driver("health", options, url)
         return _ended(bodies) | {
             "health_ms": _ended(health),
             "mb_before": before,
@@ -117,25 +119,17 @@ def _server(mock: Mock) -> Iterator[tuple[psutil.Process, str]]:
             "OPENAI_API_KEY": "none",
             "LANGGRAPH_RLM_STORE": f"{folder}/blobs",
         }
-        command = [
-            sys.executable,
-            "-m",
-            "langgraph_rlm",
-            "serve",
-            "--port",
-            "0",
-            "--db",
-            f"{folder}/server.db",
-        ]
-        with Path(folder, "log").open("w") as log:
-            process = subprocess.Popen(command, env=env, stderr=log)
+        command = [sys.executable, "-m", "langgraph_rlm", "serve", "--port", "0"]
+        log = Path(folder, "log")
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [*command, "--db", f"{folder}/server.db"], env=env, stderr=file
+            )
         try:
-            while (
-                not (line := Path(folder, "log").read_text()).startswith("Serving ")
-                and process.poll() is None
-            ):
+            while not log.read_text().startswith("Serving ") and process.poll() is None:
                 time.sleep(0.05)
-            yield psutil.Process(process.pid), line.split()[1].removesuffix("/v1")
+            url = log.read_text().split()[1].removesuffix("/v1")
+            yield psutil.Process(process.pid), url
         finally:
             process.terminate()
             process.wait(60)
@@ -156,32 +150,31 @@ def _ended(process: "subprocess.Popen[str]") -> Any:
 
 
 def _memory(process: psutil.Process) -> list[float]:
-    """Resident memory of the server and of each process that it started, in 10**6 bytes."""
-    return [
-        round(each.memory_info().rss / 1e6, 1)
-        for each in [process, *process.children(recursive=True)]
-    ]
+    """Give the resident memory of the server and of its processes, each in 10**6 bytes."""
+    return [round(each.memory_info().rss / 1e6, 1) for each in _tree(process)]
 
 
 def _cpu(process: psutil.Process) -> list[float]:
-    return [sum(each.cpu_times()[:2]) for each in [process, *process.children(recursive=True)]]
+    return [sum(each.cpu_times()[:2]) for each in _tree(process)]
+
+
+def _tree(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
 
 
 async def _http(options: argparse.Namespace) -> dict[str, Any]:
     import aiohttp
 
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(120)
-    ) as session:
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(120)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
         async def ask(prompt: str) -> str:
             body = {"model": "sub", "messages": [{"role": "user", "content": prompt}]}
             async with session.post(f"{options.url}/v1/chat/completions", json=body) as reply:
-                return (
-                    (await reply.json())["choices"][0]["message"]["content"]
-                    if reply.status == 200
-                    else f"HTTP {reply.status}"
-                )
+                if reply.status != 200:
+                    return f"HTTP {reply.status}"
+                return (await reply.json())["choices"][0]["message"]["content"]
 
         return await _clients(options, ask)
 
@@ -190,9 +183,8 @@ async def _bodies(options: argparse.Namespace) -> dict[str, Any]:
     import aiohttp
 
     size = 99 * 2**20
-    body = json.dumps(
-        {"model": "root", "messages": [{"role": "user", "content": "x" * size}]}
-    ).encode()
+    messages = [{"role": "user", "content": "x" * size}]
+    body = json.dumps({"model": "root", "messages": messages}).encode()
     times: list[float] = []
     start = time.monotonic()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(300)) as session:
@@ -218,7 +210,7 @@ async def _chat(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _clients(options: argparse.Namespace, ask: Any) -> dict[str, Any]:
-    """Each client's prompts have a length of their own, which the upstream's answers tell."""
+    """Run the clients. Each one's prompts have a length of their own, which its answers tell."""
     times: list[float] = []
     wrong: list[str] = []
     start = time.monotonic()
@@ -243,12 +235,10 @@ async def _clients(options: argparse.Namespace, ask: Any) -> dict[str, Any]:
 
 
 async def _health(options: argparse.Namespace) -> dict[str, Any]:
-    """A new connection each time, as a load balancer's."""
-    opener, times, start = (
-        urllib.request.build_opener(urllib.request.ProxyHandler({})),
-        list[float](),
-        time.monotonic(),
-    )
+    """Ask with a new connection each time, like a load balancer."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    times: list[float] = []
+    start = time.monotonic()
     while time.monotonic() - start < options.seconds:
         began = time.perf_counter()
         opener.open(f"{options.url}/health").close()
@@ -262,11 +252,15 @@ DRIVERS = {"http": _http, "chat": _chat, "bodies": _bodies, "health": _health}
 
 def _spread(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
-    at = {"p50": 0.5, "p99": 0.99, "max": 1.0}
-    return {"n": len(ordered), "over_50_ms": sum(each > 0.05 for each in ordered)} | {
-        name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 1)
-        for name, share in at.items()
+    last = len(ordered) - 1
+    spread: dict[str, float] = {
+        "n": len(ordered),
+        "over_50_ms": sum(each > 0.05 for each in ordered),
     }
+    for name, share in {"p50": 0.5, "p99": 0.99, "max": 1.0}.items():
+        value = ordered[min(last, int(share * len(ordered)))]
+        spread[name] = round(value * 1000, 1)
+    return spread
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Worker: runs one side of one case once, in a fresh process, and prints what only this process knows as one line of JSON."""
+"""Worker: runs one side of one case once, in a fresh process.
+
+It prints what only this process knows as one line of JSON.
+"""
 
 import asyncio
 import json
@@ -7,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
-QUERY = "How many lines hold the needle?"
+QUESTION = "How many lines hold the needle?"
 FILLER = "the quick brown fox jumps over the lazy dog and runs on past the river bank again " * 2
 
 
@@ -15,40 +18,49 @@ class Job(TypedDict):
     """What to run, on the command line as JSON."""
 
     side: str
-    """`plain`, `package` (no checkpointer), `memory` (InMemorySaver), `sqlite` (AsyncSqliteSaver, durability "sync"); `bare-memory` and
-    `bare-sqlite` for a bare LangGraph graph (`bare.py`)."""
+    """What runs.
+
+    `plain` is a loop (`plain.py`), `package` has no checkpointer, `memory` has InMemorySaver, and
+    `sqlite` AsyncSqliteSaver with durability "sync". `bare-memory` and `bare-sqlite` are a bare
+    LangGraph graph (`bare.py`).
+    """
     mb: float
     """Size of the context in 10**6 characters."""
     at_once: int
     """Sub-calls at once."""
     url: str
-    """Of the mock server, with `/v1`; empty to import and construct only."""
+    """The mock server, with `/v1`; empty to import and construct only."""
     folder: str
-    """New and empty: takes the blob store and the database."""
+    """A new and empty folder for the blob store and the database."""
 
 
 class Report(TypedDict):
     """What the run was like from inside; times in seconds."""
 
     import_s: float
-    """`import langgraph_rlm`; of the plain side `import langchain_openai`."""
+    """`import langgraph_rlm`; `import langchain_openai` for the plain side."""
     ready_s: float
-    """All of it until there is something to call: imports, clients, graph."""
+    """Everything until there is something to call: imports, clients, graph."""
     called: float
     """`time.monotonic()` when it was called."""
     ended: float
     cpu_s: float
-    """CPU of this process between the two."""
+    """CPU of this process between `called` and `ended`."""
     answer: str
 
 
 def make_context(mb: float) -> str:
-    """Lines of 100 ASCII characters, a needle in every thousandth. Made without a peak of memory of its own."""
-    lines = (
-        f"{i:08d} {'NEEDLE ' if i % 1000 == 7 else ''}{FILLER}"[:99] + "\n"
-        for i in range(round(min(mb, 1) * 10_000))
-    )
-    return "".join(lines) * max(1, round(mb))
+    """Make lines of 100 ASCII characters, with a needle in every thousandth.
+
+    Making them causes no peak of memory.
+    """
+    lines = "".join(_line(number) for number in range(round(min(mb, 1) * 10_000)))
+    return lines * max(1, round(mb))
+
+
+def _line(number: int) -> str:
+    needle = "NEEDLE " if number % 1000 == 7 else ""
+    return f"{number:08d} {needle}{FILLER}"[:99] + "\n"
 
 
 def main(job: Job) -> Report:
@@ -67,46 +79,49 @@ def main(job: Job) -> Report:
     )
     if job["url"]:
         context = make_context(job["mb"])
-        report["called"], cpu = time.monotonic(), time.process_time()
+        cpu = time.process_time()
+        report["called"] = time.monotonic()
         report["answer"] = asyncio.run(call(context))
-        report["ended"], report["cpu_s"] = time.monotonic(), time.process_time() - cpu
+        report["ended"] = time.monotonic()
+        report["cpu_s"] = time.process_time() - cpu
     return report
 
 
 def client(job: Job, name: str) -> Any:
-    """The client of both sides, with the same settings."""
+    """Make a client. All sides have the same settings."""
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(
-        model=name, base_url=job["url"] or "http://127.0.0.1:9/v1", api_key="none", max_retries=0
-    )
+    url = job["url"] or "http://127.0.0.1:9/v1"
+    return ChatOpenAI(model=name, base_url=url, api_key="none", max_retries=0)
 
 
 def plain(job: Job) -> Any:
-    """The plain loop, ready to be called with a context."""
+    """Make the plain loop, ready to be called with a context."""
     from plain import plain_loop
 
-    root, sub = client(job, "root"), client(job, "sub")
-    return lambda context: plain_loop(root, sub, QUERY, context, job["at_once"])
+    root = client(job, "root")
+    sub = client(job, "sub")
+    return lambda context: plain_loop(root, sub, QUESTION, context, job["at_once"])
 
 
 def bare(job: Job) -> Any:
-    """The bare graph, ready to be called with a context."""
+    """Make the bare graph, ready to be called with a context."""
     from bare import bare_loop
 
-    root, sub = client(job, "root"), client(job, "sub")
+    root = client(job, "root")
+    sub = client(job, "sub")
     if job["side"] == "bare-memory":
-        return lambda context: bare_loop(root, sub, QUERY, context, job["at_once"], _memory())
+        return lambda context: bare_loop(root, sub, QUESTION, context, job["at_once"], _memory())
 
     async def stored(context: str) -> str:
         async with _sqlite(job) as saver:
-            return await bare_loop(root, sub, QUERY, context, job["at_once"], saver)
+            return await bare_loop(root, sub, QUESTION, context, job["at_once"], saver)
 
     return stored
 
 
 def package(job: Job) -> Any:
-    """The package, ready to be called with a context."""
+    """Make the package's graph, ready to be called with a context."""
     from langgraph_rlm import Limits, create_rlm
 
     limits = Limits(
@@ -115,12 +130,12 @@ def package(job: Job) -> Any:
         max_iterations=1_000,
         max_cell_seconds=300,
     )
-    root, sub, folder = client(job, "root"), client(job, "sub"), Path(job["folder"])
+    root = client(job, "root")
+    sub = client(job, "sub")
+    blobs = Path(job["folder"], "blobs")
 
     def graph(saver: Any) -> Any:
-        return create_rlm(
-            root, sub_model=sub, limits=limits, checkpointer=saver, blob_store=folder / "blobs"
-        )
+        return create_rlm(root, sub_model=sub, limits=limits, checkpointer=saver, blob_store=blobs)
 
     async def stored(context: str) -> str:
         async with _sqlite(job) as saver:
@@ -133,9 +148,8 @@ def package(job: Job) -> Any:
 
 
 async def _asked(graph: Any, context: str, **options: Any) -> str:
-    out = await graph.ainvoke(
-        {"query": QUERY, "context": context}, {"configurable": {"thread_id": "bench"}}, **options
-    )
+    config = {"configurable": {"thread_id": "bench"}}
+    out = await graph.ainvoke({"query": QUESTION, "context": context}, config, **options)
     return out["answer"]
 
 

@@ -1,13 +1,14 @@
-"""An agent with an RLM: a chat model talks, and has an archive read by an RLM, one node for each question that it asks of it.
+"""Agent with an RLM: a chat model talks, and has an RLM read an archive, one node a question.
 
-LANGGRAPH_RLM_ARCHIVE is a file or folder (default: a few lines of text). LANGGRAPH_RLM_MODEL and LANGGRAPH_RLM_SUB_MODEL as in `rlm.py`;
-"offline" is a script that asks about the words of the last message.
+LANGGRAPH_RLM_ARCHIVE is a file or folder (default: a few lines of text). LANGGRAPH_RLM_MODEL and
+LANGGRAPH_RLM_SUB_MODEL mean what they mean in `rlm.py`; "offline" is a script that asks about the
+words of the last message.
 """
 
 import os
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
@@ -20,7 +21,10 @@ from langgraph_rlm.testing import ScriptedModel, cell
 
 RESEARCH = {
     "name": "research",
-    "description": "Have the archive read. It is far larger than you could read yourself; ask a whole question.",
+    "description": (
+        "Have the archive read. It is far larger than you could read yourself; "
+        "ask a whole question."
+    ),
     "parameters": {
         "type": "object",
         "properties": {"question": {"type": "string"}},
@@ -28,31 +32,30 @@ RESEARCH = {
     },
 }
 FOUND = "[offline script, no model] The archive says: "
-EXAMPLE = "2024-03-01 The valve was replaced.\n2024-06-12 The pump failed, and was repaired the same day.\n2024-09-30 Nothing to report."
+EXAMPLE = (
+    "2024-03-01 The valve was replaced.\n"
+    "2024-06-12 The pump failed, and was repaired the same day.\n"
+    "2024-09-30 Nothing to report."
+)
+"""The archive where none is given."""
 
 
 def offline_assistant(said: str) -> Any:
-    """Asks about whatever is said; repeats what comes back."""
+    """Ask about whatever is said; repeat what comes back."""
     if said.startswith(FOUND):
         return said
-    return AIMessage(
-        "",
-        tool_calls=[
-            {
-                "name": "research",
-                "args": {"question": said},
-                "id": f"research-{len(said)}",
-                "type": "tool_call",
-            }
-        ],
-    )
+    call = ToolCall(name="research", args={"question": said}, id=f"research-{len(said)}")
+    return AIMessage("", tool_calls=[call])
 
 
 def offline_reader(prompt: str) -> str:
-    """A cell that greps for the words of the question."""
+    """Write a cell that greps for the words of the question."""
     words = list(dict.fromkeys(re.findall(r"\w{4,}", prompt.rpartition("Question:")[2])))
-    code = f"hits = [hit['text'] for word in {words!r} for hit in grep(word, ignore_case=True, max_matches=3)]\n"
-    return cell(f"{code}FINAL({FOUND!r} + ('; '.join(dict.fromkeys(hits)) or 'nothing'))")
+    find = (
+        f"hits = [hit['text'] for word in {words!r} "
+        "for hit in grep(word, ignore_case=True, max_matches=3)]\n"
+    )
+    return cell(f"{find}FINAL({FOUND!r} + ('; '.join(dict.fromkeys(hits)) or 'nothing'))")
 
 
 MODEL = os.environ.get("LANGGRAPH_RLM_MODEL") or "openai:gpt-5"
@@ -61,8 +64,10 @@ ARCHIVE = os.environ.get("LANGGRAPH_RLM_ARCHIVE")
 
 
 def model_of(name: str, offline: Any) -> BaseChatModel:
-    """The script for "offline", else the model of that name."""
-    return ScriptedModel(answer=offline) if name == "offline" else resolve_model(name)
+    """Give the script for "offline", else the model of that name."""
+    if name == "offline":
+        return ScriptedModel(answer=offline)
+    return resolve_model(name)
 
 
 talker = model_of(MODEL, offline_assistant)
@@ -70,31 +75,32 @@ reader = create_rlm(model_of(MODEL, offline_reader), sub_model=model_of(SUB_MODE
 
 
 async def assistant(state: MessagesState) -> dict[str, Any]:
-    """The chat model: an answer, or questions to the archive."""
-    return {"messages": [await cast(Any, talker.bind_tools([RESEARCH])).ainvoke(state["messages"])]}
+    """Ask the chat model: it gives an answer, or questions to the archive."""
+    model: Any = talker.bind_tools([RESEARCH])
+    return {"messages": [await model.ainvoke(state["messages"])]}
 
 
-async def research(call: ToolCall) -> dict[str, Any]:
-    """One question to the archive. The RLM is a subgraph of this node: it uses the agent's checkpointer, and shows in its streams."""
-    out = await reader.ainvoke(
-        {"query": call["args"]["question"], "context": Path(ARCHIVE) if ARCHIVE else EXAMPLE}
-    )
-    return {"messages": [ToolMessage(out["answer"], tool_call_id=call["id"])]}
+async def research(state: ToolCall) -> dict[str, Any]:
+    """Answer one question to the archive, a call of the tool `research`.
+
+    The RLM is a subgraph of this node: it uses the agent's checkpointer, and shows in its streams.
+    """
+    archive = Path(ARCHIVE) if ARCHIVE else EXAMPLE
+    out = await reader.ainvoke({"query": state["args"]["question"], "context": archive})
+    return {"messages": [ToolMessage(out["answer"], tool_call_id=state["id"])]}
 
 
 def questions(state: MessagesState) -> list[Send] | str:
-    """A node for each question; the end where there is none."""
+    """Send each question to a node of its own; end if there is none."""
     last = state["messages"][-1]
-    return (
-        [Send("research", call) for call in last.tool_calls]
-        if isinstance(last, AIMessage) and last.tool_calls
-        else END
-    )
+    if isinstance(last, AIMessage) and last.tool_calls:
+        return [Send("research", call) for call in last.tool_calls]
+    return END
 
 
 builder = StateGraph(MessagesState)
 builder.add_node("assistant", assistant)
-cast(Any, builder.add_node)("research", research, input_schema=ToolCall)
+builder.add_node("research", research, input_schema=ToolCall)
 builder.add_edge(START, "assistant")
 builder.add_conditional_edges("assistant", questions, ["research", END])
 builder.add_edge("research", "assistant")

@@ -1,8 +1,11 @@
-"""Approval: an assistant that reads what it is given and writes e-mails, each of which a human approves. Shaped for Agent Chat UI:
-the state is `messages`, a pause is LangChain's `HITLRequest`, and it takes `{"decisions": [...]}`.
+"""Approval: an assistant that reads what it is given and writes e-mails, which a human approves.
 
-LANGGRAPH_RLM_MODEL and LANGGRAPH_RLM_SUB_MODEL as in `rlm.py`; "offline" is a script that writes to everybody with an address in the
-text. Nothing is sent anywhere: `send_email` stands for your own.
+It has the shape that Agent Chat UI expects: the state is `messages`, a pause is LangChain's
+`HITLRequest`, and it is resumed with `{"decisions": [...]}`.
+
+LANGGRAPH_RLM_MODEL and LANGGRAPH_RLM_SUB_MODEL mean what they mean in `rlm.py`; "offline" is a
+script that writes to everybody with an address in the text. Nothing is sent anywhere: `send_email`
+stands for your own.
 """
 
 import os
@@ -25,7 +28,7 @@ FINAL("[offline script, no model] " + "; ".join(sent or ["no address found"]))""
 
 
 def offline(prompt: str) -> str:
-    """A cell that writes to each address in the question."""
+    """Write a cell that writes to each address in the question."""
     addresses = re.findall(r"[\w.]+@[\w.]+\w", prompt.rpartition("Question:")[2])
     return cell(OFFLINE_CELL.format(addresses=list(dict.fromkeys(addresses))))
 
@@ -36,8 +39,10 @@ def send_email(to: str, subject: str, body: str) -> str:
 
 
 def model_of(name: str) -> str | ScriptedModel:
-    """The script for "offline", any other name as it is."""
-    return ScriptedModel(answer=offline) if name == "offline" else name
+    """Give the script for "offline", any other name as it is."""
+    if name == "offline":
+        return ScriptedModel(answer=offline)
+    return name
 
 
 MODEL = os.environ.get("LANGGRAPH_RLM_MODEL") or "openai:gpt-5"
@@ -58,7 +63,7 @@ model = ChatRLM(
 
 
 async def assistant(state: MessagesState) -> dict[str, Any]:
-    """One reply; it pauses in the middle of the model's code, and goes on there."""
+    """Give one reply. It pauses in the middle of the model's code, and continues there."""
     return {"messages": [await model.ainvoke(state["messages"])]}
 
 

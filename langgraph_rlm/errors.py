@@ -1,6 +1,7 @@
-"""Errors: broken configuration, missing data, a dead sandbox. What model code does wrong is an outcome, never one of these.
+"""Errors: broken configuration, missing data, a dead sandbox.
 
-Every message says what happened, the value, and what to do about it.
+What model code does wrong is an outcome of its cell, never one of these. Every message says what
+happened, the value, and what to do about it.
 """
 
 from collections.abc import Sequence
@@ -17,87 +18,133 @@ MAX_PROBLEMS = 3
 
 
 def problems_in(error: "ValidationError", *, has_values: bool = True) -> str:
-    """Tell what pydantic refused, each as `place=value: why` or `place: why`, the first few. No key is shown."""
+    """Say what pydantic refused: the first few problems, each as `name=value: why` or `name: why`.
+
+    No key is shown.
+    """
     told: list[str] = []
-    for each in error.errors(include_url=False)[:MAX_PROBLEMS]:
-        place = ".".join(map(str, each["loc"])) or "it"
-        if has_values and each["type"] != "missing" and "key" not in place:
-            place += f"={shown(each['input'])}"
-        told.append(f"{place}: {each['msg']}")
+    for problem in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        name = ".".join(map(str, problem["loc"])) or "it"
+        if has_values and problem["type"] != "missing" and "key" not in name:
+            name += f"={shown(problem['input'])}"
+        told.append(f"{name}: {problem['msg']}")
     return "; ".join(told)
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: its `repr`, cut at `SHOWN_CHARS`."""
+    """Give a value as an error shows it: its `repr`, cut at `SHOWN_CHARS`."""
     text = repr(value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+    if len(text) <= SHOWN_CHARS:
+        return text
+    return f"{text[:SHOWN_CHARS]}..."
 
 
 class RLMError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose. Catch it to catch them all."""
 
 
 class ConfigurationError(RLMError):
-    """An argument of `create_rlm`, `Limits` or the command is wrong: an unknown provider, model, limit, sandbox or tool."""
+    """Raised when a graph, a chat model, a server or a command is set up with a wrong option.
+
+    For example an unknown provider, model, limit, sandbox or tool, or a missing package. Nothing
+    has run yet: correct the option that the message names.
+    """
 
 
 class ContextError(RLMError):
-    """An input cannot become a context: missing, unreadable, binary, not UTF-8, or empty."""
+    """Raised when an input has no question, or something in it cannot become a context.
+
+    Such a thing is missing, unreadable, binary, not UTF-8, or empty. Correct what the message
+    names, and ask again.
+    """
 
 
 class BlobError(RLMError):
-    """A stored value is missing or altered; the message names its digest and how to supply it."""
+    """Raised when a stored value is missing or was altered.
+
+    The message names its digest. Give the blob store that has it, or restore it there; the thread
+    then continues.
+    """
 
 
 class ReplayDivergedError(RLMError):
-    """Logged code, run again, did something else than its log says."""
+    """Raised when logged code, run again, does something else than its log says.
+
+    Its causes are an edited log, another version of this package, or a sandbox that is not
+    deterministic. Continue from an earlier checkpoint; edit a log with `fork` only. If a saved run
+    was replayed, the difference is the result of that test.
+    """
 
     place: str | None = None
-    """Of the cell or the call in the log."""
+    """The place of the cell or the call in the log."""
     then: Any = None
     """The entry in the log."""
     now: Any = None
-    """The entry that it would have now; None when nothing is there to compare."""
+    """The entry that it would have now; None when there is nothing to compare."""
 
 
 class ForkError(RLMError):
-    """A place in a thread's log cannot be edited: it is not there, it follows from others, or nothing waits for it."""
+    """Raised when an entry of a thread's log cannot be edited.
+
+    It is not there, it follows from other entries, or nothing waits for its RLM any more. Fork at
+    the place that the message names, or at one that is in the log.
+    """
 
 
 class SandboxError(RLMError):
-    """The sandbox cannot be started or died; the host is unharmed."""
+    """Raised when the sandbox cannot be started, or died. The host is unharmed.
+
+    Invoke the thread again: its code continues in a new sandbox, from the last checkpoint. If that
+    one dies too, the machine may be short of memory.
+    """
 
 
 class InputError(RLMError):
-    """The messages or the options of a chat call are wrong: nothing to answer, content that cannot be read, an unknown option."""
+    """Raised when the messages or the options of a chat call are wrong.
+
+    For example nothing to answer, content that cannot be read, or an unknown option. Correct what
+    the message names, and call again.
+    """
 
 
 class UnknownToolCallError(RLMError):
-    """A tool message answers a call that is not known here: another owner's, of another store, or deleted since."""
+    """Raised when a tool message answers a call that is not known here.
+
+    The call is another owner's, is in another checkpointer, or has been deleted. Call with the
+    owner and the checkpointer of the reply that made it, or ask the question again.
+    """
 
     def __init__(self, message: str, ids: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.ids = list(ids)
-        """Of the calls that are not known."""
+        """The ids of the calls that are not known."""
 
 
 class ApprovalNeededError(RLMError):
-    """A tool waits for a human's approval, and the model was called where no graph could pause.
+    """Raised when a tool waits for a human's approval, and no graph around the model could pause.
 
-    `model.resume(error.run, decisions)` goes on: a decision for each action of `request`, in order.
+    `model.resume(error.run, decisions)` continues: one decision for each action of `request`, in
+    order.
     """
 
     def __init__(self, message: str, run: str, request: dict[str, Any]) -> None:
         super().__init__(message)
         self.run = run
-        """Of the run that waits; it stays in the checkpointer."""
+        """The id of the run that waits; the run stays in the checkpointer."""
         self.request = request
-        """LangChain's `HITLRequest`: `action_requests` and `review_configs`, one for each call that waits."""
+        """LangChain's `HITLRequest`: `action_requests` and `review_configs`, one for each call."""
 
 
 class ThreadBusyError(RLMError):
-    """Two callers, of one process or of two, run one thread at the same time."""
+    """Raised when a thread is already running, in this process or in another.
+
+    Wait until that invocation has ended, or use another thread.
+    """
 
 
 class ResumeError(RLMError):
-    """An answer to a pause has the wrong form, or no pause waits for it. Nothing was stored: the pause is still open."""
+    """Raised when an answer to a pause has the wrong form, or no pause waits for it.
+
+    Nothing was stored: the pause is still open. Resume again with an answer of the form that the
+    message tells.
+    """

@@ -74,47 +74,58 @@ def create_rlm(
     blob_store: str | Path | BlobStore | None = None,
     name: str = "rlm",
 ) -> RLMGraph:
-    """Make a Recursive Language Model as a compiled LangGraph graph (Zhang, Kraska, Khattab, arXiv 2512.24601).
+    """Make a Recursive Language Model as a compiled LangGraph graph (Zhang, Kraska, Khattab, arXiv
+    2512.24601).
 
-    It takes `{"query": str, "context": ...}` or `{"messages": [...]}`, and gives `answer`, `stop_reason`, `usage` and
-    `messages` with one `AIMessage`. A second question on the same thread finds the variables of the first.
+    It takes `{"query": str, "context": ...}` or `{"messages": [...]}`, and gives `answer`,
+    `stop_reason`, `usage` and `messages` with one `AIMessage`. A second question on the same thread
+    finds the variables of the first.
 
     Args:
         model: writes the code; a chat model, or `"provider:model"`.
         sub_model: answers `llm_query`, and is the root model of child RLMs; `model` when left out.
         models: more sub-models, by the name that code gives as `model=`.
         tools: LangChain tools and plain functions, sync or async; code calls each as a function.
-        child_tools: those of child RLMs, tools or names of the root's; the same as the root's when left out.
-        external_tools: tools that the caller runs, called from code or by the root model itself: OpenAI function
-            dicts, JSON schemas, pydantic classes, LangChain tools (their body is never run). A call pauses; the answer
-            to the pause is its result, and `{"error": text}` makes it fail. Needs a checkpointer.
-        interrupt_on: tools, by name, that wait for a human's approval: True for any decision, or LangChain's
-            `{"allowed_decisions": ["approve", "edit", "reject", "respond"], "description": ...}`. Needs a checkpointer.
-        not_idempotent: tools, by name, that must not run twice: one whose run was cut off asks the human instead of
-            running again. Their threads are stored with `durability="sync"`, whatever a call asks for. A tool that
-            calls `interrupt` itself runs again on every answer, as LangGraph has it, and does not belong here.
+        child_tools: those of child RLMs, tools or names of the root's; the same as the root's when
+            left out.
+        external_tools: tools that the caller runs, called from code or by the root model itself:
+            OpenAI function dicts, JSON schemas, pydantic classes, LangChain tools (their body is
+            never run). A call pauses; the answer to the pause is its result, and `{"error": text}`
+            makes it fail. Needs a checkpointer.
+        interrupt_on: tools, by name, that wait for a human's approval: True for any decision, or
+            LangChain's `{"allowed_decisions": ["approve", "edit", "reject", "respond"],
+            "description": ...}`. Needs a checkpointer.
+        not_idempotent: tools, by name, that must not run twice: one whose run was cut off asks the
+            human instead of running again. Their threads are stored with `durability="sync"`,
+            whatever a call asks for. A tool that calls `interrupt` itself runs again on every
+            answer, as LangGraph has it, and does not belong here.
         limits: what one run may use: a `Limits`, or a dict of some of its fields.
-        sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation from the host, or a
-            `Backend` of your own (`langgraph_rlm.testing.repl_contract` tests it).
-        prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`; the `genai-prices`
-            package, where it is installed, knows the rest. A call without a price counts as unpriced, never as free.
-        response_format: what the answer has to be: a JSON schema as a dict, or a type that pydantic knows (a model,
-            `list[Item]`, ...). It comes as `structured_response`, plain JSON values; a mismatch goes back to the model,
-            within the limits.
+        sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation
+            from the host, or a `Backend` of your own (`langgraph_rlm.testing.repl_contract` tests
+            it).
+        prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`;
+            the `genai-prices` package, where it is installed, knows the rest. A call without a
+            price counts as unpriced, never as free.
+        response_format: what the answer has to be: a JSON schema as a dict, or a type that pydantic
+            knows (a model, `list[Item]`, ...). It comes as `structured_response`, plain JSON
+            values; a mismatch goes back to the model, within the limits.
         prompt: your own instructions, put ahead of the REPL's; any text, braces included.
-        window_tokens: tokens that a root model takes; by default what its profile says, else 128,000.
-        compact_at: the share of the window at which its conversation is summed up. The log keeps every turn, and code
-            reads them as `history`.
+        window_tokens: tokens that a root model takes; by default what its profile says, else
+            128,000.
+        compact_at: the share of the window at which its conversation is summed up. The log keeps
+            every turn, and code reads them as `history`.
         checkpointer: any LangGraph saver; a subgraph uses its parent's.
-        store: a LangGraph store (long-term memory) for tools, at any depth: they get it as `InjectedStore` and
-            `ToolRuntime.store`. A graph around this one hands its own on where none is given here.
-        blob_store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL. The default folder is
-            `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's data folder.
+        store: a LangGraph store (long-term memory) for tools, at any depth: they get it as
+            `InjectedStore` and `ToolRuntime.store`. A graph around this one hands its own on where
+            none is given here.
+        blob_store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL.
+            The default folder is `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's
+            data folder.
         name: of the graph.
 
     Raises:
-        ConfigurationError: an argument of a wrong type, an unknown provider, sandbox or tool name, a missing key or
-            package.
+        ConfigurationError: an argument of a wrong type, an unknown provider, sandbox or tool name,
+            a missing key or package.
     """
     check_options(locals())
     root = resolve_model(model)
@@ -139,7 +150,8 @@ def create_rlm(
     )
     _check_prices(rlm)
     graph = compile_rlm(rlm, checkpointer, name, store)
-    # The graph is a reference cycle, so it ends with a garbage collection; its idle interpreters end with it.
+    # The graph is a reference cycle, so it ends with a garbage collection; its idle interpreters
+    # end with it.
     weakref.finalize(graph, rlm.sessions.release_idle).atexit = False
     return graph
 
@@ -153,8 +165,9 @@ def _check_prices(rlm: RLMRuntime) -> None:
     if unknown:
         raise ConfigurationError(
             f"max_cost={rlm.limits.max_cost} needs the price of {', '.join(unknown)}. Give "
-            f"prices={{{unknown[0]!r}: {{'input': ..., 'output': ...}}}} in USD per million tokens; the "
-            "prices of well-known models come with pip install 'langgraph-rlm[prices]'."
+            f"prices={{{unknown[0]!r}: {{'input': ..., 'output': ...}}}} in USD per million "
+            "tokens; the prices of well-known models come with "
+            "pip install 'langgraph-rlm[prices]'."
         )
 
 
@@ -163,10 +176,10 @@ def compile_rlm(
 ) -> RLMGraph:
     """Compile the graph of a runtime.
 
-    Children run the same graph, compiled without a checkpointer: they use their parent's, each in a namespace of its
-    call. Several graphs may be made of one runtime, or of runtimes that differ in their tools alone
-    (`dataclasses.replace`): they then share models, HTTP clients, blobs and interpreters, and the idle interpreters end
-    with the graph that `create_rlm` gave.
+    Children run the same graph, compiled without a checkpointer: they use their parent's, each in a
+    namespace of its call. Several graphs may be made of one runtime, or of runtimes that differ in
+    their tools alone (`dataclasses.replace`): they then share models, HTTP clients, blobs and
+    interpreters, and the idle interpreters end with the graph that `create_rlm` gave.
     """
     steps = _tool_steps(rlm)
     builder = _builder(rlm, lambda: child, steps)
@@ -236,7 +249,8 @@ async def after_finalize(state: RLMState) -> str:
 
 
 def _tool_steps(rlm: RLMRuntime) -> Any:
-    """The graph of one tool call: `approve` pauses, and its decision is checkpointed before `call_tool` runs anything."""
+    """The graph of one tool call: `approve` pauses, and its decision is checkpointed before
+    `call_tool` runs anything."""
     tools = rlm.toolset
 
     async def first(state: ToolState) -> str:

@@ -1,4 +1,5 @@
-"""Lazy: what is made when it is first needed: public names, things that a process has one of, warnings that are given once."""
+"""Lazy: what is made when it is first needed: public names, things that a process has one of,
+warnings that are given once."""
 
 import os
 import threading
@@ -28,7 +29,8 @@ def imported(package: str, modules: Mapping[str, str], name: str) -> Any:
 
 
 def per_process(make: Callable[[], T]) -> Callable[[], T]:
-    """Make something once in each process: a forked child, which has none of its parent's threads and locks, makes its own."""
+    """Make something once in each process: a forked child, which has none of its parent's threads
+    and locks, makes its own."""
     made: list[T] = []
     lock = threading.Lock()
 

@@ -1,7 +1,8 @@
-"""Options: the type of each argument of `create_rlm` and `ChatRLM`, checked before anything is made of it. Makes nothing.
+"""Options: the type of each argument of `create_rlm` and `ChatRLM`, checked before anything is made
+of it. Makes nothing.
 
-A wrong type would otherwise fail far from its cause, or never: a message as `prompt` fails in the first model call, and
-a LangGraph store given as the name of a folder would become a folder.
+A wrong type would otherwise fail far from its cause, or never: a message as `prompt` fails in the
+first model call, and a LangGraph store given as the name of a folder would become a folder.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,7 +32,8 @@ class Option:
 
 
 def check_options(given: Mapping[str, Any]) -> None:
-    """Check options by their names; None is an option that was left out, and names without a row in the table pass.
+    """Check options by their names; None is an option that was left out, and names without a row in
+    the table pass.
 
     Raises:
         ConfigurationError: a value is of a wrong type. The message says what it must be.

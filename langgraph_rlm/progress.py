@@ -1,4 +1,4 @@
-"""Progress: the typed events of the "custom" stream, from every depth of a run."""
+"""Progress: the typed events of the "custom" stream, from every depth of a run. Sends none."""
 
 from typing import Literal, TypedDict
 
@@ -14,19 +14,23 @@ class Where(TypedDict):
     """Which RLM of the tree an event is from."""
 
     depth: int
+    """The root is 0."""
     trajectory: str
+    """The id of the RLM."""
 
 
 class TurnStarted(Where):
-    """The root model of this RLM is asked for its next step; turns count from 1."""
+    """The root model of this RLM is asked for its next step."""
 
     type: Literal["turn"]
     turn: int
+    """Number of the turn, from 1."""
     of: int
+    """Most turns that the question may take."""
 
 
 class Nudged(Where):
-    """A reply of the root model gave nothing to run, or not all of it; it is told so."""
+    """A reply of the root model gave nothing to run, or not all of it. The model is told so."""
 
     type: Literal["nudge"]
     turn: int
@@ -42,26 +46,31 @@ class CodeWritten(Where):
 
 
 class CellEnded(Where):
-    """A cell has ended; `output` is its start, at most `OUTPUT_CHARS`."""
+    """A cell has ended."""
 
     type: Literal["output"]
     turn: int
     outcome: CellOutcome
     output: str
+    """The start of what it printed, at most `OUTPUT_CHARS`."""
 
 
 class SubCalls(Where):
-    """How many of the calls that a cell waits for are answered; at most about a hundred events a batch."""
+    """How many of the calls that a cell waits for are answered.
+
+    A batch sends about a hundred of these events at most.
+    """
 
     type: Literal["sub_calls"]
     place: str
+    """The place of the batch in the log."""
     function: str
     done: int
     total: int
 
 
 class Spent(Where):
-    """Spent so far by the whole tree in this process."""
+    """What the whole tree has spent so far in this process."""
 
     type: Literal["usage"]
     usage: Usage
@@ -75,3 +84,4 @@ class Answered(Where):
 
 
 Event = TurnStarted | Nudged | CodeWritten | CellEnded | SubCalls | Spent | Answered
+"""Any event. Its `type` says which one it is."""

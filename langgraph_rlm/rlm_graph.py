@@ -1,6 +1,8 @@
-"""RLM graph: the edge between callers and the compiled graph. Inputs go by reference, each run gets its frame.
+"""RLM graph: the edge between callers and the compiled graph. Inputs go by reference, each run gets
+its frame.
 
-It knows neither the nodes nor who calls: sync calls run the async core, and a child finds its parent's run.
+It knows neither the nodes nor who calls: sync calls run the async core, and a child finds its
+parent's run.
 """
 
 import asyncio
@@ -30,14 +32,15 @@ from langgraph_rlm.storage.inputs import Stored, by_reference
 from langgraph_rlm.tools.approvals import resume_map
 
 UNLIMITED = 10**9
-"""For LangGraph's own limits, on supersteps (a thousand calls one after another take two thousand) and on tasks at once.
-What bounds a run is its `Limits`."""
+"""For LangGraph's own limits, on supersteps (a thousand calls one after another take two thousand)
+and on tasks at once. What bounds a run is its `Limits`."""
 
 Saver = BaseCheckpointSaver[Any]
 
 
 class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
-    """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch, state and history."""
+    """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch,
+    state and history."""
 
     def __init__(self, *, rlm: RLMRuntime, level: int = 0, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -48,7 +51,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     def get_subgraphs(  # type: ignore[override]
         self, *, namespace: str | None = None, recurse: bool = False
     ) -> Iterator[tuple[str, Any]]:
-        """List subgraphs as `Pregel.get_subgraphs` does: the steps of a tool call, and children as deep as the limits allow."""
+        """List subgraphs as `Pregel.get_subgraphs` does: the steps of a tool call, and children as
+        deep as the limits allow."""
         for name, graph in cast(Iterator[tuple[str, Any]], super().get_subgraphs()):
             if isinstance(graph, RLMGraph):
                 if self.level + 1 >= self.rlm.limits.max_depth:
@@ -67,8 +71,10 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
 
         Raises:
             ContextError: the input has no question, or a context that cannot be read.
-            ResumeError: an answer to a pause has the wrong form, or its pause is not open. The open ones stay open.
-            ThreadBusyError: another call is running the same thread, here or in a process that `leases.py` can see.
+            ResumeError: an answer to a pause has the wrong form, or its pause is not open. The open
+                ones stay open.
+            ThreadBusyError: another call is running the same thread, here or in a process that
+                `leases.py` can see.
         """
         config = ensure_config(config)
         given = await self._by_reference(input)
@@ -90,18 +96,20 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     def stream(  # type: ignore[override]
         self, input: Any, config: RunnableConfig | None = None, **options: Any
     ) -> Iterator[Any]:
-        """Stream as `Pregel.stream` does: the async core on a background loop, with sync checkpointers in threads."""
+        """Stream as `Pregel.stream` does: the async core on a background loop, with sync
+        checkpointers in threads."""
         graph, config = self._in_sync_use(ensure_config(config))
         yield from iterate(lambda: graph.astream(input, config, **options))
 
     def bulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
-        """Do what `Pregel.bulk_update_state` does, which `update_state` calls. The edges are async, so this runs on the
-        background loop too."""
+        """Do what `Pregel.bulk_update_state` does, which `update_state` calls. The edges are async,
+        so this runs on the background loop too."""
         graph, config = self._in_sync_use(ensure_config(config))
         return wait_for(lambda: graph.abulk_update_state(config, supersteps))
 
     def _in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
-        """This graph and a config whose checkpointers, own and parent's, may be used from the background loop."""
+        """This graph and a config whose checkpointers, own and parent's, may be used from the
+        background loop."""
         graph, parents = self, config.get("configurable", {}).get(CHECKPOINTER)
         own = cast(object, self.checkpointer)
         if isinstance(own, BaseCheckpointSaver):
@@ -118,7 +126,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         return await asyncio.to_thread(by_reference, input, self.rlm.blobs, is_stored=is_stored)
 
     async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
-        """`Command(resume=...)` with each answer under the id of its pause, checked before anything is stored."""
+        """`Command(resume=...)` with each answer under the id of its pause, checked before anything
+        is stored."""
         has_own_thread = isinstance(self.checkpointer, BaseCheckpointSaver)
         if not isinstance(input, Command) or not has_own_thread:
             return cast(Any, input)
@@ -136,7 +145,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         return cast(Saver, saver) if isinstance(saver, BaseCheckpointSaver) else None
 
     def _framed(self, config: RunnableConfig, *, is_resumed: bool) -> RunnableConfig:
-        """The config with a frame. A child has its parent's; a root, or an RLM inside another's tool, starts a run."""
+        """The config with a frame. A child has its parent's; a root, or an RLM inside another's
+        tool, starts a run."""
         config = {**config, "recursion_limit": UNLIMITED}
         if (
             "max_concurrency" in config
@@ -161,7 +171,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             frame.run.ledger.carry(usage)
 
     async def _spent_before(self, config: RunnableConfig, saver: Saver) -> AsyncIterator[Usage]:
-        """What an RLM has spent: as of its last checkpoint, in answers since, and in children that have not ended."""
+        """What an RLM has spent: as of its last checkpoint, in answers since, and in children that
+        have not ended."""
         state = await self.aget_state(config)
         if state.values.get("usage"):
             yield state.values["usage"]
@@ -201,5 +212,6 @@ def _within(name: str, graph: Any, namespace: str | None) -> Iterator[tuple[str,
 
 
 def _is_resumed_within(config: RunnableConfig) -> bool:
-    """Whether a graph around this one resumes it. It then gets its first input again, which LangGraph ignores."""
+    """Whether a graph around this one resumes it. It then gets its first input again, which
+    LangGraph ignores."""
     return bool(config.get("configurable", {}).get(RESUMING))

@@ -1,4 +1,7 @@
-"""The graph's state: plain values only, small whatever the context, each type named so that a strict serializer reads it."""
+"""State: what a checkpoint of a run holds, and what of it is waited for.
+
+Plain values only, small whatever the context, each type named so that a strict serializer reads it.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
@@ -9,16 +12,20 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import CallEntry, CallKind, Log, NativeCall, ReplyEntry, merge_log
-from langgraph_rlm.log.places import item_place, last_turn, native_places, turn_count
+from langgraph_rlm.log.entries import CallKind, Log, NativeCall, ReplyEntry, merge_log
+from langgraph_rlm.log.places import call_at, item_place, last_turn, native_places, turn_count
 from langgraph_rlm.storage.blobs import Text
 
 SNAPSHOT_EVERY = 1000
-"""The log is written whole after this many updates, and as increments between: linear in the calls, quick to load."""
+"""Updates after which the log is written whole; between them increments are: linear in the calls,
+and quick to load."""
 
 
 class RLMInput(TypedDict, total=False):
-    """What a run takes: `query` and `context`, or `messages` (the last human message is the query, the rest its context)."""
+    """What a run takes: `query` and `context`, or `messages`.
+
+    The last human message is the query, the messages around it are its context.
+    """
 
     query: str
     context: Any
@@ -30,9 +37,10 @@ class RLMOutput(TypedDict):
     """What a run gives."""
 
     answer: str
-    """As text; a structured one as JSON."""
+    """The answer as text; a structured one as JSON."""
     structured_response: Any
-    """With a `response_format`: the answer as plain JSON values; None when a limit came before an answer of that form."""
+    """The answer as plain JSON values, where it has a `response_format`; None when a limit came
+    first."""
     stop_reason: str
     usage: Usage
     messages: list[AIMessage]
@@ -45,7 +53,7 @@ class RLMState(TypedDict):
     context: Annotated[Any, EphemeralValue]
     messages: Annotated[Any, EphemeralValue]
     trajectory: str
-    """Random id of this RLM's interpreter."""
+    """Random id of this RLM: no other thread, user or child has it."""
     depth: int
     model: str | None
     """The name of the model that a parent's code picked for this child."""
@@ -59,12 +67,16 @@ class RLMState(TypedDict):
     final: Text | None
     """The answer that code or prose gave."""
     limit: Annotated[str, keep_first]
-    """The `StopReason` that ends this run without an answer of its own; empty while there is none."""
+    """The `StopReason` that ends this run without an answer of its own; empty while there is
+    none."""
     compacted: Annotated[bool, EphemeralValue]
-    """The conversation was just summed up: the turn is still to be planned."""
+    """True when the conversation was just summed up: the turn is still to be planned."""
     usage: Annotated[Usage, add_usage]
-    """Spent so far by this RLM and its children; nodes return increments. What the answers to the open cell's call have spent is in
-    the log, and added when the cell goes on: a channel less to write for each call of a batch."""
+    """Spent so far by this RLM and its children; nodes return increments.
+
+    What the answers to the open cell's call have spent is in the log, and is added when the cell
+    continues. That saves one channel for each call of a batch.
+    """
     answer: str
     structured_response: Any
     stop_reason: str
@@ -94,26 +106,29 @@ class PendingCall(TypedDict):
     """One item of a call, as its `Send` carries it."""
 
     place: str
-    """Of the item's answer in the log."""
+    """Place of the item's answer in the log."""
     call: CallKind
     function: str
     request: Text
     item: int
     total: int
     parent: str
-    """The trajectory that waits."""
+    """Id of the RLM that waits."""
     depth: int
     id: str
-    """Of a tool call: the model's own for a native one, else made of trajectory and place."""
+    """Id of a tool call: the model's own for a native one, else made of the RLM's id and the
+    place."""
 
 
 class ToolState(PendingCall, total=False):
-    """The state of one tool call, a graph of its own: what was pending, what was approved, what came of it."""
+    """The state of one tool call, a graph of its own: what was pending, what was approved, what
+    came of it."""
 
     arguments: dict[str, Any]
-    """Those that were approved."""
+    """The arguments that were approved."""
     mark: str
-    """Of the run of a tool that must not run twice: the process that wrote it still knows it."""
+    """Token written just before a tool that must not run twice starts. A process that does not know
+    it must assume that the tool may already have run."""
     reply: ReplyEntry
 
 
@@ -125,14 +140,33 @@ class ToolUpdate(TypedDict, total=False):
     reply: ReplyEntry
 
 
+def limit_of(state: RLMState) -> StopReason | None:
+    """The limit that ends the run; None while there is none."""
+    return cast("StopReason | None", state.get("limit") or None)
+
+
+def changed(state: RLMState, **values: Any) -> RLMState:
+    """Give a state with other values; nothing is written."""
+    return cast(RLMState, {**state, **values})
+
+
 def last_native_calls(state: RLMState) -> dict[str, NativeCall]:
+    """The tool calls that the newest turn made without code, by place."""
     return native_places(turn_count(state["log"]) - 1, last_turn(state["log"]))
 
 
 def pending(state: RLMState, place: str) -> list[PendingCall]:
-    """The items of a call that have no answer in the log yet."""
-    entry = cast(CallEntry, state["log"][place])
+    """The items of a call that have no answer in the log yet.
+
+    Args:
+        state: of the RLM whose code, or whose root model, made the call.
+        place: of the call.
+    """
+    entry = call_at(state["log"], place)
+    if entry is None:
+        raise KeyError(place)
     native = last_native_calls(state).get(place)
+    id = f"call_{state['trajectory']}_{place}" if native is None else native["id"]
     return [
         PendingCall(
             place=item_place(place, item),
@@ -143,7 +177,7 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
             total=entry["items"],
             parent=state["trajectory"],
             depth=state.get("depth", 0),
-            id=f"call_{state['trajectory']}_{place}" if native is None else native["id"],
+            id=id,
         )
         for item in range(entry["items"])
         if item_place(place, item) not in state["log"]

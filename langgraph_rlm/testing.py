@@ -1,4 +1,7 @@
-"""Testing: models that need no network, and runs that replay as tests; for this package's tests and for its users'."""
+"""Testing: models that need no network, runs that replay as tests, and the contract of sandboxes.
+
+For the tests of this package, and for those of its users.
+"""
 
 import asyncio
 import json
@@ -16,6 +19,7 @@ from pydantic import PrivateAttr
 
 from langgraph_rlm.history.replay_run import Replayed, replay_run
 from langgraph_rlm.history.saved_run import SavedRun, asave_run, load_run, save_run
+from langgraph_rlm.repl.contract import repl_contract
 
 __all__ = [
     "Answer",
@@ -25,6 +29,7 @@ __all__ = [
     "asave_run",
     "cell",
     "load_run",
+    "repl_contract",
     "replay_run",
     "save_run",
 ]
@@ -34,15 +39,19 @@ Answer = str | AIMessage | BaseException
 
 
 class ScriptedModel(BaseChatModel):
-    """A chat model that answers from a script. It counts its calls, may be called from any thread, and streams word by word.
+    """A chat model that answers from a script.
 
-    Exactly one of `replies` and `answer` is given. Tokens are counted as one for four characters.
+    It counts its calls, may be called from any thread, and streams word by word. Give exactly one
+    of `replies` and `answer`. Four characters count as one token.
     """
 
     replies: Sequence[Any] = ()
-    """`Answer`s by turn: the call with N AI messages in its prompt gets the N-th, later ones the last."""
+    """An `Answer` for each turn: a call whose prompt has N AI messages gets number N, from 0.
+
+    Later calls get the last one.
+    """
     answer: Callable[[str], Any] | None = None
-    """The `Answer` to the text of the last message."""
+    """Gives the `Answer` to the text of the last message."""
     seconds: float = 0.0
     """How long each call takes."""
     model_name: str = "scripted"
@@ -51,8 +60,8 @@ class ScriptedModel(BaseChatModel):
     _tools: list[Any] = PrivateAttr(default_factory=list[Any])
     _prompts: list[list[BaseMessage]] = PrivateAttr(default_factory=list[list[BaseMessage]])
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> "ScriptedModel":  # type: ignore[override]
-        """The model itself; it keeps `tools` as `bound_tools`."""
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> "ScriptedModel":
+        """Keep `tools` as `bound_tools`, and give the model itself."""
         self._tools = list(tools)
         return self
 
@@ -121,9 +130,8 @@ class ScriptedModel(BaseChatModel):
 
     def _chunks(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
         reply = self._reply(messages)
-        words = reply.text.split(" ")
-        for index, word in enumerate(words):
-            text = word if index == len(words) - 1 else f"{word} "
+        *words, last = reply.text.split(" ")
+        for text in [*(f"{word} " for word in words), last]:
             yield ChatGenerationChunk(message=AIMessageChunk(content=text))
         calls = [
             ToolCallChunk(
@@ -135,11 +143,10 @@ class ScriptedModel(BaseChatModel):
             )
             for index, call in enumerate(reply.tool_calls)
         ]
-        yield ChatGenerationChunk(
-            message=AIMessageChunk(
-                content="", usage_metadata=reply.usage_metadata, tool_call_chunks=calls
-            )
+        end = AIMessageChunk(
+            content="", usage_metadata=reply.usage_metadata, tool_call_chunks=calls
         )
+        yield ChatGenerationChunk(message=end)
 
     def _reply(self, messages: list[BaseMessage]) -> AIMessage:
         with self._lock:
@@ -148,23 +155,22 @@ class ScriptedModel(BaseChatModel):
         if isinstance(answer, BaseException):
             raise answer
         message = answer if isinstance(answer, AIMessage) else AIMessage(str(answer))
-        return message.model_copy(
-            update={"usage_metadata": message.usage_metadata or _usage(messages, message)}
-        )
+        usage = message.usage_metadata or _usage(messages, message)
+        return message.model_copy(update={"usage_metadata": usage})
 
     def _scripted(self, messages: list[BaseMessage]) -> Any:
         if not self.replies:
             raise ValueError("ScriptedModel needs replies=[...] or answer=function.")
-        return self.replies[
-            min(sum(isinstance(message, AIMessage) for message in messages), len(self.replies) - 1)
-        ]
+        turn = sum(isinstance(message, AIMessage) for message in messages)
+        return self.replies[min(turn, len(self.replies) - 1)]
 
 
 def _usage(messages: list[BaseMessage], reply: AIMessage) -> UsageMetadata:
-    sent, got = sum(len(message.text) for message in messages) // 4, len(reply.text) // 4
+    sent = sum(len(message.text) for message in messages) // 4
+    got = len(reply.text) // 4
     return UsageMetadata(input_tokens=sent, output_tokens=got, total_tokens=sent + got)
 
 
 def cell(code: str, prose: str = "") -> str:
-    """A root model's reply with one cell."""
+    """Give a root model's reply with one cell."""
     return f"{prose}\n```repl\n{code}\n```"

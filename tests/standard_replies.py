@@ -1,4 +1,7 @@
-"""What a model says to LangChain's standard tests: called directly, or as the root model of the loop, over `OpenAIServer`."""
+"""What a model says to LangChain's standard tests, over `OpenAIServer`.
+
+It is called directly, or as the root model of the loop.
+"""
 
 import json
 import re
@@ -21,7 +24,7 @@ USAGE: Any = {
 
 
 def reply(body: Body) -> Reply:
-    """As `OpenAIServer` takes it."""
+    """Reply to a request, as `OpenAIServer` takes it."""
     system = next(
         (message["content"] for message in body["messages"] if message["role"] == "system"), ""
     )
@@ -30,7 +33,11 @@ def reply(body: Body) -> Reply:
 
 
 def directly(body: Body) -> Any:
-    """A tool call where tools are bound and none was answered, JSON where a format is asked for, else a greeting."""
+    """Reply without the loop.
+
+    A tool call where tools are bound and none was answered, JSON where a format is asked for, else
+    a greeting.
+    """
     question = last_message(body)
     if body.get("tools") and body["messages"][-1]["role"] == "user":
         function = body["tools"][0]["function"]

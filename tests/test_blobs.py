@@ -27,7 +27,7 @@ def stored_files(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
 
-def test_another_store_on_the_same_place_reads_what_was_put(where: str) -> None:
+def test_another_store_at_the_same_location_reads_what_was_put(where: str) -> None:
     digest = BlobStore.open(where).put(b"hello")
     again = BlobStore.open(where)
     assert digest == hashlib.sha256(b"hello").hexdigest()
@@ -63,7 +63,7 @@ def test_the_same_bytes_are_stored_once_and_not_written_again(tmp_path: Path) ->
     assert len(stored_files(tmp_path)) == 1
 
 
-def test_a_missing_blob_names_its_digest_its_place_and_the_ways_to_supply_it(where: str) -> None:
+def test_a_missing_blob_names_its_digest_its_location_and_the_ways_to_supply_it(where: str) -> None:
     digest = hashlib.sha256(b"never put").hexdigest()
     for read in (BlobStore.open(where).get, BlobStore.open(where).path):
         with pytest.raises(BlobError, match="missing") as caught:
@@ -152,16 +152,16 @@ def test_nothing_is_written_before_the_first_put_and_the_folder_is_private(tmp_p
     )
 
 
-def test_the_place_is_the_argument_else_the_variable_else_the_users_data(
+def test_the_location_is_the_argument_else_the_variable_else_the_users_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "variable"))
-    assert BlobStore.open().place == str(tmp_path / "variable")
-    assert BlobStore.open(tmp_path).place == str(tmp_path)
-    assert BlobStore.open(f"file://{tmp_path}").place == str(tmp_path)
+    assert BlobStore.open().location == str(tmp_path / "variable")
+    assert BlobStore.open(tmp_path).location == str(tmp_path)
+    assert BlobStore.open(f"file://{tmp_path}").location == str(tmp_path)
     monkeypatch.delenv("LANGGRAPH_RLM_STORE")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    assert BlobStore.open().place.endswith("langgraph-rlm/blobs")
+    assert BlobStore.open().location.endswith("langgraph-rlm/blobs")
     store = BlobStore.open(tmp_path)
     assert BlobStore.open(store) is store
 
@@ -177,7 +177,7 @@ def test_an_unknown_scheme_is_named() -> None:
         BlobStore.open("nosuch://x")
 
 
-def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_location_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = BlobStore.open(tmp_path / "file")
     for put in (lambda: store.put(b"x"), lambda: store.put_stream([b"x"])):
@@ -189,7 +189,7 @@ def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 def test_a_digest_never_leads_out_of_the_store(tmp_path: Path, digest: str) -> None:
     store = BlobStore.open(tmp_path)
     for read in (store.get, store.path, store.has):
-        with pytest.raises(BlobError, match="no digest"):
+        with pytest.raises(BlobError, match="not the digest"):
             read(digest)
 
 

@@ -1,4 +1,7 @@
-"""`ChatRLM` in an agent and in any LangGraph node: found again when the node runs again, approvals as interrupts of the outer graph."""
+"""`ChatRLM` in an agent and in any LangGraph node.
+
+A run is found again when its node runs again, and approvals are interrupts of the outer graph.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -191,7 +194,10 @@ def test_a_wrong_answer_leaves_the_pause_open() -> None:
 
 @pytest.mark.parametrize("way", ["one after the other", "at once"])
 def test_two_calls_in_one_node_and_an_interrupt_of_its_own(way: str) -> None:
-    """Answers reach their own calls: LangGraph matches them by order, over a node that runs again from its top each time."""
+    """Answers reach their own calls.
+
+    LangGraph matches them by order, over a node that runs again from its top each time.
+    """
     shop = Shop()
     models = [root("FINAL(buy('a1') + buy('a2'))"), root("FINAL(buy('b1') + buy('b2'))")]
     chats = [shop.chat(model=model) for model in models]
@@ -230,7 +236,10 @@ def test_two_calls_in_one_node_and_an_interrupt_of_its_own(way: str) -> None:
 
 
 def test_each_round_in_a_new_process_over_one_file(tmp_path: Path) -> None:
-    """The outer graph's checkpointer carries the inner run: models and graphs are made anew each time."""
+    """The outer graph's checkpointer carries the inner run.
+
+    Models and graphs are made anew each time.
+    """
     shop, models = Shop(), list[ScriptedModel]()
 
     async def step(given: Any) -> Any:
@@ -298,7 +307,10 @@ def test_an_answer_by_the_interrupts_id() -> None:
 
 
 def test_a_run_that_was_cut_off_goes_on_where_it_stood() -> None:
-    """The provider fails in the second turn; the node runs again, and the first turn is not paid again."""
+    """The provider fails in the second turn.
+
+    The node runs again, and the first turn is not paid again.
+    """
     replies = [cell("a = llm_query('x')"), RuntimeError("the provider is down"), cell("FINAL(a)")]
     failing = ScriptedModel(replies=replies[:2])
     healthy = ScriptedModel(replies=[replies[0], replies[2]])
@@ -319,7 +331,10 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stood() -> None:
 
 
 def test_a_run_that_died_between_a_steps_results_and_their_checkpoint_goes_on() -> None:
-    """At any of its checkpoints: what the step did is saved by then, and LangGraph's state has nothing left to do."""
+    """The process may die at any of the checkpoints.
+
+    What the step did is saved by then, and LangGraph's state has nothing left to do.
+    """
 
     class Full(InMemorySaver):
         at = 10**6
@@ -345,7 +360,10 @@ def test_a_run_that_died_between_a_steps_results_and_their_checkpoint_goes_on() 
 
 
 def test_approvals_and_tool_calls_of_the_caller_in_one_run() -> None:
-    """A tool of the agent leaves the node and comes back in a later task, where the next approval surfaces."""
+    """A tool call of the agent leaves the node and comes back in a later task.
+
+    The next approval surfaces in that task.
+    """
     shop = Shop()
 
     def weather(city: str) -> str:
@@ -365,7 +383,7 @@ def test_approvals_and_tool_calls_of_the_caller_in_one_run() -> None:
 
 @pytest.mark.slow
 def test_approvals_and_tool_calls_on_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its saver keeps what a human was shown between two checkpoints, and the replies of direct calls."""
+    """The saver keeps what a human was shown between checkpoints, and replies of direct calls."""
     monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
     shop, model = (
         Shop(),
@@ -485,7 +503,10 @@ def test_failures_are_retried_and_fall_back_as_ever(in_a_node: bool) -> None:
 
 
 def test_tokens_of_the_outer_stream_are_the_replies_alone() -> None:
-    """`stream_mode="messages"` of the outer graph shows progress as reasoning and the answer as text, none of the code as text."""
+    """The outer graph's `stream_mode="messages"` shows progress as reasoning, the answer as text.
+
+    None of the code is shown as text.
+    """
     agent = create_agent(
         ChatRLM(model=root("x = 41", "FINAL(x + 1)"), direct_below_tokens=0),
         tools=[],
@@ -506,7 +527,10 @@ def test_tokens_of_the_outer_stream_are_the_replies_alone() -> None:
 
 
 def test_an_answer_never_reaches_another_run_than_the_one_that_was_shown() -> None:
-    """A node whose messages are others each time it runs begins a new run: the human's approval of the first is not used for it."""
+    """A node whose messages differ each time it runs begins a new run.
+
+    The human's approval of the first run is not used for it.
+    """
     shop, count = Shop(), iter(range(10))
     chat = shop.chat("FINAL(buy('tea'))")
     graph = node_graph(

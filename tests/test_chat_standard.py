@@ -1,7 +1,8 @@
-"""LangChain's own standard tests of chat models (langchain-tests), for the direct path and for the loop, over real HTTP.
+"""LangChain's own standard tests of chat models, for the direct path and for the loop, over HTTP.
 
-Skipped, as the capability is not there: serialization (`test_serdes`: the model holds live models and tools), VCR recordings, audio,
-PDF and image inputs (their tests download files; a text-only server could not tell whether they arrive).
+Skipped, since the capability is not there: serialization (`test_serdes`: the model holds live
+models and tools), VCR recordings, and audio, PDF and image inputs (their tests download files; a
+text-only server could not tell whether they arrive).
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Tool calls of `ChatRLM`, as a chat model makes them: the id of a call alone leads back to its run."""
+"""Tool calls of `ChatRLM`: the id of a call alone leads back to its run."""
 
 import asyncio
 import json
@@ -117,7 +117,7 @@ def test_a_call_of_the_models_own_and_several_rounds() -> None:
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
 def test_answers_in_any_order_and_in_parts(order: list[int]) -> None:
-    """What is still open comes back under the same ids, and no call of the model is made meanwhile."""
+    """What is still open comes back under the same ids; meanwhile the model is not called."""
     model = ScriptedModel(replies=[NATIVE, cell("FINAL('done')")])
     bound, said = chat(model=model), [HumanMessage("Compare.")]
     reply = bound.invoke(said)
@@ -151,7 +151,10 @@ def test_one_call_at_a_time_where_the_caller_takes_no_more() -> None:
 
 
 def test_the_same_answer_twice_gives_the_same_reply_and_runs_nothing_again() -> None:
-    """A client that lost the response asks again; also when the run has paused anew, and when another answer is given."""
+    """A client that lost the response asks again.
+
+    It also may when the run has paused anew, or with another answer.
+    """
     model = root("x = weather('Rome')", "y = weather('Oslo')", "FINAL(x + y)")
     bound, said = chat(model=model), [HumanMessage("Compare.")]
     first = bound.invoke(said)
@@ -190,7 +193,10 @@ def test_two_clients_that_send_the_same_answer_at_once_get_the_same_reply() -> N
 
 
 def test_memory_of_its_own_keeps_the_runs_that_somebody_may_come_back_to() -> None:
-    """Without a checkpointer: ended runs are gone, those with tool calls stay, and the oldest of many expire."""
+    """Without a checkpointer, ended runs are gone, and those with tool calls stay.
+
+    The oldest of many expire.
+    """
     model = ChatRLM(
         model=root(
             "try:\n    x = weather('Rome')\nexcept NameError:\n    x = 'no such tool'\nFINAL(x)"
@@ -246,7 +252,10 @@ def test_errors_reach_the_code_and_text_comes_as_text() -> None:
 
 
 def test_another_process_goes_on_with_the_same_file_and_knows_the_tools(tmp_path: Path) -> None:
-    """A new model object over the same database, without the tools bound: the id leads to the run, the run to its tools."""
+    """A new model object over the same database, without the tools bound, continues the run.
+
+    The id of the call leads to the run, and the run to its tools.
+    """
     path = str(tmp_path / "runs.db")
 
     def made() -> ChatRLM:
@@ -420,7 +429,10 @@ def test_many_callers_at_once_get_their_own() -> None:
 
 
 def test_many_sets_of_tools_take_no_interpreter_from_a_run_that_waits() -> None:
-    """The graph of a set that has long not been used is dropped; interpreters belong to the model, and end with it."""
+    """The graph of a set that has long not been used is dropped.
+
+    Interpreters belong to the model, and end with it.
+    """
 
     def workers() -> set[int]:
         return {child.pid for child in psutil.Process().children(recursive=True)}

@@ -23,7 +23,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langgraph_rlm.errors import BlobError, ContextError
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MAX_SKIPPED, ContextHandle, ingest, materialize
-from langgraph_rlm.storage.reads import BLOCK, LINE_CHARS, Reader
+from langgraph_rlm.storage.lines import LINE_CHARS
+from langgraph_rlm.storage.reads import Reader
+from langgraph_rlm.storage.text_index import BLOCK
 
 
 @pytest.fixture

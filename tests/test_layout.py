@@ -7,39 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.structure import NAME, ROOT, arrows, files, module_of, parsed, room_of
+from tests.structure import (
+    NAME,
+    ROOT,
+    arrows,
+    files,
+    module_of,
+    parsed,
+    private_uses,
+    room_of,
+)
 
 PACKAGE = ROOT / NAME
-ORDER = [
-    "lazy",
-    "errors",
-    "pregel",
-    "budget",
-    "storage",
-    "options",
-    "models",
-    "log",
-    "schemas",
-    "prompts",
-    "tools",
-    "progress",
-    "state",
-    "repl",
-    "runtime",
-    "nodes",
-    "rlm_graph",
-    "graph",
-    "history",
-    "testing",
-    "chat",
-    "server",
-    "cli",
-    "__main__",
-]
+ORDER = ['lazy', 'errors', 'pregel', 'budget', 'storage', 'options', 'models', 'log', 'schemas', 'prompts', 'tools', 'progress', 'state', 'repl', 'runtime', 'nodes', 'rlm_graph', 'graph', 'history', 'testing', 'chat', 'server', 'cli', '__main__']
 """Lower rooms first: a room imports only from rooms before it."""
 
-NEVER = {}
-"""Arrows that the order would allow and the architecture does not, by the sentence that says why."""
+NEVER = {
+    "the chat model calls a graph, not its nodes": ("chat", "nodes"),
+    "the edge does not know the nodes": ("rlm_graph", "nodes"),
+    "an interpreter writes no prompt": ("repl", "prompts"),
+    "the server knows no command": ("server", "cli"),
+    "history reads checkpoints, not nodes": ("history", "nodes"),
+    "the REPL knows no models": ("repl", "models"),
+    "tools know no nodes": ("tools", "nodes"),
+    "what leans on other libraries' inside leans on nothing of ours": ("pregel", "storage"),
+    "storage does not know what it keeps": ("storage", "log"),
+    "a model's client knows no budget": ("models", "budget"),
+}
+"""Arrows that the architecture does not allow, by the sentence that says why."""
 
 
 def test_every_room_has_its_place() -> None:
@@ -50,6 +45,16 @@ def test_every_room_has_its_place() -> None:
 def test_rooms_import_one_way(room: str) -> None:
     below = set(ORDER[: ORDER.index(room)])
     assert {there for here, there in arrows(PACKAGE) if here == room} <= below
+
+
+@pytest.mark.parametrize("sentence", NEVER)
+def test_what_the_architecture_does_not_allow(sentence: str) -> None:
+    assert NEVER[sentence] not in arrows(PACKAGE)
+
+
+def test_private_parts_of_other_libraries_are_named_in_one_room() -> None:
+    outside = [path for path in files(PACKAGE) if "pregel" not in path.parts]
+    assert not [use for path in outside for use in private_uses(path)]
 
 
 @pytest.mark.parametrize("path", files(PACKAGE), ids=lambda path: module_of(path, PACKAGE))

@@ -1,4 +1,7 @@
-"""What `sandbox="local"` does beyond the contract: the user's packages, processes that end, and a worker that is not believed."""
+"""What `sandbox="local"` does beyond the contract.
+
+The user's packages are there, processes end, and nothing that a worker sends is believed.
+"""
 
 import os
 import signal
@@ -6,8 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,11 @@ import psutil
 import pytest
 
 from langgraph_rlm.errors import SandboxError
-from langgraph_rlm.repl.base import (
-    Finished,
-    Returned,
-    SandboxCrashed,
-    Session,
-    SessionSpec,
-    Suspended,
-)
+from langgraph_rlm.repl.base import Finished, Returned, SandboxCrashed, Session, Suspended
+from langgraph_rlm.repl.contract.check import Opener
 from langgraph_rlm.repl.local import LocalBackend
 
 pytestmark = pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox")
-
-Open = Callable[..., Session]
 
 SPEC = """
 from datetime import UTC, datetime
@@ -48,30 +42,19 @@ FRAME = (
 
 @pytest.fixture
 def others() -> set[int]:
-    """Child processes that other tests have left to this one."""
+    """Child processes that other tests have left running."""
     return {child.pid for child in psutil.Process().children()}
 
 
 @pytest.fixture
-def open_session() -> Iterator[Open]:
+def open_session() -> Iterator[Opener]:
     backend = LocalBackend()
-
-    def open_with(**overrides: Any) -> Session:
-        defaults: dict[str, Any] = {
-            "functions": frozenset({"llm_query"}),
-            "values": {"context": lambda: "the context"},
-            "clock": datetime(2026, 1, 2, tzinfo=UTC),
-            "seed": "seed",
-            "max_heap_bytes": 256 << 20,
-        }
-        return backend.open(SessionSpec(**{**defaults, **overrides}))
-
-    yield open_with
+    yield Opener(backend)
     backend.close()
 
 
 def value_of(session: Session, code: str) -> Any:
-    """The value of a cell that must end well without a call."""
+    """Run a cell that must end well without a call, and give its value."""
     outcome = session.feed(code)
     assert isinstance(outcome, Finished)
     assert outcome.error is None, outcome.error.traceback
@@ -97,14 +80,14 @@ def test_it_says_once_that_it_is_no_sandbox() -> None:
 
 
 def test_without_time_machine_it_names_the_command(
-    open_session: Open, monkeypatch: pytest.MonkeyPatch
+    open_session: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "time_machine", None)
     with pytest.raises(SandboxError, match=r"pip install 'langgraph-rlm\[local\]'"):
         open_session()
 
 
-def test_the_environment_holds_what_is_listed_and_nothing_else(open_session: Open) -> None:
+def test_the_environment_holds_what_is_listed_and_nothing_else(open_session: Opener) -> None:
     allowed = {"PATH", "LANG", "HOME", "TMPDIR", "TZ", "PYTHONHASHSEED", "MPLBACKEND"} | {
         f"{name}_NUM_THREADS" for name in ("OPENBLAS", "OMP", "MKL")
     }
@@ -112,7 +95,7 @@ def test_the_environment_holds_what_is_listed_and_nothing_else(open_session: Ope
     assert {name for name in names if not name.startswith("LC_")} <= allowed
 
 
-def test_code_works_in_a_folder_of_its_own_that_goes_away(open_session: Open) -> None:
+def test_code_works_in_a_folder_of_its_own_that_goes_away(open_session: Opener) -> None:
     session = open_session()
     folder = Path(value_of(session, "import os\nopen('made.txt', 'w').write('x')\nos.getcwd()"))
     assert (folder / "made.txt").read_text() == "x"
@@ -120,7 +103,7 @@ def test_code_works_in_a_folder_of_its_own_that_goes_away(open_session: Open) ->
     assert not folder.exists()
 
 
-def test_the_users_packages_are_there_and_their_values_arrive_plain(open_session: Open) -> None:
+def test_the_users_packages_are_there_and_their_values_arrive_plain(open_session: Opener) -> None:
     session = open_session()
     suspended = session.feed(
         "import numpy as np\nllm_query(np.float64(1.5), np.int64(2), np.arange(3), {'a': np.bool_(True)}, n=np.str_('x'))"
@@ -142,18 +125,18 @@ def test_the_users_packages_are_there_and_their_values_arrive_plain(open_session
     ],
 )
 def test_what_differs_from_run_to_run_elsewhere_is_equal_in_two_sessions(
-    open_session: Open, code: str
+    open_session: Opener, code: str
 ) -> None:
     first, second = value_of(open_session(), code), value_of(open_session(), code)
     assert first == second
 
 
-def test_another_seed_gives_numpy_other_numbers(open_session: Open) -> None:
+def test_another_seed_gives_numpy_other_numbers(open_session: Opener) -> None:
     code = "import numpy as np\n[np.random.rand(), np.random.default_rng().random()]"
     assert value_of(open_session(seed="a"), code) != value_of(open_session(seed="b"), code)
 
 
-def test_what_monty_lacks_is_here(open_session: Open) -> None:
+def test_what_monty_lacks_is_here(open_session: Opener) -> None:
     code = """
     import dataclasses, pickle, re
     @dataclasses.dataclass
@@ -173,7 +156,7 @@ def test_what_monty_lacks_is_here(open_session: Open) -> None:
 
 
 def test_standard_error_is_captured_and_nothing_reaches_the_hosts_streams(
-    open_session: Open, capfd: pytest.CaptureFixture[str]
+    open_session: Opener, capfd: pytest.CaptureFixture[str]
 ) -> None:
     outcome = open_session().feed(
         "import os, sys\nprint('a', file=sys.stderr)\nsys.stdout.write('b\\n')\nos.system('echo c')\nos.write(1, b'd')\nNone"
@@ -182,7 +165,7 @@ def test_standard_error_is_captured_and_nothing_reaches_the_hosts_streams(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_error_inside_a_library_shows_the_cells_frames_alone(open_session: Open) -> None:
+def test_an_error_inside_a_library_shows_the_cells_frames_alone(open_session: Opener) -> None:
     outcome = open_session().feed(
         "import json\ntry:\n    json.loads('{')\nexcept ValueError as error:\n    raise KeyError('k') from error"
     )
@@ -206,7 +189,7 @@ def test_an_error_inside_a_library_shows_the_cells_frames_alone(open_session: Op
     ],
 )
 def test_a_worker_that_dies_is_reported_and_reaped(
-    others: set[int], open_session: Open, code: str
+    others: set[int], open_session: Opener, code: str
 ) -> None:
     session = open_session()
     with pytest.raises(SandboxCrashed):
@@ -237,7 +220,7 @@ def test_a_worker_that_dies_is_reported_and_reaped(
     ],
 )
 def test_a_forged_frame_ends_the_session_and_nothing_else(
-    others: set[int], open_session: Open, forged: str
+    others: set[int], open_session: Opener, forged: str
 ) -> None:
     session = open_session()
     with pytest.raises(SandboxCrashed):
@@ -247,7 +230,7 @@ def test_a_forged_frame_ends_the_session_and_nothing_else(
         session.feed("1")
 
 
-def test_processes_that_code_starts_end_with_the_session(open_session: Open) -> None:
+def test_processes_that_code_starts_end_with_the_session(open_session: Opener) -> None:
     session = open_session()
     child = value_of(session, "import subprocess\nsubprocess.Popen(['sleep', '1000']).pid")
     assert psutil.pid_exists(child)
@@ -255,7 +238,7 @@ def test_processes_that_code_starts_end_with_the_session(open_session: Open) -> 
     assert gone(child)
 
 
-def test_a_fork_of_the_guest_cannot_speak_for_it(open_session: Open) -> None:
+def test_a_fork_of_the_guest_cannot_speak_for_it(open_session: Opener) -> None:
     session = open_session()
     outcome = session.feed(
         "import os\npid = os.fork()\nif pid == 0:\n    llm_query('from the child')\nos.waitpid(pid, 0)[1] != 0"
@@ -268,7 +251,7 @@ def test_a_fork_of_the_guest_cannot_speak_for_it(open_session: Open) -> None:
     assert value_of(session, "1 + 1") == 2
 
 
-def test_another_thread_may_read_the_context_but_not_call_the_host(open_session: Open) -> None:
+def test_another_thread_may_read_the_context_but_not_call_the_host(open_session: Opener) -> None:
     code = """
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(4) as pool:
@@ -300,7 +283,7 @@ def test_the_worker_and_its_folder_go_when_the_host_is_killed() -> None:
     assert not Path(folder).exists()
 
 
-def test_a_full_heap_is_an_error_from_which_the_session_recovers(open_session: Open) -> None:
+def test_a_full_heap_is_an_error_from_which_the_session_recovers(open_session: Opener) -> None:
     session = open_session(max_heap_bytes=64 << 20)
     outcome = session.feed("rows = []\nwhile True:\n    rows.append('a' * 100_000)")
     assert isinstance(outcome, Finished)
@@ -310,14 +293,14 @@ def test_a_full_heap_is_an_error_from_which_the_session_recovers(open_session: O
     assert value_of(session, "'a' * (32 << 20) != ''") is True
 
 
-def test_the_heap_limit_holds_in_real_memory(open_session: Open) -> None:
+def test_the_heap_limit_holds_in_real_memory(open_session: Opener) -> None:
     session = open_session(max_heap_bytes=64 << 20)
     pid = value_of(session, "import os\nos.getpid()")
     session.feed("rows = []\nwhile True:\n    rows.append(bytearray(b'a' * 100_000))")
     assert psutil.Process(pid).memory_info().rss < 512 << 20
 
 
-def test_a_value_too_large_to_hand_over_is_the_cells_error(open_session: Open) -> None:
+def test_a_value_too_large_to_hand_over_is_the_cells_error(open_session: Opener) -> None:
     session = open_session(max_heap_bytes=1 << 20)
     outcome = session.feed("x = 'a' * (20 << 20)\nllm_query(x)")
     assert isinstance(outcome, Finished)
@@ -331,7 +314,7 @@ def test_a_value_too_large_to_hand_over_is_the_cells_error(open_session: Open) -
 
 
 def gone(pid: int, seconds: float = 5.0) -> bool:
-    """Whether a process ends in time; one that nobody has reaped yet has ended."""
+    """Tell whether a process ends in time; one that nobody has reaped yet has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

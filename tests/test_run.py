@@ -589,7 +589,7 @@ def test_a_caller_who_knows_a_digest_cannot_have_what_is_stored_under_it(tmp_pat
     assert json.loads(
         graph.invoke({"query": "go", "context": {"rlm_handles": [handle]}})["answer"]
     ) == {"rlm_handles": [handle]}
-    with pytest.raises(ContextError, match="question is empty or no text"):
+    with pytest.raises(ContextError, match="question is empty or not a text"):
         graph.invoke({"query": {"blob": handle["digest"], "chars": 21}})
 
 

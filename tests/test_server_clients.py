@@ -47,7 +47,7 @@ def script(messages: str) -> str:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store = tmp_path_factory.mktemp("blobs")
-    with Served(rlm_app(lambda: ScriptedModel(answer=script), store=store)) as server:
+    with Served(rlm_app(lambda: ScriptedModel(answer=script), blob_store=store)) as server:
         yield server.url
 
 

@@ -229,10 +229,10 @@ def test_edits_of_blobs_and_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BlobError, match="was edited in the saved run"):
         replay_run(edited(path, edit), tools=[price])
     path.write_text('{"format": "other"}')
-    with pytest.raises(ConfigurationError, match="is no saved run of this version"):
+    with pytest.raises(ConfigurationError, match="is not a saved run of this version"):
         replay_run(path)
     path.write_text("no json")
-    with pytest.raises(ConfigurationError, match="is no saved run"):
+    with pytest.raises(ConfigurationError, match="is not a saved run"):
         replay_run(path)
     with pytest.raises(ConfigurationError, match="has no checkpoint to save"):
         save_run(graph(root("1")), thread(), path)
@@ -283,7 +283,7 @@ def test_a_file_of_another_shape_is_refused_with_the_place(
     tmp_path: Path, edit: Any, message: str
 ) -> None:
     path, _ = saved(tmp_path)
-    with pytest.raises(ConfigurationError, match=rf"is no saved run: {message}"):
+    with pytest.raises(ConfigurationError, match=rf"is not a saved run: {message}"):
         replay_run(edited(path, edit), tools=[price])
 
 

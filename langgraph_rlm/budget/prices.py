@@ -1,4 +1,7 @@
-"""Prices: what a model's tokens cost, from the user's table, else from the `genai-prices` package where it is installed."""
+"""Prices: what a model's tokens cost.
+
+They are in the user's table, else in the `genai-prices` package where it is installed.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,10 +20,16 @@ class Price(BaseModel):
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
-    """Of input that the provider had cached; `input` when left out."""
+    """For input that the provider had cached; the same as `input` when left out."""
 
     def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
-        """USD of one call; `cached_tokens` are those of `input_tokens` that were cached."""
+        """Give the USD of one call.
+
+        Args:
+            input_tokens: all tokens of the prompt.
+            output_tokens: all tokens of the reply.
+            cached_tokens: those of `input_tokens` that the provider had cached.
+        """
         cached = self.input if self.cached_input is None else self.cached_input
         return (
             (input_tokens - cached_tokens) * self.input
@@ -42,12 +51,15 @@ class Prices:
         }
 
     async def prepare(self, model: str) -> None:
-        """Look a price up in a thread, so that importing the package holds nobody up."""
+        """Look a price up in a thread, so that importing `genai-prices` blocks nobody."""
         if model not in self._known:
             await asyncio.to_thread(self.of, model)
 
     def of(self, model: str) -> Price | None:
-        """The price of a model, or None where nobody knows it. The first look-up of a name may import `genai-prices`."""
+        """Give the price of a model, or None where nobody knows it.
+
+        The first look-up of a name may import `genai-prices`.
+        """
         if model not in self._known:
             self._known[model] = _published(model)
         return self._known[model]
@@ -65,20 +77,23 @@ def _given(name: str, price: Price | Mapping[str, float]) -> Price:
 
 
 def _published(model: str) -> Price | None:
-    """The list price, as its marginal cost at a million tokens of one kind."""
+    """Look up the list price: what 1,000 tokens of each kind cost, scaled to a million."""
     if find_spec("genai_prices") is None:
         return None
     from genai_prices import Usage, calc_price
 
+    name = model.removeprefix("models/")
+
+    def per_million(thousand_tokens: Usage) -> float:
+        return float(calc_price(thousand_tokens, model_ref=name).total_price) * 1_000
+
     try:
-        costs = [
-            float(calc_price(usage, model_ref=model.removeprefix("models/")).total_price)
-            for usage in (
-                Usage(input_tokens=1_000, output_tokens=0),
-                Usage(input_tokens=0, output_tokens=1_000),
-                Usage(input_tokens=1_000, cache_read_tokens=1_000, output_tokens=0),
-            )
-        ]
+        return Price(
+            input=per_million(Usage(input_tokens=1_000, output_tokens=0)),
+            output=per_million(Usage(input_tokens=0, output_tokens=1_000)),
+            cached_input=per_million(
+                Usage(input_tokens=1_000, cache_read_tokens=1_000, output_tokens=0)
+            ),
+        )
     except LookupError:
         return None
-    return Price(input=costs[0] * 1_000, output=costs[1] * 1_000, cached_input=costs[2] * 1_000)

@@ -1,7 +1,10 @@
-"""Usage: what a run has spent, in total and by depth and model. Plain values, so that any checkpointer takes them."""
+"""Usage: what a run has spent, in total and by depth and model.
+
+Plain values, so that any checkpointer takes them.
+"""
 
 from collections.abc import Mapping
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -17,9 +20,19 @@ class Spending(TypedDict):
     unpriced_calls: int
     """Calls whose price is not known: `cost` does not count them."""
     input_token_details: NotRequired[dict[str, int]]
-    """Of the input tokens, by LangChain's names (`cache_read`, ...); left out where no provider says."""
+    """Parts of the input tokens, by LangChain's names (`cache_read`, ...).
+
+    Left out where no provider says.
+    """
     output_token_details: NotRequired[dict[str, int]]
-    """Of the output tokens, such as `reasoning`."""
+    """Parts of the output tokens, such as `reasoning`. Left out where no provider says."""
+
+
+DETAILS: tuple[Literal["input_token_details", "output_token_details"], ...] = (
+    "input_token_details",
+    "output_token_details",
+)
+"""The keys of a `Spending` that may be left out."""
 
 
 class Usage(Spending):
@@ -30,13 +43,16 @@ class Usage(Spending):
     sub_calls: int
     """Answered `llm_query` and `rlm_query` calls, at any depth."""
     seconds: float
-    """Wall-clock seconds that the run worked, each counted once however many calls were in flight; its pauses do not count."""
+    """Wall-clock seconds that the run worked; its pauses do not count.
+
+    Each second is counted once, however many calls were in flight.
+    """
     breakdown: dict[str, Spending]
-    """By depth and model, under `"0/gpt-5"`."""
+    """The spending by depth and model, under `"0/gpt-5"`."""
 
 
 class Share(TypedDict):
-    """What one answer adds to a `Usage`: all of it but the totals, which follow from the breakdown."""
+    """What one answer adds to a `Usage`: all but the totals, which follow from the breakdown."""
 
     turns: int
     sub_calls: int
@@ -45,7 +61,7 @@ class Share(TypedDict):
 
 
 def share(usage: Usage) -> Share:
-    """A usage without its totals; `whole` gives them back."""
+    """Leave the totals out of a usage; `whole` gives them back."""
     return Share(
         turns=usage["turns"],
         sub_calls=usage["sub_calls"],
@@ -55,7 +71,7 @@ def share(usage: Usage) -> Share:
 
 
 def whole(part: Share) -> Usage:
-    """The inverse of `share`."""
+    """Add the totals to a share: the inverse of `share`."""
     return spent(
         turns=part["turns"],
         sub_calls=part["sub_calls"],
@@ -71,11 +87,19 @@ def spent(
     seconds: float = 0.0,
     by: dict[str, Spending] | None = None,
 ) -> Usage:
-    """A `Usage` from what its calls have spent, zero where nothing is said."""
+    """Make a `Usage`, zero where nothing is said.
+
+    Args:
+        turns: calls of root models.
+        sub_calls: answered sub-calls.
+        seconds: wall-clock seconds worked.
+        by: the spending by depth and model; the totals are its sum.
+    """
+    breakdown = by or {}
     total = Spending(model_calls=0, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=0)
-    for spending in (by or {}).values():
+    for spending in breakdown.values():
         total = _sum(total, spending)
-    return Usage(**total, turns=turns, sub_calls=sub_calls, seconds=seconds, breakdown=by or {})
+    return Usage(**total, turns=turns, sub_calls=sub_calls, seconds=seconds, breakdown=breakdown)
 
 
 def add_usage(total: Usage | None, more: Usage) -> Usage:
@@ -84,7 +108,9 @@ def add_usage(total: Usage | None, more: Usage) -> Usage:
         return more
     breakdown = dict(total["breakdown"])
     for key, spending in more["breakdown"].items():
-        breakdown[key] = _sum(breakdown[key], spending) if key in breakdown else spending
+        if key in breakdown:
+            spending = _sum(breakdown[key], spending)
+        breakdown[key] = spending
     return Usage(
         **_sum(total, more),
         turns=total["turns"] + more["turns"],
@@ -102,17 +128,11 @@ def _sum(one: Spending, other: Spending) -> Spending:
         cost=one["cost"] + other["cost"],
         unpriced_calls=one["unpriced_calls"] + other["unpriced_calls"],
     )
-    if "input_token_details" in one or "input_token_details" in other:
-        summed["input_token_details"] = _added(
-            one.get("input_token_details"), other.get("input_token_details")
-        )
-    if "output_token_details" in one or "output_token_details" in other:
-        summed["output_token_details"] = _added(
-            one.get("output_token_details"), other.get("output_token_details")
-        )
+    for key in DETAILS:
+        if key in one or key in other:
+            summed[key] = _added(one.get(key, {}), other.get(key, {}))
     return summed
 
 
-def _added(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[str, int]:
-    one, other = one or {}, other or {}
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}

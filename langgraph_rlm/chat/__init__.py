@@ -1,1 +1,1 @@
-"""Chat: the parts of `ChatRLM`, one idea a file. The graph knows nothing of them."""
+"""Chat: the parts of `ChatRLM`, one idea a file. They use the graph; it knows nothing of them."""

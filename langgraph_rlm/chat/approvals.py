@@ -1,68 +1,87 @@
-"""Approvals: the pauses of a run that a human decides, as one request; and the answer to it as one answer for each pause."""
+"""Approvals: the pauses of a run that a human decides, as one request, and the answer to each.
+
+Everything here is a value: nothing pauses, and nothing runs. A pause is known by its digest, which
+`ids.pause_digest` makes of LangGraph's id.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from langgraph.types import Interrupt
 from pydantic import PlainValidator, WithJsonSchema
 
+from langgraph_rlm.chat.shapes import is_list, is_mapping
 from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.tools.approvals import checked_answer
 
+Pauses = Mapping[str, Interrupt[Any]]
+"""Pauses by their digests."""
+
 
 def is_call(pause: Interrupt[Any]) -> bool:
-    """Whether the caller is to run a tool: such a pause leaves as a tool call."""
-    return (
-        isinstance(pause.value, Mapping)
-        and cast(Mapping[str, Any], pause.value).get("type") == "external_tool_call"
-    )
+    """Tell whether the caller has to run a tool. Such a pause leaves the model as a tool call."""
+    return is_mapping(pause.value) and pause.value.get("type") == "external_tool_call"
 
 
 def _is_review(pause: Interrupt[Any]) -> bool:
-    return isinstance(pause.value, Mapping) and "action_requests" in pause.value
+    """Tell whether a human has to decide about a tool call; a tool itself may ask other things."""
+    return is_mapping(pause.value) and "action_requests" in pause.value
 
 
-def round_of(pauses: Mapping[str, Interrupt[Any]]) -> dict[str, Interrupt[Any]]:
-    """Those that are shown together: all tool calls to approve; else one of what a tool asks by itself."""
+def round_of(pauses: Pauses) -> dict[str, Interrupt[Any]]:
+    """Select what a human is shown at once.
+
+    All tool calls that need approval; where there are none, one question of a tool itself.
+    """
     asking = {digest: pause for digest, pause in pauses.items() if not is_call(pause)}
     reviews = {digest: pause for digest, pause in asking.items() if _is_review(pause)}
-    return reviews or dict(list(asking.items())[:1])
+    if reviews:
+        return reviews
+    return dict(list(asking.items())[:1])
 
 
-def request_of(pauses: Mapping[str, Interrupt[Any]]) -> Any:
-    """What a human is shown: LangChain's `HITLRequest` with an action for each call, or what a tool asked."""
+def human_request(pauses: Pauses) -> Any:
+    """Give what a human is shown about `pauses`.
+
+    It is LangChain's `HITLRequest` with an action for each call, or whatever a tool itself asked.
+    """
     shown = list(pauses.values())
-    if not shown or not _is_review(shown[0]):
-        return shown[0].value if shown else {}
+    if not shown:
+        return {}
+    if not _is_review(shown[0]):
+        return shown[0].value
     return {
         key: [each for pause in shown for each in pause.value[key]]
         for key in ("action_requests", "review_configs")
     }
 
 
-def called(request: object) -> str:
-    """The tools that a request is about, for a message."""
-    actions = (
-        cast(Mapping[str, Any], request).get("action_requests")
-        if isinstance(request, Mapping)
-        else None
-    )
-    return (
-        ", ".join(action["name"] for action in actions) if actions else repr(cast(object, request))
-    )
+def subject_of(request: object) -> str:
+    """Name the tools that a request is about, for a message.
+
+    A question of a tool itself is shown as it is.
+    """
+    if is_mapping(request) and request.get("action_requests"):
+        return ", ".join(action["name"] for action in request["action_requests"])
+    return repr(request)
 
 
-def answers_of(pauses: Mapping[str, Interrupt[Any]], answer: Any) -> dict[str, Any]:
-    """The human's answer, split by pause and checked.
+def answers_of(pauses: Pauses, answer: Any) -> dict[str, Any]:
+    """Split a human's answer by pause, and check each part.
 
     Args:
-        pauses: those that were shown, by digest, in the order of their actions.
-        answer: an `HITLResponse` or a list with a decision for each action; for one pause also a bare decision.
+        pauses: the pauses that were shown, in the order of their actions.
+        answer: an `HITLResponse` or a list with a decision for each action; for one pause also a
+            bare decision.
+
+    Returns:
+        The answers by the digests of their pauses.
 
     Raises:
-        ResumeError: there are too few or too many decisions, or one has the wrong form. Nothing was stored.
+        ResumeError: there are too few or too many decisions, or one has the wrong form. Nothing
+            was stored.
     """
-    given = [answer] if len(pauses) == 1 else _decisions(answer, len(pauses))
+    given = _decisions(answer, len(pauses))
     return {
         digest: checked_answer(pause.value, pause.response_schema, decision)
         for (digest, pause), decision in zip(pauses.items(), given, strict=True)
@@ -70,18 +89,25 @@ def answers_of(pauses: Mapping[str, Interrupt[Any]], answer: Any) -> dict[str, A
 
 
 def _decisions(answer: Any, count: int) -> Sequence[Any]:
-    given: Any = answer
-    if isinstance(given, dict) and set(cast(Any, given)) == {"decisions"}:
-        given = cast(Any, given)["decisions"]
-    if not isinstance(given, list | tuple) or len(cast(Sequence[Any], given)) != count:
+    """Give the decisions in an answer to `count` pauses. One pause takes the answer as it is."""
+    if count == 1:
+        return [answer]
+    given = answer
+    if is_mapping(answer) and set(answer) == {"decisions"}:
+        given = answer["decisions"]
+    if not is_list(given) or len(given) != count:
         raise ResumeError(
-            f"{count} calls wait: give {{'decisions': [...]}} with {count} decisions, in their order, got {answer!r}."
+            f"{count} calls wait: give {{'decisions': [...]}} with {count} decisions, "
+            f"in their order, got {answer!r}."
         )
-    return cast(Sequence[Any], given)
+    return given
 
 
-def answer_type(pauses: Mapping[str, Interrupt[Any]]) -> Any:
-    """The type of the answers that `pauses` take, for LangGraph's `interrupt`: a wrong one leaves the interrupt open."""
+def answer_type(pauses: Pauses) -> Any:
+    """Make the type of the answers that `pauses` take, for LangGraph's `interrupt`.
+
+    LangGraph checks an answer against it, and leaves the interrupt open if it does not fit.
+    """
 
     def checked(answer: Any) -> Any:
         try:
@@ -90,11 +116,16 @@ def answer_type(pauses: Mapping[str, Interrupt[Any]]) -> Any:
             raise ValueError(str(error)) from None
         return answer
 
-    schemas = [pause.response_schema for pause in pauses.values()]
-    several = {
+    return Annotated[Any, PlainValidator(checked), WithJsonSchema(_answer_schema(pauses))]
+
+
+def _answer_schema(pauses: Pauses) -> dict[str, Any]:
+    """Give the JSON schema of the answer to one pause, or of a list with a decision for each."""
+    schemas: list[Any] = [pause.response_schema for pause in pauses.values()]
+    if len(schemas) == 1:
+        return schemas[0] or {}
+    return {
         "type": "object",
         "properties": {"decisions": {"type": "array", "prefixItems": schemas}},
         "required": ["decisions"],
     }
-    schema = cast(dict[str, Any], (schemas[0] or {}) if len(schemas) == 1 else several)
-    return Annotated[Any, PlainValidator(checked), WithJsonSchema(schema)]

@@ -1,4 +1,4 @@
-"""Graphs: those of one chat model, one for each set of bound tools. Runs none of them."""
+"""Graphs: the compiled graphs of one chat model, one for each set of bound tools. Runs none."""
 
 import json
 import threading
@@ -15,14 +15,14 @@ from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.shared import RLMRuntime
 
 KEPT_GRAPHS = 64
-"""Sets of bound tools whose graph is kept: one takes 20 ms to make."""
+"""Sets of bound tools whose graph is kept. A graph takes 20 ms to make."""
 
 
 class Graphs:
     """The graphs of one chat model.
 
-    They share models, HTTP clients, blobs and interpreters. These end with the first graph, which the last copy of the
-    chat model drops.
+    They share models, HTTP clients, blobs and interpreters. Interpreters end with the base graph,
+    which lives as long as any copy of the chat model.
     """
 
     def __init__(self, base: RLMGraph) -> None:
@@ -41,7 +41,7 @@ class Graphs:
         return self._base.store
 
     def with_tools(self, tools: list[dict[str, Any]]) -> RLMGraph:
-        """The graph whose code may call `tools`, which the caller runs.
+        """Give the graph whose code may call `tools`, which the caller runs.
 
         Args:
             tools: OpenAI functions.

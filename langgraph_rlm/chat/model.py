@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -15,16 +16,17 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError,
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price
+from langgraph_rlm.chat.answer_call import answer_call
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
 from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.isolation import inner_callbacks
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import request_of
-from langgraph_rlm.chat.retries import Bound, Fallbacks, hidden, with_retry
+from langgraph_rlm.chat.retries import PausingChatModel
 from langgraph_rlm.chat.runs import RunHome
-from langgraph_rlm.chat.schemas import parsed, response_format_of, tool_name
-from langgraph_rlm.chat.tasks import task_here
+from langgraph_rlm.chat.structured_output import Method, parsed, response_format_of, tool_name
+from langgraph_rlm.chat.tasks import Task, task_here
 from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.graph import create_rlm
 from langgraph_rlm.models.resolve import model_name, resolve_model
@@ -34,31 +36,41 @@ from langgraph_rlm.pregel.sync import iterate
 from langgraph_rlm.repl import DEFAULT_SANDBOX
 
 MODEL_SETTINGS = ("temperature", "max_tokens", "timeout", "max_retries", "api_key", "base_url")
-"""Options that go to models which are given by name."""
+"""Fields that go to the models that are given by name."""
 
 
-class ChatRLM(BaseChatModel):
-    """A Recursive Language Model as a chat model.
+class ChatRLM(PausingChatModel):
+    """A Recursive Language Model as a LangChain chat model: it goes wherever a chat model goes.
 
-    Which part of the input is what: system and developer messages are always instructions. The last human message is the question; of
-    one longer than `context_rule` characters, each long content part becomes a context (`context`, `context_1`, ...) and the rest is the
-    question, or, where it is one long text, all of it becomes `context` and the question shows its head and tail. All other messages are
-    a context too, a list of messages, and shown in the question where they are short.
+    The root model answers by writing code, in a loop; the code reads the long parts of the input,
+    and asks sub-models about them.
 
-    An input below `direct_below_tokens` goes to the root model as it is, without the loop, bound tools, response format and stop sequences
-    included; not where the model has `tools` of its own, since those are called from code.
+    **How messages are read.** System and developer messages are instructions. The last human
+    message is the question. If it is longer than `context_rule` characters, each long content part
+    becomes a context (`context`, `context_1`, ... in code) and the rest is the question; one long
+    text becomes `context` whole, and the question shows its head and tail. All other messages are
+    a context too, a list of messages, which the question shows as well where they are short.
 
-    Tools bound by `bind_tools` are the caller's: the model calls them from code or by itself, the reply carries ordinary `tool_calls`, and
-    the run goes on when their `ToolMessage`s come back. The id of a call is enough to find its run in the checkpointer. `tools` are the
-    model's own. Called in a LangGraph node, a run is named by its task and input, so that a node that is run again finds it, and approvals
-    are interrupts of the outer graph; elsewhere they raise `ApprovalNeededError`, and `resume` goes on.
+    **Short inputs**, below `direct_below_tokens`, go to the root model as they are, without the
+    loop, with bound tools, response format and stop sequences. A model with `tools` of its own
+    always runs the loop, since tools are called from code.
 
-    Progress comes as reasoning (`content_blocks` of the chunks), the answer as text at the end. `stop` cuts the answer; all other sampling
-    parameters go to each call of the root model.
+    **Tools** given to `bind_tools` are yours to run: the model calls them from code or by itself,
+    the reply has ordinary `tool_calls`, and the run continues when their `ToolMessage`s come back.
+    The id of a call is enough to find its run in the checkpointer. The model itself runs those that
+    are given as `tools`.
+
+    **In a LangGraph node** a run is named by the node's task and its messages, so that a node that
+    runs again finds it and pays nothing twice, and a tool that needs approval is an interrupt of
+    the outer graph. Elsewhere it raises `ApprovalNeededError`, and `resume` continues the run.
+
+    **Replies.** Progress comes as reasoning (in `content_blocks` of the chunks), the answer as
+    text at the end. `stop` cuts the answer, not the code. All other sampling parameters of a call
+    go to each call of the root model.
 
     Raises:
-        ConfigurationError: on construction, as `create_rlm`.
-        InputError: messages or options are wrong.
+        ConfigurationError: on construction; an option is wrong, as in `create_rlm`.
+        InputError: messages or options of a call are wrong.
         UnknownToolCallError: a tool message answers a call that is not known here.
         ApprovalNeededError: a human has to decide, and there is no graph that could pause.
     """
@@ -66,48 +78,63 @@ class ChatRLM(BaseChatModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     model: Any
-    """Writes the code: a chat model, or `"provider:model"`."""
+    """The root model, which writes the code: a chat model, or `"provider:model"`."""
     temperature: float | None = None
-    """This and the six below go to models that are given by name."""
+    """Sampling temperature of the models that are given by name."""
     max_tokens: int | None = None
+    """Most tokens of one reply of the models that are given by name."""
     timeout: float | None = None
+    """Seconds that one request of the models that are given by name may take."""
     max_retries: int | None = None
+    """How often the models that are given by name repeat a request that failed."""
     api_key: SecretStr | None = None
+    """Key for the models that are given by name; by default their provider's variable."""
     base_url: str | None = None
+    """Address of the API for the models that are given by name; by default the provider's own."""
     stop: list[str] | None = None
-    """Where answers are cut, if a call says nothing else."""
+    """Stop sequences, which cut the answer; for calls that give none of their own."""
+    streaming: bool | None = None
+    """LangChain's switch: True has `invoke` stream, False has `stream` give the reply at once."""
     sub_model: Any = None
-    """As in `create_rlm`, like all that follow."""
+    """Answers what code asks by `llm_query`: a chat model or its name; by default `model`."""
     models: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+    """More sub-models, by the name that code gives as `model=`."""
     tools: Sequence[Any] = ()
+    """Tools that the model runs itself: LangChain tools and functions, called from code."""
     interrupt_on: Mapping[str, Any] | None = None
+    """Tools that wait for a human's approval: True by name, or LangChain's config."""
     not_idempotent: Collection[str] = ()
+    """Names of tools that must not run twice: one that was cut off asks a human."""
     limits: Limits | None = None
+    """What one run may use, such as turns, sub-calls, tokens and seconds; or a dict of fields."""
     sandbox: Any = DEFAULT_SANDBOX
+    """Where code runs: `"monty"`, isolated; `"local"`, NOT isolated; or a `Backend` of your own."""
     prices: Mapping[str, Price | Mapping[str, float]] | None = None
+    """USD per million tokens by model name; of other models the `genai-prices` package's."""
     prompt: str | None = None
+    """Instructions of your own, ahead of those for the REPL."""
     store: Any = None
-    """By default that of the LangGraph graph around."""
+    """LangGraph store (long-term memory) for `tools`; by default that of the graph around."""
     blob_store: Any = None
+    """Where contexts and long texts are kept: a folder or an fsspec URL."""
     checkpointer: Any = None
-    """Where runs are kept: any LangGraph saver. By default that of the LangGraph graph around, else memory of its own."""
+    """Keeps the runs: any LangGraph saver; by default that of the graph around, else memory."""
     direct_below_tokens: int = 8_000
-    """Inputs below this many tokens go straight to the root model; 0 for none."""
+    """Inputs below this many tokens, of four bytes each, go straight to `model`; 0 for none."""
     context_rule: int | Rule = 4_000
-    """The most characters of a question that are shown whole; or a function from the messages to the graph's input."""
+    """Most characters of a question shown whole; or a function from messages to an `RLMInput`."""
     owner: str = ""
-    """Runs of one owner are unknown to another."""
+    """Whose runs these are: runs of one owner are unknown to another."""
 
     _graphs: Graphs = PrivateAttr()
-    _is_wrapped: bool = PrivateAttr(default=False)
     _memory: Memory = PrivateAttr(default_factory=Memory)
 
     @model_validator(mode="wrap")
     @classmethod
     def _checked(cls, given: Any, handler: Any) -> "ChatRLM":
-        """Refuse unknown options, which pydantic would ignore, and wrong types as `create_rlm` does."""
+        """Refuse unknown options, which pydantic would ignore, and wrong types."""
         if isinstance(given, dict):
-            options = cast(dict[str, Any], given)
+            options: dict[str, Any] = {**given}
             for name in options:
                 if name not in cls.model_fields:
                     raise unknown_option("ChatRLM", name, list(cls.model_fields))
@@ -118,16 +145,19 @@ class ChatRLM(BaseChatModel):
             raise ConfigurationError(f"ChatRLM: {problems_in(error)}.") from None
 
     def model_post_init(self, context: Any, /) -> None:
-        """Resolve models and check the configuration."""
+        """Resolve the models, check the configuration, and make the graph."""
         settings = {name: getattr(self, name) for name in MODEL_SETTINGS}
 
         def resolved(model: Any, option: str) -> BaseChatModel:
             return resolve_model(model, option=option, settings=settings)
 
+        model = resolved(self.model, "model")
         sub_model = self.sub_model
+        if sub_model is not None:
+            sub_model = resolved(sub_model, "sub_model")
         base = create_rlm(
-            resolved(self.model, "model"),
-            sub_model=None if sub_model is None else resolved(sub_model, "sub_model"),
+            model,
+            sub_model=sub_model,
             models={name: resolved(model, "models") for name, model in self.models.items()},
             tools=self.tools,
             interrupt_on=self.interrupt_on,
@@ -144,51 +174,11 @@ class ChatRLM(BaseChatModel):
             self.profile = self._graphs.rlm.model.profile
 
     def for_owner(self, owner: str) -> "ChatRLM":
-        """The same model for another owner; models, clients, stores and interpreters are shared, runs are not."""
+        """Give the same model for another owner.
+
+        Models, HTTP clients, stores and interpreters are shared; runs are not.
+        """
         return self.model_copy(update={"owner": owner})
-
-    # Around it
-
-    def wrapped(self) -> "ChatRLM":
-        """The model as retries and fallbacks hold it: its pauses pass through them."""
-        copy = self.model_copy()
-        copy._is_wrapped = True
-        return copy
-
-    def bind(self, **kwargs: Any) -> Bound:  # type: ignore[override]
-        """As `Runnable.bind`."""
-        return Bound(bound=self, kwargs=kwargs, config={})
-
-    def with_retry(self, **options: Any) -> Runnable[LanguageModelInput, AIMessage]:  # type: ignore[override]
-        """As `Runnable.with_retry`; a pause is not retried. In a LangGraph node a retry goes on with the run that failed, elsewhere it
-        begins another."""
-        return with_retry(self.wrapped(), **options)
-
-    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **options: Any) -> Any:  # type: ignore[override]
-        """As `Runnable.with_fallbacks`; a pause is no failure, and passes."""
-        return Fallbacks(runnable=self.wrapped(), fallbacks=fallbacks, **options)
-
-    def invoke(self, *args: Any, **kwargs: Any) -> AIMessage:
-        """As `BaseChatModel.invoke`."""
-        with hidden(self._is_wrapped):
-            return super().invoke(*args, **kwargs)
-
-    async def ainvoke(self, *args: Any, **kwargs: Any) -> AIMessage:
-        """As `BaseChatModel.ainvoke`."""
-        with hidden(self._is_wrapped):
-            return await super().ainvoke(*args, **kwargs)
-
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[AIMessageChunk]:
-        """As `BaseChatModel.stream`."""
-        with hidden(self._is_wrapped):
-            yield from super().stream(*args, **kwargs)
-
-    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
-        """As `BaseChatModel.astream`."""
-        with hidden(self._is_wrapped):
-            async with aclosing(cast(Any, super().astream(*args, **kwargs))) as chunks:
-                async for chunk in chunks:
-                    yield chunk
 
     # What LangChain asks of a chat model
 
@@ -198,12 +188,13 @@ class ChatRLM(BaseChatModel):
 
     @property
     def model_name(self) -> str:
-        """`rlm:` and the root model's name: not a model that anybody has a price for."""
+        """`rlm:` and the root model's name, so that nobody's list of prices has it."""
         return f"rlm:{model_name(self._graphs.rlm.model)}"
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
         rlm = self._graphs.rlm
+        rule = self.context_rule
         return {
             "model_name": self.model_name,
             "sub_model": model_name(rlm.sub_model),
@@ -216,17 +207,14 @@ class ChatRLM(BaseChatModel):
             "sandbox": self.sandbox,
             "prompt": self.prompt,
             "direct_below_tokens": self.direct_below_tokens,
-            "context_rule": self.context_rule
-            if isinstance(self.context_rule, int)
-            else repr(self.context_rule),
+            "context_rule": rule if isinstance(rule, int) else repr(rule),
             "owner": self.owner,
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        return params | LangSmithParams(
-            ls_provider="langgraph_rlm", ls_model_name=kwargs.get("model") or self.model_name
-        )
+        name = kwargs.get("model") or self.model_name
+        return params | LangSmithParams(ls_provider="langgraph_rlm", ls_model_name=name)
 
     def _generate(
         self,
@@ -236,7 +224,7 @@ class ChatRLM(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
-        return _result([*iterate(call.chunks)])
+        return _result([*iterate(partial(answer_call, call))])
 
     async def _agenerate(
         self,
@@ -246,7 +234,7 @@ class ChatRLM(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
-        async with aclosing(cast(Any, call.chunks())) as chunks:
+        async with aclosing(answer_call(call)) as chunks:
             return _result([chunk async for chunk in chunks])
 
     def _stream(
@@ -257,7 +245,7 @@ class ChatRLM(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
-        for chunk in iterate(call.chunks):
+        for chunk in iterate(partial(answer_call, call)):
             yield self._generation(chunk)
 
     async def _astream(
@@ -268,12 +256,16 @@ class ChatRLM(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
-        async with aclosing(cast(Any, call.chunks())) as chunks:
+        async with aclosing(answer_call(call)) as chunks:
             async for chunk in chunks:
                 yield self._generation(chunk)
 
     def _generation(self, chunk: AIMessageChunk) -> ChatGenerationChunk:
-        """For LangChain, which in version 1 of its output merges blocks by index alone, and gives reasoning 0 and text 1."""
+        """Wrap a chunk for LangChain.
+
+        Version 1 of LangChain's output merges blocks by their index alone, and gives reasoning 0
+        and text 1: tool calls get an index after those.
+        """
         if self.output_version == "v1" and chunk.tool_call_chunks:
             moved = [{**call, "index": (call["index"] or 0) + 2} for call in chunk.tool_call_chunks]
             chunk = chunk.model_copy(update={"tool_call_chunks": moved})
@@ -289,21 +281,26 @@ class ChatRLM(BaseChatModel):
         is_sync: bool,
     ) -> Call:
         options = dict(options)
-        resumed, task = options.pop("resume_run", None), task_here()
-        saver, store = self.checkpointer, self.store
-        if saver is None:
-            saver = self._memory if task is None else task.saver
-        if store is None and task is not None:
-            store = task.store
-        home = RunHome(
-            saver=for_sync_use(saver) if is_sync else saver,
-            owner=self.owner,
-            callbacks=inner_callbacks(run_manager),
-            store=store,
-        )
+        resumed = options.pop("resume_run", None)
+        task = task_here()
+        home = self._home(task, run_manager, is_sync=is_sync)
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
         chat = Chat(self._graphs, name, self.direct_below_tokens, self.context_rule)
         return Call(chat, home, request_of(stop or self.stop, options), messages, task, resumed)
+
+    def _home(self, task: Task | None, run_manager: Any, *, is_sync: bool) -> RunHome:
+        """Say where a call's runs are kept: in the user's saver and store, else those around."""
+        saver = self.checkpointer
+        store = self.store
+        if saver is None and task is not None:
+            saver = task.saver
+        if saver is None:
+            saver = self._memory
+        if is_sync:
+            saver = for_sync_use(saver)
+        if store is None and task is not None:
+            store = task.store
+        return RunHome(saver, self.owner, inner_callbacks(run_manager), store)
 
     # Tools and structured output
 
@@ -314,37 +311,46 @@ class ChatRLM(BaseChatModel):
         tool_choice: str | bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools that the caller runs.
+        """Give the model with tools that the caller runs.
 
         Args:
-            tools: OpenAI functions, JSON schemas, pydantic classes, functions, LangChain tools. Their bodies are not run here.
-            tool_choice: a name, `"any"` (or `"required"`, True), `"auto"`, `"none"`, or OpenAI's form. A forced call is the whole answer.
+            tools: OpenAI functions, JSON schemas, pydantic classes, functions, LangChain tools.
+                Their bodies are not run here.
+            tool_choice: a name, `"any"` (or `"required"`, True), `"auto"`, `"none"`, or OpenAI's
+                form. A call that is forced is the whole answer.
             kwargs: `parallel_tool_calls`, `strict`, and whatever a call takes.
+
+        Raises:
+            InputError: one is no tool, or `tool_choice` names none of them.
         """
-        functions = (
-            request_of(None, {"tools": list(tools), "tool_choice": tool_choice}).tools
-            if tool_choice not in ("none", False)
-            else []
-        )
-        given = {} if tool_choice is None else {"tool_choice": tool_choice}
-        return self.bind(tools=functions, **given, **kwargs)
+        functions: list[dict[str, Any]] = []
+        if tool_choice not in ("none", False):
+            functions = request_of(None, {"tools": list(tools), "tool_choice": tool_choice}).tools
+        if tool_choice is not None:
+            kwargs = {"tool_choice": tool_choice, **kwargs}
+        return self.bind(tools=functions, **kwargs)
 
     def with_structured_output(  # type: ignore[override]
         self,
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        method: Method = "json_schema",
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """The model with answers of one form, as values.
+        """Give the model with answers of one form, as values.
 
         Args:
             schema: a pydantic class, a TypedDict, a JSON schema or an OpenAI function.
-            include_raw: give `{"raw": message, "parsed": value, "parsing_error": None or exception}`.
-            method: `"json_schema"` has the run check its answer against the schema and try again; `"function_calling"` gives the answer as
-                a tool call; with `"json_mode"` the answer is any JSON object, and it is for you to say in the prompt what it has.
+            include_raw: give a dict: `raw` is the message, `parsed` the value, `parsing_error` an
+                exception or None.
+            method: with `"json_schema"` the run checks its answer against the schema and tries
+                again; `"function_calling"` gives the answer as a tool call; with `"json_mode"` the
+                answer is any JSON object, and your prompt has to say what is in it.
             kwargs: whatever a call takes.
+
+        Raises:
+            ValueError: there is no such method.
         """
         about = {"ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema}}
         if method == "function_calling":
@@ -358,33 +364,32 @@ class ChatRLM(BaseChatModel):
     def resume(
         self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
-        """Go on with a run that waits for a human: `ApprovalNeededError` has its id.
+        """Continue a run that waits for a human. `ApprovalNeededError` says which.
 
         Args:
-            run: of the error.
-            answer: `{"decisions": [...]}` with a decision for each action, or for one action the decision alone.
-            config: of the call.
+            run: the error's `run`.
+            answer: `{"decisions": [...]}` with a decision for each action of the error's `request`;
+                for a single action also the decision alone.
+            config: for this call.
             kwargs: whatever a call takes.
 
         Raises:
             ResumeError: the answer has the wrong form; the run still waits.
             UnknownToolCallError: there is no such run here.
-            ApprovalNeededError: it needs another decision.
+            ApprovalNeededError: the run needs another decision.
         """
         return self.invoke([], config, resume_run=Resumed(run, answer), **kwargs)
 
     async def aresume(
         self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
-        """As `resume`."""
+        """Do what `resume` does, async."""
         return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)
 
 
 def _result(chunks: list[AIMessageChunk]) -> ChatResult:
-    first, *rest = chunks
-    whole = first
+    whole, *rest = chunks
     for chunk in rest:
         whole = whole + chunk
-    return ChatResult(
-        generations=[ChatGeneration(message=cast(AIMessage, message_chunk_to_message(whole)))]
-    )
+    message = message_chunk_to_message(whole)
+    return ChatResult(generations=[ChatGeneration(message=message)])

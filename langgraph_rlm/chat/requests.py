@@ -1,10 +1,17 @@
-"""Requests: what a call of the chat model asks for, from the options that `ChatOpenAI` takes. Never calls a model."""
+"""Requests: what a call of the chat model asks for, read from the options that `ChatOpenAI` takes.
+
+Never calls a model.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.json_schema import dereference_refs
+
+from langgraph_rlm.chat.shapes import is_mapping
 from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.schemas.answers import Format, user_format
 
@@ -15,166 +22,233 @@ NOT_FOR_MODELS = (
     "stream_options",
     "stream_usage",
 )
+"""Options that LangChain adds for itself, or that say how a reply is sent."""
+TOOL_OPTIONS = ("tool_choice", "parallel_tool_calls", "strict")
+"""Options that mean something only where tools are bound."""
+
+NOT_FORCED = (None, "auto", "none", False)
+"""Values of `tool_choice` that force no call."""
+FORCED = ("any", "required", True)
+"""Values of `tool_choice` that force a call of any tool."""
+
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 class Settings(TypedDict):
-    """What a run was begun with and is continued with, whatever a later call says."""
+    """What a run was begun with, and is continued with, whatever a later call says."""
 
     tools: list[dict[str, Any]]
     """OpenAI functions that code may call and the caller runs."""
     schema: dict[str, Any] | None
     """JSON schema of the answer."""
     calls: list[str]
-    """Tools of which the answer has to be a call: `schema` is then one's arguments, or of several `{"name", "arguments"}`."""
+    """Names of the tools of which the answer has to be a call; empty for an answer of another form.
+
+    For one tool, `schema` is then that of its arguments; for several, that of an object with `name`
+    and `arguments`.
+    """
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call."""
+    """What one call of the chat model asks for."""
 
     tools: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """OpenAI functions."""
     tool_options: dict[str, Any] = field(default_factory=dict[str, Any])
-    """`tool_choice`, `parallel_tool_calls` and `strict`, where given."""
+    """`tool_choice`, `parallel_tool_calls` and `strict`, where they are given."""
     forced: list[str] = field(default_factory=list[str])
     """Names of the tools of which the model has to call one."""
     response_format: Any = None
-    """As `openai_format` gives it."""
+    """The form of the answer as OpenAI's API takes it; None where the call asks for none."""
     form: Format | None = None
-    """That of the answer, forced calls included."""
+    """The form of the answer as the run checks it, also where a call is forced."""
     stop: list[str] = field(default_factory=list[str])
+    """Stop sequences."""
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Sampling parameters, passed on to the root model."""
 
     @property
     def settings(self) -> Settings:
         """What has to be kept for the run."""
-        schema = None if self.form is None else self.form.schema
-        return Settings(tools=[] if self.forced else self.tools, schema=schema, calls=self.forced)
+        return Settings(
+            tools=[] if self.forced else self.tools,
+            schema=None if self.form is None else self.form.schema,
+            calls=self.forced,
+        )
 
     @property
     def one_call_at_a_time(self) -> bool:
-        """The caller takes one tool call in a reply."""
+        """Whether the caller takes only one tool call in a reply."""
         return self.tool_options.get("parallel_tool_calls") is False
 
 
+def settings_text(settings: Settings) -> str:
+    """Write settings as the blob store keeps them."""
+    return json.dumps(settings, ensure_ascii=False)
+
+
+def settings_from(text: str | bytes) -> Settings:
+    """Read what `settings_text` wrote."""
+    settings: Settings = json.loads(text)
+    return settings
+
+
+def continued_settings(settings: Settings, request: Request) -> Settings:
+    """Add the tools that a later call binds to the settings that its run was begun with."""
+    if request.forced:
+        return settings
+    names = {tool["function"]["name"] for tool in settings["tools"]}
+    more = [tool for tool in request.tools if tool["function"]["name"] not in names]
+    return Settings(
+        tools=[*settings["tools"], *more], schema=settings["schema"], calls=settings["calls"]
+    )
+
+
 def request_of(stop: Sequence[str] | str | None, options: Mapping[str, Any]) -> Request:
-    """A request from a call's options.
+    """Read a request from a call's options.
 
     Raises:
         InputError: `tools`, `tool_choice` or `response_format` is wrong.
     """
-    given = {
+    left = {
         key: value
         for key, value in options.items()
         if key not in NOT_FOR_MODELS and value is not None
     }
-    tools = _functions(given.pop("tools", None) or [])
-    tool_options = {
-        key: given.pop(key)
-        for key in ("tool_choice", "parallel_tool_calls", "strict")
-        if key in given
-    }
+    tools = _openai_tools(left.pop("tools", None) or [])
+    tool_options = {key: left.pop(key) for key in TOOL_OPTIONS if key in left}
     choice = tool_options.pop("tool_choice", None)
     if choice in ("none", False):
         tools = []
-    response_format, forced = given.pop("response_format", None), _forced(choice, tools)
+    response_format = left.pop("response_format", None)
+    forced = _forced(choice, tools)
     if forced:
         tool_options["tool_choice"] = choice
-        form = _checked(
-            _schema_of_call([tool for tool in tools if tool["function"]["name"] in forced])
-        )
-    else:
-        form = None if response_format is None else _form(response_format)
-    given_stop = [stop] if isinstance(stop, str) else list(stop or ())
-    given_format = None if response_format is None else openai_format(response_format)
+    form = _form(tools, forced, response_format)
+    if response_format is not None:
+        response_format = openai_format(response_format)
+    if isinstance(stop, str):
+        stop = [stop]
     return Request(
-        tools, tool_options if tools else {}, forced, given_format, form, given_stop, given
+        tools=tools,
+        tool_options=tool_options if tools else {},
+        forced=forced,
+        response_format=response_format,
+        form=form,
+        stop=list(stop or ()),
+        options=left,
     )
 
 
-def _functions(tools: Sequence[Any]) -> list[dict[str, Any]]:
-    from langchain_core.utils.function_calling import convert_to_openai_tool
+def _form(tools: list[dict[str, Any]], forced: list[str], response_format: Any) -> Format | None:
+    """Make the form of the answer: a forced call, else the response format; None for any text."""
+    if forced:
+        functions = [tool["function"] for tool in tools]
+        return _checked(_call_schema([each for each in functions if each["name"] in forced]))
+    if response_format is not None:
+        return _checked(_schema_in(response_format))
+    return None
 
-    converted: list[dict[str, Any]] = []
-    for tool in tools:
-        try:
-            made = convert_to_openai_tool(tool)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"tools: {tool!r} is no tool: {error}") from error
-        if made.get("type") != "function":
-            raise InputError(f"tools: only tools of type 'function' can be bound, got {tool!r}.")
-        converted.append(made)
-    return converted
+
+# Tools
+
+
+def _openai_tools(tools: Sequence[Any]) -> list[dict[str, Any]]:
+    """Convert tools to OpenAI functions.
+
+    Args:
+        tools: OpenAI functions, JSON schemas, classes, functions, LangChain tools.
+
+    Raises:
+        InputError: one is no tool, or one that only a provider can run.
+    """
+    return [_openai_tool(tool) for tool in tools]
+
+
+def _openai_tool(tool: Any) -> dict[str, Any]:
+    try:
+        made = convert_to_openai_tool(tool)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"tools: {tool!r} is no tool: {error}") from error
+    if made.get("type") != "function":
+        raise InputError(f"tools: only tools of type 'function' can be bound, got {tool!r}.")
+    return made
 
 
 def _forced(choice: Any, tools: list[dict[str, Any]]) -> list[str]:
-    """The tools of which one has to be called."""
-    names = [cast(str, tool["function"]["name"]) for tool in tools]
-    if choice in (None, "auto", "none", False) or (
-        isinstance(choice, Mapping) and cast(Any, choice).get("type") in ("auto", "none")
-    ):
+    """Name the tools of which `tool_choice` says that one has to be called."""
+    names: list[str] = [tool["function"]["name"] for tool in tools]
+    wanted = choice
+    if is_mapping(choice):
+        if choice.get("type") in ("auto", "none"):
+            return []
+        if choice.get("type") == "any":
+            return names
+        wanted = choice.get("function", choice).get("name")
+    elif choice in NOT_FORCED:
         return []
-    if choice in ("any", "required", True) or (
-        isinstance(choice, Mapping) and cast(Any, choice).get("type") == "any"
-    ):
+    elif choice in FORCED:
         return names
-    wanted = cast(Any, choice)
-    if isinstance(choice, Mapping):
-        wanted = cast(Any, choice).get("function", cast(Any, choice)).get("name")
     if wanted not in names:
-        raise InputError(
-            f"tool_choice={choice!r} names no tool that is bound: {', '.join(names) or 'there are none'}."
-        )
+        bound = ", ".join(names) or "there are none"
+        raise InputError(f"tool_choice={choice!r} names no tool that is bound: {bound}.")
     return [wanted]
 
 
-def _schema_of_call(tools: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of one tool its arguments; of several, one object for each."""
-    from langchain_core.utils.json_schema import dereference_refs
+def _call_schema(functions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make the schema of a forced call: the only function's arguments, else an object for each."""
+    arguments = {function["name"]: _arguments_schema(function) for function in functions}
+    if len(arguments) == 1:
+        return next(iter(arguments.values()))
+    calls = [_named_call_schema(function, arguments[function["name"]]) for function in functions]
+    return {"title": "Call of one tool", "oneOf": calls}
 
-    schemas = {
-        tool["function"]["name"]: _closed(
-            tool["function"].get("parameters") or {"type": "object", "properties": {}}
-        )
-        for tool in tools
-    }
-    if len(schemas) == 1:
-        return next(iter(schemas.values()))
+
+def _arguments_schema(function: dict[str, Any]) -> dict[str, Any]:
+    """Make the schema of a function's arguments. Others are refused, as they are in code."""
+    return {"additionalProperties": False, **(function.get("parameters") or NO_ARGUMENTS)}
+
+
+def _named_call_schema(function: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Make the schema of a call of one function among several."""
+    flat = {key: value for key, value in dereference_refs(arguments).items() if key != "$defs"}
     return {
-        "title": "Call of one tool",
-        "oneOf": [
-            {
-                "type": "object",
-                "description": tool["function"].get("description", ""),
-                "properties": {
-                    "name": {"const": tool["function"]["name"]},
-                    "arguments": {
-                        k: v
-                        for k, v in dereference_refs(schemas[tool["function"]["name"]]).items()
-                        if k != "$defs"
-                    },
-                },
-                "required": ["name", "arguments"],
-            }
-            for tool in tools
-        ],
+        "type": "object",
+        "description": function.get("description", ""),
+        "properties": {"name": {"const": function["name"]}, "arguments": flat},
+        "required": ["name", "arguments"],
     }
 
 
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that the tool does not have are refused, as in code."""
-    return {"additionalProperties": False, **schema}
+# Forms of answers
 
 
-def _form(given: Any) -> Format:
-    if isinstance(given, Mapping) and cast(Any, given).get("type") == "json_object":
-        return _checked(ANY_OBJECT)
-    if isinstance(given, Mapping) and cast(Any, given).get("type") == "json_schema":
-        return _checked(_inner(cast(Mapping[str, Any], given)).get("schema", ANY_OBJECT))
-    return _checked(dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else given)
+def openai_format(given: Any) -> dict[str, Any]:
+    """Write a response format as OpenAI's API takes it."""
+    if is_mapping(given) and given.get("type") in ("json_schema", "json_object", "text"):
+        return dict(given)
+    schema = _checked(_schema_in(given)).schema
+    name = str(schema.get("title") or "answer").replace(" ", "_")
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+
+
+def _schema_in(response_format: Any) -> Any:
+    """Give the JSON schema or the type in a response format."""
+    if not is_mapping(response_format):
+        return response_format
+    if response_format.get("type") == "json_object":
+        return ANY_OBJECT
+    if response_format.get("type") != "json_schema":
+        return dict(response_format)
+    inner = response_format.get("json_schema")
+    if not is_mapping(inner):
+        raise InputError(
+            "response_format of type 'json_schema' needs 'json_schema': "
+            f"{{'name': ..., 'schema': ...}}, got {dict(response_format)!r}."
+        )
+    return inner.get("schema", ANY_OBJECT)
 
 
 def _checked(schema: Any) -> Format:
@@ -182,35 +256,3 @@ def _checked(schema: Any) -> Format:
         return user_format(schema)
     except ConfigurationError as error:
         raise InputError(str(error)) from error
-
-
-def _inner(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    inner = given.get("json_schema")
-    if not isinstance(inner, Mapping):
-        raise InputError(
-            f"response_format of type 'json_schema' needs 'json_schema': {{'name': ..., 'schema': ...}}, got {dict(given)!r}."
-        )
-    return cast(Mapping[str, Any], inner)
-
-
-def openai_format(given: Any) -> dict[str, Any]:
-    """A response format as OpenAI's API has it."""
-    if isinstance(given, Mapping) and cast(Any, given).get("type") in (
-        "json_schema",
-        "json_object",
-        "text",
-    ):
-        return dict(cast(Mapping[str, Any], given))
-    schema = _form(given).schema
-    return {
-        "type": "json_schema",
-        "json_schema": {
-            "name": str(schema.get("title") or "answer").replace(" ", "_"),
-            "schema": schema,
-        },
-    }
-
-
-def settings_text(settings: Settings) -> str:
-    """As the blob store keeps them."""
-    return json.dumps(settings, ensure_ascii=False)

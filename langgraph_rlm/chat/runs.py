@@ -1,9 +1,14 @@
-"""Runs: one run of the loop on its own thread: begun, found again, gone on with. Knows pauses, not who is asked about them."""
+"""Runs: one run of the loop on its own thread, over several replies.
 
-from collections.abc import AsyncIterator, Mapping
+A run pauses, and is given answers to its pauses. Who is asked about them is not known here.
+"""
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -12,41 +17,59 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Command, Interrupt
 
 from langgraph_rlm.chat.ids import pause_digest, thread_of
-from langgraph_rlm.chat.run_records import Record, note, record_of
+from langgraph_rlm.chat.run_records import RunRecord, record_of, write_note
+from langgraph_rlm.chat.tool_results import value_for_code
 from langgraph_rlm.errors import UnknownToolCallError
 from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
 from langgraph_rlm.progress import Event
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions
+from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions, with_key
 from langgraph_rlm.state import RLMState
 
 
 @dataclass(frozen=True)
 class RunHome:
-    """Where runs of a chat model are kept, and what their configs inherit."""
+    """Where the runs of a chat model are kept, and what their configs inherit."""
 
     saver: BaseCheckpointSaver[Any]
     owner: str
     callbacks: Any = None
+    """Callbacks of whatever runs inside the chat model."""
     store: BaseStore | None = None
-    """The LangGraph store of their tools."""
+    """The LangGraph store of the runs' tools."""
 
     def config(self, run: str) -> RunnableConfig:
-        """Of the run's thread alone."""
+        """Make a config that names the thread of a run, and nothing else."""
         return {"configurable": {"thread_id": thread_of(self.owner, run), "checkpoint_ns": ""}}
+
+    def inner_config(self) -> RunnableConfig:
+        """Make the config of what runs inside the chat model: tokens stay out of outer streams."""
+        config: RunnableConfig = {"tags": [NO_STREAM]}
+        if self.callbacks is not None:
+            config["callbacks"] = self.callbacks
+        return config
 
 
 class ChatRun:
     """One run, as one call of the chat model sees it."""
 
     def __init__(
-        self, id: str, home: RunHome, graph: RLMGraph, wanted: RunOptions, record: Record
+        self, id: str, home: RunHome, graph: RLMGraph, options: RunOptions, record: RunRecord
     ) -> None:
+        """Make it; nothing is read or run.
+
+        Args:
+            id: of the run.
+            home: where it is kept.
+            graph: has the tools that are bound to the run.
+            options: of this call.
+            record: what is kept of the run.
+        """
         self.id = id
         self.record = record
         self._home = home
         self._graph = graph.copy({"checkpointer": home.saver, "store": home.store})
-        self._wanted = wanted
+        self._options = options
 
     async def refresh(self) -> None:
         """Read where the run stands."""
@@ -54,96 +77,102 @@ class ChatRun:
 
     @property
     def values(self) -> RLMState:
-        """The graph's state."""
-        return cast(RLMState, self._state.values)
+        """The graph's state, as last read."""
+        values: Any = self._state.values
+        return values
 
     @property
     def open(self) -> dict[str, Interrupt[Any]]:
-        """The pauses that wait, by their digest."""
+        """The pauses that wait, by their digests."""
         return {pause_digest(pause.id): pause for pause in self._state.interrupts}
 
     @property
     def is_cut_off(self) -> bool:
-        """It neither ended nor waits for anybody: whoever ran it died, or met an error.
+        """Whether the run neither ended nor waits for anybody: its process died, or met an error.
 
-        LangGraph's `next` leaves out what is done: it is empty where a process died between a step's results and their checkpoint.
+        LangGraph's `next` leaves out what is done: it is empty where a process died between a
+        step's results and their checkpoint. So the tasks are looked at.
         """
         return bool(self._state.tasks) and not self._state.interrupts
 
-    async def work(self, given: Any) -> AsyncIterator[Event]:
-        """Go on until the run ends or pauses; its progress.
+    async def work(self, given: Any) -> AsyncGenerator[Event]:
+        """Continue until the run ends or pauses, and give its progress.
 
         Args:
-            given: the input of a new run, a `Command` with answers, or None to go on where it was cut off.
+            given: the input of a new run, a `Command` with answers, or None to continue where the
+                run was cut off.
         """
-        home = self._home
         config: RunnableConfig = {
-            **home.config(self.id),
-            "tags": [NO_STREAM],
+            **self._home.inner_config(),
+            **self._home.config(self.id),
             "metadata": self.record.metadata,
         }
-        config["configurable"] = {**config.get("configurable", {}), RUN_OPTIONS: self._wanted}
-        if home.callbacks is not None:
-            config["callbacks"] = home.callbacks
-        async with aclosing(
-            cast(Any, self._graph.astream(given, config, stream_mode="custom", durability="sync"))
-        ) as events:
+        config = with_key(config, RUN_OPTIONS, self._options)
+        stream: Any = self._graph.astream(given, config, stream_mode="custom", durability="sync")
+        async with aclosing(stream) as events:
             async for event in events:
-                yield cast(Event, event)
+                yield event
         await self.refresh()
 
     def resume(self, answers: Mapping[str, Any]) -> Command[Any] | None:
-        """Answers by the digest of their pause as the graph takes them; None if none of them is waited for."""
+        """Make the command that gives answers to the graph; None if the run waits for none of them.
+
+        Args:
+            answers: by the digests of their pauses.
+        """
         waiting = self.open
         given = {
-            waiting[digest].id: _result(answer)
+            waiting[digest].id: value_for_code(answer)
             for digest, answer in answers.items()
             if digest in waiting
         }
         return Command(resume=given) if given else None
 
     async def check_known(self, answers: Mapping[str, ToolMessage]) -> None:
-        """That every answer is to a call that this run made: one that waits, or one that was answered before.
+        """Check that the run made every call that is answered; one may have been answered before.
 
         Raises:
-            UnknownToolCallError: one is not.
+            UnknownToolCallError: the run did not make one of them.
         """
-        gone = set(answers) - set(self.open)
-        if not gone:
+        missing = set(answers) - set(self.open)
+        if not missing:
             return
         async for saved in self._home.saver.alist(self._home.config(self.id)):
-            gone -= {pause_digest(pause.id) for pause in pauses_among(saved)}
-            if not gone:
+            missing -= {pause_digest(pause.id) for pause in pauses_among(saved)}
+            if not missing:
                 return
-        raise unknown([answers[digest].tool_call_id for digest in sorted(gone)])
+        raise unknown_calls([answers[digest].tool_call_id for digest in sorted(missing)])
 
-    async def note(self, record: Record) -> None:
-        """Keep what is about to be shown to a human."""
+    async def note(self, record: RunRecord) -> None:
+        """Keep what a human is about to be shown."""
         self.record = record
-        await note(self._home.saver, self._state.config, record)
+        await write_note(self._home.saver, self._state.config, record)
 
 
-def _result(answer: Any) -> Any:
-    """What code gets of a tool message: its text; an error where it says so. Other answers as they are."""
-    if not isinstance(answer, ToolMessage) or answer.status == "error":
-        return answer
-    content = cast(Any, answer.content)
-    is_text = isinstance(content, str) or all(
-        isinstance(block, str) or block.get("type") == "text" for block in content
-    )
-    return str(answer.text) if is_text else content
-
-
-async def find(id: str, home: RunHome) -> Record | None:
-    """The record of a run; None where there is no such run."""
+async def saved_record(id: str, home: RunHome) -> RunRecord | None:
+    """Read the record of a run; None where there is no such run."""
     saved = await home.saver.aget_tuple(home.config(id))
     return None if saved is None else record_of(saved)
 
 
-def unknown(ids: list[str]) -> UnknownToolCallError:
-    """The error for calls that nobody here made."""
+def unknown_calls(ids: list[str]) -> UnknownToolCallError:
+    """Make the error for tool calls that no run here made."""
     return UnknownToolCallError(
-        f"No run here waits for the results of the tool calls {', '.join(ids)}: they were made for another key, with another "
-        "checkpointer, or are expired. Ask anew, without these tool messages.",
+        f"No run here waits for the results of the tool calls {', '.join(ids)}: they were made for "
+        "another key, with another checkpointer, or are expired. Ask anew, without these tool "
+        "messages.",
         ids,
     )
+
+
+Locks = weakref.WeakValueDictionary[tuple[int, str], asyncio.Lock]
+_locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Locks] = weakref.WeakKeyDictionary()
+
+
+def lock_of(home: RunHome, run: str) -> asyncio.Lock:
+    """Give the lock that a call holds while it continues a run.
+
+    A second call with the same answers waits for it, and gets the reply of the first.
+    """
+    locks = _locks.setdefault(asyncio.get_running_loop(), Locks())
+    return locks.setdefault((id(home.saver), thread_of(home.owner, run)), asyncio.Lock())

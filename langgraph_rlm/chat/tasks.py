@@ -1,31 +1,37 @@
-"""Tasks: the LangGraph task that a chat model is called in, where there is one. LangGraph runs a node again on every resume, from its
-top; so a run is named by its task and its input and found again, and a human's answers are counted.
+"""Tasks: the LangGraph task that a chat model is called in, where there is one.
 
-`interrupt` gives answers by the order of its calls: the answers to earlier rounds are taken first, as many as the run says it had.
+LangGraph runs a node again on every resume, from its top. So a run is named by its task and its
+input, and found again; and a human's answers are counted. `interrupt` gives answers by the order of
+its calls: those to earlier rounds are taken first, as many as the run's record says it had.
 """
 
 import asyncio
+import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeGuard
 
+from cachetools import LRUCache, cached
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config
 from langgraph.store.base import BaseStore
-from langgraph.types import Interrupt, interrupt
+from langgraph.types import interrupt
 from pydantic import ValidationError
 
-from langgraph_rlm.chat.approvals import answer_type, called, request_of
-from langgraph_rlm.chat.ids import derived_run
+from langgraph_rlm.chat.approvals import Pauses, answer_type, human_request, subject_of
+from langgraph_rlm.chat.ids import derived_run_id
 from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.pregel.keys import CHECKPOINTER, RUNTIME, SCRATCHPAD
 
-REMEMBERED = 1024
-"""Executions of tasks that are remembered; those that are under way are few."""
+KEPT_EXECUTIONS = 1024
+"""Executions of tasks that are remembered. Far fewer are under way at a time."""
+
+
+def _locks_by_loop() -> "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]":
+    return weakref.WeakKeyDictionary()
 
 
 @dataclass
@@ -33,22 +39,30 @@ class Execution:
     """One execution of a task: which runs its calls took, and how many answers each has used up."""
 
     scratchpad: Any
-    """LangGraph's, held so that its id stays its own."""
+    """LangGraph's. It is held here so that no other scratchpad gets its `id()`."""
     taken: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
-    """Calls that returned or are under way: what they asked, and which of several that ask the same each is."""
+    """Calls that returned or are under way: what each asks, and its number among those that ask the
+    same."""
     used: dict[str, int] = field(default_factory=dict[str, int])
-    """Rounds whose answers were taken, by run."""
+    """Rounds whose answers were taken, by the id of the run."""
     locks: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = field(
-        default_factory=lambda: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
+        default_factory=_locks_by_loop
     )
+    """A lock for each event loop that calls are made on."""
 
     @property
     def lock(self) -> asyncio.Lock:
-        """Held by a call that may pause, so that only one at a time does: `interrupt` counts by order."""
+        """The lock that a call holds if it may pause.
+
+        One at a time may, because `interrupt` gives answers by order.
+        """
         return self.locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
-_executions: OrderedDict[int, Execution] = OrderedDict()
+@cached(LRUCache[int, Execution](KEPT_EXECUTIONS), key=id, lock=threading.Lock())
+def _execution_of(scratchpad: Any) -> Execution:
+    """Give the execution that a scratchpad belongs to, always the same one."""
+    return Execution(scratchpad)
 
 
 @dataclass(frozen=True)
@@ -64,49 +78,58 @@ class Task:
     execution: Execution
 
     @contextmanager
-    def run_of(self, wanted: str) -> Generator[str]:
-        """The run of a call, the same when the task is run again: of a second call with the same input, the second.
+    def run_for(self, asked: str) -> Generator[str]:
+        """Give the id of a call's run, the same when LangGraph runs the task again.
 
-        A call that fails or pauses gives its run back: a retry of it takes it up.
+        A second call that asks the same in one execution has a second run. A call that fails or
+        pauses gives its run back, and a retry of it takes that up.
+
+        Args:
+            asked: digest of what the call asks.
         """
-        number = next(number for number in count() if (wanted, number) not in self.execution.taken)
-        self.execution.taken.add((wanted, number))
+        taken = self.execution.taken
+        number = next(number for number in count() if (asked, number) not in taken)
+        taken.add((asked, number))
         try:
-            yield derived_run(self.key, wanted, str(number))
+            yield derived_run_id(self.key, asked, str(number))
         except BaseException:
-            self.execution.taken.discard((wanted, number))
+            taken.discard((asked, number))
             raise
 
     def used(self, run: str) -> int:
-        """How many answers this execution has taken for a run."""
+        """Count the answers that this execution has taken for a run."""
         return self.execution.used.get(run, 0)
 
-    def ask(self, run: str, pauses: Mapping[str, Interrupt[Any]]) -> NoReturn:
+    def ask(self, run: str, pauses: Pauses) -> NoReturn:
         """Pause the outer graph for a round that no human has seen yet.
 
         Raises:
             GraphInterrupt: always, unless there is an answer already.
-            ResumeError: there is: to what another run asked. Nothing is decided by it.
+            ResumeError: there is one, to what another run asked. It decides nothing.
         """
         given = self.answer(run, pauses)
         raise ResumeError(
-            f"The answer {given!r} is to a question of another run than the one that now asks about {called(request_of(pauses))}: the node "
-            "called the model with other messages than before (a time or a random id in them?), or its run is lost. Nothing was approved. "
-            "Give the model the same messages when the node runs again, and ask the thread anew."
+            f"The answer {given!r} is to a question of another run than the one that now asks "
+            f"about {subject_of(human_request(pauses))}: the node called the model with other "
+            "messages than before (a time or a random id in them?), or its run is lost. Nothing "
+            "was approved. Give the model the same messages when the node runs again, and ask the "
+            "thread anew."
         )
 
-    def answer(self, run: str, pauses: Mapping[str, Interrupt[Any]]) -> Any:
-        """The human's answer to the next round of a run.
+    def answer(self, run: str, pauses: Pauses) -> Any:
+        """Give the human's answer to the next round of a run.
+
+        Args:
+            run: the run's id.
+            pauses: those of the round that still wait. Where none does, any answer is taken.
 
         Raises:
-            GraphInterrupt: there is none yet: the outer graph pauses.
-            ResumeError: it has the wrong form; the pause stays open.
+            GraphInterrupt: there is no answer yet: the outer graph pauses.
+            ResumeError: the answer has the wrong form. The pause stays open.
         """
+        schema = answer_type(pauses) if pauses else None
         try:
-            given = interrupt(
-                request_of(pauses),
-                response_schema=cast(Any, answer_type(pauses) if pauses else None),
-            )
+            given = interrupt(human_request(pauses), response_schema=schema)
         except ValidationError as error:
             raise ResumeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         self.execution.used[run] = self.used(run) + 1
@@ -114,20 +137,22 @@ class Task:
 
 
 def task_here() -> Task | None:
-    """The task that the caller is in, if its graph has a checkpointer: else nobody could answer it."""
+    """Give the task that the caller is in; None where there is no graph, or it has no checkpointer.
+
+    Without a checkpointer, nobody could answer a pause of the graph.
+    """
     try:
         configurable = get_config().get("configurable") or {}
     except RuntimeError:
         return None
-    saver, scratchpad = configurable.get(CHECKPOINTER), configurable.get(SCRATCHPAD)
-    if scratchpad is None or not isinstance(saver, BaseCheckpointSaver):
+    saver = configurable.get(CHECKPOINTER)
+    scratchpad = configurable.get(SCRATCHPAD)
+    if scratchpad is None or not _is_saver(saver):
         return None
-    execution = _executions.get(id(scratchpad))
-    if execution is None:
-        execution = _executions[id(scratchpad)] = Execution(scratchpad)
-        while len(_executions) > REMEMBERED:
-            _executions.popitem(last=False)
-    key = derived_run(str(configurable.get("thread_id")), str(configurable.get("checkpoint_ns")))
-    runtime = configurable.get(RUNTIME)
-    store = cast("BaseStore | None", getattr(runtime, "store", None))
-    return Task(key, cast(BaseCheckpointSaver[Any], saver), store, execution)
+    key = derived_run_id(str(configurable.get("thread_id")), str(configurable.get("checkpoint_ns")))
+    store = getattr(configurable.get(RUNTIME), "store", None)
+    return Task(key, saver, store, _execution_of(scratchpad))
+
+
+def _is_saver(value: object) -> TypeGuard[BaseCheckpointSaver[Any]]:
+    return isinstance(value, BaseCheckpointSaver)

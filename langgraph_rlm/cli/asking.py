@@ -1,33 +1,52 @@
 """Asking: one question of the command, from its contexts to its printed answer."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from langgraph_rlm.cli.jobs import (
-    Job,
-    Result,
-    run,
-)
+from langgraph_rlm.cli.jobs import Job, Result, run_job
 
 if TYPE_CHECKING:
+    from langgraph_rlm.cli.display import Display
     from langgraph_rlm.storage.context import ContextHandle
+
+MARKDOWN = re.compile(r"^(#{1,6} |```|[-*+] |\d+\. |\|)|\*\*\S", re.MULTILINE)
+"""What an answer that is written as Markdown has in it."""
 
 
 def run_shown(job: Job, *, quiet: bool = False) -> Result:
-    from langgraph_rlm.cli.display import open_display
-
-    with open_display(quiet=quiet, live=sys.stdout.isatty()) as display:
-        result = run(job, display)
+    """Run a job under a display."""
+    with _open_display(quiet) as display:
+        result = run_job(job, display)
         display.done(result["usage"])
     return result
 
 
+def _open_display(quiet: bool) -> "Display":
+    """Give the display for where stdout and stderr go. A live one needs both to be a terminal."""
+    from rich.console import Console
+
+    from langgraph_rlm.cli.display import Quiet
+    from langgraph_rlm.cli.line_display import LineDisplay
+    from langgraph_rlm.cli.live_display import LiveDisplay
+
+    if quiet:
+        return Quiet()
+    console = Console(stderr=True, highlight=False)
+    if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
+        return LiveDisplay(console)
+    return LineDisplay(Console(stderr=True, width=10_000))
+
+
 def stored_context(paths: tuple[str, ...], blob_store: str | None) -> "ContextHandle | None":
-    """Store the contexts before the run: reading stdin may take for ever, and here Ctrl-C simply ends it."""
+    """Store the contexts of a question.
+
+    This is done before the run: reading stdin may take for ever, and here Ctrl-C simply ends it.
+    """
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ingest
 
@@ -36,30 +55,46 @@ def stored_context(paths: tuple[str, ...], blob_store: str | None) -> "ContextHa
     if paths == ("-",):
         return ingest(sys.stdin, BlobStore.open(blob_store))
     found = [Path(path) for path in paths]
-    return ingest(found[0] if len(found) == 1 else found, BlobStore.open(blob_store))
+    given = found[0] if len(found) == 1 else found
+    return ingest(given, BlobStore.open(blob_store))
 
 
 def print_result(result: Result, job: Job, as_json: bool) -> None:
+    """Print an answer, the limit that it was cut short by, and how to ask more."""
     if as_json:
         click.echo(json.dumps(result))
         return
-    print_answer_of(result["answer"])
+    print_answer(result["answer"])
     if result["stop_reason"] != "answered":
-        best = (
-            "this is its best answer so far"
-            if result["answer"].strip()
-            else "it has no answer so far"
-        )
+        best = "it has no answer so far"
+        if result["answer"].strip():
+            best = "this is its best answer so far"
         click.echo(f"The run reached its limit {result['stop_reason']}: {best}.", err=True)
-    click.echo(f"To go on: {job.command('--thread', result['thread'], 'NEXT QUESTION')}", err=True)
+    follow_up = job.command("--thread", result["thread"], "NEXT QUESTION")
+    click.echo(f"To continue: {follow_up}", err=True)
 
 
-def print_answer_of(answer: str) -> None:
-    """Formatted for a terminal; as it is, but for what cannot be encoded, into a pipe."""
-    if not sys.stdout.isatty():
-        encoding = sys.stdout.encoding or "utf-8"
-        click.echo(answer.encode(encoding, "replace").decode(encoding))
+def print_answer(answer: str) -> None:
+    """Print an answer.
+
+    On a terminal it is formatted. In a pipe it is as it is, except for what cannot be encoded.
+    """
+    if sys.stdout.isatty():
+        _print_formatted(answer)
         return
-    from langgraph_rlm.cli.display import print_answer
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(answer.encode(encoding, "replace").decode(encoding))
 
-    print_answer(answer)
+
+def _print_formatted(answer: str) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.text import Text
+
+    from langgraph_rlm.cli.display_text import printable
+
+    text = printable(answer)
+    if MARKDOWN.search(text):
+        Console().print(Markdown(text))
+    else:
+        Console().print(Text(text, style="bold"))

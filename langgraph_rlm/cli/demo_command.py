@@ -1,4 +1,4 @@
-"""Demo command: asks the two questions of the demo on one thread, and compares the answers with the truth."""
+"""Demo command: asks the two questions of the demo on one thread, and checks both answers."""
 
 import shutil
 import tempfile
@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from langgraph_rlm.cli.asking import print_answer_of, run_shown, stored_context
-from langgraph_rlm.cli.jobs import (
-    Job,
-    Options,
-    Unfinished,
-)
+from langgraph_rlm.cli.asking import print_answer, run_shown, stored_context
+from langgraph_rlm.cli.jobs import Job, Options, Unfinished
 from langgraph_rlm.errors import RLMError
 
 if TYPE_CHECKING:
@@ -23,72 +19,87 @@ if TYPE_CHECKING:
 
 
 def check_demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None) -> None:
+    """Refuse options that do not fit together."""
     if model is None and sub_model is not None:
         raise click.UsageError("--sub-model needs --model: without a model the demo is offline.")
     if lines < 4 * sub_calls:
         raise click.UsageError(
-            f"{sub_calls} sub-calls need at least {4 * sub_calls} lines: raise --lines or lower --sub-calls."
+            f"{sub_calls} sub-calls need at least {4 * sub_calls} lines: "
+            "raise --lines or lower --sub-calls."
         )
 
 
 def demo_options(model: str | None, sub_model: str | None, sub_calls: int, folder: Path) -> Options:
-    """Room for a real model that tries a second time."""
+    """Give the options of both questions, with room for a real model that tries a second time."""
     from langgraph_rlm.cli.demo import OFFLINE
 
     return Options(
-        model or f"{OFFLINE}:{sub_calls}",
-        sub_model,
-        None,
-        str(folder / "blobs"),
-        {"max_sub_calls": max(1000, 5 * sub_calls)},
+        model=model or f"{OFFLINE}:{sub_calls}",
+        sub_model=sub_model,
+        blob_store=str(folder / "blobs"),
+        limits={"max_sub_calls": max(1000, 5 * sub_calls)},
     )
 
 
 def run_demo(
-    haystack: "Haystack", sub_calls: int, options: Options, db: Path, *, real: bool
+    haystack: "Haystack", sub_calls: int, options: Options, db: Path, *, is_real: bool
 ) -> None:
-    """Ask both questions on one thread, and say how the answers compare with the truth."""
+    """Ask both questions on one thread, and say how the answers compare with the truth.
+
+    Raises:
+        RLMError: the offline models gave a wrong answer.
+    """
     from langgraph_rlm.cli.demo import questions
 
-    thread, wrong = f"demo-{uuid.uuid4().hex[:8]}", 0
+    thread = f"demo-{uuid.uuid4().hex[:8]}"
+    wrong = 0
     for number, question in enumerate(questions(haystack, sub_calls), 1):
         click.echo(f"\nQuestion {number}: {question.text}")
-        context = stored_context((str(haystack.path),), options.blob_store) if number == 1 else None
-        answer = run_shown(Job(thread, db, options, question.text, context))["answer"].strip()
-        right = question.is_right(answer)
-        verdict = (
-            "right, as the lines were made"
-            if right and not real
-            else f"the truth is {question.truth}"
-        )
-        print_answer_of(f"Answer {number}: {answer} ({verdict})")
-        wrong += not right
-    if wrong and not real:
+        context = None
+        if number == 1:  # the second question finds it in the REPL
+            context = stored_context((str(haystack.path),), options.blob_store)
+        job = Job(thread, db, options, question.text, context)
+        answer = run_shown(job)["answer"].strip()
+        is_right = question.is_right(answer)
+        verdict = f"the truth is {question.truth}"
+        if is_right and not is_real:
+            verdict = "right, as the lines were made"
+        print_answer(f"Answer {number}: {answer} ({verdict})")
+        wrong += not is_right
+    if wrong and not is_real:
         raise RLMError(
-            "The offline demo gave a wrong answer. This is a bug of langgraph-rlm: please report it."
+            "The offline demo gave a wrong answer. "
+            "This is a bug of langgraph-rlm: please report it."
         )
 
 
 def first_line(model: str | None, sub_model: str | None) -> str:
+    """Say which models the demo uses."""
     if model is None:
         return (
             "Offline demo: the model is scripted, no key is needed. "
             "For a real one: langgraph-rlm demo --model openai:gpt-5 (with OPENAI_API_KEY)"
         )
-    return f"Demo with {model}" + (f", and {sub_model} for the sub-calls" if sub_model else "")
+    if sub_model:
+        return f"Demo with {model}, and {sub_model} for the sub-calls"
+    return f"Demo with {model}"
 
 
-def about_haystack(haystack: "Haystack", real: bool) -> str:
+def about_haystack(haystack: "Haystack", *, is_real: bool) -> str:
+    """Say how large the lines are, and what a real model has to read."""
     about = f"{haystack.lines:,} lines of random words, {haystack.size / 1e6:.0f} MB"
-    if not real:
+    if not is_real:
         return about
-    size = max(1, haystack.size // 3_000_000)
-    return f"{about}: about {size} million tokens, and the second question needs them all read. Mind the price of --sub-model."
+    millions = max(1, haystack.size // 3_000_000)
+    return (
+        f"{about}: about {millions} million tokens, and the second question needs them all read. "
+        "Mind the price of --sub-model."
+    )
 
 
 @contextmanager
 def demo_folder(keep: bool) -> Generator[Path]:
-    """A folder for the demo. It stays when asked for, and when the run can be continued."""
+    """Give a folder for the demo. It stays if asked to, or if a question can be continued."""
     folder = Path(tempfile.mkdtemp(prefix="langgraph-rlm-demo-"))
     try:
         yield folder

@@ -1,4 +1,7 @@
-"""Edge: every error of the command is one line and an exit code, or one JSON object. Knows no command."""
+"""Edge: turns every error of the command into an exit code, and one line or one JSON object.
+
+Knows no command.
+"""
 
 import asyncio
 import json
@@ -6,79 +9,93 @@ import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
-from langgraph_rlm.cli.jobs import (
-    STOPPED,
-    Unfinished,
-)
+from langgraph_rlm.cli.jobs import Unfinished
+from langgraph_rlm.cli.loop import STOPPED
 from langgraph_rlm.errors import RLMError
-
-if TYPE_CHECKING:
-    pass
-
 
 FAILED = 1
 """Exit code of an error; 2 is a wrong command line."""
+LINE_CHARS = 500
+"""Most characters of an error's own text."""
 
 
 @contextmanager
 def edge(as_json: bool = False) -> Generator[None]:
+    """Leave the process with a message and an exit code for whatever is raised inside.
+
+    Args:
+        as_json: print the error as one JSON object on stdout, instead of a line on stderr.
+    """
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             yield
     except Unfinished as stop:
-        stopped = isinstance(stop.cause, asyncio.CancelledError)
-        _leave(
-            _explained(stop.cause),
-            stop.cause,
-            as_json,
-            STOPPED if stopped else FAILED,
-            stop.command,
-        )
-    except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        _leave("", error, as_json, STOPPED)
+        if isinstance(stop.cause, asyncio.CancelledError):
+            _leave_stopped(as_json, stop.command)
+        _leave_failed(stop.cause, _explained(stop.cause), as_json, stop.command)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _leave_stopped(as_json)
     except click.ClickException as error:
         if not as_json:
             raise
-        _leave(error.format_message(), error, as_json, FAILED)
+        _leave_failed(error, error.format_message(), as_json)
     except Exception as error:  # noqa: BLE001 - the edge: users get a line, not a traceback
-        _leave(_explained(error), error, as_json, FAILED)
+        _leave_failed(error, _explained(error), as_json)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     click.echo(f"Warning: {_one_line(str(message))}", err=True)
 
 
-def _leave(
-    message: str, error: BaseException, as_json: bool, code: int, command: str | None = None
-) -> NoReturn:
-    """Say what happened and how to go on, on stderr or as JSON, and exit."""
-    if code == STOPPED:
-        message = "Stopped." if command else "Stopped: there is nothing to continue."
+def _leave_stopped(as_json: bool, command: str | None = None) -> NoReturn:
+    """Say that Ctrl-C stopped the command, and what continues it."""
+    message = "Stopped." if command else "Stopped: there is nothing to continue."
     if as_json:
-        kind = "Interrupted" if code == STOPPED else type(error).__name__
-        click.echo(json.dumps({"error": {"type": kind, "message": message, "resume": command}}))
+        _print_json("Interrupted", message, command)
+    elif command:
+        click.echo(f"{message} Continue with: {command}", err=True)
     else:
-        shown, gap = (message, " ") if code == STOPPED else (f"Error: {message}", "\n")
-        click.echo(f"{shown}{gap}Continue with: {command}" if command else shown, err=True)
-    sys.exit(code)
+        click.echo(message, err=True)
+    sys.exit(STOPPED)
+
+
+def _leave_failed(
+    error: BaseException, message: str, as_json: bool, command: str | None = None
+) -> NoReturn:
+    """Say what went wrong, and what continues it."""
+    if as_json:
+        _print_json(type(error).__name__, message, command)
+    else:
+        click.echo(f"Error: {message}", err=True)
+        if command:
+            click.echo(f"Continue with: {command}", err=True)
+    sys.exit(FAILED)
+
+
+def _print_json(kind: str, message: str, command: str | None) -> None:
+    click.echo(json.dumps({"error": {"type": kind, "message": message, "resume": command}}))
 
 
 def _explained(error: BaseException) -> str:
-    """What went wrong, on one line; our own messages say it all, others need their type, and clients' why and where."""
+    """Say what went wrong, on one line.
+
+    Our own messages say it all. Other errors need their type, and a client's its URL and cause too.
+    """
     text = _one_line(str(error))
     if isinstance(error, RLMError):
         return text
-    url, cause = (
-        getattr(getattr(error, "request", None), "url", ""),
-        _one_line(str(_first_cause(error))),
-    )
-    more = ": ".join(part for part in (str(url), cause if cause not in text else "") if part)
-    return f"{type(error).__name__}: {text}".removesuffix(": ") + (f" ({more})" if more else "")
+    explained = f"{type(error).__name__}: {text}".removesuffix(": ")
+    url = str(getattr(getattr(error, "request", None), "url", ""))
+    cause = _one_line(str(_first_cause(error)))
+    if cause in text:
+        cause = ""
+    more = ": ".join(part for part in (url, cause) if part)
+    return f"{explained} ({more})" if more else explained
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -87,6 +104,8 @@ def _first_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _one_line(text: str, most: int = 500) -> str:
+def _one_line(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[:most]}..."
+    if len(line) <= LINE_CHARS:
+        return line
+    return f"{line[:LINE_CHARS]}..."

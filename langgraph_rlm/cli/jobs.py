@@ -1,23 +1,21 @@
-"""Threads: runs of the command, kept in one SQLite file with all that it takes to continue them. Never parses or prints.
+"""Jobs: questions of the command, and the threads that they are asked on. Never parses or prints.
 
-A room of its own beside `cli.py`, so that the command stays a command: this is what survives it.
+Threads are kept in one SQLite file, with all that it takes to continue them.
 """
 
 import asyncio
-import atexit
 import json
 import os
 import shlex
-import signal
 import sqlite3
-from collections.abc import Coroutine, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.errors import ConfigurationError, RLMError
-from langgraph_rlm.lazy import per_process
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.pregel.keys import INTERRUPT
 from langgraph_rlm.repl import DEFAULT_SANDBOX
@@ -31,17 +29,16 @@ if TYPE_CHECKING:
     from langgraph_rlm.rlm_graph import RLMGraph
     from langgraph_rlm.storage.context import ContextHandle
 
-T = TypeVar("T")
-
 REMEMBERED = "rlm_options"
 """Key of a thread's `Options` in the metadata of its checkpoints."""
-STOPPED = 130
-"""Exit code of Ctrl-C, as shells count it."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a thread runs. Kept with its checkpoints, so that resuming needs nothing else; no key is among it."""
+    """How the questions of a thread are answered.
+
+    They are kept with its checkpoints, so that resuming needs nothing else. No key is among them.
+    """
 
     model: str | None = None
     """`provider:model`, or `offline:N` for the demo's scripted models."""
@@ -52,31 +49,36 @@ class Options:
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def over(self, older: "Options") -> "Options":
-        """These where given, else the older ones."""
+        """Give these options where they are set, else the older ones."""
         return Options(
-            self.model or older.model,
-            self.sub_model or older.sub_model,
-            self.sandbox or older.sandbox,
-            self.blob_store or older.blob_store,
-            {**older.limits, **self.limits},
+            model=self.model or older.model,
+            sub_model=self.sub_model or older.sub_model,
+            sandbox=self.sandbox or older.sandbox,
+            blob_store=self.blob_store or older.blob_store,
+            limits={**older.limits, **self.limits},
         )
 
     def graph(self, saver: "BaseCheckpointSaver[Any]") -> "RLMGraph":
-        """The graph that these options describe. Raises `ConfigurationError`."""
+        """Make the graph that these options describe.
+
+        Raises:
+            ConfigurationError: an option is wrong.
+        """
         from langgraph_rlm.budget.limits import Limits
         from langgraph_rlm.cli.demo import OFFLINE, offline_models
         from langgraph_rlm.graph import create_rlm
 
-        kind, _, sub_calls = cast(str, self.model).partition(":")
-        model, sub_model = (
-            offline_models(int(sub_calls))
-            if kind == OFFLINE
-            else (cast(str, self.model), self.sub_model)
-        )
+        assert self.model is not None, "open_job has checked it"
+        model: Any = self.model
+        sub_model: Any = self.sub_model
+        kind, _, sub_calls = self.model.partition(":")
+        if kind == OFFLINE:
+            model, sub_model = offline_models(int(sub_calls))
+        limits: Any = self.limits
         return create_rlm(
             model,
             sub_model=sub_model,
-            limits=Limits(**cast(Any, self.limits)),
+            limits=Limits(**limits),
             sandbox=self.sandbox or DEFAULT_SANDBOX,
             checkpointer=saver,
             blob_store=self.blob_store,
@@ -85,23 +87,25 @@ class Options:
 
 @dataclass
 class Job:
-    """One question to a thread, or the rest of its interrupted run."""
+    """One question to a thread, or the rest of its interrupted question."""
 
     thread: str
     db: Path
     options: Options
     question: str | None
-    """None continues the run."""
+    """None continues the interrupted question."""
     context: "ContextHandle | None" = None
 
     def command(self, *arguments: str) -> str:
-        """A command line of `ask` on this job's database."""
-        where = [] if self.db == default_db() else ["--db", str(self.db)]
+        """Give a command line of `ask` on this job's database."""
+        where: list[str] = []
+        if self.db != default_db():
+            where = ["--db", str(self.db)]
         return shlex.join(["langgraph-rlm", "ask", *arguments, *where])
 
 
 class Result(TypedDict):
-    """The end of a run."""
+    """How a job ended."""
 
     answer: str
     stop_reason: str
@@ -110,7 +114,10 @@ class Result(TypedDict):
 
 
 class Unfinished(Exception):
-    """A run that ended on its way, and the command that continues it, if anything was kept."""
+    """Raised when a job ended before its answer.
+
+    It has the command that continues the job; None if nothing was kept.
+    """
 
     def __init__(self, cause: BaseException, command: str | None) -> None:
         super().__init__(str(cause))
@@ -119,22 +126,26 @@ class Unfinished(Exception):
 
 
 def default_db() -> Path:
-    """`threads.db` in the user's data folder."""
+    """Give the path of `threads.db` in the user's data folder."""
     from platformdirs import user_data_path
 
     return user_data_path("langgraph-rlm") / "threads.db"
 
 
 def open_job(thread: str, db: Path, given: Options, question: str | None) -> Job:
-    """A job with all its options: those given, then those that its thread remembers, then the environment's.
+    """Make a job with all its options.
+
+    An option is the given one, else the one that its thread remembers, else the environment's.
 
     Raises:
-        ConfigurationError: no such thread to continue, no model, or `db` is no SQLite file.
+        ConfigurationError: there is no such thread to continue, or no model; or `db` is not a
+            SQLite file.
     """
     known = remembered(thread, db)
     if question is None and known is None:
         raise ConfigurationError(
-            f"There is no thread {thread!r} in {db}: nothing was saved under that name, or it is in another --db."
+            f"There is no thread {thread!r} in {db}: nothing was saved under that name, "
+            "or it is in another --db."
         )
     options = given.over((known or Options()).over(_environment()))
     if options.model is None:
@@ -154,10 +165,10 @@ def _environment() -> Options:
 
 
 def remembered(thread: str, db: Path) -> Options | None:
-    """The options of a thread's last checkpoint; None if there is no such thread.
+    """Read the options in a thread's last checkpoint; None if there is no such thread.
 
     Raises:
-        ConfigurationError: `db` is no SQLite file.
+        ConfigurationError: `db` is not a SQLite file.
     """
     from langgraph.checkpoint.sqlite import SqliteSaver
 
@@ -170,67 +181,34 @@ def remembered(thread: str, db: Path) -> Options | None:
         raise _no_threads(db, error) from error
     if found is None:
         return None
-    values = json.loads(cast(Mapping[str, str], found.metadata).get(REMEMBERED, "{}"))
+    metadata: Any = found.metadata
+    values = json.loads(metadata.get(REMEMBERED, "{}"))
     values.setdefault("blob_store", values.get("store"))  # its name in threads of 0.1
-    return Options(
-        **{
-            name: value
-            for name, value in values.items()
-            if name in {each.name for each in fields(Options)}
-        }
-    )
+    names = {option.name for option in fields(Options)}
+    return Options(**{name: value for name, value in values.items() if name in names})
 
 
 def _no_threads(db: Path, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"{db} cannot keep threads: {error}. Give another file as --db.")
 
 
-def run(job: Job, display: "Display") -> Result:
+def run_job(job: Job, display: "Display") -> Result:
     """Run a job to its end.
 
     Raises:
-        Unfinished: Ctrl-C (its cause is a CancelledError), or whatever a model or the sandbox raised.
-        ConfigurationError: the thread has an unfinished run, or none to continue; or the job's options are wrong.
+        Unfinished: Ctrl-C (its cause is a CancelledError), or what a model or the sandbox raised.
+        ConfigurationError: the thread has an unfinished question, or none to continue; or the
+            job's options are wrong.
     """
     try:
         job.db.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _no_threads(job.db, error) from error
-    return _runner().run(_until_ctrl_c(_ask(job, display), display))
 
+    def on_stop() -> None:
+        display.note("Stopping: what is finished is kept.")
 
-@per_process
-def _runner() -> asyncio.Runner:
-    """One event loop for all runs of a process: the clients of models keep connections that live on it."""
-    runner = asyncio.Runner()
-    atexit.register(runner.close)
-    return runner
-
-
-async def _until_ctrl_c(work: Coroutine[Any, Any, T], display: "Display") -> T:
-    """Run `work`. Ctrl-C cancels it once; while it stops, one more does nothing, and a third leaves at once."""
-    loop, task, presses = asyncio.get_running_loop(), asyncio.ensure_future(work), 0
-
-    def press() -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 1:
-            display.note("Stopping: what is finished is kept.")
-            task.cancel()
-        elif presses == 3:
-            os._exit(
-                STOPPED
-            )  # something ignores its cancellation; what is finished is in the database
-
-    with suppress(
-        NotImplementedError, RuntimeError, ValueError
-    ):  # Windows, or not the main thread: asyncio's own handling
-        loop.add_signal_handler(signal.SIGINT, press)
-    try:
-        return await task
-    finally:
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
+    return run_until_ctrl_c(_ask(job, display), on_stop)
 
 
 async def _ask(job: Job, display: "Display") -> Result:
@@ -238,58 +216,61 @@ async def _ask(job: Job, display: "Display") -> Result:
 
     async with AsyncSqliteSaver.from_conn_string(str(job.db)) as saver:
         graph = job.options.graph(saver)
-        config = {
+        config: Any = {
             "configurable": {"thread_id": job.thread},
             "metadata": {REMEMBERED: json.dumps(asdict(job.options))},
         }
         try:
-            state = await graph.aget_state(cast(Any, config))
+            state = await graph.aget_state(config)
             _check_thread(bool(state.next), job)
-            return await _follow(graph, config, job, display, _answered(state))
+            return await _follow(graph, config, job, display, _kept_answers(state))
         finally:
             graph.rlm.sessions.close()
 
 
-def _check_thread(unfinished: bool, job: Job) -> None:
-    if job.question is None and not unfinished:
+def _check_thread(is_unfinished: bool, job: Job) -> None:
+    if job.question is None and not is_unfinished:
         follow_up = job.command("--thread", job.thread, "NEXT QUESTION")
         raise ConfigurationError(
-            f"Thread {job.thread!r} is finished: there is nothing to resume. To ask on it: {follow_up}"
+            f"Thread {job.thread!r} is finished: there is nothing to resume. "
+            f"To ask on it: {follow_up}"
         )
-    if job.question is not None and unfinished:
+    if job.question is not None and is_unfinished:
+        resume = job.command("--resume", job.thread)
         raise ConfigurationError(
-            f"Thread {job.thread!r} has an unfinished run. Continue that first: {job.command('--resume', job.thread)}"
+            f"Thread {job.thread!r} has an unfinished run. Continue that first: {resume}"
         )
 
 
-def _answered(state: "StateSnapshot") -> dict[str, int]:
-    """By the place of the call that the root's cell waits for, how many of its items earlier processes have answered."""
+def _kept_answers(state: "StateSnapshot") -> dict[str, int]:
+    """Count the answers that earlier processes left for the call that the root's cell waits for.
+
+    Returns:
+        The count by the place of the call; nothing when no call waits.
+    """
     place = state.values.get("suspended")
-    return {place: sum(task.result is not None for task in state.tasks)} if place else {}
+    if not place:
+        return {}
+    return {place: sum(task.result is not None for task in state.tasks)}
 
 
 async def _follow(
-    graph: "RLMGraph", config: Any, job: Job, display: "Display", answered: Mapping[str, int]
+    graph: "RLMGraph", config: Any, job: Job, display: "Display", kept: Mapping[str, int]
 ) -> Result:
-    from langgraph_rlm.cli.display import about
-
-    for line in about(job.context) if job.context else []:
-        display.note(line)
-    for count in answered.values():
-        display.note(f"Resumed: {count:,} answers to sub-calls were kept." if count else "Resumed.")
+    """Run the graph, and say on the display what it began with."""
+    _note_start(job, display, kept)
     try:
-        values = await _stream(graph, job, config, display, answered)
-    except (
-        Exception,
-        asyncio.CancelledError,
-    ) as error:  # whatever ended it, its thread may be continued
-        unfinished = bool((await graph.aget_state(config)).next)
-        raise Unfinished(
-            error, job.command("--resume", job.thread) if unfinished else None
-        ) from error
+        values = await _stream(graph, job, config, display, kept)
+    except (Exception, asyncio.CancelledError) as error:
+        # whatever ended it, its thread may be continued
+        command: str | None = None
+        if (await graph.aget_state(config)).next:
+            command = job.command("--resume", job.thread)
+        raise Unfinished(error, command) from error
     if INTERRUPT in values:
         raise RLMError(
-            f"Thread {job.thread!r} waits for an answer that this command cannot give: resume it from Python."
+            f"Thread {job.thread!r} waits for an answer that this command cannot give: "
+            "resume it from Python."
         )
     return Result(
         answer=values["answer"],
@@ -299,30 +280,44 @@ async def _follow(
     )
 
 
+def _note_start(job: Job, display: "Display", kept: Mapping[str, int]) -> None:
+    from langgraph_rlm.cli.display_text import about
+
+    if job.context:
+        for line in about(job.context):
+            display.note(line)
+    for count in kept.values():
+        if count:
+            display.note(f"Resumed: {count:,} answers to sub-calls were kept.")
+        else:
+            display.note("Resumed.")
+
+
 async def _stream(
-    graph: "RLMGraph", job: Job, config: Any, display: "Display", answered: Mapping[str, int]
+    graph: "RLMGraph", job: Job, config: Any, display: "Display", kept: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Run the graph under a display; its last state."""
-    given: Any = None if job.question is None else {"query": job.question, "context": job.context}
-    counts = (
-        given is None
-    )  # until a new question's first event, the state has the usage of the question before it
+    """Run the graph under a display, and give its last state."""
+    given: Any = None
+    if job.question is not None:
+        given = {"query": job.question, "context": job.context}
+    # until its first event, a new question's state has the usage of the question before it
+    is_own_usage = given is None
     values: dict[str, Any] = {}
-    async with aclosing(
-        cast(Any, graph.astream(given, config, stream_mode=["custom", "values"], durability="sync"))
-    ) as parts:
+    parts: Any = graph.astream(given, config, stream_mode=["custom", "values"], durability="sync")
+    async with aclosing(parts):
         async for mode, part in parts:
             if mode == "custom":
-                counts = True
-                display.show(_counted(part, answered))
+                is_own_usage = True
+                display.show(_with_kept(part, kept))
             else:
                 values = part
-                display.spent(part["usage"] if counts else None)
+                display.spent(part["usage"] if is_own_usage else None)
     return values
 
 
-def _counted(event: Any, answered: Mapping[str, int]) -> Any:
-    """Progress events count the answers of one process: add those of the earlier ones."""
+def _with_kept(event: Any, kept: Mapping[str, int]) -> Any:
+    """Add the answers of earlier processes to a progress event, which counts those of its own."""
     if event["type"] != "sub_calls" or event["depth"] > 0:
         return event
-    return event | {"done": min(event["total"], event["done"] + answered.get(event["place"], 0))}
+    done = event["done"] + kept.get(event["place"], 0)
+    return event | {"done": min(event["total"], done)}

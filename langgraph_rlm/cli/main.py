@@ -1,8 +1,11 @@
-"""The command `langgraph-rlm`: parse, call, print. What is heavy is imported when a command runs."""
+"""The command `langgraph-rlm`: parses, calls and prints.
+
+What takes long to import is imported when a command runs.
+"""
 
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,17 +19,10 @@ from langgraph_rlm.cli.demo_command import (
     run_demo,
 )
 from langgraph_rlm.cli.edge import edge
-from langgraph_rlm.cli.jobs import (
-    Options,
-    default_db,
-    open_job,
-)
+from langgraph_rlm.cli.jobs import Options, default_db, open_job
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import SANDBOXES
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,20 +91,19 @@ def ask(
 ) -> None:
     """Ask a question about files, folders or stdin.
 
-    The answer goes to stdout, how it is found to stderr. Ctrl-C stops the run and keeps what is finished: --resume continues it.
+    The answer goes to stdout, how it is found to stderr. Ctrl-C stops the run and keeps what is
+    finished: --resume continues it.
     """
     with edge(as_json):
         _check_question(question, contexts, thread, resume)
         given = Options(
-            model,
-            sub_model,
-            sandbox,
-            None,
-            {name: limit for name, limit in limits.items() if limit is not None},
+            model=model,
+            sub_model=sub_model,
+            sandbox=sandbox,
+            limits={name: limit for name, limit in limits.items() if limit is not None},
         )
-        job = open_job(
-            resume or thread or uuid.uuid4().hex[:8], db or default_db(), given, question
-        )
+        name = resume or thread or uuid.uuid4().hex[:8]
+        job = open_job(name, db or default_db(), given, question)
         job.context = stored_context(contexts, job.options.blob_store)
         print_result(run_shown(job, quiet=as_json), job, as_json)
 
@@ -118,16 +113,16 @@ def _check_question(
 ) -> None:
     if resume is not None and (question is not None or contexts or thread is not None):
         raise click.UsageError(
-            "--resume continues the run's own question: give no QUESTION, --context or --thread with it."
+            "--resume continues the run's own question: "
+            "give no QUESTION, --context or --thread with it."
         )
     if resume is None and question is None:
         raise click.UsageError("Missing argument 'QUESTION': what to ask, or --resume THREAD.")
     if question is not None and not question.strip():
         raise click.UsageError("The QUESTION is empty: say what to ask.")
-    if "" in (thread, resume):
-        raise click.UsageError(
-            f"--{'thread' if thread == '' else 'resume'} needs the name of a thread, not an empty one."
-        )
+    for option, value in (("--thread", thread), ("--resume", resume)):
+        if value == "":
+            raise click.UsageError(f"{option} needs the name of a thread, not an empty one.")
     if "-" in contexts and len(contexts) > 1:
         raise click.UsageError("--context - (stdin) cannot be given together with other contexts.")
 
@@ -176,19 +171,19 @@ def demo(
     keep: bool,
     db: Path | None,
 ) -> None:
-    """Find a needle in 1,000,000 lines, then answer a question for which sub-models must read them all."""
+    """Find a needle in 1,000,000 lines, then have sub-models read all of them for a question."""
     from langgraph_rlm.cli.demo import build
 
+    is_real = model is not None
     with edge():
         check_demo(lines, sub_calls, model, sub_model)
         click.echo(first_line(model, sub_model))
         with demo_folder(keep) as folder:
             haystack = build(folder / "lines.txt", lines=lines, sub_calls=sub_calls, seed=seed)
-            click.echo(about_haystack(haystack, real=model is not None))
+            click.echo(about_haystack(haystack, is_real=is_real))
             options = demo_options(model, sub_model, sub_calls, folder)
-            run_demo(
-                haystack, sub_calls, options, db or folder / "threads.db", real=model is not None
-            )
+            database = db or folder / "threads.db"
+            run_demo(haystack, sub_calls, options, database, is_real=is_real)
 
 
 @main.command()
@@ -209,7 +204,8 @@ def demo(
     "--model",
     "-m",
     metavar="ID",
-    help=f"The model behind the id 'rlm', such as gpt-5 or anthropic/NAME.  [default: ${MODEL_VARIABLE}]",
+    help="The model behind the id 'rlm', such as gpt-5 or anthropic/NAME.  "
+    f"[default: ${MODEL_VARIABLE}]",
 )
 @click.option("--sub-model", metavar="ID", help="Answers the sub-calls of ids that name one model.")
 @click.option(
@@ -220,7 +216,8 @@ def demo(
 @click.option(
     "--db",
     metavar="FILE|URL",
-    help="SQLite file, or PostgreSQL URL for several servers.  [default: in the user's data folder]",
+    help="SQLite file, or PostgreSQL URL for several servers.  "
+    "[default: in the user's data folder]",
 )
 @click.option(
     "--max-concurrent",
@@ -236,8 +233,9 @@ def demo(
 def serve(config: Path | None, force: bool, **options: Any) -> None:
     """Serve OpenAI's chat completions over HTTP.
 
-    Any OpenAI client works with its base URL set to http://HOST:PORT/v1. OPENAI_BASE_URL and OPENAI_API_KEY are those of the models
-    behind it; $LANGGRAPH_RLM_API_KEY has the keys that clients must give, separated by commas.
+    Any OpenAI client works with its base URL set to http://HOST:PORT/v1. OPENAI_BASE_URL and
+    OPENAI_API_KEY are those of the models behind it; $LANGGRAPH_RLM_API_KEY has the keys that
+    clients must give, separated by commas.
     """
     with edge():
         from langgraph_rlm.server.run import serve as run_server
@@ -248,6 +246,3 @@ def serve(config: Path | None, force: bool, **options: Any) -> None:
             is_forced=force,
             say=lambda line: click.echo(line, err=True),
         )
-
-
-# The edge: every error is one line, and an exit code

@@ -1,22 +1,14 @@
-"""Options: those that several commands share, as decorators of click."""
+"""Options: command-line options that stand for limits, and types that several commands use."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    pass
-
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-
 WHOLE = click.IntRange(min=1)
-
-
 DECIMAL = click.FloatRange(min=0, min_open=True)
-
 
 LIMITS: dict[str, tuple[click.ParamType[Any], str]] = {
     "max-depth": (WHOLE, "Depth of the tree of RLMs; 1 means plain sub-calls.  [default: 1]"),
@@ -33,9 +25,11 @@ LIMITS: dict[str, tuple[click.ParamType[Any], str]] = {
         "Characters of a cell's output that the model sees.  [default: 20000]",
     ),
 }
+"""Type and help text of each limit's option; the options are shown in this order."""
 
 
 def limit_options(command: Command) -> Command:
+    """Decorate a command with the options of `LIMITS`."""
     for name, (kind, text) in reversed(LIMITS.items()):
         command = click.option(f"--{name}", type=kind, metavar="N", help=text)(command)
     return command

@@ -1,1 +1,4 @@
-"""History: what one does with a run that was: edit it, save it as a file, replay it. Reads checkpoints, never a node."""
+"""History: what can be done with a run of the past: edit it, save it as a file, replay it.
+
+It reads checkpoints, never a node.
+"""

@@ -1,7 +1,7 @@
-"""Retrace: run a saved trajectory again on today's code, without a model, and say where it goes another way.
+"""Replay run: run a saved run again on today's code, without a model, and say where it differs.
 
-What is compared is what the interpreter does: what each cell calls, prints, raises and answers. The prompts are not: those may
-get better.
+What is compared is what the interpreter does: what each cell calls, prints, raises and answers. The
+prompts are not compared: those may get better.
 """
 
 import difflib
@@ -18,7 +18,9 @@ from langgraph_rlm.history.saved_run import SavedRLM, SavedRun, context_blobs, l
 from langgraph_rlm.log.entries import ROLLED_BACK, CellEntry, Log, LogEntry, TurnEntry
 from langgraph_rlm.log.places import (
     cell_at,
+    cell_of,
     cell_place,
+    cells_of,
     item_place,
     native_places,
     questions_of,
@@ -26,12 +28,13 @@ from langgraph_rlm.log.places import (
     turn_count,
     turns,
 )
-from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.log.reply import Reply, reply_of
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
+from langgraph_rlm.repl.divergence import outcome_digest
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.host_functions import TAKEN
-from langgraph_rlm.repl.replay import Advance, CellLost, outcome_digest
+from langgraph_rlm.repl.replay import Advance, CellLost, Repl
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import ReplStart, open_repl
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
@@ -41,12 +44,12 @@ DIFF_LINES = 40
 """Most lines of a difference that an error shows."""
 
 LINE_CHARS = 300
-"""Most characters of each."""
+"""Most characters of each such line."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay went through, children included."""
+    """How much a replay ran again, children included."""
 
     rlms: int = 0
     turns: int = 0
@@ -71,23 +74,26 @@ def replay_run(
     external_tools: Sequence[Any] = (),
     blob_store: str | Path | BlobStore | None = None,
 ) -> Replayed:
-    """Run every cell of a saved run again on today's code; each call is answered from its log, and no model or tool is called.
+    """Run every cell of a saved run again on today's code.
+
+    Each call is answered from the log: no model and no tool is called.
 
     Args:
-        path: what `save_run` wrote.
-        sandbox: another than it was saved with: `"monty"` or `"local"`.
-        tools: as `create_rlm` took them; only their signatures are used.
-        child_tools: as `tools`.
-        external_tools: as `tools`.
-        blob_store: has the contexts, where they were left out.
+        path: the file that `save_run` wrote.
+        sandbox: `"monty"` or `"local"`, if another than the run was saved with.
+        tools: what `create_rlm` was given; only their signatures are used.
+        child_tools: see `tools`.
+        external_tools: see `tools`.
+        blob_store: the store that has the contexts, if the file leaves them out.
 
     Returns:
         How much was replayed.
 
     Raises:
-        ReplayDivergedError: code did something else than its log says; the message names the RLM, the place and the difference.
+        ReplayDivergedError: code did something else than its log says; the message names the RLM,
+            the place and the difference.
         BlobError: a value is neither in the file nor in `blob_store`, or was edited in the file.
-        ConfigurationError: the file is no saved run, or a tool is wrong.
+        ConfigurationError: the file is not a saved run, or a tool is wrong.
     """
     saved = load_run(path)
     toolset = open_toolset(tools, child_tools, external_tools, {}, (), TAKEN)
@@ -102,10 +108,12 @@ def replay_run(
 
 
 def _fill(own: BlobStore, saved: SavedRun, others: str | Path | BlobStore | None) -> None:
+    """Store the texts of a saved run, and the contexts that it leaves out."""
     for digest, text in saved["blobs"].items():
         if own.put(to_bytes(text)) != digest:
             raise BlobError(
-                f"Blob {digest} was edited in the saved run: its digest names its bytes. Put the new text at its place in the log."
+                f"Blob {digest} was edited in the saved run: its digest names its bytes. "
+                "Put the new text at its place in the log."
             )
     for rlm in rlms_of(saved["root"]):
         for digest in context_blobs(rlm["log"]):
@@ -126,210 +134,225 @@ class _Replay:
         self._blobs = blobs
 
     def all(self, rlm: SavedRLM, above: tuple[str, ...]) -> Replayed:
-        """An RLM, and those below it."""
+        """Replay an RLM and those below it.
+
+        Args:
+            rlm: the RLM.
+            above: the place of each answer on the way to it, from the root's on.
+        """
         try:
             done = self._one(rlm, len(above))
         except ReplayDivergedError as error:
             raise self._located(error, above) from None
-        return sum(
-            (self.all(child, (*above, place)) for place, child in rlm["children"].items()), done
-        )
+        for place, child in rlm["children"].items():
+            done += self.all(child, (*above, place))
+        return done
 
     def _one(self, rlm: SavedRLM, depth: int) -> Replayed:
         log = rlm["log"]
         _check_places(log)
         self._check_cells(rlm)
-        recursive = depth + 1 < self._limits.max_depth
-        host = Host(
-            models=self._models,
-            tools=self._toolset.at(depth),
-            is_recursive=recursive,
-            blobs=self._blobs,
-            requests=Requests(self._blobs),
-            limits=self._limits,
-        )
-        repl = open_repl(
-            self._backend, ReplStart(rlm["trajectory"], questions_of(log)[0]["started"]), host
-        )
+        repl = self._repl(rlm, depth)
         try:
             done = repl.advance(log if rlm["answer"] is None else _closed(log), None)
             self._check(rlm, done, repl.applied)
         except CellLost as lost:
-            raise _diverged(
-                lost.place,
-                f"ended {lost.outcome!r}, but its log has another outcome",
-                log.get(lost.place),
-            ) from None
+            what = f"ended {lost.outcome!r}, but its log has another outcome"
+            raise _diverged(lost.place, what, log.get(lost.place)) from None
         finally:
             repl.close()
         kinds = [entry["kind"] for place, entry in log.items() if place in repl.applied]
         return Replayed(1, kinds.count("turn"), kinds.count("cell"), kinds.count("call"))
 
+    def _repl(self, rlm: SavedRLM, depth: int) -> Repl:
+        host = Host(
+            models=self._models,
+            tools=self._toolset.at(depth),
+            is_recursive=depth + 1 < self._limits.max_depth,
+            blobs=self._blobs,
+            requests=Requests(self._blobs),
+            limits=self._limits,
+        )
+        start = ReplStart(rlm["trajectory"], questions_of(rlm["log"])[0]["started"])
+        return open_repl(self._backend, start, host)
+
     def _check_cells(self, rlm: SavedRLM) -> None:
-        """Today's parser finds the cells that were run, and no others."""
-        log, last = rlm["log"], turn_count(rlm["log"]) - 1
+        """Refuse if today's parser finds other cells than those that were run."""
+        log = rlm["log"]
+        last = turn_count(log) - 1
         for number, turn in enumerate(turns(log)):
             reply = reply_of(turn, self._blobs)
-            before: list[CellEntry] = []
-            for index in range(0 if turn["limit"] else len(reply.steps)):
-                entry = cell_at(log, cell_place(number, index))
-                if entry is not None:
-                    self._check_text(cell_place(number, index), entry)
-                    before.append(entry)
-                    continue
-                blind = index == len(reply.cells) and any(
-                    cell["outcome"] != "ok" for cell in before
-                )
-                ended = any(
-                    cell["final"] is not None or cell["outcome"] == "stopped" for cell in before
-                )
-                if not (blind or ended or (number == last and rlm["answer"] is None)):
-                    raise _diverged(
-                        cell_place(number, index),
-                        "is in its turn's reply, but not in the log",
-                        None,
-                    )
+            if not turn["limit"]:
+                is_open = number == last and rlm["answer"] is None
+                self._check_turn(log, number, reply, is_open=is_open)
+
+    def _check_turn(self, log: Log, number: int, reply: Reply, *, is_open: bool) -> None:
+        before: list[CellEntry] = []
+        for index in range(len(reply.steps)):
+            place = cell_place(number, index)
+            entry = cell_at(log, place)
+            if entry is not None:
+                self._check_text(place, entry)
+                before.append(entry)
+            elif not (is_open or _is_left_out(reply, index, before)):
+                raise _diverged(place, "is in its turn's reply, but not in the log", None)
 
     def _check_text(self, place: str, entry: CellEntry) -> None:
-        """What an entry says that its cell printed is what its digest is of, where the file has all of it."""
+        """Refuse if what an entry says that its cell printed is not what its digest was made of.
+
+        A text that the file has only in part cannot be checked.
+        """
         if entry["outcome"] != "ok":
             return
-        stdout, value = (
-            None if text is None else self._blobs.get_text(text)
-            for text in (entry["stdout"], entry["value"])
-        )
-        is_whole = max(len(stdout or ""), len(value or "")) < self._limits.max_output_chars
-        if is_whole and outcome_digest(stdout or "", value, None) != entry["digest"]:
-            raise _diverged(
-                place,
-                "was edited in the file: its digest is of other output. Edit replies and answers, not what follows",
-                entry,
+        stdout = self._blobs.get_text(entry["stdout"])
+        value: str | None = None
+        if entry["value"] is not None:
+            value = self._blobs.get_text(entry["value"])
+        is_whole = max(len(stdout), len(value or "")) < self._limits.max_output_chars
+        if is_whole and outcome_digest(stdout, value, None) != entry["digest"]:
+            what = (
+                "was edited in the file: its digest is of other output. "
+                "Edit replies and answers, not what follows"
             )
+            raise _diverged(place, what, entry)
 
     def _check(self, rlm: SavedRLM, done: Advance, applied: frozenset[str]) -> None:
-        """All that is in the log was gone through again, and came to the same answer."""
+        """Refuse if the replay made more or less than is in the log, or another answer."""
         log = rlm["log"]
-        if new := next(
-            (
-                place
-                for place in done.entries
-                if rlm["answer"] is not None or item_place(place, 0) in log
-            ),
-            None,
-        ):
-            raise _diverged(new, "is made now, but is not in the log", None)
+        is_over = rlm["answer"] is not None
+        for place in done.entries:
+            if is_over or item_place(place, 0) in log:
+                raise _diverged(place, "is made now, but is not in the log", None)
         left = [
             place
             for place in log
             if place not in applied and _is_replayed(place, log, done.suspended)
         ]
-        if done.suspended is not None and (left or rlm["answer"] is not None):
+        if done.suspended is not None and (left or is_over):
             raise _diverged(done.suspended, "lacks an answer in the log", log.get(done.suspended))
         if left:
             raise _diverged(left[0], "is in the log, but is not come to now", log[left[0]])
-        answer = (
-            _answer(log, self._blobs)
-            if rlm["stop_reason"] == "answered" and not rlm["structured"]
-            else None
-        )
+        if rlm["stop_reason"] == "answered" and not rlm["structured"]:
+            self._check_answer(rlm)
+
+    def _check_answer(self, rlm: SavedRLM) -> None:
+        log = rlm["log"]
+        answer = _answer(log, self._blobs)
         if answer is not None and answer != rlm["answer"]:
-            raise _diverged(
-                str(turn_count(log) - 1),
-                f"answers {answer[:LINE_CHARS]!r} now, but the run {rlm['answer']!r}",
-                None,
-            )
+            what = f"answers {answer[:LINE_CHARS]!r} now, but the run {rlm['answer']!r}"
+            raise _diverged(str(turn_count(log) - 1), what, None)
 
     def _located(self, error: ReplayDivergedError, above: tuple[str, ...]) -> ReplayDivergedError:
-        """The same error with the RLM that it is in, and the difference."""
+        """Give the same error with the RLM that it is in, and the difference."""
         where = f"In the child at {' > '.join(above)}: " if above else ""
-        then, now = (
-            "\n".join(self._shown(entry)).splitlines() for entry in (error.then, error.now)
-        )
-        lines = (
-            list(difflib.unified_diff(then, now, "the log", "now", lineterm="", n=1))
-            if error.now
-            else []
-        )
-        shown = "".join(f"\n{line[:LINE_CHARS]}" for line in lines[:DIFF_LINES])
+        shown = "".join(f"\n{line[:LINE_CHARS]}" for line in self._difference(error))
         located = ReplayDivergedError(f"{where}{error}{shown}")
-        located.place, located.then, located.now = error.place, error.then, error.now
+        located.place = error.place
+        located.then = error.then
+        located.now = error.now
         return located
 
+    def _difference(self, error: ReplayDivergedError) -> list[str]:
+        """Give the first lines of the difference between an error's two entries."""
+        then = self._lines(error.then)
+        now = self._lines(error.now)
+        if not error.now:
+            return []
+        return list(difflib.unified_diff(then, now, "the log", "now", lineterm="", n=1))[
+            :DIFF_LINES
+        ]
+
+    def _lines(self, entry: Any) -> list[str]:
+        return "\n".join(self._shown(entry)).splitlines()
+
     def _shown(self, entry: Any) -> Iterator[str]:
-        """An entry as lines."""
+        """Give the texts of an entry, each with its name."""
         if entry is None:
             return
         if entry["kind"] == "call":
+            request = json.loads(self._blobs.get_text(entry["request"]))
             yield f"{entry['function']}:"
-            yield json.dumps(
-                json.loads(self._blobs.get_text(entry["request"])), ensure_ascii=False, indent=1
-            )
+            yield json.dumps(request, ensure_ascii=False, indent=1)
             return
         for name in ("stdout", "value", "error", "final"):
             if entry[name] is not None:
                 yield f"{name}: {self._blobs.get_text(entry[name])}"
 
 
+def _is_left_out(reply: Reply, index: int, before: Sequence[CellEntry]) -> bool:
+    """Say whether a run leaves out a step of a reply, after the cells `before` it.
+
+    Nothing runs after an answer or a stopped cell. A FINAL_VAR in prose, the step after the reply's
+    own cells, is not looked up if one of them failed.
+    """
+    if index == len(reply.cells) and any(cell["outcome"] != "ok" for cell in before):
+        return True
+    return any(cell["final"] is not None or cell["outcome"] == "stopped" for cell in before)
+
+
 def _check_places(log: Log) -> None:
-    """No turn, question or native call is gone from the file."""
-    for kind, prefix, count in (
-        ("turn", "", turn_count(log)),
-        ("run", "run.", len(questions_of(log))),
-    ):
-        if later := [
-            place
-            for place, entry in log.items()
-            if entry["kind"] == kind and int(place.removeprefix(prefix)) >= count
-        ]:
-            raise _diverged(f"{prefix}{count}", f"is not in the log, but {later[0]!r} is", None)
-    if not questions_of(log):
+    """Refuse if a turn, a question or a native call is gone from the file."""
+    questions = questions_of(log)
+    _check_numbers(log, "turn", "", turn_count(log))
+    _check_numbers(log, "run", "run.", len(questions))
+    if not questions:
         raise _diverged("run.0", "is not in the log: nothing was asked", None)
     for number, turn in enumerate(turns(log)):
-        if gone := next((place for place in native_places(number, turn) if place not in log), None):
-            raise _diverged(gone, "is in its turn, but not in the log", None)
+        for place in native_places(number, turn):
+            if place not in log:
+                raise _diverged(place, "is in its turn, but not in the log", None)
+
+
+def _check_numbers(log: Log, kind: str, prefix: str, count: int) -> None:
+    """Refuse if an entry of a kind has a number of `count` or more: those before it end there."""
+    for place, entry in log.items():
+        if entry["kind"] == kind and int(place.removeprefix(prefix)) >= count:
+            raise _diverged(f"{prefix}{count}", f"is not in the log, but {place!r} is", None)
 
 
 def _closed(log: Log) -> Log:
-    """A log that is over: cells without an entry are not run."""
-    return {**log, str(turn_count(log)): TurnEntry(kind="turn", reply={"text": ""}, limit="replay")}
+    """Give a log that is over, so that cells without an entry are not run."""
+    end = TurnEntry(kind="turn", reply={"text": ""}, limit="replay")
+    return {**log, str(turn_count(log)): end}
 
 
 def _is_replayed(place: str, log: Log, suspended: str | None) -> bool:
-    """Whether an entry is one that a replay comes to: not of a cell that was rolled back, nor an answer of a call that still waits."""
-    cell = place.partition("/")[0]
-    entry = cell_at(log, cell) if "." in cell else None
-    if log[place]["kind"] not in ("cell", "call", "reply") or "." not in cell:
+    """Say whether a replay comes to an entry.
+
+    It does not come to entries of a cell that was rolled back, or to answers of a call that still
+    waits.
+    """
+    cell = cell_of(place)
+    if "." not in cell or log[place]["kind"] not in ("cell", "call", "reply"):
         return False
-    return (entry is None or entry["outcome"] not in ROLLED_BACK) and not (
-        suspended and place.startswith(f"{suspended}/")
-    )
+    if suspended and place.startswith(f"{suspended}/"):
+        return False
+    entry = cell_at(log, cell)
+    return entry is None or entry["outcome"] not in ROLLED_BACK
 
 
 def _answer(log: Log, blobs: BlobStore) -> str | None:
-    """What the log says that the last question was answered with."""
+    """Read the answer to the last question from the log; None if it has none."""
     number = turn_count(log) - 1
     reply = reply_of(turn_at(log, number), blobs)
-    cells = [cell_at(log, cell_place(number, index)) for index in range(len(reply.steps))]
-    final = next(
-        (cell["final"] for cell in cells if cell is not None and cell["final"] is not None), None
-    )
-    if final is not None:
-        return blobs.get_text(final)
-    return reply.final.text if reply.final is not None and reply.final.kind == "value" else None
+    for cell in cells_of(log, number, len(reply.steps)):
+        if cell is not None and cell["final"] is not None:
+            return blobs.get_text(cell["final"])
+    if reply.final is not None and reply.final.kind == "value":
+        return reply.final.text
+    return None
 
 
-def _diverged(
-    place: str, what: str, then: LogEntry | None, now: LogEntry | None = None
-) -> ReplayDivergedError:
-    kind = (
-        "Question"
-        if place.startswith("run.")
-        else "Call"
-        if "/" in place
-        else "Cell"
-        if "." in place
-        else "Turn"
-    )
-    error = ReplayDivergedError(f"{kind} {place} {what}.")
-    error.place, error.then, error.now = place, then, now
+def _diverged(place: str, what: str, then: LogEntry | None) -> ReplayDivergedError:
+    error = ReplayDivergedError(f"{_kind_at(place)} {place} {what}.")
+    error.place = place
+    error.then = then
     return error
+
+
+def _kind_at(place: str) -> str:
+    if place.startswith("run."):
+        return "Question"
+    if "/" in place:
+        return "Call"
+    return "Cell" if "." in place else "Turn"

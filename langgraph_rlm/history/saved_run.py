@@ -1,10 +1,12 @@
-"""Trajectory: a run as a file that is a test. It is saved from its checkpoints; `retrace` replays it without a model on today's code.
+"""Saved run: a run as one file that works as a test. It is saved from its checkpoints.
+
+`replay_run` runs its code again on today's code, without a model:
 
     # once, from a real run
-    save_run(rlm, {"configurable": {"thread_id": "contracts-1"}}, "tests/trajectories/contracts.json")
+    save_run(rlm, {"configurable": {"thread_id": "contracts-1"}}, "tests/runs/contracts.json")
 
     # for ever, in CI: no key, no network
-    @pytest.mark.parametrize("path", sorted(Path("tests/trajectories").glob("*.json")), ids=lambda path: path.stem)
+    @pytest.mark.parametrize("path", sorted(Path("tests/runs").glob("*.json")))
     def test_a_saved_run_still_does_the_same(path):
         replay_run(path, tools=[search])
 
@@ -21,17 +23,16 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError, problems_in
-from langgraph_rlm.history.fork import rlm_at, waited
+from langgraph_rlm.history.fork import has_checkpointer, rlm_at, waited
 from langgraph_rlm.log.entries import Log, LogEntry
 from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.pregel.keys import send_number, task_within
 from langgraph_rlm.state import pending
-from langgraph_rlm.storage.blobs import to_bytes, to_text
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
 
 FORMAT = "langgraph-rlm run 1"
 
@@ -40,22 +41,23 @@ class SavedRLM(TypedDict):
     """One RLM of a saved run."""
 
     trajectory: str
+    """The id of the RLM."""
     answer: str | None
     """None while it is not over."""
     stop_reason: str
     structured: bool
-    """Whether the answer had to match a schema: it then is what the schema made of what code gave."""
+    """Whether the answer had to match a schema: then it is what the schema made of code's value."""
     log: dict[str, Annotated[LogEntry, Field(discriminator="kind")]]
     children: dict[str, "SavedRLM"]
-    """By the place of the answer that each gave."""
+    """Each child by the place of the answer that it gave."""
 
 
 class SavedRun(TypedDict):
-    """A run as a file: JSON, gzipped where the file's name ends in `.gz`."""
+    """A run as a file: JSON, gzipped if the file's name ends in `.gz`."""
 
     format: str
     version: str
-    """Of this package."""
+    """The version of this package that saved it."""
     sandbox: str
     limits: dict[str, Any]
     models: list[str]
@@ -67,19 +69,22 @@ class SavedRun(TypedDict):
 def save_run(
     graph: Any, config: RunnableConfig, path: str | Path, *, contexts: bool = True
 ) -> None:
-    """As `asave_run`."""
+    """Do what `asave_run` does, from sync code."""
     waited(graph, lambda own: asave_run(own, config, path, contexts=contexts))
 
 
 async def asave_run(
     graph: Any, config: RunnableConfig, path: str | Path, *, contexts: bool = True
 ) -> None:
-    """Write a thread's run, children included, to one file that `replay_run` replays. It holds prompts, replies and contexts in full.
+    """Write a thread's run, children included, to one file that `replay_run` replays.
+
+    The file holds prompts, replies and contexts in full.
 
     Args:
         graph: an RLM with a checkpointer, or a graph with one as a node.
-        config: of the thread; with `checkpoint_id` for another branch than the newest, with `checkpoint_ns` for an RLM within.
-        path: of the file; gzipped where it ends in `.gz`.
+        config: the thread. Without a `checkpoint_id` its newest branch is saved, else the branch
+            that ends there; with a `checkpoint_ns` an RLM within.
+        path: the file to write; gzipped if its name ends in `.gz`.
         contexts: False leaves the contexts out; the replay then needs a store that has them.
 
     Raises:
@@ -87,21 +92,17 @@ async def asave_run(
         ConfigurationError: the graph has no checkpointer, or the thread no such checkpoint.
         BlobError: a value that the log refers to is gone.
     """
-    given = config.get("configurable", {})
-    namespace, thread = cast(str, given.get("checkpoint_ns", "")), given.get("thread_id")
-    if thread is None or not isinstance(graph.checkpointer, BaseCheckpointSaver):
+    given: dict[str, Any] = config.get("configurable", {})
+    namespace: str = given.get("checkpoint_ns", "")
+    thread = given.get("thread_id")
+    if thread is None or not has_checkpointer(graph):
         raise ConfigurationError(
-            "A run is saved from its checkpoints: give the graph a checkpointer, and the thread_id of the run."
+            "A run is saved from its checkpoints: "
+            "give the graph a checkpointer, and the thread_id of the run."
         )
     rlm = rlm_at(graph, namespace).rlm
-    root = await _Checkpoints(graph, thread, await _steps(graph, thread)).rlm(
-        namespace, given.get("checkpoint_id")
-    )
-    digests = {
-        digest
-        for rlm in rlms_of(root)
-        for digest in (*_blobs(rlm["log"]), *(context_blobs(rlm["log"]) if contexts else ()))
-    }
+    checkpoints = _Checkpoints(graph, thread, await _steps(graph, thread))
+    root = await checkpoints.rlm(namespace, given.get("checkpoint_id"))
     saved = SavedRun(
         format=FORMAT,
         version=version("langgraph-rlm"),
@@ -109,45 +110,68 @@ async def asave_run(
         limits=rlm.limits.model_dump(),
         models=sorted(rlm.models),
         root=root,
-        blobs=await asyncio.to_thread(
-            lambda: {digest: to_text(rlm.blobs.get(digest)) for digest in sorted(digests)}
-        ),
+        blobs=await asyncio.to_thread(_texts, root, rlm.blobs, contexts),
     )
     await asyncio.to_thread(_write, saved, Path(path))
 
 
+def _texts(root: SavedRLM, blobs: BlobStore, contexts: bool) -> dict[str, str]:
+    """Read the texts that an RLM and those below it refer to, by digest."""
+    digests: set[str] = set()
+    for rlm in rlms_of(root):
+        digests.update(_blobs(rlm["log"]))
+        if contexts:
+            digests.update(context_blobs(rlm["log"]))
+    return {digest: to_text(blobs.get(digest)) for digest in sorted(digests)}
+
+
 def _write(saved: SavedRun, path: Path) -> None:
     data = to_bytes(json.dumps(saved, ensure_ascii=False, indent=1))
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    path.write_bytes(data)
 
 
 def load_run(path: str | Path) -> SavedRun:
-    """Read a saved run. Raises `ConfigurationError` if the file is none."""
+    """Read a saved run.
+
+    Raises:
+        ConfigurationError: the file is not a saved run of this version.
+    """
     data = Path(path).read_bytes()
     try:
-        saved = json.loads(to_text(gzip.decompress(data) if str(path).endswith(".gz") else data))
+        saved = _parsed(data, is_gzipped=str(path).endswith(".gz"))
     except (ValueError, OSError) as error:
-        raise ConfigurationError(f"{str(path)!r} is no saved run: {error}.") from None
-    if not isinstance(saved, dict) or cast(dict[str, Any], saved).get("format") != FORMAT:
+        raise ConfigurationError(f"{str(path)!r} is not a saved run: {error}.") from None
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise ConfigurationError(
-            f"{str(path)!r} is no saved run of this version: its format is not {FORMAT!r}. Save the run again."
+            f"{str(path)!r} is not a saved run of this version: its format is not {FORMAT!r}. "
+            "Save the run again."
         )
     try:
         TypeAdapter(SavedRun).validate_python(saved)
     except ValidationError as error:
-        raise ConfigurationError(f"{str(path)!r} is no saved run: {problems_in(error)}.") from None
+        raise ConfigurationError(
+            f"{str(path)!r} is not a saved run: {problems_in(error)}."
+        ) from None
     return cast(SavedRun, saved)
 
 
+def _parsed(data: bytes, *, is_gzipped: bool) -> Any:
+    if is_gzipped:
+        data = gzip.decompress(data)
+    return json.loads(to_text(data))
+
+
 def rlms_of(rlm: SavedRLM) -> Iterator[SavedRLM]:
-    """A saved RLM and all below it."""
+    """Give a saved RLM and all below it."""
     yield rlm
     for child in rlm["children"].values():
         yield from rlms_of(child)
 
 
 def _blobs(value: Any) -> Iterator[str]:
-    """Digests of the texts that a value refers to."""
+    """Give the digests of the texts that a value refers to."""
     if isinstance(value, Mapping):
         known = cast(Mapping[str, Any], value)
         if "blob" in known:
@@ -157,7 +181,7 @@ def _blobs(value: Any) -> Iterator[str]:
 
 
 def context_blobs(log: Log) -> Iterator[str]:
-    """Digests of the contexts that a log's questions brought."""
+    """Give the digests of the contexts that a log's questions brought."""
     for question in questions_of(log):
         for handle in question["contexts"]:
             yield from (digest for digest in (handle["digest"], handle["index"]) if digest)
@@ -165,7 +189,7 @@ def context_blobs(log: Log) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Step:
-    """One checkpoint, as far as it says what belongs together."""
+    """One checkpoint: the part of it that says which checkpoints belong together."""
 
     parent: str | None
     source: str
@@ -174,7 +198,7 @@ class _Step:
 
 
 async def _steps(graph: Any, thread: str) -> dict[str, dict[str, _Step]]:
-    """The checkpoints of a thread by namespace and id; ids sort by time."""
+    """Read the checkpoints of a thread, by namespace and id. Ids sort by time."""
     found: dict[str, dict[str, _Step]] = {}
     async for saved in graph.checkpointer.alist({"configurable": {"thread_id": thread}}):
         own: dict[str, Any] = saved.config["configurable"]
@@ -187,7 +211,7 @@ async def _steps(graph: Any, thread: str) -> dict[str, dict[str, _Step]]:
 
 
 class _Checkpoints:
-    """A thread's RLMs, from its checkpoints."""
+    """The RLMs of a thread, read from its checkpoints."""
 
     def __init__(self, graph: Any, thread: str, steps: dict[str, dict[str, _Step]]) -> None:
         self._graph = graph
@@ -195,15 +219,16 @@ class _Checkpoints:
         self._steps = steps
 
     async def rlm(self, namespace: str, checkpoint: str | None = None) -> SavedRLM:
-        """The RLM of a namespace as of a checkpoint, by default its newest, and its children."""
-        if not self._steps.get(namespace) or (
-            checkpoint is not None and checkpoint not in self._steps[namespace]
-        ):
-            which = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
-            raise ConfigurationError(
-                f"Thread {self._thread!r} has no {which} to save: has it run with this checkpointer?"
-            )
-        head = checkpoint or max(self._steps[namespace])
+        """Read the RLM of a namespace and its children.
+
+        Args:
+            namespace: the RLM's own.
+            checkpoint: the RLM as of this checkpoint; None for its newest.
+
+        Raises:
+            ConfigurationError: there is no such checkpoint.
+        """
+        head = self._head(namespace, checkpoint)
         state = await self._state(namespace, head)
         values = state.values
         return SavedRLM(
@@ -215,8 +240,21 @@ class _Checkpoints:
             children=await self._children(namespace, head),
         )
 
+    def _head(self, namespace: str, checkpoint: str | None) -> str:
+        steps = self._steps.get(namespace, {})
+        if not steps or (checkpoint is not None and checkpoint not in steps):
+            which = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
+            raise ConfigurationError(
+                f"Thread {self._thread!r} has no {which} to save: "
+                "has it run with this checkpointer?"
+            )
+        return checkpoint or max(steps)
+
     async def _children(self, namespace: str, head: str) -> dict[str, SavedRLM]:
-        """Those whose answers this branch has, or waits for: not those of steps that a fork has left behind."""
+        """Read the children whose answers this branch has or waits for, by place.
+
+        Children of steps that a fork has left behind are not among them.
+        """
         taken = self._taken(namespace, head)
         found: dict[str, SavedRLM] = {}
         for name in sorted(self._steps):
@@ -230,8 +268,10 @@ class _Checkpoints:
         return dict(sorted(found.items()))
 
     def _taken(self, namespace: str, head: str) -> set[str]:
-        """The checkpoints of a branch whose tasks it has run."""
-        steps, taken, at = self._steps[namespace], {head}, head
+        """Give the checkpoints of a branch whose tasks the branch has run."""
+        steps = self._steps[namespace]
+        taken = {head}
+        at = head
         while (parent := steps[at].parent) in steps:
             if steps[at].source == "loop":
                 taken.add(parent)
@@ -239,7 +279,7 @@ class _Checkpoints:
         return taken
 
     async def _place(self, namespace: str, checkpoint: str, task: str) -> str:
-        """Where the answer of a task goes: its number among the `Send`s says which item it is."""
+        """Give the place of a task's answer: its number among the `Send`s says which item it is."""
         state = await self._state(namespace, checkpoint)
         number = send_number(next(each for each in state.tasks if each.id == task))
         return pending(state.values, state.values["suspended"])[number]["place"]

@@ -1,11 +1,13 @@
 """Entries: everything that happened in a run, in one append-only mapping from places to entries.
 
-A place is a path. `"2"` is a turn of the root model, `"2.0"` its first cell, `"2.0/3"` that cell's fourth host call,
-`"2.0/3/17"` the answer to item 17 of that call. `"2/0"` is a tool call that the model made without code, `"run.0"` the first
-question of the thread, `"compaction.0"` the first summary, `"refused.2"` the refusal of turn 2's answer.
+A place is a path. `"2"` is a turn of the root model, `"2.0"` its first cell, `"2.0/3"` that cell's
+fourth host call, `"2.0/3/17"` the answer to item 17 of that call. `"2/0"` is a tool call that the
+model made without code, `"run.0"` the first question of the thread, `"compaction.0"` the first
+summary, `"refused.2"` the refusal of turn 2's answer.
 
-Entries are plain values, so that a checkpoint can be read without this package. The interpreter's heap is only a cache of
-the log: whatever an entry says can be computed again from the entries before it and the answers in it.
+Entries are plain values, so that a checkpoint can be read without this package. The interpreter's
+heap is only a cache of the log: whatever an entry says can be computed again from the entries
+before it and the answers in it.
 """
 
 from collections.abc import Sequence
@@ -31,7 +33,8 @@ class QuestionEntry(TypedDict):
     kind: Literal["run"]
     question: Text
     contexts: list[HandleDict]
-    """What came with this question, by reference. In code they are `context_0` and on, counted over the thread."""
+    """What came with this question, by reference. In code they are `context_0` and on, counted over
+    the thread."""
     turn: int
     """The number of its first turn."""
     started: float
@@ -39,14 +42,16 @@ class QuestionEntry(TypedDict):
 
 
 class NativeCall(TypedDict):
-    """One tool call that the root model made without code. Its arguments are in the call entry at its place."""
+    """One tool call that the root model made without code. Its arguments are in the call entry at
+    its place."""
 
     name: str
     id: str
 
 
 class TurnEntry(TypedDict):
-    """One reply of the root model. Its cells and its answer in prose are parsed from it, never stored twice."""
+    """One reply of the root model. Its cells and its answer in prose are parsed from it, never
+    stored twice."""
 
     kind: Literal["turn"]
     reply: Text
@@ -97,14 +102,16 @@ class ReplyEntry(TypedDict):
     error: str | None
     model: str | None
     usage: NotRequired[Share]
-    """What the answer has spent, with every try and the whole of a child; `seconds` are those that no other entry counts.
-    It is added to the run's usage when the code that asked continues."""
+    """What the answer has spent, with every try and the whole of a child; `seconds` are those that
+    no other entry counts. It is added to the run's usage when the code that asked continues."""
     json: NotRequired[bool]
-    """True where a model or child answered a `schema=`: `value` is JSON, and code gets the value that it stands for."""
+    """True where a model or child answered a `schema=`: `value` is JSON, and code gets the value
+    that it stands for."""
 
 
 class CompactionEntry(TypedDict):
-    """A summary that replaces earlier turns in what the root model is sent. The turns themselves stay in the log."""
+    """A summary that replaces earlier turns in what the root model is sent. The turns themselves
+    stay in the log."""
 
     kind: Literal["compaction"]
     turn: int
@@ -113,7 +120,8 @@ class CompactionEntry(TypedDict):
 
 
 class RefusedEntry(TypedDict):
-    """An answer that does not have the form that is asked for. The run continued with another turn."""
+    """An answer that does not have the form that is asked for. The run continued with another
+    turn."""
 
     kind: Literal["refused"]
     answer: Text
@@ -128,7 +136,8 @@ Log = dict[str, LogEntry]
 
 
 def merge_log(log: Log | None, writes: Sequence[Log]) -> Log:
-    """Reduce writes into the log: later ones win. Associative over any batching, as `DeltaChannel` asks."""
+    """Reduce writes into the log: later ones win. Associative over any batching, as `DeltaChannel`
+    asks."""
     merged = dict(log or {})
     for write in writes:
         merged.update(write)
@@ -147,7 +156,8 @@ async def reply_entry(value: str, blobs: BlobStore, model: str | None = None) ->
 
 
 async def json_reply_entry(value: str, blobs: BlobStore, model: str | None = None) -> ReplyEntry:
-    """Make the entry of an answer to a `schema=`. Code gets the value that the JSON text `value` stands for."""
+    """Make the entry of an answer to a `schema=`. Code gets the value that the JSON text `value`
+    stands for."""
     return {**await reply_entry(value, blobs, model), "json": True}
 
 

@@ -149,7 +149,8 @@ def native_places(turn: int, entry: TurnEntry) -> dict[str, NativeCall]:
 
 
 def spent_on(log: AnyLog, call: str | None) -> list[Usage]:
-    """What each answer to the call at a place has spent, as far as they are there; nothing for None."""
+    """What each answer to the call at a place has spent, as far as they are there; nothing for
+    None."""
     entry = call_at(log, call)
     if call is None or entry is None:
         return []
@@ -173,7 +174,8 @@ def context_names(questions: Sequence[QuestionEntry]) -> list[str]:
 
 
 def handles_of(questions: Sequence[QuestionEntry]) -> dict[str, ContextHandle]:
-    """The contexts of `questions` by name: `context_0`, ..., and `context` for the first one of the newest that has any."""
+    """The contexts of `questions` by name: `context_0`, ..., and `context` for the first one of the
+    newest that has any."""
     named: dict[str, ContextHandle] = {}
     newest: ContextHandle | None = None
     for question in questions:

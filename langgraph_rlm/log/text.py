@@ -1,4 +1,5 @@
-"""Text: values as canonical text, of which digests are made, and texts cut to what a model may be shown."""
+"""Text: values as canonical text, of which digests are made, and texts cut to what a model may be
+shown."""
 
 import hashlib
 import json
@@ -9,12 +10,14 @@ from pydantic_core import PydanticSerializationError, to_json
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces, so that equal values give equal text. `value` must be as `plain` gives it."""
+    """JSON with sorted keys and no spaces, so that equal values give equal text. `value` must be as
+    `plain` gives it."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def canonical_texts(value: Mapping[str, str | list[str] | None]) -> str:
-    """The same as `canonical` for a mapping to texts, in a fifth of the time: the prompts of a batch have megabytes."""
+    """The same as `canonical` for a mapping to texts, in a fifth of the time: the prompts of a
+    batch have megabytes."""
     try:
         return to_json(dict(sorted(value.items()))).decode()
     except PydanticSerializationError:  # lone surrogates
@@ -27,7 +30,8 @@ def digest_of(canonical: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value of the guest as JSON values: tuples and sets become lists (sets sorted by text), other objects their `str`."""
+    """A value of the guest as JSON values: tuples and sets become lists (sets sorted by text),
+    other objects their `str`."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):

@@ -1,1 +1,1 @@
-"""Models: from the names that users give to chat models, and an HTTP client of its own for each event loop."""
+"""Models: the names that users give to chat models, and an HTTP client for each event loop."""

@@ -1,5 +1,6 @@
-"""Models: what users name, resolved to chat models and their names."""
+"""Models: the names that users give, resolved to chat models, and the names of these."""
 
+import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,9 @@ from langgraph_rlm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
+MODEL_VARIABLE = "LANGGRAPH_RLM_MODEL"
+"""The environment variable that names the command's and the server's model."""
 
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
 
@@ -17,24 +21,27 @@ def resolve_model(
     option: str = "model",
     settings: Mapping[str, Any] | None = None,
 ) -> "BaseChatModel":
-    """Make a chat model from `"provider:model"`; one that is a chat model already is given back.
+    """Make a chat model from `"provider:model"`; give back one that is a chat model already.
 
-    `openai` needs nothing more than OPENAI_API_KEY, and follows OPENAI_BASE_URL (vLLM, Ollama); other providers go through
-    `langchain.chat_models.init_chat_model`.
+    `openai` needs nothing more than OPENAI_API_KEY, and follows OPENAI_BASE_URL (vLLM, Ollama).
+    Other providers are made by `langchain.chat_models.init_chat_model`.
 
     Args:
-        model: itself or its name.
+        model: the chat model or its name.
         option: the argument that it was given as, for messages.
-        settings: for a model by name, what its class takes, such as `temperature`; None is left out.
+        settings: for a model by name, what its class takes, such as `temperature`; values that are
+            None are left out.
 
     Raises:
-        ConfigurationError: no such provider, a missing package (with the command that installs it), or no key.
+        ConfigurationError: no such provider, a missing package (with the command that installs
+            it), or no key.
     """
     from langchain_core.language_models import BaseChatModel
 
     if isinstance(model, BaseChatModel):
         return model
-    if not isinstance(model, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass anything
+    # Users pass anything.
+    if not isinstance(model, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{option}={model!r} is not a chat model. {HOW}")
     provider, colon, name = model.partition(":")
     if not colon or not provider or not name:
@@ -60,15 +67,16 @@ def _openai(name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel"
 
 def _other(provider: str, name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel":
     try:
-        from langchain.chat_models import init_chat_model  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+        models: Any = importlib.import_module("langchain.chat_models")
     except ImportError as error:
+        package = f"langchain-{provider.replace('_', '-')}"
         raise ConfigurationError(
-            f"{option}='{provider}:{name}' needs LangChain's provider packages: pip install langchain "
-            f"langchain-{provider.replace('_', '-')}. Without them, 'openai:...' works, and so does "
+            f"{option}='{provider}:{name}' needs LangChain's provider packages: "
+            f"pip install langchain {package}. Without them, 'openai:...' works, and so does "
             "any chat model object."
         ) from error
     try:
-        return init_chat_model(name, model_provider=provider, **settings)  # pyright: ignore[reportUnknownVariableType]
+        return models.init_chat_model(name, model_provider=provider, **settings)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"{option}='{provider}:{name}' cannot be used: {error}") from error
 
@@ -81,11 +89,9 @@ def takes_tools(model: "BaseChatModel") -> bool:
 
 
 def model_name(model: "BaseChatModel") -> str:
-    """The name that a model's prices and spending are kept under."""
+    """Give the name under which a model's prices and spending are kept."""
     for attribute in ("model_name", "model", "model_id"):
-        if isinstance(name := getattr(model, attribute, None), str) and name:
+        name = getattr(model, attribute, None)
+        if isinstance(name, str) and name:
             return name
     return type(model).__name__
-
-
-MODEL_VARIABLE = "LANGGRAPH_RLM_MODEL"

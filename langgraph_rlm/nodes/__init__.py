@@ -1,1 +1,2 @@
-"""Nodes: one file a node of the graph, and what they share. They know the log and the runtime, not the edges."""
+"""Nodes: one file a node of the graph, and what they share. They know the log and the runtime, not
+the edges."""

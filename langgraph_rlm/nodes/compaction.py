@@ -1,13 +1,14 @@
-"""Compaction: when the conversation nears the root model's window, one call sums it up. The log keeps everything."""
+"""Compaction: when the conversation nears the root model's window, one call sums it up. The log
+keeps everything."""
 
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.log.entries import CompactionEntry
-from langgraph_rlm.log.places import compactions, turn_count
+from langgraph_rlm.log.places import compaction_place, compactions, turn_count
 from langgraph_rlm.log.reply import without_reasoning
 from langgraph_rlm.nodes.conversation import merged
 from langgraph_rlm.prompts import compaction_prompt
@@ -20,29 +21,31 @@ UNKNOWN_WINDOW = 128_000
 """Tokens that a model without a profile is thought to take."""
 
 BYTES_PER_TOKEN = 4
-"""Of UTF-8: about right for English and code, and nearer for Chinese than counting characters."""
+"""Bytes of UTF-8: about right for English and code, and nearer for Chinese than counting
+characters."""
 
 KEPT_TURNS = 2
-"""The last turns are never summed up: the model is in the middle of them."""
+"""The last turns, which are never summed up: the model is in the middle of them."""
 
 
 def window_of(model: BaseChatModel, given: int | None) -> int:
-    """The tokens that a model takes: as the user says, else as its profile says, else a cautious guess."""
-    profile = cast(dict[str, Any], getattr(model, "profile", None) or {})
+    """The tokens that a model takes: what the user says, else what its profile says, else a
+    cautious guess."""
+    profile: dict[str, Any] = getattr(model, "profile", None) or {}
     return given or profile.get("max_input_tokens") or UNKNOWN_WINDOW
 
 
 def is_due(
     messages: list[AnyMessage], state: RLMState, rlm: RLMRuntime, model: BaseChatModel
 ) -> bool:
-    """Whether the conversation has passed its share of the window, and has turns enough to sum up, of this question or earlier ones."""
+    """Whether the conversation has passed its share of the window and has turns to sum up, of
+    whatever questions."""
     done = compactions(state["log"])
     first = done[-1]["turn"] if done else 0
+    if turn_count(state["log"]) - first <= KEPT_TURNS:
+        return False
     size = sum(len(to_bytes(message.text)) for message in messages) // BYTES_PER_TOKEN
-    return (
-        size > rlm.compact_at * window_of(model, rlm.window)
-        and turn_count(state["log"]) - first > KEPT_TURNS
-    )
+    return size > rlm.compact_at * window_of(model, rlm.window)
 
 
 async def compact(
@@ -53,7 +56,12 @@ async def compact(
     config: RunnableConfig,
     run: Run,
 ) -> RLMUpdate:
-    """One call for the summary; its entry stands for all turns but the last ones. Raises `LimitReached`."""
+    """Ask for the summary, whose entry stands for all turns but the last ones.
+
+    Raises:
+        LimitReached: the call may not start, or the time was up.
+        ModelFailed: the model's client raised.
+    """
     asked = merged([*messages, HumanMessage(compaction_prompt())])
     reply, cost = await run.call_root(model, asked, config, state.get("depth", 0))
     summary = without_reasoning(str(reply.text)).strip() or "(You wrote no summary.)"
@@ -62,6 +70,5 @@ async def compact(
         turn=turn_count(state["log"]) - KEPT_TURNS,
         summary=await rlm.blobs.keep(summary),
     )
-    return RLMUpdate(
-        log={f"compaction.{len(compactions(state['log']))}": entry}, usage=cost, compacted=True
-    )
+    place = compaction_place(len(compactions(state["log"])))
+    return RLMUpdate(log={place: entry}, usage=cost, compacted=True)

@@ -1,6 +1,7 @@
-"""Conversation: the root model's messages, rendered from the log alone. A prefix once sent is never rewritten."""
+"""Conversation: the root model's messages, rendered from the log alone. A prefix that was sent is
+never rewritten."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
@@ -8,8 +9,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.log.entries import CellEntry, LogEntry, QuestionEntry, TurnEntry
 from langgraph_rlm.log.places import (
-    cell_at,
-    cell_place,
+    cells_of,
     compactions,
     context_names,
     handles_of,
@@ -41,58 +41,88 @@ from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
 
 BRIEF_CHARS = 300
-"""Of a question whose turns are summed up."""
+"""Characters that are shown of a question whose turns are summed up."""
 
 _system_text = lru_cache(maxsize=64)(system_prompt)
 _question_text = lru_cache(maxsize=64)(question_prompt)
 
 
 def conversation(state: RLMState, rlm: RLMRuntime, *, limit: str | None = None) -> list[AnyMessage]:
-    """Everything that the root model is sent. Blocks: it may read the blob store.
+    """Render everything that the root model is sent. Blocks: it may read the blob store.
 
     Args:
+        state: of the RLM.
+        rlm: its runtime.
         limit: the limit that was reached, when the model is to give its best answer so far.
     """
     log, questions = state["log"], questions_of(state["log"])
-    summaries = compactions(log)
-    start = summaries[-1]["turn"] if summaries else 0
     messages: list[AnyMessage] = [SystemMessage(_system(state, rlm))]
-    for index, question in enumerate(questions):
-        until = questions[index + 1]["turn"] if index + 1 < len(questions) else turn_count(log)
-        is_summed_up = index + 1 < len(questions) and until <= start
-        messages.append(HumanMessage(_question(questions[: index + 1], rlm, brief=is_summed_up)))
-        if question["turn"] < start <= until:
-            summary = rlm.blobs.get_text(summaries[-1]["summary"])
-            messages.append(HumanMessage(summary_prompt(summary=summary, turns=start)))
-        for number in range(max(question["turn"], start), until):
-            if (reached := turn_at(log, number)["limit"]) is not None:
-                messages.append(_best_answer(reached, state, rlm))
-            messages += _turn(number, number - question["turn"] + 1, log, rlm)
+    for index in range(len(questions)):
+        messages += _asked(index, questions, state, rlm)
+        first, end = _turns_of(index, questions, log)
+        for number in range(max(first, _summed_up(log)), end):
+            messages += _turn(number, number - first + 1, state, rlm)
     if limit is not None:
         messages.append(_best_answer(limit, state, rlm))
     return merged(messages)
 
 
-def _turn(
-    number: int, iteration: int, log: Mapping[str, LogEntry], rlm: RLMRuntime
+def _summed_up(log: Mapping[str, LogEntry]) -> int:
+    """The number of the first turn that no summary stands for."""
+    summaries = compactions(log)
+    return summaries[-1]["turn"] if summaries else 0
+
+
+def _turns_of(
+    index: int, questions: Sequence[QuestionEntry], log: Mapping[str, LogEntry]
+) -> tuple[int, int]:
+    """The numbers of a question's first turn, and of the first turn after its last."""
+    is_last = index + 1 == len(questions)
+    end = turn_count(log) if is_last else questions[index + 1]["turn"]
+    return questions[index]["turn"], end
+
+
+def _asked(
+    index: int, questions: Sequence[QuestionEntry], state: RLMState, rlm: RLMRuntime
 ) -> list[AnyMessage]:
-    """A reply, and what came of it."""
-    turn = turn_at(log, number)
+    """A question, and the summary of its turns where there is one."""
+    first, end = _turns_of(index, questions, state["log"])
+    start, is_last = _summed_up(state["log"]), index + 1 == len(questions)
+    is_brief = not is_last and end <= start
+    shown: list[AnyMessage] = [
+        HumanMessage(_question(questions[: index + 1], rlm, is_brief=is_brief))
+    ]
+    if first < start <= end:
+        summary = rlm.blobs.get_text(compactions(state["log"])[-1]["summary"])
+        shown.append(HumanMessage(summary_prompt(summary=summary, turns=start)))
+    return shown
+
+
+def _turn(number: int, iteration: int, state: RLMState, rlm: RLMRuntime) -> list[AnyMessage]:
+    """A reply, with what was asked for it at a limit, and what came of it."""
+    log, turn = state["log"], turn_at(state["log"], number)
     called = native_messages(number, turn, log, rlm)
-    reply = AIMessage(rlm.blobs.get_text(turn["reply"]), tool_calls=[call for call, _ in called])
-    outcome = "" if turn["limit"] else _outcome(number, iteration, turn, log, rlm)
-    return [reply, *(result for _, result in called), *([HumanMessage(outcome)] if outcome else [])]
+    shown: list[AnyMessage] = []
+    if turn["limit"] is not None:
+        shown.append(_best_answer(turn["limit"], state, rlm))
+    text = rlm.blobs.get_text(turn["reply"])
+    shown.append(AIMessage(text, tool_calls=[call for call, _ in called]))
+    shown += [result for _, result in called]
+    if not turn["limit"]:
+        outcome = _outcome(number, iteration, turn, log, rlm)
+        shown += [HumanMessage(outcome)] if outcome else []
+    return shown
 
 
 def _best_answer(limit: str, state: RLMState, rlm: RLMRuntime) -> HumanMessage:
     reason = f"Limit {limit} of {getattr(rlm.limits, limit)} reached."
-    return HumanMessage(
-        best_answer_prompt(reason=reason, structured=bool(state.get("answer_schema")))
-    )
+    is_structured = bool(state.get("answer_schema"))
+    return HumanMessage(best_answer_prompt(reason=reason, structured=is_structured))
 
 
 def merged(messages: list[AnyMessage]) -> list[AnyMessage]:
-    """Neighbours of one role become one message: some chat templates refuse two in a row."""
+    """Make neighbours that a user would have said one message: some chat templates refuse two of
+    one role in a row."""
     merged: list[AnyMessage] = []
     for message in messages:
         if merged and isinstance(message, HumanMessage) and isinstance(merged[-1], HumanMessage):
@@ -103,22 +133,23 @@ def merged(messages: list[AnyMessage]) -> list[AnyMessage]:
 
 
 def _system(state: RLMState, rlm: RLMRuntime) -> str:
-    instructions, schema = state.get("instructions"), state.get("answer_schema")
-    given = [rlm.prompt, rlm.blobs.get_text(instructions) if instructions else None]
-    limits = rlm.limits
+    depth, limits = state.get("depth", 0), rlm.limits
+    tools = rlm.toolset.at(depth).values()
+    given = [rlm.prompt, _text(state.get("instructions"), rlm.blobs)]
     return _system_text(
-        depth=state.get("depth", 0),
-        functions=_functions(limits, rlm.recursive(state.get("depth", 0))),
-        tools=tuple(
-            ToolDoc(tool.signature, tool.description)
-            for tool in rlm.toolset.at(state.get("depth", 0)).values()
-        ),
+        depth=depth,
+        functions=_functions(limits, rlm.is_recursive(depth)),
+        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in tools),
         models=tuple(sorted(rlm.models)),
         interpreter=rlm.interpreter,
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
-        schema=rlm.blobs.get_text(schema) if schema else None,
+        schema=_text(state.get("answer_schema"), rlm.blobs),
     )
+
+
+def _text(text: Text | None, blobs: BlobStore) -> str | None:
+    return None if text is None else blobs.get_text(text)
 
 
 @lru_cache(maxsize=8)
@@ -128,22 +159,25 @@ def _functions(limits: Limits, is_recursive: bool) -> tuple[FunctionDoc, ...]:
     return tuple(FunctionDoc(row.kind, row.shown, row.text) for row in rows)
 
 
-def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, brief: bool) -> str:
-    """What a question's message says; in brief once all of its turns are summed up, or long questions would fill the window."""
+def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: bool) -> str:
+    """What a question's message says. It is brief once all of its turns are summed up: long ones
+    would fill the window."""
     handles, names = handles_of(questions), context_names(questions)
     shown: list[ContextDoc] = []
     for name in names:
-        handle = handles[name]
-        known_as, also = ("context", name) if name == names[0] else (name, None)
-        is_bound, preview = (
-            is_loaded(handle, rlm.limits),
-            "" if brief else rlm.preview(handle),
+        handle, is_first = handles[name], name == names[0]
+        doc = ContextDoc(
+            name="context" if is_first else name,
+            kind=handle.kind,
+            length=handle.length,
+            items=handle.items,
+            loaded=is_loaded(handle, rlm.limits),
+            preview="" if is_brief else rlm.preview(handle),
+            also=name if is_first else None,
         )
-        shown.append(
-            ContextDoc(known_as, handle.kind, handle.length, handle.items, is_bound, preview, also)
-        )
+        shown.append(doc)
     question = rlm.blobs.get_text(questions[-1]["question"])
-    if brief:
+    if is_brief:
         question = clip(question, limit=BRIEF_CHARS)
     return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
 
@@ -153,23 +187,23 @@ def _outcome(
 ) -> str:
     """What the model sees after its turn: what its cells did, or why nothing was run."""
     reply = reply_of(turn, rlm.blobs)
-    entries = [cell_at(log, cell_place(number, index)) for index in range(len(reply.steps))]
-    ran = tuple(
-        _cell(index, entry, rlm.blobs) for index, entry in enumerate(entries) if entry is not None
-    )
-    notices = [*_rebound(reply.cells)]
+    ends = enumerate(cells_of(log, number, len(reply.steps)))
+    ran = tuple(_cell(index, entry, rlm.blobs) for index, entry in ends if entry is not None)
+    notices = _rebound(reply.cells)
     if reply.problem is not None:
         notices.append(nudge_prompt(reply.problem))
     if reply.final is not None and any(cell.outcome != "ok" for cell in ran):
         notices.append(nudge_prompt("final_failed"))
-    if (refused := refusal(log, number)) is not None:
+    refused = refusal(log, number)
+    if refused is not None:
         notices.append(refused_prompt(error=rlm.blobs.get_text(refused["error"])))
-    if not ran:
-        return "\n\n".join(notices) or (
-            "" if turn.get("tool_calls") or reply.final else nudge_prompt("prose")
-        )
-    limits = rlm.limits
-    return _rendered(ran, tuple(notices), iteration, limits.max_iterations, limits.max_cell_seconds)
+    if ran:
+        limits = rlm.limits
+        most, seconds = limits.max_iterations, limits.max_cell_seconds
+        return _rendered(ran, tuple(notices), iteration, most, seconds)
+    if not notices and not turn.get("tool_calls") and not reply.final:
+        notices.append(nudge_prompt("prose"))
+    return "\n\n".join(notices)
 
 
 @lru_cache(maxsize=4096)
@@ -180,7 +214,7 @@ def _rendered(
     max_iterations: int,
     max_cell_seconds: float,
 ) -> str:
-    """Every turn renders all turns before it: each is rendered once."""
+    """Every turn shows all turns before it; each outcome is rendered once."""
     return outcome_prompt(
         cells=cells,
         notices=notices,
@@ -191,21 +225,22 @@ def _rendered(
 
 
 def _cell(index: int, entry: CellEntry, blobs: BlobStore) -> CellDoc:
-    def text(of: Text | None) -> str | None:
-        return None if of is None else blobs.get_text(of)
-
     return CellDoc(
-        index + 1,
-        text(entry["stdout"]) or "",
-        text(entry["value"]),
-        text(entry["error"]),
-        entry["outcome"],
+        number=index + 1,
+        stdout=_text(entry["stdout"], blobs) or "",
+        value=_text(entry["value"], blobs),
+        error=_text(entry["error"], blobs),
+        outcome=entry["outcome"],
     )
 
 
-def _rebound(cells: Sequence[str]) -> Iterator[str]:
-    names = sorted(
-        {name for code in cells for name in assigned_names(code)} & (RESERVED | {"context"})
-    )
-    if names:
-        yield f"You assigned to {', '.join(names)}: bound anew to what it was before your next cell. Use another name."
+def _rebound(cells: Sequence[str]) -> list[str]:
+    """The notice about names of the host that cells have assigned to; none where they have not."""
+    assigned = {name for code in cells for name in assigned_names(code)}
+    names = sorted(assigned & (RESERVED | {"context"}))
+    if not names:
+        return []
+    return [
+        f"You assigned to {', '.join(names)}: bound anew to what it was before your next cell. "
+        "Use another name."
+    ]

@@ -1,12 +1,12 @@
-"""Finalize: check the answer and give it; at a limit, ask once for the best answer so far. Never raises because a limit was reached.
+"""Finalize: check the answer and give it; at a limit, ask once for the best answer so far.
 
-An answer that does not match the schema goes into the log as refused, and back to the root model while there are turns left.
+Reaching a limit never raises. An answer that does not match the schema goes into the log as
+refused, and back to the root model while there are turns left.
 """
 
 import asyncio
 import json
 from functools import reduce
-from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -17,8 +17,8 @@ from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
 from langgraph_rlm.log.entries import Log, RefusedEntry, TurnEntry
 from langgraph_rlm.log.places import (
-    cell_at,
-    cell_place,
+    cells_of,
+    iteration_of,
     questions_of,
     refusal,
     refused_place,
@@ -28,13 +28,16 @@ from langgraph_rlm.log.places import (
 from langgraph_rlm.log.reply import parse_reply, plain_final, without_reasoning
 from langgraph_rlm.log.text import answer_text
 from langgraph_rlm.nodes.conversation import conversation
-from langgraph_rlm.nodes.root_call import ask_root, failed_update, lap
-from langgraph_rlm.progress import Answered
+from langgraph_rlm.nodes.events import events_of
+from langgraph_rlm.nodes.root_call import ask_root, failed_update, time_spent
 from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format, Mismatch, code_format, text_of, user_format
-from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.state import RLMState, RLMUpdate, changed, limit_of
 from langgraph_rlm.storage.blobs import BlobStore, Text
+
+TRIES = 2
+"""How often the root model is asked for its best answer: once more if it calls tools instead."""
 
 
 class Finalize:
@@ -46,43 +49,91 @@ class Finalize:
     async def __call__(
         self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
     ) -> RLMUpdate:
-        """The answer as text, as one `AIMessage`, with its value where it has a schema, and why the run ended; or its refusal."""
-        frame, final, refused = frame_of(config), state.get("final"), Log()
+        """Give the answer as text and as one `AIMessage`, its value where it has a schema, and why
+        the run ended.
+
+        An answer that does not match gives its refusal instead, and the run continues.
+        """
+        frame = frame_of(config)
         frame.show_on(runtime)
-        run, form = frame.run, self._form(state, frame.form)
         if state.get("limit") == "failed":
-            return _ended(run, state, RLMUpdate(answer=state["answer"]))
-        if final is not None:
-            answer = self._rlm.blobs.get_text(final)
-            given = await _valued(answer, form)
-            if not isinstance(given, Mismatch):
-                return RLMUpdate(usage=lap(run)) | _ended(run, state, given)
-            refused = await self._refused(state, final, given)
-            limit = self._limit(state, run)
-            if limit is None:
-                return RLMUpdate(log=refused, final=None, usage=lap(run))
-            state = cast(RLMState, {**state, "log": {**state["log"], **refused}, "limit": limit})
-        text, paid, depth = "", [lap(run)], state.get("depth", 0)
+            return _ended(frame.run, state, RLMUpdate(answer=state["answer"]))
+        form = self._form(state, frame.form)
+        final = state.get("final")
+        if final is None:
+            return await self._best_answer(state, config, frame.run, form)
+        return await self._answer(state, config, frame.run, form, final)
+
+    async def _answer(
+        self,
+        state: RLMState,
+        config: RunnableConfig,
+        run: Run,
+        form: Format | None,
+        final: Text,
+    ) -> RLMUpdate:
+        """There is an answer: give it if it matches, else refuse it, and at a limit ask for the
+        best one."""
+        given = await _valued(self._rlm.blobs.get_text(final), form)
+        if not isinstance(given, Mismatch):
+            return RLMUpdate(usage=time_spent(run)) | _ended(run, state, given)
+        refused = await self._refused(state, final, given)
+        limit = self._limit(state, run)
+        if limit is None:
+            return RLMUpdate(log=refused, final=None, usage=time_spent(run))
+        known = changed(state, log={**state["log"], **refused}, limit=limit)
+        update = await self._best_answer(known, config, run, form)
+        update["log"] = {**refused, **update.get("log", {})}
+        return update
+
+    async def _best_answer(
+        self, state: RLMState, config: RunnableConfig, run: Run, form: Format | None
+    ) -> RLMUpdate:
+        """A limit came first: ask the root model for its best answer, and make do with what there
+        is if it gives none."""
+        text, paid = "", [time_spent(run)]
         try:
-            text = await self._best(state, config, run, paid)
+            text = await self._ask(state, config, run, paid)
         except LimitReached:
-            pass
+            pass  # what code has shown so far is the answer
         except ModelFailed as failure:
-            state = cast(RLMState, {**state, **(failed := failed_update(failure, depth))})
-            return (
-                failed
-                | RLMUpdate(log=refused, usage=reduce(add_usage, paid))
-                | _ended(run, state, failed)
-            )
+            failed = failed_update(failure, state.get("depth", 0))
+            failed["usage"] = reduce(add_usage, paid)
+            return failed | _ended(run, changed(state, limit="failed"), failed)
         answer = answer_in(text) or shown_so_far(state["log"], self._rlm.blobs)
         given = await _valued(answer, form)
-        unmatched = RLMUpdate(answer=answer) | (
-            RLMUpdate(structured_response=None) if form else RLMUpdate()
-        )
-        update = RLMUpdate(
-            log={**refused, **await self._turn(state, text)}, usage=reduce(add_usage, paid)
-        )
-        return update | _ended(run, state, unmatched if isinstance(given, Mismatch) else given)
+        if isinstance(given, Mismatch):
+            given = RLMUpdate(answer=answer, structured_response=None)
+        update = RLMUpdate(log=await self._turn(state, text), usage=reduce(add_usage, paid))
+        return update | _ended(run, state, given)
+
+    async def _ask(
+        self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]
+    ) -> str:
+        """The root model's best answer. If it calls its tools instead, it is told once that it is
+        too late for them.
+
+        Args:
+            state: with the limit that was reached.
+            config: of the node.
+            run: the invocation.
+            paid: takes at once what each call has cost.
+
+        Raises:
+            LimitReached: the budget does not suffice.
+            ModelFailed: the model's client raised.
+        """
+        limit = state["limit"]
+        messages = await asyncio.to_thread(conversation, state, self._rlm, limit=limit)
+        text = ""
+        for _ in range(TRIES):
+            reply, cost = await ask_root(self._rlm, messages, state, config, run)
+            paid.append(cost)
+            text = str(reply.text)
+            if text.strip() or not reply.tool_calls:
+                break
+            messages = [*messages, *_too_late(reply, limit)]
+        return text
 
     def _form(self, state: RLMState, given: Format | None) -> Format | None:
         """The form that the answer must have; None for text."""
@@ -92,82 +143,67 @@ class Finalize:
         text = self._rlm.blobs.get_text(schema)
         if state.get("depth", 0):
             return code_format(text)
-        return given if given is not None and given.text == text else user_format(json.loads(text))
+        if given is not None and given.text == text:
+            return given
+        return user_format(json.loads(text))
 
     async def _refused(self, state: RLMState, answer: Text, mismatch: Mismatch) -> Log:
         """The log entry of an answer that does not match."""
-        entry = RefusedEntry(
-            kind="refused", answer=answer, error=await self._rlm.blobs.keep(str(mismatch))
-        )
-        return {refused_place(turn_count(state["log"]) - 1): entry}
+        error = await self._rlm.blobs.keep(str(mismatch))
+        place = refused_place(turn_count(state["log"]) - 1)
+        return {place: RefusedEntry(kind="refused", answer=answer, error=error)}
 
     def _limit(self, state: RLMState, run: Run) -> StopReason | None:
         """The limit that leaves no turn to repair an answer."""
-        if state.get("limit"):
-            return cast(StopReason, state.get("limit"))
+        limit = limit_of(state)
+        if limit is not None:
+            return limit
         if run.ledger.seconds_left() == 0:
             return "max_seconds"
-        turns = turn_count(state["log"]) - questions_of(state["log"])[-1]["turn"]
-        return "max_iterations" if turns >= self._rlm.limits.max_iterations else None
-
-    async def _best(
-        self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]
-    ) -> str:
-        """The root model's best answer. One that calls its tools instead is told, once, that it is too late for them.
-
-        What each call cost goes to `paid` at once. Raises `LimitReached` when the budget does not reach, and `ModelFailed`.
-        """
-        limit = cast(StopReason, state.get("limit"))
-        messages = await asyncio.to_thread(conversation, state, self._rlm, limit=limit)
-        reply = AIMessage("")
-        for _ in range(2):
-            reply, cost = await ask_root(self._rlm, messages, state, config, run)
-            paid.append(cost)
-            if str(reply.text).strip() or not reply.tool_calls:
-                break
-            messages = [*messages, *_too_late(reply, limit)]
-        return str(reply.text)
+        if iteration_of(state["log"]) >= self._rlm.limits.max_iterations:
+            return "max_iterations"
+        return None
 
     async def _turn(self, state: RLMState, text: str) -> Log:
         """The log entry of a best answer; nothing if there was none."""
         if not text.strip():
             return {}
-        entry = TurnEntry(
-            kind="turn",
-            reply=await self._rlm.blobs.keep(text),
-            limit=cast(StopReason, state.get("limit")),
-        )
+        reply = await self._rlm.blobs.keep(text)
+        entry = TurnEntry(kind="turn", reply=reply, limit=state["limit"])
         return {str(turn_count(state["log"])): entry}
 
 
-def _too_late(reply: AIMessage, limit: StopReason) -> list[AnyMessage]:
+def _too_late(reply: AIMessage, limit: str) -> list[AnyMessage]:
     """The tool calls of a reply, each refused: providers want every call answered."""
     calls = [
         {**call, "id": call["id"] or f"late_{index}"} for index, call in enumerate(reply.tool_calls)
     ]
-    refusal = (
-        f"Error: not called, limit {limit} is reached. Give your best answer now, in plain text."
-    )
+    told = f"Error: not called, limit {limit} is reached. Give your best answer now, in plain text."
     results = [
-        ToolMessage(refusal, tool_call_id=call["id"], name=call["name"], status="error")
+        ToolMessage(told, tool_call_id=call["id"], name=call["name"], status="error")
         for call in calls
     ]
     return [AIMessage("", tool_calls=calls), *results]
 
 
 def answer_in(text: str) -> str:
-    """What a best answer says: the value of a FINAL, in code too where it is a plain one, for no code runs any more; or the text itself."""
+    """Read what a best answer says: the value of a FINAL, or the text itself.
+
+    A FINAL may stand in code too, where its value needs no running, since no code runs any more.
+    """
     reply = parse_reply(text)
     if reply.final is not None and reply.final.kind == "value":
         return reply.final.text
-    given = next(
-        (value for code in reversed(reply.cells) if (value := plain_final(code)) is not None), None
-    )
-    return without_reasoning(text).strip() if given is None else answer_text(given)
+    for code in reversed(reply.cells):
+        value = plain_final(code)
+        if value is not None:
+            return answer_text(value)
+    return without_reasoning(text).strip()
 
 
 async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:
-    """The answer as text, and its value where it has to have a form; else why it has not."""
+    """The answer as text, and its value where it has to have a form; else why it does not have
+    it."""
     if form is None:
         return RLMUpdate(answer=answer)
     try:
@@ -178,29 +214,24 @@ async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:
 
 
 def _ended(run: Run, state: RLMState, given: RLMUpdate) -> RLMUpdate:
-    """What the run gives."""
+    """What the run gives, with the reason why it ended."""
     reason = state.get("limit") or "answered"
-    run.emit(
-        Answered(
-            type="answer",
-            stop_reason=reason,
-            depth=state.get("depth", 0),
-            trajectory=state["trajectory"],
-        )
-    )
+    events_of(run, state).answered(reason)
     message = AIMessage(given.get("answer", ""), response_metadata={"stop_reason": reason})
     return given | RLMUpdate(stop_reason=reason, messages=[message])
 
 
 def shown_so_far(log: Log, blobs: BlobStore) -> str:
-    """The last answer of this question that was refused, or what its code printed since; empty if there is neither."""
-    last = turn_count(log) - 1
-    for number in range(last, questions_of(log)[-1]["turn"] - 1, -1):
-        if (refused := refusal(log, number)) is not None:
+    """The last answer of this question that was refused, or what its code printed since; empty if
+    there is neither."""
+    first, last = questions_of(log)[-1]["turn"], turn_count(log) - 1
+    for number in range(last, first - 1, -1):
+        refused = refusal(log, number)
+        if refused is not None:
             return blobs.get_text(refused["answer"])
-        steps = len(parse_reply(blobs.get_text(turn_at(log, number)["reply"])).steps)
-        for index in range(steps - 1, -1, -1):
-            entry = cell_at(log, cell_place(number, index))
-            if entry is not None and (text := blobs.get_text(entry["stdout"]).strip()):
-                return text
+        reply = parse_reply(blobs.get_text(turn_at(log, number)["reply"]))
+        for entry in reversed(cells_of(log, number, len(reply.steps))):
+            printed = "" if entry is None else blobs.get_text(entry["stdout"]).strip()
+            if printed:
+                return printed
     return ""

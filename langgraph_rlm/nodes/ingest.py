@@ -8,18 +8,23 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
-from langgraph_rlm.budget.usage import Usage, spent
+from langgraph_rlm.budget.usage import spent
 from langgraph_rlm.log.entries import Log, QuestionEntry, rolled_back_entry
-from langgraph_rlm.log.places import cell_place, last_turn, questions_of, turn_count
+from langgraph_rlm.log.places import (
+    cell_place,
+    last_turn,
+    question_place,
+    questions_of,
+    turn_count,
+)
 from langgraph_rlm.log.reply import reply_of
-from langgraph_rlm.runtime.run import frame_of
+from langgraph_rlm.runtime.run import Frame, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
-from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.inputs import by_reference
 
-EMPTY = {"suspended": None, "final": None, "answer": "", "stop_reason": ""}
-"""What of the last question must not be taken for the next one's."""
+EMPTY: RLMUpdate = {"suspended": None, "final": None, "answer": "", "stop_reason": ""}
+"""What belongs to the last question alone, and its empty values."""
 
 
 class Ingest:
@@ -31,15 +36,14 @@ class Ingest:
     async def __call__(
         self, state: RLMState, config: RunnableConfig, runtime: Runtime[None]
     ) -> RLMUpdate:
-        """Open a run: the first on its thread starts a trajectory, a later one is a follow-up with the same variables."""
+        """Put a question to the thread. A later one is a follow-up, and finds the variables of
+        those before it."""
         frame = frame_of(config)
         frame.show_on(runtime)
-        given = by_reference(
-            {key: state.get(key) for key in ("query", "context", "messages")},
-            self._rlm.blobs,
-            is_stored=True,
-        )
-        log, stale = state.get("log", {}), cast(dict[str, Any], state)
+        wanted = {key: state.get(key) for key in ("query", "context", "messages")}
+        given = by_reference(wanted, self._rlm.blobs, is_stored=True)
+        log = state.get("log", {})
+        questions = questions_of(log)
         question = QuestionEntry(
             kind="run",
             question=given["query"],
@@ -47,50 +51,60 @@ class Ingest:
             turn=turn_count(log),
             started=time.time(),
         )
-        update = RLMUpdate(
-            log={**_cut_off(state, self._rlm.blobs), f"run.{len(questions_of(log))}": question}
-        )
-        if questions_of(log):  # a channel that was never written takes no room in any checkpoint
-            update["usage"], update["limit"] = (
-                cast(Usage, Overwrite(spent())),
-                cast(Any, Overwrite("")),
-            )
-            update |= cast(
-                RLMUpdate, {key: empty for key, empty in EMPTY.items() if stale.get(key)}
-            )
+        update = RLMUpdate(log={**self._cut_off(state), question_place(len(questions)): question})
+        if questions:
+            update |= _without_the_last(state)
         if frame.form is not None or state.get("answer_schema") is not None:
-            update["answer_schema"] = (
-                None if frame.form is None else await self._rlm.blobs.keep(frame.form.text)
-            )
-            update["structured_response"] = None
+            update |= await self._form(frame)
         if given["messages"]:
-            update["instructions"] = await self._rlm.blobs.keep(
-                "\n\n".join(message.text for message in given["messages"])
-            )
+            text = "\n\n".join(message.text for message in given["messages"])
+            update["instructions"] = await self._rlm.blobs.keep(text)
         if "trajectory" not in state:
-            update["trajectory"] = secrets.token_urlsafe(16)
-            if frame.depth:
-                update["depth"] = frame.depth
-            if frame.model is not None:
-                update["model"] = frame.model
+            update |= _identity(frame)
         return update
 
+    async def _form(self, frame: Frame) -> RLMUpdate:
+        """The form that the answer to this question has to have; None takes back that of the last
+        one."""
+        schema = None
+        if frame.form is not None:
+            schema = await self._rlm.blobs.keep(frame.form.text)
+        return RLMUpdate(answer_schema=schema, structured_response=None)
 
-def _cut_off(state: RLMState, blobs: BlobStore) -> Log:
-    """The cell that the last question left unfinished ends here, and is rolled back: nobody waits for its calls any more."""
-    log = state.get("log", {})
-    number = turn_count(log) - 1
-    if (
-        state.get("stop_reason")
-        or state.get("final") is not None
-        or not questions_of(log)
-        or number < questions_of(log)[-1]["turn"]
-    ):
+    def _cut_off(self, state: RLMState) -> Log:
+        """Roll back the cell that the last question left unfinished: nobody waits for its calls any
+        more."""
+        log = state.get("log", {})
+        questions, number = questions_of(log), turn_count(log) - 1
+        is_over = bool(state.get("stop_reason")) or state.get("final") is not None
+        if is_over or not questions or number < questions[-1]["turn"]:
+            return {}
+        turn = last_turn(log)
+        if turn["limit"]:
+            return {}
+        steps = reply_of(turn, self._rlm.blobs).steps
+        for place in (cell_place(number, index) for index in range(len(steps))):
+            if place not in log:
+                return {place: rolled_back_entry("stopped", self._rlm.blobs)}
         return {}
-    turn = last_turn(log)
-    places = [
-        cell_place(number, index)
-        for index in range(0 if turn["limit"] else len(reply_of(turn, blobs).steps))
-    ]
-    cut = next((place for place in places if place not in log), None)
-    return {} if cut is None else {cut: rolled_back_entry("stopped", blobs)}
+
+
+def _without_the_last(state: RLMState) -> RLMUpdate:
+    """The state's values that belong to the last question, emptied.
+
+    A channel that was never written takes no room in any checkpoint, so only those that have a
+    value are written.
+    """
+    known = cast(dict[str, Any], state)
+    update: dict[str, Any] = {name: empty for name, empty in EMPTY.items() if known.get(name)}
+    return cast(RLMUpdate, {"usage": Overwrite(spent()), "limit": Overwrite(""), **update})
+
+
+def _identity(frame: Frame) -> RLMUpdate:
+    """What an RLM is from its first question on."""
+    update = RLMUpdate(trajectory=secrets.token_urlsafe(16))
+    if frame.depth:
+        update["depth"] = frame.depth
+    if frame.model is not None:
+        update["model"] = frame.model
+    return update

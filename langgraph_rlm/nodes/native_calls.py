@@ -1,14 +1,14 @@
-"""Native calls: external tools that the root model calls by itself, without code. From its message to the log, and back to messages."""
+"""Native calls: external tools that the root model calls by itself, without code. From its message
+to the log, and back."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 
 from langgraph_rlm.log.entries import (
-    CallEntry,
     Log,
     LogEntry,
     NativeCall,
@@ -16,16 +16,28 @@ from langgraph_rlm.log.entries import (
     TurnEntry,
     error_entry,
 )
-from langgraph_rlm.log.places import call_place, item_place, native_places, reply_at
+from langgraph_rlm.log.places import call_at, call_place, item_place, native_places, reply_at
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.tools import BadArguments
 
 
+@dataclass(frozen=True)
+class Made:
+    """One tool call as the model made it."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str | None
+    problem: str | None = None
+    """Why it cannot be made."""
+
+
 @dataclass
 class Called:
-    """The native calls of one reply; those that cannot be made are answered already."""
+    """The native calls of one reply, as log entries. Those that cannot be made are answered
+    already."""
 
     calls: list[NativeCall] = field(default_factory=list[NativeCall])
     entries: Log = field(default_factory=dict[str, LogEntry])
@@ -35,65 +47,80 @@ class Called:
 
 
 def native_calls(reply: AIMessage, turn: int, rlm: RLMRuntime) -> Called:
-    """The tool calls of a reply as log entries. A wrong name or wrong arguments become an answer that says so."""
+    """Make the tool calls of a reply log entries. A wrong name or wrong arguments become an answer
+    that says so.
+
+    Args:
+        reply: of the root model.
+        turn: its number.
+        rlm: knows the tools; where the root model was given none, its calls are ignored.
+    """
     called = Called()
-    made: list[tuple[Mapping[str, Any], str | None]] = [(call, None) for call in reply.tool_calls]
-    made += [
-        ({**call, "args": {}}, f"The arguments are not valid JSON: {call['args']!r}.")
-        for call in reply.invalid_tool_calls
-    ]
-    for ordinal, (call, problem) in enumerate(made if rlm.native_tools else ()):
+    if not rlm.native_tools:
+        return called
+    for ordinal, made in enumerate(_made(reply)):
         place = call_place(str(turn), ordinal)
-        request, problem = _request(call, problem, rlm)
-        called.calls.append(
-            NativeCall(name=call["name"] or "", id=call["id"] or f"call_{turn}_{ordinal}")
-        )
+        request, problem = _request(made, rlm)
+        id = made.id or f"call_{turn}_{ordinal}"
+        called.calls.append(NativeCall(name=made.name, id=id))
         called.entries[place] = rlm.requests.entry(request)
         if problem is not None:
             called.entries[item_place(place, 0)] = error_entry(problem)
     return called
 
 
-def _request(
-    call: Mapping[str, Any], problem: str | None, rlm: RLMRuntime
-) -> tuple[Request, str | None]:
+def _made(reply: AIMessage) -> list[Made]:
+    calls = [Made(call["name"], call["args"], call["id"]) for call in reply.tool_calls]
+    for call in reply.invalid_tool_calls:
+        problem = f"The arguments are not valid JSON: {call['args']!r}."
+        calls.append(Made(call["name"] or "", {}, call["id"], problem))
+    return calls
+
+
+def _request(made: Made, rlm: RLMRuntime) -> tuple[Request, str | None]:
+    """The request of a call, and what is wrong with it."""
     tools = {tool.name: tool for tool in rlm.toolset.root.values() if tool.is_external}
-    name, arguments = call["name"] or "", cast(dict[str, Any], call["args"])
-    tool = tools.get(name)
+    tool = tools.get(made.name)
     if tool is None:
-        problem = f"There is no tool {name!r} to call this way. There are: {', '.join(tools)}. Functions of the REPL are called in code."
-        return Request("tool", name, {"name": name, "arguments": arguments}, 1), problem
-    try:
-        if problem is None:
-            tool.check(arguments)
-    except BadArguments as error:
-        problem = str(error)
-    return tool_request(tool, arguments), problem
+        problem = (
+            f"There is no tool {made.name!r} to call this way. There are: {', '.join(tools)}. "
+            "Functions of the REPL are called in code."
+        )
+        payload = {"name": made.name, "arguments": made.arguments}
+        return Request("tool", made.name, payload, 1), problem
+    problem = made.problem
+    if problem is None:
+        try:
+            tool.check(made.arguments)
+        except BadArguments as error:
+            problem = str(error)
+    return tool_request(tool, made.arguments), problem
 
 
 def native_messages(
     number: int, turn: TurnEntry, log: Mapping[str, LogEntry], rlm: RLMRuntime
 ) -> list[tuple[ToolCall, ToolMessage]]:
-    """Each native call of a turn with its result, as the conversation shows them."""
+    """Give each native call of a turn with its result, as the conversation shows them."""
     shown: list[tuple[ToolCall, ToolMessage]] = []
     for place, call in native_places(number, turn).items():
-        arguments = rlm.requests.payload(cast(CallEntry, log[place])["request"])["arguments"]
-        result = _result(reply_at(log, item_place(place, 0)), call, rlm)
-        shown.append(
-            (ToolCall(type="tool_call", name=call["name"], args=arguments, id=call["id"]), result)
-        )
+        entry = call_at(log, place)
+        if entry is None:
+            raise KeyError(place)
+        arguments = rlm.requests.payload(entry["request"])["arguments"]
+        made = ToolCall(type="tool_call", name=call["name"], args=arguments, id=call["id"])
+        shown.append((made, _result(reply_at(log, item_place(place, 0)), call, rlm)))
     return shown
 
 
 def _result(reply: ReplyEntry | None, call: NativeCall, rlm: RLMRuntime) -> ToolMessage:
-    if reply is None or reply["value"] is None:
-        error = (
-            "no result: the conversation went on without it" if reply is None else reply["error"]
-        )
-        return ToolMessage(
-            f"Error: {error}", tool_call_id=call["id"], name=call["name"], status="error"
-        )
+    id, name = call["id"], call["name"]
+    if reply is None:
+        told = "Error: no result: the conversation went on without it"
+        return ToolMessage(told, tool_call_id=id, name=name, status="error")
+    if reply["value"] is None:
+        told = f"Error: {reply['error']}"
+        return ToolMessage(told, tool_call_id=id, name=name, status="error")
     text = rlm.blobs.get_text(reply["value"])
     value = json.loads(text)
     shown = clip(value if isinstance(value, str) else text, limit=rlm.limits.max_output_chars)
-    return ToolMessage(shown, tool_call_id=call["id"], name=call["name"])
+    return ToolMessage(shown, tool_call_id=id, name=name)

@@ -1,4 +1,8 @@
-"""Root call: one call of the model that writes an RLM's code, its failure, and the time that the tree has worked. Writes no log."""
+"""Root call: one call of the model that writes an RLM's code, what its failure means, and the time
+that was worked.
+
+Writes no log.
+"""
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -16,26 +20,34 @@ async def ask_root(
     config: RunnableConfig,
     run: Run,
 ) -> tuple[AIMessage, Usage]:
-    """Call the root model with a conversation; its reply, and what the call spent.
+    """Call the root model with a conversation.
+
+    Returns:
+        Its reply, and what the call has spent.
 
     Raises:
         LimitReached: the call may not start, or the time was up.
         ModelFailed: the model's client raised.
     """
     depth = state.get("depth", 0)
-    reply, cost = await run.call_root(
-        rlm.root_model(depth, state.get("model")), messages, config, depth
-    )
-    return reply, add_usage(add_usage(cost, spent(turns=1)), lap(run))
+    model = rlm.root_model(depth, state.get("model"))
+    reply, cost = await run.call_root(model, messages, config, depth)
+    return reply, add_usage(add_usage(cost, spent(turns=1)), time_spent(run))
 
 
 def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:
-    """A child ends with it, so that its parent's code gets to see it and its spending is counted; a root raises what the client raised."""
+    """End a child with the failure, so that its parent's code gets to see it and its spending is
+    counted.
+
+    Raises:
+        Exception: what the model's client raised, where the RLM is the root.
+    """
     if depth == 0:
         raise failure.error from failure.error.__cause__
     return RLMUpdate(limit="failed", answer=str(failure))
 
 
-def lap(run: Run) -> Usage:
-    """The time since the tree's last lap, for whichever RLM comes first to count it: so each second counts once, and is saved soon."""
-    return spent(seconds=run.ledger.lap())
+def time_spent(run: Run) -> Usage:
+    """The seconds that no state of the tree has counted yet, as a usage to add. Each is given
+    once."""
+    return spent(seconds=run.ledger.take_seconds())

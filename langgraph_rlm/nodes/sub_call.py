@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -13,29 +14,28 @@ from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
+from langgraph_rlm.log.places import call_of
+from langgraph_rlm.nodes.events import Events
 from langgraph_rlm.pregel.keys import NO_STREAM
-from langgraph_rlm.progress import Spent, SubCalls, Where
 from langgraph_rlm.repl.requests import context_of, form_of
 from langgraph_rlm.runtime.run import FRAME, Frame, ModelFailed, frame_of, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.structured_query import structured_query
-from langgraph_rlm.schemas.answers import Mismatch, json_of
+from langgraph_rlm.schemas.answers import Format, Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate
 
 QUESTION_CHARS = 4_000
-"""A child's prompt up to this length is its question; a longer one is its context as well, and the question says so."""
-
+"""A child's prompt of up to this length is its question. A longer one is its context too, and the
+question says so."""
 
 ERROR_CHARS = 1_000
 """Most characters of a child's answer in the error that it does not match."""
 
-TREE_WIDE: frozenset[StopReason] = frozenset(
-    {"max_sub_calls", "max_tokens", "max_cost", "max_seconds"}
-)
-"""Limits of the whole tree: when a child stops at one, so does its parent."""
+REPORTS = 100
+"""About how often the progress of one batch is shown."""
 
-Answered = tuple[ReplyEntry, StopReason | None]
-"""The entry for the log, and the limit that was reached on the way."""
+TREE_WIDE = frozenset[StopReason](["max_sub_calls", "max_tokens", "max_cost", "max_seconds"])
+"""Limits of the whole tree: when a child stops at one, so does its parent."""
 
 
 class Graph(Protocol):
@@ -44,6 +44,29 @@ class Graph(Protocol):
     async def ainvoke(self, input: Any, config: RunnableConfig) -> dict[str, Any]:
         """Run it to its end, or raise its interrupt."""
         ...
+
+
+class Answer(NamedTuple):
+    """The entry for the log, and the limit of the whole tree that was reached on the way."""
+
+    entry: ReplyEntry
+    limit: StopReason | None = None
+
+
+@dataclass
+class Item:
+    """One item of a call, as it is asked."""
+
+    prompt: str
+    context: Any
+    """A handle, where an `rlm_query` brings a context."""
+    model: str | None
+    """The name that code gave as `model=`."""
+    form: Format | None
+    config: RunnableConfig
+    frame: Frame
+    paid: list[Usage] = field(default_factory=list[Usage])
+    """Takes what each try has cost, as soon as it is known."""
 
 
 class SubCall:
@@ -56,125 +79,117 @@ class SubCall:
     async def __call__(
         self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]
     ) -> RLMUpdate:
-        """One call in, one record out: the reply is checkpointed before any code reads it.
+        """Take one call and give one record: the reply is checkpointed before any code reads it.
 
-        A failure of a model's client becomes an entry like any other. All else passes through: a pause, a broken set-up, and
-        what the checkpointer or the store raise in a child.
+        A failure of a model's client becomes an entry like any other. All else passes through: a
+        pause, a broken set-up, and what the checkpointer or the blob store raise in a child.
         """
         frame = frame_of(config)
         frame.show_on(runtime)
         run = frame.run
-        run.take_over(call["parent"], call["place"].rpartition("/")[0])
-        async with (
-            run.calls if call["call"] == "llm" else run.children(frame.depth + 1)
-        ):  # first of all: a thousand that wait hold little
-            update = await self._answered(call, config, frame)
-        await run.batch_ends.join(call["total"] - self._report(call, frame))
+        run.take_over(call["parent"], call_of(call["place"]))
+        is_model = call["call"] == "llm"
+        # Before anything is made: a thousand calls that wait hold little memory.
+        async with run.slots if is_model else run.child_slots(frame.depth + 1):
+            item = self._item(call, config, frame)
+            update = await self._update(call, item)
+        done = self._report(call, frame)
+        await run.batch_ends.join(call["total"] - done)
         return update
 
-    async def _answered(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> RLMUpdate:
-        payload = self._rlm.requests.payload(call["request"])
-        model = cast("str | None", payload["model"])
-        paid: list[Usage] = []
-        try:
-            reply, limit = await (self._ask if call["call"] == "llm" else self._recurse)(
-                payload, call["item"], config, frame, paid
-            )
-        except LimitReached as reached:
-            reply, limit = error_entry(str(reached), model), reached.limit
-        except (Mismatch, ModelFailed) as failure:
-            reply, limit = error_entry(str(failure), model), None
-        usage = reduce(add_usage, paid, spent(sub_calls=1, seconds=frame.run.ledger.lap()))
-        update = RLMUpdate(log={call["place"]: {**reply, "usage": share(usage)}})
-        return update if limit is None else update | RLMUpdate(limit=limit)
+    def _item(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> Item:
+        payload, number = self._rlm.requests.payload(call["request"]), call["item"]
+        return Item(
+            prompt=payload["prompts"][number],
+            context=context_of(payload, number) if "contexts" in payload else None,
+            model=payload["model"],
+            form=form_of(payload),
+            config=config,
+            frame=frame,
+        )
 
-    async def _ask(
-        self,
-        payload: dict[str, Any],
-        item: int,
-        config: RunnableConfig,
-        frame: Frame,
-        paid: list[Usage],
-    ) -> Answered:
-        """One call of the model, several where its reply does not match the schema. What each cost goes to `paid` at once."""
-        name, prompt, form = payload["model"], payload["prompts"][item], form_of(payload)
+    async def _update(self, call: PendingCall, item: Item) -> RLMUpdate:
+        """Ask, and make the answer, or what came in its place, an entry with what it has spent."""
+        ask = self._ask if call["call"] == "llm" else self._recurse
+        try:
+            answer = await ask(item)
+        except LimitReached as reached:
+            answer = Answer(error_entry(str(reached), item.model), reached.limit)
+        except (Mismatch, ModelFailed) as failure:
+            answer = Answer(error_entry(str(failure), item.model))
+        own = spent(sub_calls=1, seconds=item.frame.run.ledger.take_seconds())
+        usage = share(reduce(add_usage, item.paid, own))
+        update = RLMUpdate(log={call["place"]: {**answer.entry, "usage": usage}})
+        if answer.limit is not None:
+            update["limit"] = answer.limit
+        return update
+
+    async def _ask(self, item: Item) -> Answer:
+        """Call the model once; several times where its reply does not match the schema."""
+        config = _quiet(item.config)
 
         async def call(given: str | list[AnyMessage]) -> str:
-            reply, cost = await frame.run.call(
-                self._rlm.sub(name), given, _quiet(config), frame.depth + 1
-            )
-            paid.append(cost)
+            model, depth = self._rlm.sub(item.model), item.frame.depth + 1
+            reply, cost = await item.frame.run.call(model, given, config, depth)
+            item.paid.append(cost)
             return str(reply.text)
 
-        if form is None:
-            return await reply_entry(await call(prompt), self._rlm.blobs, name), None
-        return await json_reply_entry(
-            await structured_query(prompt, form, call), self._rlm.blobs, name
-        ), None
+        if item.form is None:
+            text = await call(item.prompt)
+            return Answer(await reply_entry(text, self._rlm.blobs, item.model))
+        value = await structured_query(item.prompt, item.form, call)
+        return Answer(await json_reply_entry(value, self._rlm.blobs, item.model))
 
-    async def _recurse(
-        self,
-        payload: dict[str, Any],
-        item: int,
-        config: RunnableConfig,
-        frame: Frame,
-        paid: list[Usage],
-    ) -> Answered:
-        """The same graph one level deeper; its own calls wait for their own turn."""
-        given, form, name = (
-            await asyncio.to_thread(self._question, payload, item),
-            form_of(payload),
-            payload["model"],
-        )
-        out = await self._child().ainvoke(given, with_key(config, FRAME, frame.below(name, form)))
-        paid.append(out["usage"])
+    async def _recurse(self, item: Item) -> Answer:
+        """Run the same graph one level deeper; the calls of models in it wait for slots of their
+        own."""
+        given = await asyncio.to_thread(_question, item)
+        frame = item.frame.below(item.model, item.form)
+        out = await self._child().ainvoke(given, with_key(item.config, FRAME, frame))
+        item.paid.append(out["usage"])
         if out["stop_reason"] == "failed":
-            return error_entry(out["answer"], name), None
-        limit = out["stop_reason"] if out["stop_reason"] in TREE_WIDE else None
-        if form is None:
-            return await reply_entry(out["answer"], self._rlm.blobs, name), limit
-        value = out["structured_response"]
-        if value is None and not await asyncio.to_thread(form.admits, None):
-            return error_entry(
-                f"its answer does not match the schema ({out['stop_reason']}): {out['answer'][:ERROR_CHARS]}",
-                name,
-            ), limit
-        return await json_reply_entry(json_of(value), self._rlm.blobs, name), limit
+            return Answer(error_entry(out["answer"], item.model))
+        entry, reason = await self._child_entry(out, item), out["stop_reason"]
+        return Answer(entry, reason if reason in TREE_WIDE else None)
 
-    def _question(self, payload: dict[str, Any], item: int) -> dict[str, Any]:
-        """A child without a context of its own works on its prompt."""
-        prompt, context = payload["prompts"][item], context_of(payload, item)
-        if context is not None:
-            return {"query": prompt, "context": context}
-        if len(prompt) <= QUESTION_CHARS:
-            return {"query": prompt, "context": prompt}
-        start = prompt[: QUESTION_CHARS // 2]
-        return {
-            "query": f"Do what the text in `context` asks. It starts so:\n{start}\n[...]\n{prompt[-QUESTION_CHARS // 4 :]}",
-            "context": prompt,
-        }
+    async def _child_entry(self, out: dict[str, Any], item: Item) -> ReplyEntry:
+        """The entry of a child's answer, in the form that the parent's code wants."""
+        if item.form is None:
+            return await reply_entry(out["answer"], self._rlm.blobs, item.model)
+        value = out["structured_response"]
+        if value is None and not await asyncio.to_thread(item.form.admits, None):
+            shown = out["answer"][:ERROR_CHARS]
+            told = f"its answer does not match the schema ({out['stop_reason']}): {shown}"
+            return error_entry(told, item.model)
+        return await json_reply_entry(json_of(value), self._rlm.blobs, item.model)
 
     def _report(self, call: PendingCall, frame: Frame) -> int:
-        """Show how far a batch is, about a hundred times; how many of it are answered."""
-        run, total, place = frame.run, call["total"], call["place"].rpartition("/")[0]
+        """Count one more answer, show how far the batch is, and give how many of it are
+        answered."""
+        run, total, place = frame.run, call["total"], call_of(call["place"])
         key = f"{call['parent']} {place}"
-        run.answered[key] += 1
-        done = run.answered[key]
-        if done == total or done % max(1, total // 100) == 0:
-            at = Where(depth=call["depth"], trajectory=call["parent"])
-            run.emit(
-                SubCalls(
-                    type="sub_calls",
-                    place=place,
-                    function=call["function"],
-                    done=done,
-                    total=total,
-                    **at,
-                )
-            )
-            run.emit(Spent(type="usage", usage=run.ledger.usage, **at))
+        run.items_done[key] += 1
+        done = run.items_done[key]
+        if done == total or done % max(1, total // REPORTS) == 0:
+            events = Events(run, call["depth"], call["parent"])
+            events.sub_calls(place, call["function"], done, total)
+            events.spent(run.ledger.usage)
         return done
 
 
+def _question(item: Item) -> dict[str, Any]:
+    """The input of a child. One without a context of its own works on its prompt."""
+    prompt = item.prompt
+    if item.context is not None:
+        return {"query": prompt, "context": item.context}
+    if len(prompt) <= QUESTION_CHARS:
+        return {"query": prompt, "context": prompt}
+    start, end = prompt[: QUESTION_CHARS // 2], prompt[-QUESTION_CHARS // 4 :]
+    query = f"Do what the text in `context` asks. It starts so:\n{start}\n[...]\n{end}"
+    return {"query": query, "context": prompt}
+
+
 def _quiet(config: RunnableConfig) -> RunnableConfig:
+    """The config of a call whose tokens stay out of the "messages" stream, which is the root
+    model's."""
     return {**config, "tags": [*(config.get("tags") or []), NO_STREAM]}

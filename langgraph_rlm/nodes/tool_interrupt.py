@@ -1,7 +1,9 @@
-"""Tool interrupt: ONE pending tool call. It pauses for a decision or a result, and runs an approved tool in a step of its own.
+"""Tool interrupt: ONE pending tool call. It pauses for a decision or a result, and runs an approved
+tool in a step of its own.
 
-For a tool that must not run twice, the start of a run is checkpointed before it, under a mark that only this process knows: a step
-that runs again without its mark (another process, or after a cancellation) asks the human instead.
+The start of a tool that must not run twice is checkpointed before it, as a mark: a token written
+just before the tool starts. A process that does not know the mark must assume that the tool may
+already have run, and asks the human.
 """
 
 import json
@@ -30,13 +32,13 @@ from langgraph_rlm.tools.approvals import (
 
 
 class ToolInterrupt:
-    """The node: the steps below are a graph of their own, so that each call goes its own way."""
+    """The node. Its steps, below, are a graph of their own, so that each call goes its own way."""
 
     def __init__(self, steps: Any) -> None:
         self._steps = steps
 
     async def __call__(self, call: PendingCall, config: RunnableConfig) -> RLMUpdate:
-        """One call in, one record out."""
+        """Take one call and give one record."""
         out = await self._steps.ainvoke(call, config)
         return RLMUpdate(log={call["place"]: out["reply"]})
 
@@ -49,13 +51,10 @@ class ToolStep:
 
     def _called(self, call: PendingCall) -> tuple[RLMTool, dict[str, Any]]:
         """The tool, and the arguments that code gave."""
-        return self._rlm.toolset.tool(call["function"], call["depth"]), self._rlm.requests.payload(
-            call["request"]
-        )["arguments"]
+        tool = self._rlm.toolset.tool(call["function"], call["depth"])
+        return tool, self._rlm.requests.payload(call["request"])["arguments"]
 
-    async def _decided(
-        self, tool: RLMTool, decision: dict[str, Any], arguments: dict[str, Any]
-    ) -> ToolUpdate:
+    async def _decided(self, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""
         if decision["type"] == "approve":
             return ToolUpdate(arguments=arguments)
@@ -63,47 +62,45 @@ class ToolStep:
             return ToolUpdate(arguments=decision["edited_action"]["args"])
         if decision["type"] == "respond":
             return ToolUpdate(reply=await self._returned(decision["message"]))
-        return ToolUpdate(
-            reply=error_entry(
-                f"rejected by a human: {decision.get('message') or 'no reason given'}"
-            )
-        )
+        reason = decision.get("message") or "no reason given"
+        return ToolUpdate(reply=error_entry(f"rejected by a human: {reason}"))
 
     async def _returned(self, value: Any) -> ReplyEntry:
         return await reply_entry(json.dumps(value, ensure_ascii=False), self._rlm.blobs)
 
 
 class Approve(ToolStep):
-    """Pauses for a human's decision, or for the result of an external tool; either is checkpointed before anything else happens."""
+    """Pauses for a human's decision, or for the result of an external tool. Either is checkpointed
+    before anything else."""
 
     async def __call__(self, call: PendingCall, runtime: Runtime[None]) -> ToolUpdate:
-        """The arguments to run the tool with, or the answer that stands in for it."""
+        """Give the arguments to run the tool with, or the answer that stands in for it."""
         tool, arguments = self._called(call)
         if tool.is_external:
-            result = ask(external_call(tool, arguments, call["id"]), tool)
-            error = error_of(result)
-            return ToolUpdate(
-                reply=await self._returned(result) if error is None else error_entry(error)
-            )
+            return await self._external(tool, arguments, call["id"])
         config = self._rlm.toolset.interrupt_on[tool.name]
         described = config.get("description")
         if callable(described):
-            described = described(
-                {"name": tool.name, "args": arguments, "id": call["id"], "type": "tool_call"},
-                call,
-                runtime,
-            )
-        decision = ask(review(tool, arguments, config["allowed_decisions"], described), tool)
-        return await self._decided(tool, decision, arguments)
+            about = {"name": tool.name, "args": arguments, "id": call["id"], "type": "tool_call"}
+            described = described(about, call, runtime)
+        pause = review(tool, arguments, config["allowed_decisions"], described)
+        return await self._decided(ask(pause, tool), arguments)
+
+    async def _external(self, tool: RLMTool, arguments: dict[str, Any], id: str) -> ToolUpdate:
+        result = ask(external_call(tool, arguments, id), tool)
+        error = error_of(result)
+        if error is not None:
+            return ToolUpdate(reply=error_entry(error))
+        return ToolUpdate(reply=await self._returned(result))
 
 
 class Begin(ToolStep):
-    """Marks the start of a run of a tool that must not run twice."""
+    """Marks the start of a tool that must not run twice."""
 
     async def __call__(self, call: ToolState) -> ToolUpdate:
-        """A new mark: in the checkpoint, and in this process."""
+        """Make a new mark, in the checkpoint and in this process."""
         mark = uuid.uuid4().hex
-        self._rlm.toolset.begun.add(mark)
+        self._rlm.begun.add(mark)
         return ToolUpdate(mark=mark)
 
 
@@ -113,70 +110,88 @@ class CallTool(ToolStep):
     async def __call__(
         self, call: ToolState, config: RunnableConfig, runtime: Runtime[None]
     ) -> ToolUpdate:
-        """The tool's result, or its exception for code to catch; nothing when it may have run before."""
+        """Give the tool's result, or its exception for code to catch; nothing when it may have run
+        before."""
         tool, arguments = self._called(call)
         mark = call.get("mark")
         if mark is not None and not self._claim(mark):
             return ToolUpdate()
+        given = call.get("arguments", arguments)
         try:
-            given = ToolCallInfo(call["id"], config, runtime)
-            return ToolUpdate(
-                reply=await self._returned(
-                    await cast(OwnTool, tool).run(call.get("arguments", arguments), given)
-                )
-            )
+            about = ToolCallInfo(call["id"], config, runtime)
+            result = await cast(OwnTool, tool).run(given, about)
         except GraphBubbleUp:
             if (
                 mark is not None
-            ):  # a pause of the tool's own: what it has run so far, LangGraph runs again by design
-                self._rlm.toolset.begun.add(mark)
+            ):  # the tool itself pauses: LangGraph runs it again from its top, by design
+                self._rlm.begun.add(mark)
             raise
         except RLMError:
             raise
-        except Exception as error:  # noqa: BLE001 - a tool may raise anything, and code must get to see it
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything; code gets to see it
             return ToolUpdate(reply=error_entry(f"{type(error).__name__}: {error}"))
+        return ToolUpdate(reply=await self._returned(result))
 
     def _claim(self, mark: str) -> bool:
-        """Take the mark: each serves one run."""
-        known = mark in self._rlm.toolset.begun
-        self._rlm.toolset.begun.discard(mark)
-        return known
+        """Take the mark, which serves one run. False if this process does not know it."""
+        is_known = mark in self._rlm.begun
+        self._rlm.begun.discard(mark)
+        return is_known
 
 
 class AskAgain(ToolStep):
     """Asks about a call that was running when its process died."""
 
     async def __call__(self, call: ToolState) -> ToolUpdate:
-        """As `Approve`: on approval the tool runs again."""
+        """Give what `Approve` gives: on approval the tool runs again."""
         tool, arguments = self._called(call)
         given = call.get("arguments", arguments)
         about = (
-            f"{tool.name} may have run already: it was interrupted while it ran, before its result was stored. "
-            "Look whether it took effect. Approve to run it again, respond with its result, or reject."
+            f"{tool.name} may have run already: it was interrupted while it ran, before its result "
+            "was stored. Look whether it took effect. Approve to run it again, respond with its "
+            "result, or reject."
         )
-        return await self._decided(tool, ask(review(tool, given, UNSURE, about), tool), given)
+        return await self._decided(ask(review(tool, given, UNSURE, about), tool), given)
 
 
 def ask(pause: Pause, tool: RLMTool) -> Any:
     """Pause until there is an answer of the right form, and give it.
 
-    LangGraph stores an answer as soon as it has passed the check, and keeps a stored one for ever: so the check is part of its `interrupt`.
+    LangGraph stores an answer as soon as it has passed the check of its `interrupt`, and keeps a
+    stored one for ever. So everything that can be wrong with an answer is part of that check.
 
     Raises:
-        ResumeError: the answer has the wrong form, or edited arguments do not fit the tool. The pause stays open.
+        ResumeError: the answer has the wrong form, or edited arguments do not fit the tool. The
+            pause stays open.
     """
 
     def checked(answer: Any) -> Any:
         try:
             decision = checked_answer(pause["value"], pause["schema"], answer)
-            if isinstance(decision, dict) and "edited_action" in decision and not tool.is_external:
-                tool.check(cast(dict[str, Any], decision)["edited_action"]["args"])
+            if not tool.is_external:
+                _check_edit(decision, tool)
         except (ResumeError, BadArguments) as error:
             raise ValueError(str(error)) from None
-        return cast(Any, decision)
+        return decision
 
-    form = cast(type[Any], Annotated[Any, PlainValidator(checked), WithJsonSchema(pause["schema"])])
+    form: Any = Annotated[Any, PlainValidator(checked), WithJsonSchema(pause["schema"])]
     try:
         return interrupt(pause["value"], response_schema=form)
     except ValidationError as error:
-        raise ResumeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        raise refused_answer(error) from None
+
+
+def _check_edit(decision: Any, tool: RLMTool) -> None:
+    """Check the arguments of an edit, which the pause's schema describes only roughly.
+
+    Raises:
+        BadArguments: they do not fit the tool.
+    """
+    edited: Any = decision.get("edited_action")
+    if edited is not None:
+        tool.check(edited["args"])
+
+
+def refused_answer(error: ValidationError) -> ResumeError:
+    """The error of an answer that a pause's own check has refused."""
+    return ResumeError(error.errors()[0]["msg"].removeprefix("Value error, "))

@@ -1,11 +1,13 @@
-"""Group commit: writes that arrive while SQLite is busy share its next transaction. Each returns once it is on disk.
+"""Group commit: writes that arrive while SQLite is busy share its next transaction. Each returns
+once it is on disk.
 
-`AsyncSqliteSaver` commits the writes of each task by themselves: four trips to its thread and a commit of about 4 ms,
-where a write costs 0.2 ms. The calls of a large batch end faster than that, so their results would wait in line to be
-saved, and would be paid for again after a kill.
+`AsyncSqliteSaver` commits the writes of each task by themselves: four trips to its thread and a
+commit of about 4 ms, where a write costs 0.2 ms. The calls of a large batch end faster than that,
+so their results would wait in line to be saved, and would be paid for again after a kill.
 
-The rows are written into the saver's table as it writes them itself. The table is the format of a file on disk, which
-changes less often than the body of a method; where it has other columns than are known here, the saver's own method is used.
+The rows are written into the saver's table as it writes them itself. The table is the format of a
+file on disk, which changes less often than the body of a method; where it has other columns than
+are known here, the saver's own method is used.
 """
 
 import asyncio
@@ -38,14 +40,16 @@ MOST_ROWS = 100
 
 @dataclass(frozen=True)
 class Write:
-    """One row, and what SQLite does when its key is taken: REPLACE for pauses and errors, IGNORE for results."""
+    """One row, and what SQLite does when its key is taken: REPLACE for pauses and errors, IGNORE
+    for results."""
 
     conflict: str
     row: tuple[Any, ...]
 
 
 class GroupCommitSaver(AsyncSqliteSaver):
-    """Another `AsyncSqliteSaver`, on its connection and under its lock. Only `aput_writes` differs."""
+    """Another `AsyncSqliteSaver`, on its connection and under its lock. Only `aput_writes`
+    differs."""
 
     def __init__(self, saver: AsyncSqliteSaver) -> None:
         """Take over from `saver`, which can still be used. Has to be called on its event loop."""
@@ -63,7 +67,8 @@ class GroupCommitSaver(AsyncSqliteSaver):
         """Do what `AsyncSqliteSaver.aput_writes` does, in a transaction with others.
 
         Raises:
-            sqlite3.Error: the transaction failed; every write of its group gets the same error, and none is stored.
+            sqlite3.Error: the transaction failed; every write of its group gets the same error, and
+            none is stored.
         """
         if (
             not self.is_setup
@@ -146,7 +151,8 @@ class _Groups:
 def _statements(writes: list[Write]) -> Iterator[tuple[str, list[Any]]]:
     """Neighbours that are written alike as one statement of many rows, and its values.
 
-    Not `executemany`: that takes the interpreter's lock again for each row, and waits 5 ms for it while the event loop is busy.
+    Not `executemany`: that takes the interpreter's lock again for each row, and waits 5 ms for it
+    while the event loop is busy.
     """
     marks = f"({', '.join('?' * len(COLUMNS))})"
     for conflict, group in groupby(writes, lambda write: write.conflict):

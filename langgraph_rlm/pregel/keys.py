@@ -1,7 +1,8 @@
-"""Keys: the private keys, names and shapes of LangGraph and LangChain that this package relies on, each said once.
+"""Keys: the private keys, names and shapes of LangGraph and LangChain that this package relies on,
+each said once.
 
-They are written down here instead of being imported: an import of a private module that has moved would break every
-user at once, a key that has changed breaks the test that is named after it.
+They are written down here instead of being imported: an import of a private module that has moved
+would break every user at once, a key that has changed breaks the test that is named after it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +23,12 @@ CHECKPOINTER = "__pregel_checkpointer"
 """The checkpointer that a graph hands to its children."""
 
 SCRATCHPAD = "__pregel_scratchpad"
-"""What LangGraph keeps of one execution of a task; another execution of the same task has another one."""
+"""What LangGraph keeps of one execution of a task; another execution of the same task has another
+one."""
 
 RUNTIME = "__pregel_runtime"
-"""The `Runtime` that a graph hands to its children; its store is theirs too, even where it is None."""
+"""The `Runtime` that a graph hands to its children; its store is theirs too, even where it is
+None."""
 
 RESUMING = "__pregel_resuming"
 """True where a graph resumes its children, whatever their input."""
@@ -33,13 +36,15 @@ RESUMING = "__pregel_resuming"
 # Channels and tags
 
 INTERRUPT = "__interrupt__"
-"""The channel of a checkpoint's pending writes that pauses are written to, and the key of an output that has them."""
+"""The channel of a checkpoint's pending writes that pauses are written to, and the key of an output
+that has them."""
 
 NO_STREAM = "nostream"
 """The tag of models whose tokens stay out of the "messages" stream."""
 
 OPENAI_ROLE = "__openai_role__"
-"""Key of a system message's `additional_kwargs` that says `developer`, as LangChain's OpenAI models read it."""
+"""Key of a system message's `additional_kwargs` that says `developer`, as LangChain's OpenAI models
+read it."""
 
 # Namespaces of checkpoints: `node:task_id`, and of a graph within `node:task_id|node:task_id`
 
@@ -47,19 +52,22 @@ WITHIN, TASK = "|", ":"
 
 
 def nodes_of(namespace: str) -> str:
-    """The nodes that lead to a namespace, as `get_subgraphs(namespace=...)` takes them: `sub_call|tool_interrupt`."""
+    """The nodes that lead to a namespace, as `get_subgraphs(namespace=...)` takes them:
+    `sub_call|tool_interrupt`."""
     return WITHIN.join(part.partition(TASK)[0] for part in namespace.split(WITHIN))
 
 
 def tasks_of(namespace: str) -> Iterator[tuple[str, str]]:
-    """Each task on the way to a namespace, outermost first: the namespace that it stands in, and its id."""
+    """Each task on the way to a namespace, outermost first: the namespace that it stands in, and
+    its id."""
     parts = namespace.split(WITHIN)
     for depth, part in enumerate(parts):
         yield WITHIN.join(parts[:depth]), part.partition(TASK)[2]
 
 
 def task_within(namespace: str, node: str, other: str) -> str | None:
-    """The id of the task of `node` that the namespace `other` is of, directly within `namespace`; None if it is not."""
+    """The id of the task of `node` that the namespace `other` is of, directly within `namespace`;
+    None if it is not."""
     prefix = f"{namespace}{WITHIN}{node}{TASK}" if namespace else f"{node}{TASK}"
     task = other.removeprefix(prefix)
     return None if not other.startswith(prefix) or WITHIN in task else task
@@ -81,17 +89,20 @@ def pauses_among(saved: "CheckpointTuple") -> Iterator["Interrupt[Any]"]:
 
 
 def compiled_attributes(compiled: object) -> dict[str, Any]:
-    """What a graph of a class of our own is made of: the attributes of a compiled one are its constructor's arguments."""
+    """What a graph of a class of our own is made of: the attributes of a compiled one are its
+    constructor's arguments."""
     return vars(compiled)
 
 
 def show_subgraph(graph: Any, node: str, subgraph: object) -> None:
-    """Tell a graph which graph a node of it runs. LangGraph looks for them in functions, not in objects that are called."""
+    """Tell a graph which graph a node of it runs. LangGraph looks for them in functions, not in
+    objects that are called."""
     graph.nodes[node].subgraphs = [subgraph]
 
 
 def with_own_store(runtime: Any, store: "BaseStore") -> Any:
-    """The runtime of a graph around, with another store: a graph that was given one of its own uses that."""
+    """The runtime of a graph around, with another store: a graph that was given one of its own uses
+    that."""
     return runtime.override(store=store)
 
 
@@ -116,20 +127,21 @@ def forget_config_around() -> None:
 
 
 def has_async_body(tool: "BaseTool") -> bool:
-    """Whether a tool runs without a thread: it was given a coroutine, or its class has an async method of its own."""
+    """Whether a tool runs without a thread: it was given a coroutine, or its class has an async
+    method of its own."""
     from langchain_core.tools import BaseTool, StructuredTool, Tool
 
     if isinstance(tool, StructuredTool | Tool):
         return tool.coroutine is not None
-    kind = type(tool)
-    return kind._arun is not BaseTool._arun or kind.ainvoke is not BaseTool.ainvoke  # pyright: ignore[reportPrivateUsage]
+    kind: Any = type(tool)
+    base: Any = BaseTool
+    return kind._arun is not base._arun or kind.ainvoke is not base.ainvoke
 
 
 def body_of(tool: "BaseTool") -> Callable[..., Any]:
     """The function or method that a tool runs."""
-    return (
-        getattr(tool, "coroutine", None) or getattr(tool, "func", None) or tool._run  # pyright: ignore[reportPrivateUsage]
-    )
+    given: Any = tool
+    return getattr(tool, "coroutine", None) or getattr(tool, "func", None) or given._run
 
 
 def injected_names(tool: "BaseTool") -> Sequence[str]:

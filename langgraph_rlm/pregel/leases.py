@@ -1,7 +1,8 @@
 """Leases: at most one run of a thread at a time, in this process and among processes.
 
-LangGraph keeps nobody out: two runs of one thread overwrite each other's results, and each spends the whole budget.
-Between processes a lease is a lock on one byte of a file, which the kernel drops when the process ends, however it ends.
+LangGraph keeps nobody out: two runs of one thread overwrite each other's results, and each spends
+the whole budget. Between processes a lease is a lock on one byte of a file, which the kernel drops
+when the process ends, however it ends.
 """
 
 import asyncio
@@ -33,11 +34,13 @@ class Database:
 
     name: str
     lock: Path | None
-    """The lock file; each thread locks one byte of it. None if no other process can open the database, or if we cannot tell."""
+    """The lock file; each thread locks one byte of it. None if no other process can open the
+    database, or if we cannot tell."""
 
 
 async def database_of(saver: BaseCheckpointSaver[Any]) -> Database:
-    """Find the database of a saver: a SQLite file, a PostgreSQL database, or for any other kind the saver itself."""
+    """Find the database of a saver: a SQLite file, a PostgreSQL database, or for any other kind the
+    saver itself."""
     own: Any = saver.wrapped if isinstance(saver, ThreadedSaver) else saver
     connection: Any = getattr(own, "conn", None)
     kind = type(connection).__module__.partition(".")[0]
@@ -77,7 +80,8 @@ def _sqlite(saver: Any, rows: Any) -> Database:
 
 
 async def _postgres(connection: Any) -> str | None:
-    """Server and database of a connection or pool. A pool's connection string may be a function, also an async one."""
+    """Server and database of a connection or pool. A pool's connection string may be a function,
+    also an async one."""
     from psycopg.conninfo import conninfo_to_dict
 
     given = getattr(connection, "conninfo", None)
@@ -97,7 +101,8 @@ Key = tuple[str, str]
 """A database's name and a thread's id."""
 
 Locked = Literal["here and elsewhere", "here", ""]
-"""Whom a lease keeps out: callers in other processes too; callers in this one; nobody, as somebody else holds the thread."""
+"""Whom a lease keeps out: callers in other processes too; callers in this one; nobody, as somebody
+else holds the thread."""
 
 
 @dataclass
@@ -110,7 +115,8 @@ class _LockFile:
 
 @dataclass
 class _Held:
-    """What one process holds. A child of `fork` has none of its parent's locks, and starts with nothing."""
+    """What one process holds. A child of `fork` has none of its parent's locks, and starts with
+    nothing."""
 
     mutex: threading.Lock = field(default_factory=threading.Lock)
     threads: set[Key] = field(default_factory=set[Key])
@@ -138,7 +144,8 @@ def lease(database: Database, thread: str) -> Generator[None]:
         locked = "" if key in held.threads else _lock(database.lock, key, held.files)
         if not locked:
             raise ThreadBusyError(
-                f"Thread {thread!r} is running already: wait for that call, or use another thread_id."
+                f"Thread {thread!r} is running already: wait for that call, or use another "
+                "thread_id."
             )
         held.threads.add(key)
     try:
@@ -152,7 +159,8 @@ def lease(database: Database, thread: str) -> Generator[None]:
 
 
 def _lock(path: Path | None, key: Key, files: dict[Path, _LockFile]) -> Locked:
-    """Lock the byte of a thread. Where no such lock can be had, a warning says so and only this process is kept in order."""
+    """Lock the byte of a thread. Where no such lock can be had, a warning says so and only this
+    process is kept in order."""
     if path is None or sys.platform == "win32":
         return "here"
     try:
@@ -179,7 +187,8 @@ def _opened(path: Path) -> int:
 
 
 def _take(descriptor: int, byte: int) -> bool:
-    """Lock a byte; False when another process has it. Raises `OSError` where the file system has no locks."""
+    """Lock a byte; False when another process has it. Raises `OSError` where the file system has no
+    locks."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
     except (BlockingIOError, PermissionError):
@@ -190,9 +199,9 @@ def _take(descriptor: int, byte: int) -> bool:
 def _warn(path: Path, error: OSError) -> None:
     warn_once(
         path,
-        f"The lock file {path} cannot be used ({error.strerror}), so that another process is not kept off "
-        "a thread that runs here: two would pay twice. Make the file writable for this user, or see to it "
-        "that one process runs a thread.",
+        f"The lock file {path} cannot be used ({error.strerror}), so that another process is not "
+        "kept off a thread that runs here: two would pay twice. Make the file writable for this "
+        "user, or see to it that one process runs a thread.",
     )
 
 
@@ -209,6 +218,7 @@ def _unlock(path: Path | None, key: Key, files: dict[Path, _LockFile]) -> None:
 
 
 def _byte(key: Key) -> int:
-    """Where in the file the byte of a thread is. Nothing is written there, so the file stays empty."""
+    """Where in the file the byte of a thread is. Nothing is written there, so the file stays
+    empty."""
     digest = hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") >> 2

@@ -1,4 +1,5 @@
-"""Savers: checkpointers as the async core uses them: a sync one in threads, a SQLite one with group commit."""
+"""Savers: checkpointers as the async core uses them: a sync one in threads, a SQLite one with group
+commit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -29,15 +30,18 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
         return saver
     if getattr(saver, "loop", None) is running_loop() is not None:
         raise ConfigurationError(
-            f"A sync call blocks the event loop that {type(saver).__name__} runs on. Use ainvoke or astream, or a sync saver."
+            f"A sync call blocks the event loop that {type(saver).__name__} runs on. "
+            "Use ainvoke or astream, or a sync saver."
         )
     return ThreadedSaver(saver)
 
 
 def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """Give a saver that keeps up with the ends of a large batch: for SQLite one that commits in groups.
+    """Give a saver that keeps up with the ends of a large batch: for SQLite one that commits in
+    groups.
 
-    A subclass of the user's own is given back as it is: it may do something else in the methods that would be replaced.
+    A subclass of the user's own is given back as it is: it may do something else in the methods
+    that would be replaced.
     """
     if (
         f"{type(saver).__module__}.{type(saver).__qualname__}"

@@ -1,4 +1,5 @@
-"""Sync: sync callers run the async core on one background event loop, where clients and locks stay usable between calls."""
+"""Sync: sync callers run the async core on one background event loop, where clients and locks stay
+usable between calls."""
 
 import asyncio
 import contextvars
@@ -17,10 +18,12 @@ T = TypeVar("T")
 def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
     """Iterate over an async stream from sync code, in the caller's context variables.
 
-    Leaving the iteration early, or an exception such as KeyboardInterrupt, cancels the stream and waits for its end.
+    Leaving the iteration early, or an exception such as KeyboardInterrupt, cancels the stream and
+    waits for its end.
 
     Raises:
-        RuntimeError: it is called on the background loop itself, by async code that a sync call runs.
+        RuntimeError: it is called on the background loop itself, by async code that a sync call
+            runs.
     """
     if running_loop() is _background_loop():
         raise RuntimeError(
@@ -40,7 +43,8 @@ def iterate(stream: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
 async def pump(
     stream: Callable[[], AsyncIterator[T]], put: Callable[[tuple[T] | None], object]
 ) -> None:
-    """Put each item of a stream, in a tuple, where another task or thread takes it, and None at the end, however it ends."""
+    """Put each item of a stream, in a tuple, where another task or thread takes it, and None at the
+    end, however it ends."""
     try:
         async with aclosing(cast(Any, stream())) as source:
             async for item in source:
@@ -50,7 +54,8 @@ async def pump(
 
 
 def wait_for(call: Callable[[], Awaitable[T]]) -> T:
-    """Give to sync code what an async call gives. Raises what the call raises, and `RuntimeError` as `iterate` does."""
+    """Give to sync code what an async call gives. Raises what the call raises, and `RuntimeError`
+    as `iterate` does."""
 
     async def once() -> AsyncIterator[T]:
         yield await call()
@@ -111,8 +116,8 @@ def _background_loop() -> asyncio.AbstractEventLoop:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     """Run a loop for ever.
 
-    A task that raises SystemExit or KeyboardInterrupt stops asyncio's loop as well. The task's caller gets the exception,
-    and the loop runs again for the others.
+    A task that raises SystemExit or KeyboardInterrupt stops asyncio's loop as well. The task's
+    caller gets the exception, and the loop runs again for the others.
     """
     while True:
         with suppress(SystemExit, KeyboardInterrupt):

@@ -1,6 +1,7 @@
-"""Prompts: every text that a root model reads, as Jinja2 templates in this folder, and one renderer. Never decides what to say when.
+"""Prompts: every text that a root model reads, as Jinja2 templates in this folder, and a renderer.
 
-Whatever a user or a model wrote goes into a template as a value, so its braces are text.
+Never decides what is said when. What a user or a model wrote goes into a template as a value, so
+its braces are text.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 Nudge = Problem | Literal["final_failed", "no_variable"]
-"""What a reply got wrong: a problem of its text; a prose FINAL beside a cell that raised; a FINAL_VAR of no variable."""
+"""What a reply got wrong.
+
+It is a problem of the reply's text; or `final_failed`, a FINAL in prose beside a cell that raised;
+or `no_variable`, a FINAL_VAR of a name that is not a variable.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,11 @@ class FunctionDoc:
     """A host function as code sees it."""
 
     kind: str
-    """`final` for those that end a run, `guest` for one that looks into the REPL itself; any other for the rest."""
+    """`final` if it ends a run, `guest` if it looks into the REPL itself; else anything."""
     shown: str
-    """Its signature."""
+    """The signature."""
     text: str
-    """What it does, in one or more sentences."""
+    """What the function does, in one or more sentences."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +52,17 @@ class ContextDoc:
     name: str
     """The name that code knows it by, as `peek(..., of=name)` takes it."""
     kind: str
-    """`ContextHandle.kind`; said as the Python type that code sees."""
+    """`ContextHandle.kind`; the prompt says it as the Python type that code sees."""
     length: int
-    """Characters of its stored text."""
+    """Characters of the stored text."""
     items: int | None
     """Items, messages, documents or files; None for a text."""
     loaded: bool
     """False when it does not fit the interpreter's memory: then only the host can read it."""
     preview: str
-    """Its first characters; may be empty."""
+    """The first characters; may be empty."""
     also: str | None = None
-    """Its second name, such as `context_0` for the one named `context`."""
+    """A second name, such as `context_0` for the one named `context`."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,12 @@ class CellDoc:
     """What one cell did, its texts already clipped."""
 
     number: int
-    """Place in its turn, from 1."""
+    """Number in its turn, from 1."""
     stdout: str
     value: str | None
     """`repr` of a trailing expression; None when there is none, or when it is None."""
     error: str | None
-    """The traceback, when the outcome is `error`; else what is known of the end."""
+    """The traceback, when the outcome is `error`; else what is known of how it ended."""
     outcome: Literal["ok", "error", "timeout", "crashed", "stopped"]
 
 
@@ -85,15 +90,15 @@ def system_prompt(
     instructions: str | None,
     schema: str | None = None,
 ) -> str:
-    """The REPL, how to work in it, what is defined and what it may spend.
+    """Explain the REPL, how to work in it, what is defined and what may be spent.
 
     Args:
-        depth: of the RLM that reads it; the root is 0.
-        functions: what code may call of the host, in the order in which they are listed.
-        tools: callable from code; may be empty.
+        depth: depth of the RLM that reads it; the root is 0.
+        functions: the host functions that code may call, in the order in which they are listed.
+        tools: the tools that code may call; may be empty.
         models: names for `model=`; may be empty.
         interpreter: the backend's own words about the Python that it runs.
-        limits: those that the model should know.
+        limits: the limits that the model should know.
         instructions: the user's own text, put in verbatim; None for none.
         schema: JSON schema of the answer; None for any answer.
     """
@@ -111,11 +116,11 @@ def system_prompt(
 
 
 def question_prompt(*, question: str, contexts: Sequence[ContextDoc], first: bool) -> str:
-    """The user message that starts a run: what is bound, and the question.
+    """Ask a question: say what is bound, and what is asked.
 
     Args:
-        question: verbatim.
-        contexts: those that came with the question, in order; may be empty.
+        question: the question, put in verbatim.
+        contexts: the contexts that came with the question, in order; may be empty.
         first: False for a follow-up on the same thread, where variables persist.
     """
     return _render("question", question=question, contexts=contexts, first=first)
@@ -129,11 +134,11 @@ def outcome_prompt(
     max_iterations: int,
     max_cell_seconds: float,
 ) -> str:
-    """What the model sees after its code ran.
+    """Tell what the code of a turn did.
 
     Args:
-        cells: of one turn, in order; numbered in the text only when there are several.
-        notices: whole sentences, each on a line of its own behind the cells.
+        cells: the cells of one turn, in order; numbered in the text only when there are several.
+        notices: whole sentences, each on a line of its own after the cells.
         iteration: turns taken, this one included.
         max_iterations: turns in all; with two or fewer left, the text says to answer.
         max_cell_seconds: the limit that a cell with the outcome `timeout` reached.
@@ -150,27 +155,28 @@ def outcome_prompt(
 
 
 def nudge_prompt(problem: Nudge, *, name: str = "") -> str:
-    """A short message that says what was wrong with a reply, and how to write the next.
+    """Say in short what was wrong with a reply, and how to write the next.
 
     Args:
         problem: what was wrong.
-        name: the variable that is not there, for `no_variable` alone.
+        name: the variable that is not there, for `no_variable` only.
     """
     return _render("nudge", problem=problem, name=name)
 
 
 def best_answer_prompt(*, reason: str, structured: bool = False) -> str:
-    """The request to answer at once, in plain text.
+    """Request an answer at once, in plain text.
 
     Args:
-        reason: a whole sentence about the limit that was reached, such as `Limit max_iterations of 30 reached (spent 30).`
-        structured: the answer is to be JSON that matches the schema of the system prompt.
+        reason: a whole sentence about the limit that was reached, such as
+            `Limit max_iterations of 30 reached (spent 30).`
+        structured: the answer has to be JSON that matches the schema of the system prompt.
     """
     return _render("best_answer", reason=reason, structured=structured)
 
 
 def refused_prompt(*, error: str) -> str:
-    """What the model sees after an answer that does not match the schema.
+    """Refuse an answer that does not match the schema.
 
     Args:
         error: what does not match, and where.
@@ -179,22 +185,22 @@ def refused_prompt(*, error: str) -> str:
 
 
 def reply_schema_prompt(*, prompt: str, schema: str) -> str:
-    """A sub-model's prompt with the JSON schema that its reply has to match."""
+    """Add the JSON schema that a sub-model's reply has to match to its prompt."""
     return _render("reply_schema", prompt=prompt, schema=schema)
 
 
 def reply_again_prompt(*, error: str) -> str:
-    """What a sub-model is told of a reply that does not match."""
+    """Ask a sub-model again, after a reply that does not match its schema."""
     return _render("reply_again", error=error)
 
 
 def compaction_prompt() -> str:
-    """The request to sum up the turns so far, which the summary then replaces in the conversation."""
+    """Request a summary of the turns so far, which replaces them in the conversation."""
     return _render("compaction")
 
 
 def summary_prompt(*, summary: str, turns: int) -> str:
-    """What stands in the conversation for the first `turns` turns of a question."""
+    """Give what stands in the conversation for the first `turns` turns of a question."""
     return _render("summary", summary=summary, turns=turns)
 
 

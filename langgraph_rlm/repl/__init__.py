@@ -1,4 +1,4 @@
-"""The REPL: one contract (`base`), its backends, and the cache and replay above them."""
+"""The REPL: its contract (`base`), its backends, and the interpreters and replay above them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,31 +16,39 @@ class Sandbox:
     """A few words for people."""
     module: str
     backend: str
-    """The class in the module."""
+    """The name of the `Backend` class in the module."""
 
 
 SANDBOXES: Mapping[str, Sandbox] = {
     "monty": Sandbox("isolated, the default", "langgraph_rlm.repl.monty", "MontyBackend"),
     "local": Sandbox("your Python, NO isolation", "langgraph_rlm.repl.local", "LocalBackend"),
 }
-"""By the name that users give. A new one needs nothing but a row here and a `Backend` that passes `repl_contract`."""
+"""Sandboxes by the name that users give.
+
+A new one needs nothing but a row here and a `Backend` that passes `repl_contract`.
+"""
 
 DEFAULT_SANDBOX = "monty"
 
 
 def open_backend(sandbox: str | Backend) -> Backend:
-    """Open a backend by its name, or take one of the user's own. Nothing starts before its first session.
+    """Open a backend by its name, or return the user's own. No worker starts before a session.
 
     Raises:
         ConfigurationError: it is neither a known name nor a `Backend`.
     """
-    if not isinstance(sandbox, str):
-        if isinstance(sandbox, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users give anything
-            return sandbox
-        raise ConfigurationError(f"sandbox={sandbox!r} must be {_choices()}, or a Backend.")
-    if sandbox not in SANDBOXES:
-        raise ConfigurationError(f"sandbox={sandbox!r} is not known: {_choices()}.")
-    found = SANDBOXES[sandbox]
+    if isinstance(sandbox, str):
+        return _open_known(sandbox)
+    # users give anything, whatever the annotation says
+    if isinstance(sandbox, Backend):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return sandbox
+    raise ConfigurationError(f"sandbox={sandbox!r} must be {_choices()}, or a Backend.")
+
+
+def _open_known(name: str) -> Backend:
+    if name not in SANDBOXES:
+        raise ConfigurationError(f"sandbox={name!r} is not known: {_choices()}.")
+    found = SANDBOXES[name]
     return getattr(import_module(found.module), found.backend)()
 
 

@@ -1,22 +1,30 @@
-"""Answers: what the host says to a call of code, at once or as a request for models and children. Calls nobody itself."""
+"""Answers: what the host says to a call of code, at once or as a request. Calls nobody itself.
+
+Reads and the end of a run are answered at once; a question to models or children becomes a
+`Request`, which the graph dispatches.
+"""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.log.text import canonical, plain
+from langgraph_rlm.log.text import answer_text, plain
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request
 from langgraph_rlm.schemas.answers import code_schema
 from langgraph_rlm.storage.context import ContextHandle, HandleDict, ingest
+from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.reads import Ranges, Reader
 
 
 class BadCall(Exception):
-    """Code called a host function wrongly. Raised in the guest as the built-in exception `type`, never logged."""
+    """Code called a host function wrongly.
+
+    Raised in the guest as the built-in exception `type`, and never logged.
+    """
 
     def __init__(self, type: RaisedType, message: str) -> None:
         super().__init__(message)
@@ -25,11 +33,11 @@ class BadCall(Exception):
 
 @dataclass(frozen=True)
 class Called:
-    """One call of a host function, its arguments bound to their names."""
+    """One call of a host function, with its arguments bound to their names."""
 
     name: str
     kind: str
-    """Of the `HostFunction`."""
+    """The kind of the `HostFunction`."""
     arguments: dict[str, Any]
     cell: OpenCell
     handles: Mapping[str, ContextHandle]
@@ -38,7 +46,11 @@ class Called:
 
 
 def bound(signature: Callable[..., None], call: HostCall) -> dict[str, Any]:
-    """Arguments by name, defaults filled in. Raises `BadCall` as Python raises TypeError."""
+    """Bind the arguments of a call to their names, with defaults filled in.
+
+    Raises:
+        BadCall: where Python would raise a TypeError.
+    """
     known = inspect.signature(signature)
     try:
         found = known.bind(*call.args, **call.kwargs)
@@ -55,17 +67,16 @@ def bound(signature: Callable[..., None], call: HostCall) -> dict[str, Any]:
 def read(
     reading: Callable[[Reader, dict[str, Any]], tuple[Any, Ranges]],
 ) -> Callable[[Called], Answer]:
-    """The answer of a read, which `reading` gives with the byte ranges that it has shown."""
+    """Make the answer of a read.
+
+    Args:
+        reading: takes a reader of the context and the call's other arguments; gives the value for
+            code, and the byte ranges that it has shown.
+    """
 
     def answer(called: Called) -> Answer:
         arguments = dict(called.arguments)
-        of = arguments.pop("of")
-        if not isinstance(of, str) or of not in called.handles:
-            known = ", ".join(called.handles) or "none"
-            raise BadCall(
-                "ValueError", f"{called.name}: of={of!r} is no context. There are: {known}."
-            )
-        handle = called.handles[of]
+        handle = _context_named(arguments.pop("of"), called)
         try:
             value, ranges = reading(Reader(handle, called.host.blobs), arguments)
         except (ContextError, ValueError, TypeError) as error:
@@ -77,11 +88,18 @@ def read(
     return answer
 
 
+def _context_named(of: Any, called: Called) -> ContextHandle:
+    if isinstance(of, str) and of in called.handles:
+        return called.handles[of]
+    known = ", ".join(called.handles) or "none"
+    raise BadCall("ValueError", f"{called.name}: of={of!r} is no context. There are: {known}.")
+
+
 # Models and children: these become requests
 
 
 def ask(called: Called) -> Request:
-    """A request for models or, where RLMs may have children, for RLMs. Raises `BadCall`."""
+    """Make a request for models or, if RLMs may have children, for RLMs. Raises `BadCall`."""
     name, given = called.name, called.arguments
     model = _model(called)
     prompts = _prompts(name, given)
@@ -109,27 +127,27 @@ def _model(called: Called) -> str | None:
 
 
 def _prompts(name: str, given: Mapping[str, Any]) -> list[str]:
-    if "prompt" in given:
-        prompts: list[Any] = [given["prompt"]]
-    elif isinstance(given["prompts"], list | tuple):
-        prompts = list(cast(Sequence[Any], given["prompts"]))
-    else:
-        kind = type(given["prompts"]).__name__
+    prompts = [given["prompt"]] if "prompt" in given else given["prompts"]
+    if not is_array(prompts):
+        kind = type(prompts).__name__
         raise BadCall("TypeError", f"{name}: prompts must be a list of str, got {kind}.")
-    for index, prompt in enumerate(prompts):
-        if not isinstance(prompt, str):
-            kind = type(prompt).__name__
-            raise BadCall(
-                "TypeError",
-                f"{name}: prompt {index} must be a str, got {kind}. Build it with an f-string.",
-            )
-        if not prompt.strip():
-            raise BadCall("ValueError", f"{name}: prompt {index} is empty.")
-    return cast(list[str], prompts)
+    return [_prompt(name, index, prompt) for index, prompt in enumerate(prompts)]
+
+
+def _prompt(name: str, index: int, prompt: Any) -> str:
+    if not isinstance(prompt, str):
+        kind = type(prompt).__name__
+        raise BadCall(
+            "TypeError",
+            f"{name}: prompt {index} must be a str, got {kind}. Build it with an f-string.",
+        )
+    if not prompt.strip():
+        raise BadCall("ValueError", f"{name}: prompt {index} is empty.")
+    return prompt
 
 
 def _form(name: str, schema: Any) -> dict[str, str]:
-    """The part of a payload that says in what form the answer is to be; a request without one has no such part."""
+    """Give the part of a payload that states the form of the answer; empty for text."""
     if schema is None:
         return {}
     try:
@@ -139,40 +157,40 @@ def _form(name: str, schema: Any) -> dict[str, str]:
 
 
 def _contexts(name: str, given: Mapping[str, Any], count: int) -> list[Any]:
-    """One context for each prompt; None where there is none."""
+    """Give one context for each prompt; None for a prompt without one."""
     contexts = [given["context"]] if "context" in given else given["contexts"]
     if contexts is None:
         return [None] * count
-    if not isinstance(contexts, list | tuple) or len(cast(Sequence[Any], contexts)) != count:
-        raise BadCall(
-            "ValueError", f"{name}: contexts must be a list of {count}, one for each prompt."
-        )
-    return list(cast(Sequence[Any], contexts))
+    if is_array(contexts) and len(contexts) == count:
+        return [*contexts]
+    raise BadCall("ValueError", f"{name}: contexts must be a list of {count}, one for each prompt.")
 
 
 def _by_reference(called: Called, value: Any) -> HandleDict | None:
     if value is None:
         return None
+    storable = value if isinstance(value, str) else plain(value)
     try:
-        return ingest(
-            value if isinstance(value, str) else plain(value), called.host.blobs
-        ).as_dict()
+        return ingest(storable, called.host.blobs).as_dict()
     except ContextError as error:
         raise BadCall("ValueError", f"{called.name}: {error}") from None
 
 
 def _with_context(prompt: str, context: Any) -> str:
-    """Where there are no children, a context is part of the prompt."""
+    """Put a context into the prompt, where there are no children to take it."""
     if context is None:
         return prompt
-    return f"{prompt}\n\n{context if isinstance(context, str) else canonical(plain(context))}"
+    return f"{prompt}\n\n{answer_text(context)}"
 
 
 # The end of a run
 
 
 def final(called: Called) -> Answer:
-    """FINAL ends the cell at once: SystemExit passes the `except Exception` of model code."""
+    """End the cell at once with its answer.
+
+    SystemExit is raised in the guest, because it passes the `except Exception` of model code.
+    """
     value, cell = called.arguments["value"], called.cell
     if not cell.ended:
         cell.ended = True

@@ -1,7 +1,8 @@
-"""The REPL contract: a session is fed a cell and gives an outcome; whatever it asks of the host comes back as a `HostCall`.
+"""The REPL contract: a session runs a cell, and hands every call of a host function to its caller.
 
-Backends know nothing of models, logs, limits on spending or pauses. `tests/repl_contract/` runs against each of them.
-All methods block and are called from worker threads; only `kill` may be called while another method runs.
+A backend knows nothing of models, logs, budgets or pauses. `repl/contract/` checks what each one
+promises. All methods block and are called from worker threads; only `kill` may be called while
+another method runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,17 +11,26 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Value = Any
-"""What crosses the border: None, bool, int, float, str, list, dict; backends turn tuples and sets of the guest into
-values of these types or of the same Python types, and anything else into its `str`."""
+"""A value that crosses between guest and host: None, bool, int, float, str, list or dict.
+
+A backend turns the guest's tuples and sets into lists or leaves them, and turns any other object
+into its `str`.
+"""
 
 
 class SandboxCrashed(Exception):
-    """The worker process of a session died (killed, out of memory, `os._exit`). The session is lost, the host is not."""
+    """The worker process of a session died: killed, out of memory, `os._exit`.
+
+    The session is lost; the host is not harmed.
+    """
 
 
 @dataclass(frozen=True)
 class HostCall:
-    """A guest's call of a host function, arguments as the guest wrote them (not yet checked against any signature)."""
+    """A guest's call of a host function, with the arguments as the guest wrote them.
+
+    They are not yet checked against any signature.
+    """
 
     function: str
     args: tuple[Value, ...] = ()
@@ -29,7 +39,7 @@ class HostCall:
 
 @dataclass(frozen=True)
 class CellError:
-    """An exception that ended a cell. `traceback` is text for the model, without paths of the host."""
+    """An exception that ended a cell. `traceback` is text for the model, without host paths."""
 
     type: str
     message: str
@@ -38,16 +48,18 @@ class CellError:
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell ended: what it printed (cut at `SessionSpec.max_stdout_chars`), the value of a trailing expression, its error."""
+    """The end of a cell."""
 
     stdout: str
+    """What it printed, at most `SessionSpec.max_stdout_chars` characters."""
     value: Value = None
+    """The value of its last line, if that is an expression."""
     error: CellError | None = None
 
 
 @dataclass(frozen=True)
 class Suspended:
-    """A cell waits for the answer of one host call."""
+    """A cell that waits for the answer to one host call."""
 
     call: HostCall
 
@@ -61,14 +73,14 @@ RaisedType = Literal[
 
 @dataclass(frozen=True)
 class Returned:
-    """A host call's result."""
+    """The result of a host call."""
 
     value: Value
 
 
 @dataclass(frozen=True)
 class Raised:
-    """A host call's failure, raised in the guest as the built-in exception of that name."""
+    """The failure of a host call, raised in the guest as the built-in exception of that name."""
 
     type: RaisedType
     message: str
@@ -79,21 +91,25 @@ Answer = Returned | Raised
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """What a new session starts from. Two sessions of one spec, fed the same cells and answers, do the same."""
+    """What a new session starts from.
+
+    Two sessions of one spec that get the same cells and answers do the same.
+    """
 
     functions: frozenset[str]
-    """Names of host functions. A call of one suspends the cell; so does `f = llm_query; f("x")`."""
+    """Names of host functions. Calling one suspends the cell; so does `f = llm_query; f("x")`."""
     values: Mapping[str, Callable[[], Value]]
-    """Lazy globals: asked for when code first reads the name, so that an unused context is never sent. Names may come
-    between cells."""
+    """Lazy globals: asked for when code first reads the name, so that an unused context is never
+    sent. Names may be added between cells."""
     clock: datetime
-    """The instant that every clock in the guest shows; aware."""
+    """The instant that every clock in the guest shows; timezone-aware."""
     seed: str
     """Seeds `random`."""
     max_heap_bytes: int
-    """Above it the guest gets a MemoryError."""
+    """Most memory of the guest; beyond it, code gets a MemoryError."""
     max_stdout_chars: int = 1_000_000
-    """Most characters of one cell's output that are held; printing more ends the cell with a MemoryError."""
+    """Most characters of one cell's output that are kept; printing more ends the cell with a
+    MemoryError."""
 
 
 class Session(Protocol):
@@ -104,7 +120,8 @@ class Session(Protocol):
 
         Args:
             code: Python source.
-            restore: names of `SessionSpec.functions` and `SessionSpec.values` to bind anew first, because code has rebound them.
+            restore: names of `SessionSpec.functions` and `SessionSpec.values` to bind anew before
+                the cell, because code has rebound them.
 
         Raises:
             SandboxCrashed: the worker died.
@@ -116,7 +133,10 @@ class Session(Protocol):
         ...
 
     def kill(self) -> None:
-        """End the worker at once, from any thread; a running `feed` or `resume` then raises `SandboxCrashed`."""
+        """End the worker at once, from any thread.
+
+        A running `feed` or `resume` then raises `SandboxCrashed`.
+        """
         ...
 
     def close(self) -> None:
@@ -130,14 +150,14 @@ class Backend(Protocol):
 
     name: str
     notes: str
-    """What the system prompt says about this interpreter: which Python it is, and what is missing."""
+    """What the system prompt says about it: which Python it is, and what is missing."""
 
     def open(self, spec: SessionSpec) -> Session:
         """Start a session. Raises `SandboxError` when no worker can be started."""
         ...
 
     def release_idle(self) -> None:
-        """End every worker that no session has; sessions may be open, and opened later."""
+        """End every worker without a session. Sessions may be open, and others opened later."""
         ...
 
     def close(self) -> None:

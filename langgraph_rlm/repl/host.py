@@ -1,4 +1,4 @@
-"""Host: what the host side of an interpreter knows: of its RLM, of the cell that is open, and the values that code reads late."""
+"""Host: what the host side of an interpreter knows. Its RLM, the open cell, and the late values."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from langgraph_rlm.storage.reads import merge_ranges
 from langgraph_rlm.tools import RLMTool
 
 LOADED_SHARE = 4
-"""A context is loaded into the heap only if this many times its size fits: that is what loading it takes."""
+"""A context is loaded only if this many times its size fits the heap: loading takes that much."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Host:
     models: Sequence[str]
     """Names that code may give as `model=`."""
     tools: Mapping[str, RLMTool]
-    """By their names in code."""
+    """Tools by their names in code."""
     is_recursive: bool
-    """Whether `rlm_query` starts an RLM; else it is an `llm_query`."""
+    """Whether `rlm_query` starts an RLM; otherwise it is an `llm_query`."""
     blobs: BlobStore
     requests: Requests
     limits: Limits
@@ -39,13 +39,13 @@ class OpenCell:
     ordinal: int = 0
     """The number of its next call."""
     waiting: str | None = None
-    """Place of the call that it is suspended on."""
+    """The place of the call that it is suspended on."""
     seconds: float = 0.0
-    """For how long it has executed."""
+    """How long it has executed."""
     reads: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
     """Byte ranges that it has read, by context digest."""
     ended: bool = False
-    """FINAL or FINAL_VAR was called; the first call counts."""
+    """Whether it called FINAL or FINAL_VAR; only the first call counts."""
     final: Any = None
     final_name: str | None = None
     """The variable whose value is the answer."""
@@ -57,17 +57,19 @@ class OpenCell:
 
 
 def is_loaded(handle: ContextHandle, limits: Limits) -> bool:
-    """Whether a context is bound as a value; else code reads it with `peek` and `grep` alone."""
+    """Tell whether a context is bound as a value. If not, code reads it with `peek` and `grep`."""
     return handle.size * LOADED_SHARE <= limits.max_heap_bytes
 
 
 class LateValues(Mapping[str, Any]):
-    """The globals that code reads late: contexts by name, as of the question; `answer`; and `history`, as of the turn."""
+    """The globals that code reads late: the contexts of the question, `answer` and `history`."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self.handles: Mapping[str, ContextHandle] = {}
+        """Contexts by name, up to the question that the interpreter has come to."""
         self.history: Callable[[], list[dict[str, Any]]] = list
+        """Makes `history`, up to the turn that the interpreter has come to."""
 
     def __getitem__(self, name: str) -> Callable[[], Any]:
         if name == "answer":

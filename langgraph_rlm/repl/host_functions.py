@@ -1,7 +1,9 @@
-"""Host functions: one table of all that code may ask of the host: name, signature, answer, and what the prompt says of it.
+"""Host functions: one table of everything that code may ask of the host.
 
-The names that are reserved in code and the prompt's list are made from it, so a new function is a row here. It is also a change
-of format: a reserved name is bound anew before each cell, so a new one can break threads whose code has a variable of that name.
+Each row has a name, a signature, an answer, and what the prompt says. The names that are reserved
+in code and the prompt's list are made from the table, so a new function is a row here. It is also
+a change of format: a reserved name is bound anew before each cell, so a new one can break threads
+whose code has a variable of that name.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +16,7 @@ from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.tools import BadArguments
+from langgraph_rlm.tools import BadArguments, RLMTool
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,21 @@ class HostFunction:
 
     name: str
     signature: Callable[..., None]
-    """A Python function of that signature: what arguments are bound to, and what a TypeError shows."""
+    """A Python function of that signature: arguments are bound to it, a TypeError shows it."""
     kind: Literal["read", "llm", "rlm", "guest", "final"]
-    """`read` and `final` are answered at once; `llm` and `rlm` become requests; `guest` is written in the guest itself."""
+    """`read` and `final` are answered at once, `llm` and `rlm` become requests, and `guest` is
+    defined in the guest itself."""
     answer: Callable[[Called], Answer | Request] | None
-    """Raises `BadCall`. None for the kind `guest`."""
+    """Answers a call, or raises `BadCall`. None for the kind `guest`."""
     shown: str
-    """The signature as the prompt has it."""
+    """The signature in the prompt."""
     text: str
-    """What the prompt says of it, with the names of `Limits` in braces."""
+    """The description in the prompt, with names of `Limits` in braces."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the prompt says of one function."""
+    """What the prompt says about one function."""
 
     kind: str
     shown: str
@@ -44,10 +47,10 @@ class Description:
 
 
 def descriptions(limits: Limits, *, is_recursive: bool) -> tuple[Description, ...]:
-    """What the prompt says of each function, in the order of the table.
+    """Describe each function for the prompt, in the order of the table.
 
     Args:
-        limits: of the run.
+        limits: those of the run.
         is_recursive: whether an `rlm_query` starts an RLM.
     """
     values = limits.model_dump()
@@ -62,7 +65,7 @@ def descriptions(limits: Limits, *, is_recursive: bool) -> tuple[Description, ..
 
 
 def names_of(host: Host) -> frozenset[str]:
-    """The names whose calls an interpreter hands to the host: the table's, and the tools'."""
+    """Give the names whose calls an interpreter hands to the host: the table's and the tools'."""
     return frozenset(row.name for row in TABLE if row.answer is not None) | frozenset(host.tools)
 
 
@@ -72,31 +75,36 @@ def respond(
     """Answer a call, or make the request that the graph has to dispatch.
 
     Args:
-        call: as the guest made it.
-        cell: the one that made it; takes note of what is read and of a FINAL.
-        handles: the contexts that it may read, by name.
-        host: of its RLM.
+        call: the guest's call.
+        cell: the cell that made it; it takes note of what is read and of a FINAL.
+        handles: the contexts that the cell may read, by name.
+        host: the host of its RLM.
     """
     try:
-        answer = _answered(call, cell, handles, host)
+        answer = _response(call, cell, handles, host)
     except BadCall as error:
         return Raised(error.type, str(error))
-    return Returned([]) if isinstance(answer, Request) and not answer.items else answer
+    if isinstance(answer, Request) and answer.items == 0:
+        return Returned([])  # an empty batch waits for nobody
+    return answer
 
 
-def _answered(
+def _response(
     call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
 ) -> Answer | Request:
     if call.function in host.tools:
-        tool = host.tools[call.function]
-        try:
-            return tool_request(tool, tool.arguments(call.args, call.kwargs))
-        except BadArguments as error:
-            raise BadCall("TypeError", str(error)) from None
+        return _tool_response(call, host.tools[call.function])
     function = BY_NAME[call.function]
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
     arguments = bound(function.signature, call)
     return function.answer(Called(function.name, function.kind, arguments, cell, handles, host))
+
+
+def _tool_response(call: HostCall, tool: RLMTool) -> Request:
+    try:
+        return tool_request(tool, tool.arguments(call.args, call.kwargs))
+    except BadArguments as error:
+        raise BadCall("TypeError", str(error)) from None
 
 
 # Signatures. Digests of requests do not depend on them; the texts of TypeErrors do.
@@ -237,12 +245,15 @@ WITHOUT_CHILDREN: Mapping[str, tuple[str, str]] = {
         "prompt.",
     ),
 }
-"""What the prompt says of the kind `rlm` where RLMs may have no children: one line for both functions."""
+"""What the prompt says of the kind `rlm` where RLMs may have no children.
+
+One line stands for both functions.
+"""
 
 BY_NAME: Mapping[str, HostFunction] = {row.name: row for row in TABLE}
 
 RESERVED = frozenset(BY_NAME)
-"""Names that code finds again in its next cell, whatever it has bound to them."""
+"""Names that mean the same in every cell, whatever earlier code has bound to them."""
 
 TAKEN = RESERVED | {"context", "answer"}
 """Names that no tool may have in code."""

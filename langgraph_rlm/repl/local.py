@@ -1,6 +1,7 @@
-"""Local: CPython with the user's own packages, in a process of its own. Not a sandbox: code has the rights of the user.
+"""Local: CPython with the user's own packages, in a process of its own.
 
-What it does keep from code: the host's heap, its environment variables and its output. `local_worker.py` is the other side.
+It is not a sandbox: code has the rights of the user. What it does keep from code: the host's heap,
+its environment variables and its output. `local_worker.py` is the other side.
 """
 
 import importlib.util
@@ -30,21 +31,24 @@ from langgraph_rlm.repl.base import (
     Session,
     SessionSpec,
     Suspended,
-    Value,
 )
 from langgraph_rlm.repl.local_worker import Channel, FrameError
+from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
 
-KEPT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LC_COLLATE",
-    "LC_MESSAGES",
-    "LC_MONETARY",
-    "LC_NUMERIC",
-    "LC_TIME",
+KEPT = frozenset(
+    {
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "LC_COLLATE",
+        "LC_MESSAGES",
+        "LC_MONETARY",
+        "LC_NUMERIC",
+        "LC_TIME",
+    }
 )
+"""Environment variables of the host that the process gets too."""
 FIXED = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
@@ -53,11 +57,15 @@ FIXED = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-"""One thread of linear algebra: sums come out the same everywhere, and idle threads do not use up the memory limit."""
+"""Environment variables that are the same in every process.
+
+Linear algebra has one thread: sums come out the same everywhere, and idle threads do not use up the
+memory limit.
+"""
 
 NO_SANDBOX = (
-    "sandbox='local' is not a sandbox: the code that models write runs with your rights, and can read your files and use the network. "
-    "Keep to sandbox='monty' for input that you do not trust."
+    "sandbox='local' is not a sandbox: the code that models write runs with your rights, and can "
+    "read your files and use the network. Keep to sandbox='monty' for input that you do not trust."
 )
 
 
@@ -66,8 +74,10 @@ class LocalBackend:
 
     name = "local"
     notes = (
-        f"The interpreter is CPython {sys.version_info.major}.{sys.version_info.minor}, with the packages that are installed here. "
-        "The clock stands still and sleeps take no time. Host functions such as llm_query work in the main thread only: "
+        f"The interpreter is CPython {sys.version_info.major}.{sys.version_info.minor}, "
+        "with the packages that are installed here. "
+        "The clock stands still and sleeps take no time. "
+        "Host functions such as llm_query work in the main thread only: "
         "llm_query_batched runs calls in parallel."
     )
 
@@ -75,7 +85,11 @@ class LocalBackend:
         self._sessions: set[LocalSession] = set()
 
     def open(self, spec: SessionSpec) -> Session:
-        """Start a process. Warns, the first time, that it is no sandbox. Raises `SandboxError`."""
+        """Start a process. Warns once that it is not a sandbox.
+
+        Raises:
+            SandboxError: no process can be started here.
+        """
         _check_host()
         warn_once("local", NO_SANDBOX)
         session = LocalSession(spec, self._sessions)
@@ -83,7 +97,7 @@ class LocalBackend:
         return session
 
     def release_idle(self) -> None:
-        """Nothing: each process ends with its session."""
+        """Do nothing: each process ends with its session."""
 
     def close(self) -> None:
         """End every process."""
@@ -98,12 +112,16 @@ def _check_host() -> None:
         )
     if importlib.util.find_spec("time_machine") is None:
         raise SandboxError(
-            "sandbox='local' needs time-machine, which stops its clock: pip install 'langgraph-rlm[local]'."
+            "sandbox='local' needs time-machine, which stops its clock: "
+            "pip install 'langgraph-rlm[local]'."
         )
 
 
 class LocalSession:
-    """One process. Whatever it sends is checked like a stranger's: a frame that is not as expected ends it."""
+    """One process.
+
+    Whatever it sends is checked like a stranger's: a frame that is not as expected ends it.
+    """
 
     def __init__(self, spec: SessionSpec, siblings: "set[LocalSession]") -> None:
         self._spec = spec
@@ -129,29 +147,28 @@ class LocalSession:
     def feed(self, code: str, restore: frozenset[str] = frozenset()) -> Outcome:
         """Run one cell; see `Session.feed`."""
         if self._waiting and not self._ended:
-            raise SandboxError("This session waits for an answer: resume it first.")
-        return self._drive(
-            {"feed": code, "restore": sorted(restore), "values": sorted(self._spec.values)}
-        )
+            raise SandboxError(MUST_RESUME)
+        values = sorted(self._spec.values)
+        return self._drive({"feed": code, "restore": sorted(restore), "values": values})
 
     def resume(self, answer: Answer) -> Outcome:
         """Answer the pending call; see `Session.resume`."""
         if not self._waiting:
-            raise SandboxError("This session waits for no answer: feed it a cell first.")
+            raise SandboxError(MUST_FEED)
         self._waiting = False
-        return self._drive(_answer(answer))
+        return self._drive(_answer_frame(answer))
 
     def kill(self) -> None:
         """End the process and its children, and wake whoever waits for them."""
         with self._lock:
-            if not self._ended:
-                self._ended = True
-                with suppress(OSError):  # the guest may have closed its end
-                    self._stream.shutdown(socket.SHUT_RDWR)
-                os.killpg(
-                    self._process.pid, signal.SIGKILL
-                )  # until it is waited for, its id is its own
-                self._process.wait()
+            if self._ended:
+                return
+            self._ended = True
+            with suppress(OSError):  # the guest may have closed its end
+                self._stream.shutdown(socket.SHUT_RDWR)
+            # nobody else can have its id before it is waited for
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def close(self) -> None:
         """End the process and remove its folder."""
@@ -171,27 +188,20 @@ class LocalSession:
         if hello != {"ready": True}:
             self.close()
             raise SandboxError(
-                f"The Python of sandbox='local' did not start: {hello!r}. Try `{sys.executable} -P -c 'import time_machine'`."
+                f"The Python of sandbox='local' did not start: {hello!r}. "
+                f"Try `{sys.executable} -P -c 'import time_machine'`."
             )
 
     def _drive(self, message: Mapping[str, Any]) -> Outcome:
         """Exchange frames, giving lazy values, until the cell ends or calls the host."""
         reply = self._exchange(message)
-        while (name := _lazy(reply)) in self._spec.values:
-            reply = self._exchange({"value": self._given(name)})
+        while (name := _lazy_name(reply)) in self._spec.values:
+            reply = self._exchange({"value": lazy_value(self, self._spec, name)})
         outcome = _outcome(reply, self._spec)
         if outcome is None:
             raise self._lost(f"it sent {str(reply)[:200]!r}")
         self._waiting = isinstance(outcome, Suspended)
         return outcome
-
-    def _given(self, name: str) -> Value:
-        """A lazy value. When the host cannot give it, the cell cannot go on, and neither can the session."""
-        try:
-            return self._spec.values[name]()
-        except BaseException:
-            self.kill()
-            raise
 
     def _exchange(self, message: Mapping[str, Any]) -> Any:
         if self._ended:
@@ -211,7 +221,7 @@ class LocalSession:
 
 
 def _start(theirs: socket.socket, folder: str) -> "subprocess.Popen[bytes]":
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name in KEPT}
     return subprocess.Popen(
         [sys.executable, "-P", "-X", "utf8", local_worker.__file__, str(theirs.fileno())],
         env={**kept, **FIXED, "HOME": folder, "TMPDIR": folder},
@@ -225,7 +235,10 @@ def _start(theirs: socket.socket, folder: str) -> "subprocess.Popen[bytes]":
 
 
 def _max_frame(spec: SessionSpec) -> int:
-    """Bytes: a guest that keeps to its memory cannot honestly have more to say (four bytes a character, escaped)."""
+    """Give the most bytes of a frame: a guest that keeps to its memory has no more to say.
+
+    Four bytes a character, and escaped.
+    """
     return 2 * spec.max_heap_bytes + 8 * spec.max_stdout_chars + (1 << 20)
 
 
@@ -242,15 +255,14 @@ def _config(spec: SessionSpec, folder: str) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    return (
-        {"raise": answer.type, "message": answer.message}
-        if isinstance(answer, Raised)
-        else {"value": answer.value}
-    )
+def _answer_frame(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Raised):
+        return {"raise": answer.type, "message": answer.message}
+    return {"value": answer.value}
 
 
-def _lazy(reply: Any) -> str:
+def _lazy_name(reply: Any) -> str:
+    """Give the name of the lazy value that a frame asks for; empty for any other frame."""
     match reply:
         case {"lazy": str(name)}:
             return name
@@ -259,7 +271,7 @@ def _lazy(reply: Any) -> str:
 
 
 def _outcome(reply: Any, spec: SessionSpec) -> Outcome | None:
-    """A frame's meaning; None when it has none."""
+    """Read an outcome from a frame; None if it has none."""
     match reply:
         case {"call": str(name), "args": [*args], "kwargs": {**kwargs}} if name in spec.functions:
             return Suspended(HostCall(name, tuple(args), kwargs))

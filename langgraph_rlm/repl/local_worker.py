@@ -1,9 +1,10 @@
-"""The program that the local backend runs: a Python interpreter that asks its parent for whatever it may not do itself.
+"""The program that the local backend runs: a Python interpreter that asks its parent for the rest.
 
-It runs on its own, with the standard library and `time_machine` alone, and never imports this package. Parent and worker
-talk in frames over a socket; the worker sends one frame and reads one, in turn, so it never has to guess what it reads.
-Not deterministic, although the rest is: object addresses (and so the order of sets of objects that hash by them), `random.seed()` and
-`random.Random()` without a seed, threads, `time.monotonic`, the temporary folder's name.
+It runs on its own, with the standard library and `time_machine` alone, and never imports this
+package. Parent and worker talk in frames over a socket, one each in turn, so that neither has to
+guess what it reads. Not deterministic: object addresses (and so the order of sets of objects that
+hash by them), `random.seed()` and `random.Random()` without a seed, threads, `time.monotonic`, and
+the name of the temporary folder.
 """
 
 import ast
@@ -25,7 +26,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -34,15 +35,16 @@ TEXT, JSON = b"T", b"J"
 UNBOUNDED = 2**63
 
 LIBRARIES_BYTES = 256 << 20
-"""Address space granted above `max_heap_bytes`: numpy and matplotlib map 100 MB before they hold any data."""
+"""Address space granted above `max_heap_bytes`: numpy and matplotlib map 100 MB before any data."""
 HEADROOM_BYTES = 64 << 20
-"""Address space for the worker's own work, so that it can still report a cell that ran out of memory."""
+"""Address space for the worker itself, so that it can report a cell that ran out of memory."""
 DEEPEST_VALUE = 100
 """Levels of lists and dicts that cross; what is deeper crosses as text."""
 LARGEST_INT_BITS = 10_000
-"""Above it an int crosses as hexadecimal text: JSON readers refuse longer decimals."""
+"""A larger int crosses as hexadecimal text, because JSON readers refuse longer decimals."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-STANDS_STILL = ("perf_counter", "process_time", "thread_time")
+PRINTED_TOO_MUCH = "this cell printed more than {} characters: print less, or slices"
+CELL_FILE = "<python-input-"
 
 
 class FrameError(Exception):
@@ -50,35 +52,31 @@ class FrameError(Exception):
 
 
 class Channel:
-    """Frames over a stream socket: a kind (text or JSON), a length, the bytes. Lone surrogates cross as `?`."""
+    """Frames over a socket: kind (text or JSON), length, bytes. Lone surrogates become `?`."""
 
-    def __init__(
-        self, stream: socket.socket, *, max_sent: int = UNBOUNDED, max_read: int = UNBOUNDED
-    ) -> None:
+    def __init__(self, stream: socket.socket, max_read: int = UNBOUNDED) -> None:
         self._stream = stream
-        self._max_sent = max_sent
         self._max_read = max_read
+        self.max_sent = UNBOUNDED
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; `{"value": str}` goes as bytes of its own, so that a large context costs one copy.
+        """Send a message; `{"value": str}` goes as text, so that a large context costs one copy.
 
         Raises:
-            ValueError: above `max_sent`, or no JSON value.
+            ValueError: it is longer than `max_sent`, or not a JSON value.
             OSError: the peer is gone.
         """
-        text = (
-            message["value"]
-            if len(message) == 1 and isinstance(message.get("value"), str)
-            else None
-        )
-        body = (json.dumps(message, ensure_ascii=False) if text is None else text).encode(
-            "utf-8", "replace"
-        )
-        if len(body) > self._max_sent:
+        if list(message) == ["value"] and isinstance(message["value"], str):
+            kind, text = TEXT, message["value"]
+        else:
+            kind, text = JSON, json.dumps(message, ensure_ascii=False)
+        body = text.encode("utf-8", "replace")
+        if len(body) > self.max_sent:
             raise ValueError(
-                f"{len(body)} bytes are more than can be handed to the host at once ({self._max_sent}): send a smaller piece."
+                f"{len(body)} bytes are more than can be handed to the host at once "
+                f"({self.max_sent}): send a smaller piece."
             )
-        self._stream.sendall(HEADER.pack(JSON if text is None else TEXT, len(body)))
+        self._stream.sendall(HEADER.pack(kind, len(body)))
         self._stream.sendall(body)
 
     def read(self) -> Any:
@@ -86,41 +84,39 @@ class Channel:
 
         Raises:
             EOFError: the peer closed the socket.
-            FrameError: not a frame, or longer than `max_read`.
-            MemoryError: no room for it; the frame is skipped.
+            FrameError: it is not a frame, or longer than `max_read`.
+            MemoryError: there is no room for it; the frame is skipped.
         """
         kind, size = HEADER.unpack(self._bytes(HEADER.size))
         if kind not in (TEXT, JSON) or size > self._max_read:
             raise FrameError(f"a frame of kind {kind!r} with {size} bytes")
-        body = self._body(size)
+        body = self._bytes(size)
         try:
             return {"value": str(body, "utf-8")} if kind == TEXT else json.loads(body)
         except (ValueError, RecursionError) as error:
             raise FrameError(f"a frame that cannot be read: {error}") from error
-
-    def _body(self, size: int) -> bytearray:
-        try:
-            return self._bytes(size)
-        except MemoryError:
-            raise MemoryError(f"no room for {size} bytes from the host") from None
 
     def _bytes(self, size: int) -> bytearray:
         try:
             buffer = bytearray(size)
         except MemoryError:
             self._skip(size)
-            raise
-        view, done = memoryview(buffer), 0
-        while done < size:
-            got = self._stream.recv_into(view[done:])
-            if not got:
-                raise EOFError("the socket is closed")
-            done += got
+            raise MemoryError(f"no room for {size} bytes from the host") from None
+        view = memoryview(buffer)
+        while view:
+            view = view[self._receive(view) :]
         return buffer
 
     def _skip(self, size: int) -> None:
+        scratch = memoryview(bytearray(1 << 16))
         while size:
-            size -= len(self._stream.recv(min(size, 1 << 16))) or size
+            size -= self._receive(scratch[:size])
+
+    def _receive(self, view: memoryview) -> int:
+        count = self._stream.recv_into(view)
+        if count == 0:
+            raise EOFError("the socket is closed")
+        return count
 
 
 class Output(io.TextIOBase):
@@ -128,32 +124,31 @@ class Output(io.TextIOBase):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self.take()
+        self._room = limit
+        self._parts: list[str] = []
 
     def take(self) -> str:
         """Hand over the text of the cell that ended, and begin the next."""
-        text = "".join(getattr(self, "_parts", ()))
-        self._parts: list[str] = []
+        text = "".join(self._parts)
+        self._parts = []
         self._room = self._limit
         return text
 
     def writable(self) -> bool:
-        """Always."""
+        """Tell `print` and others that they may write."""
         return True
 
     def write(self, text: str, /) -> int:
         """Hold text. Raises MemoryError when the cell has printed too much."""
         self._parts.append(text[: self._room])
         self._room = max(0, self._room - len(text))
-        if not self._room:
-            raise MemoryError(
-                f"this cell printed more than {self._limit} characters: print less, or slices"
-            )
+        if self._room == 0:
+            raise MemoryError(PRINTED_TOO_MUCH.format(self._limit))
         return len(text)
 
 
 class LazyBuiltins(dict[str, Any]):
-    """The built-in names, and behind them the lazy values: the interpreter looks here last, and only for a name it did not find."""
+    """The built-in names, then the lazy values. Python looks here last, for names not yet found."""
 
     def __init__(self, fetch: Callable[[str], Any]) -> None:
         super().__init__(vars(builtins))
@@ -195,32 +190,36 @@ class Worker:
         self._bind(restore)
         value, error = None, None
         try:
-            with self._limited():
-                value = plain(self._executed(code))
-        except BaseException as raised:  # noqa: BLE001 - whatever model code raises is the cell's outcome
+            value = self._limited(code)
+        except BaseException as raised:  # noqa: BLE001 - whatever model code raises is the outcome
             error = described(raised)
         return {"stdout": self._output.take(), "value": value, "error": error}
 
+    def _limited(self, code: str) -> Any:
+        """Hold a cell to the guest's memory; outside it, the worker has some more."""
+        guest, worker = self._limits
+        set_address_space(guest, worker)
+        try:
+            return plain(self._executed(code))
+        finally:
+            set_address_space(worker, worker)
+
     def _executed(self, code: str) -> Any:
-        """Run a cell; the value of its last line, if that is an expression."""
-        filename = f"<python-input-{self._cells}>"
+        """Run a cell; give the value of its last line, if that is an expression."""
+        filename = f"{CELL_FILE}{self._cells}>"
         self._cells += 1
-        linecache.cache[filename] = (
-            len(code),
-            None,
-            [f"{line}\n" for line in code.split("\n")],
-            filename,
-        )
+        lines = [f"{line}\n" for line in code.split("\n")]
+        linecache.cache[filename] = (len(code), None, lines, filename)
         tree = ast.parse(code, filename)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        last = tree.body[-1] if tree.body else None
+        if not isinstance(last, ast.Expr):
+            exec(compile(tree, filename, "exec", dont_inherit=True), self._globals)
+            return None
+        del tree.body[-1]
         body = compile(tree, filename, "exec", dont_inherit=True)
-        tail = (
-            compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
-            if isinstance(last, ast.Expr)
-            else None
-        )
+        tail = compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
         exec(body, self._globals)
-        return eval(tail, self._globals) if tail else None
+        return eval(tail, self._globals)
 
     def _bind(self, names: Iterable[str]) -> None:
         """Bind host functions, and forget lazy values so that they are asked for again."""
@@ -233,11 +232,11 @@ class Worker:
         def call(*args: Any, **kwargs: Any) -> Any:
             if (os.getpid(), threading.get_ident()) != self._owner:
                 raise RuntimeError(
-                    f"{name} works in the main thread only; llm_query_batched runs calls in parallel."
+                    f"{name} works in the main thread only; "
+                    "llm_query_batched runs calls in parallel."
                 )
-            return answered(
-                self._exchanged({"call": name, "args": plain(args), "kwargs": plain(kwargs)})
-            )
+            message = {"call": name, "args": plain(args), "kwargs": plain(kwargs)}
+            return value_of(self._exchanged(message))
 
         call.__name__ = call.__qualname__ = name
         return call
@@ -245,61 +244,52 @@ class Worker:
     def _fetched(self, name: str) -> Any:
         if name not in self._values:
             raise KeyError(name)
-        self._globals[name] = answered(self._exchanged({"lazy": name}))
+        self._globals[name] = value_of(self._exchanged({"lazy": name}))
         return self._globals[name]
 
     def _exchanged(self, message: Mapping[str, Any]) -> Any:
-        """Say one thing to the parent and wait for what it says; a thread that wants a lazy value waits its turn."""
+        """Send the parent a message and wait for its reply; threads do so one after the other."""
         with self._lock:
             try:
                 self._channel.send(message)
                 return self._channel.read()
             except (EOFError, ConnectionError):
-                signal.pause()  # the parent is gone: the thread that watches for that cleans up and ends this process
+                signal.pause()  # the parent is gone: `end_with_parent` cleans up and ends this
             except (OSError, FrameError):
                 os._exit(1)
 
-    @contextlib.contextmanager
-    def _limited(self) -> Generator[None]:
-        """Hold guest code to its memory; outside, the worker has some more."""
-        guest, worker = self._limits
-        set_address_space(guest, worker)
-        try:
-            yield
-        finally:
-            set_address_space(worker, worker)
 
-
-def answered(answer: Mapping[str, Any]) -> Any:
-    """The value of the host's answer, or its exception."""
+def value_of(answer: Mapping[str, Any]) -> Any:
+    """Give the value of the host's answer, or raise its exception."""
     if "raise" in answer:
         raise getattr(builtins, answer["raise"])(answer["message"])
     return answer["value"]
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """What crosses the border for a guest's value: JSON types as they are, tuples and (sorted) sets as lists, else text."""
+    """Make JSON of a guest's value: tuples and (sorted) sets become lists, other objects text."""
     if value is None or isinstance(value, (bool, float, str)):
         return value
     if isinstance(value, int):
         return value if value.bit_length() <= LARGEST_INT_BITS else hex(value)
-    if depth < DEEPEST_VALUE and isinstance(value, (list, tuple)):
-        return [plain(item, depth + 1) for item in cast(list[Any], value)]
-    if depth < DEEPEST_VALUE and isinstance(value, (set, frozenset)):
-        return sorted((plain(item, depth + 1) for item in cast(set[Any], value)), key=str)
-    if depth < DEEPEST_VALUE and isinstance(value, dict):
-        return {
-            key if isinstance(key, str) else text_of(key): plain(item, depth + 1)
-            for key, item in cast(dict[Any, Any], value).items()
-        }
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         as_python = value.tolist()
         return text_of(value) if type(as_python) is type(value) else plain(as_python, depth)
+    if depth >= DEEPEST_VALUE:
+        return text_of(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item, depth + 1) for item in cast(list[Any], value)]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(item, depth + 1) for item in cast(set[Any], value)), key=str)
+    if isinstance(value, dict):
+        items = cast(dict[Any, Any], value).items()
+        pairs = ((key if isinstance(key, str) else text_of(key), item) for key, item in items)
+        return {key: plain(item, depth + 1) for key, item in pairs}
     return text_of(value)
 
 
 def text_of(value: Any) -> str:
-    """`str(value)` without addresses, which differ from run to run; never raises."""
+    """Give `str(value)` without addresses, which differ from run to run; never raises."""
     try:
         return ADDRESS.sub("", str(value))
     except Exception:  # noqa: BLE001 - model code may define any `__str__`
@@ -307,7 +297,7 @@ def text_of(value: Any) -> str:
 
 
 def described(error: BaseException) -> dict[str, str]:
-    """An exception as the model sees it: the cell's own frames, nothing of this file or of the host."""
+    """Describe an exception for the model: the cell's own frames, nothing of this file or host."""
     kind, message = type(error).__name__, text_of(error)
     try:
         report = traceback.TracebackException.from_exception(error, compact=True)
@@ -318,32 +308,25 @@ def described(error: BaseException) -> dict[str, str]:
     return {"type": kind, "message": message, "traceback": text}
 
 
-def keep_cell_frames(report: traceback.TracebackException | None) -> None:
+def keep_cell_frames(report: traceback.TracebackException) -> None:
     """Drop the frames of other files, in the causes too."""
-    if report is not None:
-        report.stack = traceback.StackSummary.from_list(
-            [frame for frame in report.stack if frame.filename.startswith("<python-input-")]
-        )
-        for inner in (
-            report.__cause__,
-            report.__context__,
-            *(getattr(report, "exceptions", None) or ()),
-        ):
-            keep_cell_frames(inner)
+    frames = [frame for frame in report.stack if frame.filename.startswith(CELL_FILE)]
+    report.stack = traceback.StackSummary.from_list(frames)
+    grouped = getattr(report, "exceptions", None) or ()
+    for inner in filter(None, (report.__cause__, report.__context__, *grouped)):
+        keep_cell_frames(inner)
 
 
 def guest_module(names: LazyBuiltins) -> dict[str, Any]:
-    """The globals of a new `__main__`, so that classes of the guest can be pickled."""
-    sys.modules["__rlm_worker__"], sys.modules["__main__"] = (
-        sys.modules["__main__"],
-        types.ModuleType("__main__"),
-    )
-    sys.modules["__main__"].__dict__["__builtins__"] = names
-    return sys.modules["__main__"].__dict__
+    """Make a new `__main__`, so that classes of the guest can be pickled; give its globals."""
+    sys.modules["__rlm_worker__"] = sys.modules["__main__"]
+    guest = sys.modules["__main__"] = types.ModuleType("__main__")
+    guest.__dict__["__builtins__"] = names
+    return guest.__dict__
 
 
 def memory_limits(heap: int) -> tuple[int, int]:
-    """Bytes of address space for the guest and for the worker, above what is in use now; no limits where that is unknown."""
+    """Give the address space of guest and worker in bytes; -1 where what is in use is unknown."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -354,7 +337,7 @@ def memory_limits(heap: int) -> tuple[int, int]:
 
 
 def set_address_space(soft: int, hard: int) -> None:
-    """Limit this process. Guest code may have lowered the hard limit itself; then that one holds."""
+    """Limit this process. Guest code may have lowered the hard limit itself; then that holds."""
     import resource
 
     with contextlib.suppress(ValueError, OSError):
@@ -362,38 +345,33 @@ def set_address_space(soft: int, hard: int) -> None:
 
 
 def stop_clocks(instant: datetime) -> None:
-    """Freeze the calendar and the stopwatches, and make sleeping take no time. `time.monotonic` runs on: time-outs need it."""
+    """Freeze calendar and stopwatches and skip sleeps; `time.monotonic` runs, for time-outs."""
     modules: dict[str, Any] = sys.modules
-    modules.update(
-        pytest=None, dateutil=None
-    )  # time_machine would import them, which takes longer than all the rest
+    # time_machine would import these two, which takes longer than all the rest
+    modules.update(pytest=None, dateutil=None)
     import time_machine
 
     del modules["pytest"], modules["dateutil"]
     time_machine.travel(instant.astimezone(UTC), tick=False).start()
-    for name in STANDS_STILL:
+    for name in ("perf_counter", "process_time", "thread_time"):
         setattr(time, name, lambda: 0.0)
         setattr(time, f"{name}_ns", lambda: 0)
     time.sleep = lambda _seconds, /: None
 
 
 def seed_random(seed: str) -> None:
-    """Seed `random`, and what others seed themselves from: uuid4, secrets, and numpy with its generators."""
+    """Seed `random`, and the source of uuid4, secrets, and numpy with its generators."""
     random.seed(seed)
     os.urandom = random._urandom = random.Random(f"{seed}/urandom").randbytes  # pyright: ignore
 
 
 def end_with_parent(stream: socket.socket, folder: str) -> None:
-    """End this process and its children, and remove their folder, when the parent closes its end or dies while a cell runs."""
-
-    def wait() -> None:
-        poll = select.poll()
-        poll.register(stream.fileno(), 0)
-        poll.poll()
-        shutil.rmtree(folder, ignore_errors=True)
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=wait, daemon=True).start()
+    """Wait until the parent closes its end or dies; then end this process, children and folder."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    poll.poll()
+    shutil.rmtree(folder, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
@@ -406,14 +384,16 @@ def main() -> None:
     sys.argv = [""]
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
     sys.path.extend(config["site"])
-    end_with_parent(stream, config["folder"])
+    watching = (stream, config["folder"])
+    threading.Thread(target=end_with_parent, args=watching, daemon=True).start()
     try:
         stop_clocks(datetime.fromisoformat(config["clock"]))
     except ImportError as error:
         channel.send({"failed": str(error)})
         return
     seed_random(config["seed"])
-    Worker(Channel(stream, max_sent=config["max_frame"]), config).serve()
+    channel.max_sent = config["max_frame"]
+    Worker(channel, config).serve()
 
 
 if __name__ == "__main__":

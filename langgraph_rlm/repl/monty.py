@@ -1,6 +1,7 @@
-"""Monty: the default interpreter, a Python subset in Rust, in worker processes with no file system, network or environment.
+"""Monty: the default interpreter, a Python subset in Rust (https://github.com/pydantic/monty).
 
-Deterministic: the clock stands still, `random` is seeded, sleeps take no time. Source: https://github.com/pydantic/monty
+Its worker processes have no file system, network or environment. It is deterministic: the clock
+stands still, `random` is seeded, sleeps take no time.
 """
 
 import os
@@ -8,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import pydantic_monty as monty
 
@@ -26,28 +27,41 @@ from langgraph_rlm.repl.base import (
     Suspended,
     Value,
 )
-from langgraph_rlm.repl.local_worker import plain
+from langgraph_rlm.repl.local_worker import PRINTED_TOO_MUCH, plain
+from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+from langgraph_rlm.storage.context import encodable
+from langgraph_rlm.storage.json_types import is_dict, is_list
 
 MAX_WORKERS = 1024
-"""Far above what the session cache keeps alive, so that opening a session never waits for another to close."""
+"""Far above what the session cache keeps alive.
+
+So opening a session never waits for another to close.
+"""
 
 FLOOD = 20
 """A cell that prints this many times its limit is ended with its worker."""
 
 NO_LIMIT = 2**31
-"""Monty stops a session after 1,000 host calls unless told otherwise; how many calls a run makes is counted above it."""
+"""Host calls of a session.
+
+Monty stops after 1,000 unless told otherwise; how many calls a run may make is counted above it.
+"""
 
 _process: int | None = None
-"""The process in which Monty has started its threads, of which a fork has none."""
+"""The process in which Monty has started its threads. A fork of it has none of them."""
 
 HINTS = {
-    "name 'context": "There is no such input, or it is too large to be loaded: then context_info(), grep and peek read it.",
-    "cannot suspend in this synchronous context": "Call it in a comprehension or a for loop, or use the batched form: "
-    "map(), sorted(key=...) and the like cannot wait for it.",
-    "does not yet support": "This interpreter is a subset of Python: write it another way (no del, no yield, no class inheritance).",
-    "No module named": "Only parts of the standard library are here (re, json, math, collections, itertools, functools, datetime, random, "
-    "asyncio, typing); llm_query_batched runs calls in parallel.",
+    "name 'context": "There is no such input, or it is too large to be loaded: "
+    "then context_info(), grep and peek read it.",
+    "cannot suspend in this synchronous context": "Call it in a comprehension or a for loop, "
+    "or use the batched form: map(), sorted(key=...) and the like cannot wait for it.",
+    "does not yet support": "This interpreter is a subset of Python: "
+    "write it another way (no del, no yield, no class inheritance).",
+    "No module named": "Only parts of the standard library are here "
+    "(re, json, math, collections, itertools, functools, datetime, random, asyncio, typing); "
+    "llm_query_batched runs calls in parallel.",
 }
+"""What is added to a traceback for the model, by a part of the error's message."""
 
 
 class MontyBackend:
@@ -55,10 +69,12 @@ class MontyBackend:
 
     name = "monty"
     notes = (
-        "The interpreter is Monty, a sandboxed subset of Python: functions, closures, comprehensions, classes without inheritance, "
-        "try/except, f-strings, async/await, and the modules re, json, math, collections, itertools, functools, datetime, random, "
-        "asyncio and typing. Not there: files, network, environment, third-party packages, `yield`, `del`, `with`, decorated methods, "
-        "`globals()`, a function as the replacement of `re.sub`. The clock stands still."
+        "The interpreter is Monty, a sandboxed subset of Python: functions, closures, "
+        "comprehensions, classes without inheritance, try/except, f-strings, async/await, "
+        "and the modules re, json, math, collections, itertools, functools, datetime, random, "
+        "asyncio and typing. Not there: files, network, environment, third-party packages, "
+        "`yield`, `del`, `with`, decorated methods, `globals()`, "
+        "a function as the replacement of `re.sub`. The clock stands still."
     )
 
     def __init__(self) -> None:
@@ -68,21 +84,25 @@ class MontyBackend:
     def open(self, spec: SessionSpec) -> Session:
         """Start a session in a worker of its own. Raises `SandboxError`."""
         try:
-            return MontySession(
-                self._started().checkout(limits=_limits(spec), os_policy=_policy(spec)), spec
-            )
+            checkout = self._started().checkout(limits=_limits(spec), os_policy=_policy(spec))
+            return MontySession(checkout, spec)
         except (OSError, RuntimeError, monty.MontyError) as error:
             raise SandboxError(
-                f"The Monty sandbox did not start: {error}. Reinstall it with `pip install --force-reinstall pydantic-monty`."
+                f"The Monty sandbox did not start: {error}. "
+                "Reinstall it with `pip install --force-reinstall pydantic-monty`."
             ) from error
 
     def release_idle(self) -> None:
-        """End the pool's idle workers: those of open sessions outlive it, and the next session makes a new one."""
+        """End the pool's idle workers.
+
+        Those of open sessions outlive the pool, and the next session makes a new pool.
+        """
         self.close()
 
     def close(self) -> None:
         """End every worker but those of open sessions."""
-        pool, self._pool = self._pool, None
+        pool = self._pool
+        self._pool = None
         if pool is not None:
             pool.__exit__(None, None, None)
 
@@ -91,8 +111,9 @@ class MontyBackend:
         _process = _process or os.getpid()
         if _process != os.getpid():
             raise SandboxError(
-                f"Monty was used in process {_process} before it forked process {os.getpid()}, where it would wait for ever. Run nothing "
-                "before the fork (creating graphs is fine), or start processes by multiprocessing's 'spawn' or 'forkserver'."
+                f"Monty was used in process {_process} before it forked process {os.getpid()}, "
+                "where it would wait for ever. Run nothing before the fork (creating graphs is "
+                "fine), or start processes by multiprocessing's 'spawn' or 'forkserver'."
             )
         with self._lock:
             if self._pool is None:
@@ -109,9 +130,11 @@ def _policy(spec: SessionSpec) -> monty.OSPolicy:
 
 
 class Printed:
-    """What one cell printed, up to a limit. Monty's own collector ends the session when a cell that printed too much calls the host.
+    """What one cell printed, up to a limit.
 
-    A guest cannot be told in the middle of a cell that it prints too much: one that goes on for ever is flooding, and is ended.
+    It replaces Monty's own collector, which ends the session when a cell that printed too much
+    calls the host. Monty cannot tell a guest in the middle of a cell that it prints too much: one
+    that never stops is flooding, and its worker is ended.
     """
 
     def __init__(self, limit: int, flooded: Callable[[], None]) -> None:
@@ -128,17 +151,15 @@ class Printed:
 
     @property
     def text(self) -> str:
-        """What is held."""
+        """What it printed, cut at the limit."""
         return "".join(self._parts)
 
     @property
     def excess(self) -> str | None:
         """The message of the MemoryError, if the cell printed too much."""
-        return (
-            f"this cell printed more than {self._limit} characters: print less, or slices"
-            if self._size > self._limit
-            else None
-        )
+        if self._size <= self._limit:
+            return None
+        return PRINTED_TOO_MUCH.format(self._limit)
 
 
 class MontySession:
@@ -155,21 +176,22 @@ class MontySession:
     def feed(self, code: str, restore: frozenset[str] = frozenset()) -> Outcome:
         """Run one cell; see `Session.feed`."""
         if self._pending is not None and not self._killed:
-            raise SandboxError("This session waits for an answer: resume it first.")
-        self._output = Printed(self._spec.max_stdout_chars, self.kill)
-        return self._drive(
-            lambda: self._session.feed_start(
-                code,
-                print_callback=self._output,
-                inputs={name: self._bound(name) for name in restore},
-            )
-        )
+            raise SandboxError(MUST_RESUME)
+        output = Printed(self._spec.max_stdout_chars, self.kill)
+        self._output = output
+
+        def start() -> monty.SyncSnapshot:
+            inputs = {name: self._bound(name) for name in restore}
+            return self._session.feed_start(code, print_callback=output, inputs=inputs)
+
+        return self._drive(start)
 
     def resume(self, answer: Answer) -> Outcome:
         """Answer the pending call; see `Session.resume`."""
-        pending, self._pending = self._pending, None
+        pending = self._pending
+        self._pending = None
         if pending is None:
-            raise SandboxError("This session waits for no answer: feed it a cell first.")
+            raise SandboxError(MUST_FEED)
         return self._drive(lambda: pending.resume(_result(answer)))
 
     def kill(self) -> None:
@@ -186,7 +208,7 @@ class MontySession:
             self._session.__exit__(None, None, None)
 
     def _drive(self, step: Callable[[], monty.SyncSnapshot]) -> Outcome:
-        """Take steps, answering name lookups and refusing the operating system, until the cell ends or calls the host."""
+        """Take a step, and turn what Monty raises into an outcome or `SandboxCrashed`."""
         if self._is_lost():
             raise SandboxCrashed("The Monty session has ended: open a new one.")
         try:
@@ -198,73 +220,63 @@ class MontySession:
                 raise self._lost(error) from error
             return Finished(self._output.text, error=_cell_error(error))
         except monty.MontyConversionError as error:
-            return Finished(
-                self._output.text, error=CellError("TypeError", str(error), f"TypeError: {error}")
-            )
+            return Finished(self._output.text, error=_bare_error("TypeError", str(error)))
 
     def _until_host_call(self, snapshot: monty.SyncSnapshot) -> Outcome:
+        """Answer name lookups and refuse the operating system until the cell ends or calls."""
+        output = self._output
         while not isinstance(snapshot, monty.MontyComplete):
-            excess = self._output.excess
-            if not (isinstance(snapshot, monty.FunctionSnapshot) and self._is_host_call(snapshot)):
+            if not self._is_host_call(snapshot):
                 snapshot = self._answered_here(snapshot)
-            elif excess:
-                snapshot = snapshot.resume({"exc_type": "MemoryError", "message": excess})
+            elif output.excess is not None:
+                snapshot = snapshot.resume({"exc_type": "MemoryError", "message": output.excess})
             else:
                 self._pending = snapshot
-                return Suspended(
-                    HostCall(
-                        str(snapshot.function_name),
-                        tuple(map(plain, snapshot.args)),
-                        plain(snapshot.kwargs),
-                    )
-                )
-        excess = self._output.excess
-        error = CellError("MemoryError", excess, f"MemoryError: {excess}") if excess else None
-        return Finished(self._output.text, None if error else plain(snapshot.output), error)
+                return Suspended(_host_call(snapshot))
+        if output.excess is not None:
+            return Finished(output.text, error=_bare_error("MemoryError", output.excess))
+        return Finished(output.text, plain(snapshot.output))
 
     def _is_lost(self) -> bool:
         return self._killed or self._session.worker_pid is None
 
     def _lost(self, error: Exception) -> SandboxCrashed:
-        """The worker is gone: its id may soon be another process's."""
-        self._killed, self._pid = True, None
+        """Note that the worker is gone, and forget its id: it may soon be another process's."""
+        self._killed = True
+        self._pid = None
         return SandboxCrashed(str(error))
 
-    def _is_host_call(self, snapshot: monty.FunctionSnapshot) -> bool:
-        return not snapshot.is_os_function and snapshot.function_name in self._spec.functions
+    def _is_host_call(self, snapshot: Any) -> TypeGuard[monty.FunctionSnapshot]:
+        if not isinstance(snapshot, monty.FunctionSnapshot) or snapshot.is_os_function:
+            return False
+        return snapshot.function_name in self._spec.functions
 
     def _answered_here(self, snapshot: Any) -> monty.SyncSnapshot:
+        """Resume from what is not a host call."""
         if isinstance(snapshot, monty.NameLookupSnapshot):
-            name = snapshot.variable_name
-            known = snapshot.object_id is None and (
-                name in self._spec.values or name in self._spec.functions
+            return self._looked_up(snapshot)
+        if not isinstance(snapshot, monty.FunctionSnapshot):
+            raise SandboxError(
+                f"Monty waits for {snapshot!r}, which nothing here can start: "
+                "report it with the cell's code."
             )
-            return snapshot.resume(value=self._bound(name)) if known else snapshot.resume()
-        if isinstance(snapshot, monty.FunctionSnapshot) and snapshot.is_os_function:
+        if snapshot.is_os_function:
             return snapshot.resume_not_handled()
-        if isinstance(snapshot, monty.FunctionSnapshot):
-            return snapshot.resume(
-                {
-                    "exc_type": "NameError",
-                    "message": f"name '{snapshot.function_name}' is not defined",
-                }
-            )
-        raise SandboxError(
-            f"Monty waits for {snapshot!r}, which nothing here can start: report it with the cell's code."
-        )
+        message = f"name '{snapshot.function_name}' is not defined"
+        return snapshot.resume({"exc_type": "NameError", "message": message})
 
-    def _given(self, name: str) -> Value:
-        """A lazy value. When the host cannot give it, the cell cannot go on, and neither can the session."""
-        try:
-            return self._spec.values[name]()
-        except BaseException:
-            self.kill()
-            raise
+    def _looked_up(self, snapshot: monty.NameLookupSnapshot) -> monty.SyncSnapshot:
+        """Give the guest a global that it does not have; a NameError if there is none."""
+        name = snapshot.variable_name
+        known = name in self._spec.values or name in self._spec.functions
+        if snapshot.object_id is None and known:
+            return snapshot.resume(value=self._bound(name))
+        return snapshot.resume()
 
     def _bound(self, name: str) -> Any:
-        """The value of a lazy global, or a stand-in that Monty makes a host function of that name."""
+        """Give a lazy value, or a stand-in that Monty makes a host function of that name."""
         if name in self._spec.values:
-            return self._given(name)
+            return lazy_value(self, self._spec, name)
 
         def stand_in() -> None:
             raise SandboxError(f"{name} is answered by the host, not here.")
@@ -273,16 +285,19 @@ class MontySession:
         return stand_in
 
 
+def _host_call(snapshot: monty.FunctionSnapshot) -> HostCall:
+    args = tuple(plain(arg) for arg in snapshot.args)
+    return HostCall(str(snapshot.function_name), args, plain(snapshot.kwargs))
+
+
 def _encodable(value: Value) -> Value:
-    """Text of an answer with `?` for lone surrogates, which a model's reply can hold and Monty refuses."""
+    """Put `?` for lone surrogates, which a model's reply can hold and Monty refuses."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_encodable(item) for item in cast(list[Value], value)]
-    if isinstance(value, dict):
-        return {
-            _encodable(key): _encodable(item) for key, item in cast(dict[str, Value], value).items()
-        }
+        return encodable(value)
+    if is_list(value):
+        return [_encodable(item) for item in value]
+    if is_dict(value):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
     return value
 
 
@@ -292,7 +307,13 @@ def _result(answer: Answer) -> monty.ExternalResult:
     return {"return_value": _encodable(answer.value)}
 
 
+def _bare_error(kind: str, message: str) -> CellError:
+    """Make an error that has no frames to show."""
+    return CellError(kind, message, f"{kind}: {message}")
+
+
 def _cell_error(error: monty.MontySyntaxError | monty.MontyRuntimeError) -> CellError:
     kind, _, message = error.display("type-msg").partition(": ")
-    hint = next((hint for sign, hint in HINTS.items() if sign in message), None)
-    return CellError(kind, message, error.display("traceback") + (f"\n{hint}" if hint else ""))
+    lines = [error.display("traceback")]
+    lines += [hint for sign, hint in HINTS.items() if sign in message][:1]
+    return CellError(kind, message, "\n".join(lines))

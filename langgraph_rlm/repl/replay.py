@@ -1,19 +1,17 @@
-"""Replay: one loop that runs cells against a log. What is in the log is answered from it and checked; what is not is new.
+"""Replay: one loop that runs cells against a log.
 
-The same loop is the live path (an interpreter that stands at the end of its log) and the cold path (a new one that
+What is in the log is answered from it and checked; what is not in the log is new. The same loop is
+the live path (an interpreter that stands at the end of its log) and the cold path (a new one that
 starts at the beginning). It blocks: `sessions.py` runs it in worker threads.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from functools import partial
 
-from langgraph_rlm.errors import ReplayDivergedError
 from langgraph_rlm.log.entries import (
     ROLLED_BACK,
-    CallEntry,
     CellEntry,
     CellOutcome,
     Log,
@@ -26,16 +24,18 @@ from langgraph_rlm.log.places import (
     call_place,
     cell_at,
     cell_place,
+    cells_of,
     handles_of,
     item_place,
     questions_of,
     refusal,
     refused_place,
+    reply_at,
     turn_at,
     turn_count,
 )
-from langgraph_rlm.log.reply import assigned_names, parse_reply, reply_of
-from langgraph_rlm.log.text import answer_text, canonical, clip, digest_of
+from langgraph_rlm.log.reply import assigned_names, reply_of
+from langgraph_rlm.log.text import answer_text, clip
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -44,20 +44,22 @@ from langgraph_rlm.repl.base import (
     Outcome,
     SandboxCrashed,
     Session,
+    Suspended,
 )
+from langgraph_rlm.repl.divergence import check_call, check_cell, check_end, outcome_digest
+from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
 from langgraph_rlm.repl.host import Host, LateValues, OpenCell
 from langgraph_rlm.repl.host_functions import RESERVED, names_of, respond
 from langgraph_rlm.repl.requests import Request, answer_of
 from langgraph_rlm.repl.watch import Watch
-from langgraph_rlm.storage.blobs import BlobStore, Text
-from langgraph_rlm.storage.context import encodable
+from langgraph_rlm.storage.blobs import Text
+from langgraph_rlm.storage.json_types import is_dict
 
 REPLAY_PATIENCE = 10
-"""A replayed cell ended within its limit once: on a busier machine it may take this many times as long."""
+"""How many times its limit a replayed cell may take.
 
-
-WITHDRAW = "if isinstance(answer, dict):\n    answer['ready'] = False"
-"""Run before the turn that follows a refused answer: its content stays, to be repaired."""
+It ended within its limit once, but this machine may be busier.
+"""
 
 
 class CellLost(Exception):
@@ -68,21 +70,21 @@ class CellLost(Exception):
         self.place = place
         self.outcome: CellOutcome = outcome
         self.logged = logged
-        """The log says that it ended."""
+        """Whether the log has the end of this cell."""
 
 
 @dataclass
 class Advance:
-    """How far the loop came: what is new, and the call that it waits for or the answer that it found."""
+    """How far the loop came: what is new, and the call that it waits for or the answer it found."""
 
     entries: Log = field(default_factory=dict[str, LogEntry])
     suspended: str | None = None
-    """Place of the call whose answers are not all in the log."""
+    """The place of the call whose answers are not all in the log."""
     final: Text | None = None
 
 
 class Repl:
-    """One trajectory's interpreter, as far as its log has been applied."""
+    """The interpreter of one RLM, and how much of the log it has gone through."""
 
     def __init__(self, session: Session, values: LateValues, host: Host) -> None:
         self._session = session
@@ -99,19 +101,21 @@ class Repl:
         self._deadline: float | None = None
 
     def stands_in(self, log: Mapping[str, LogEntry]) -> bool:
-        """Whether all that this interpreter has gone through is what `log` says: false after a fork, an edit, or another question in
-        the middle of a cell.
+        """Tell whether `log` has everything that this interpreter has gone through.
+
+        It does not after a fork, an edit, or another question in the middle of a cell.
         """
         if self._open is not None and self._open.place in log:
             return False
-        return all(
-            (then := log.get(place)) is entry or then == entry
-            for place, entry in self._applied.items()
-        )
+        for place, entry in self._applied.items():
+            then = log.get(place)
+            if then is not entry and then != entry:
+                return False
+        return True
 
     @property
     def applied(self) -> frozenset[str]:
-        """Places of all that this interpreter has gone through."""
+        """The places of everything that this interpreter has gone through."""
         return frozenset(self._applied)
 
     def kill(self) -> None:
@@ -123,7 +127,11 @@ class Repl:
         self._session.close()
 
     def advance(self, log: Mapping[str, LogEntry], deadline: float | None = None) -> Advance:
-        """Run on from where this interpreter stands until a call lacks answers in `log`, or the cells are done.
+        """Run from where this interpreter stands until a call lacks answers, or no cell is left.
+
+        Args:
+            log: the whole log of the RLM.
+            deadline: the `time.monotonic()` at which the run must end.
 
         Raises:
             ReplayDivergedError: code did something else than the log says.
@@ -136,55 +144,72 @@ class Repl:
             now = self._run(cell, log, done)
             if now is None:
                 return done
-            _check_end(cell, log, now)
+            check_end(cell, log, now)
             then = cell_at(log, place)
-            self._applied[place] = then if then is not None else now
             if then is not None:
-                _check_cell(place, then, now, self._host.blobs)
+                self._applied[place] = then
+                check_cell(place, then, now, self._host.blobs)
                 continue
+            self._applied[place] = now
             done.entries[place] = now
             if now["final"] is not None:
                 done.final = now["final"]
                 return done
         return done
 
+    # Which cells run
+
     def _cells(self, log: Mapping[str, LogEntry], done: Advance) -> Iterator[tuple[str, str]]:
-        """Cells still to be run: logged ones that were not rolled back, and those of the last turn."""
+        """Give the cells still to be run, each with its place.
+
+        They are the logged ones that were not rolled back, and the new ones of the last turn.
+        """
         last = turn_count(log) - 1
         for number in range(self._turn, last + 1):
             turn = turn_at(log, number)
             self._enter(number, turn, log)
+            if turn["limit"]:
+                continue  # asked for its best answer: its code does not run
             reply = reply_of(turn, self._host.blobs)
-            for index, code in enumerate(() if turn["limit"] else reply.steps):
+            for index, code in enumerate(reply.steps):
                 place = cell_place(number, index)
                 entry = cell_at(log, place)
-                if (
-                    place in self._applied
-                    or (entry is None and number < last)
-                    or (entry and entry["outcome"] in ROLLED_BACK)
-                ):
+                if place in self._applied:
                     continue
+                if entry is not None and entry["outcome"] in ROLLED_BACK:
+                    continue
+                if entry is None and number < last:
+                    continue  # the turn ended before it
+                is_prose = index == len(reply.cells)
                 if (
                     entry is None
-                    and index == len(reply.cells)
-                    and _has_failed(number, index, {**log, **done.entries})
+                    and is_prose
+                    and _has_failed(number, {**log, **done.entries}, index)
                 ):
                     continue
                 yield place, code
 
     def _enter(self, number: int, turn: TurnEntry, log: Mapping[str, LogEntry]) -> None:
-        """Go on to a turn; a new question moves `context` on, and an answer that was refused is not given again by itself."""
-        if number > self._turn and (refused := refusal(log, number - 1)) is not None:
-            self._applied[refused_place(number - 1)] = refused
-            self._withdraw = True
+        """Take up a turn: set what `history` and the contexts are in it."""
+        if number > self._turn:
+            self._note_refusal(number - 1, log)
         self._turn = number
         self._applied[str(number)] = turn
         questions = [question for question in questions_of(log) if question["turn"] <= number]
         self._values.handles = handles_of(questions)
         self._values.history = lambda: history(log, number, self._host.blobs)
-        if len(questions) > max(self._questions, 1):
+        if len(questions) > max(self._questions, 1):  # a new question has another `context`
             self._restore |= {"context", "answer"}
         self._questions = len(questions)
+
+    def _note_refusal(self, turn: int, log: Mapping[str, LogEntry]) -> None:
+        """Keep the answer of a turn, if it was refused, from being given again by itself."""
+        refused = refusal(log, turn)
+        if refused is not None:
+            self._applied[refused_place(turn)] = refused
+            self._withdraw = True
+
+    # One cell
 
     def _start(self, place: str, code: str) -> OpenCell:
         """Open a cell; nothing of it runs yet."""
@@ -194,19 +219,22 @@ class Repl:
         return self._open
 
     def _run(self, cell: OpenCell, log: Mapping[str, LogEntry], done: Advance) -> CellEntry | None:
-        """One cell from where it stands to its end, or None when it waits for a call. `done` takes what is new."""
+        """Run one cell from where it stands to its end.
+
+        Returns:
+            Its entry; None when it waits for a call. New calls are added to `done`.
+        """
         logged = cell.place in log
-        outcome: Outcome | None = None if cell.waiting else self._feed_cell(cell, logged)
-        while not isinstance(outcome, Finished):
-            answer = (
-                self._answer(outcome.call, cell, log, done)
-                if outcome is not None
-                else self._logged_answer(cell, log)
-            )
-            if answer is None:
-                done.suspended = cell.waiting
-                return None
-            outcome = self._step(lambda answer=answer: self._session.resume(answer), cell, logged)
+        if cell.waiting is None:
+            outcome: Outcome | None = self._feed_cell(cell, logged)
+        else:
+            outcome = self._resume(self._logged_answer(cell, log), cell, logged)
+        while isinstance(outcome, Suspended):
+            answer = self._answer(outcome.call, cell, log, done)
+            outcome = self._resume(answer, cell, logged)
+        if outcome is None:
+            done.suspended = cell.waiting
+            return None
         entry = self._entry(cell, outcome, logged)
         rebindable = RESERVED | names_of(self._host) | frozenset(self._values.handles)
         self._restore |= frozenset(assigned_names(cell.code)) & rebindable
@@ -216,84 +244,98 @@ class Repl:
     def _feed_cell(self, cell: OpenCell, logged: bool) -> Outcome:
         """Run a cell from its first line, after binding anew what earlier cells have rebound."""
         if "SHOW_VARS" in cell.code:
-            self._step(
-                lambda: self._session.feed(show_vars_source(self._names - RESERVED)), cell, logged
-            )
+            source = show_vars_source(self._names - RESERVED)
+            self._step(partial(self._session.feed, source), cell, logged)
         if "history" in cell.code:
             self._restore |= {"history"}
         if self._withdraw and self._watches_answer:
-            self._step(lambda: self._session.feed(WITHDRAW), cell, logged)
+            self._step(partial(self._session.feed, WITHDRAW), cell, logged)
         self._withdraw = False
         restore = self._restore & (names_of(self._host) | frozenset(self._values))
         self._restore = frozenset()
-        return self._step(lambda: self._session.feed(cell.code, restore), cell, logged)
+        return self._step(partial(self._session.feed, cell.code, restore), cell, logged)
+
+    def _resume(self, answer: Answer | None, cell: OpenCell, logged: bool) -> Outcome | None:
+        """Hand the guest the answer that it waits for; None while there is none."""
+        if answer is None:
+            return None
+        return self._step(partial(self._session.resume, answer), cell, logged)
 
     def _step(self, step: Callable[[], Outcome], cell: OpenCell, logged: bool) -> Outcome:
         """Let the guest run within what is left of the cell's time. Raises `CellLost`."""
-        allowed = (
-            self._host.limits.max_cell_seconds * (REPLAY_PATIENCE if logged else 1) - cell.seconds
-        )
-        left = allowed if self._deadline is None else self._deadline - time.monotonic()
+        patience = REPLAY_PATIENCE if logged else 1
+        allowed = self._host.limits.max_cell_seconds * patience - cell.seconds
+        left = allowed
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
         watch = Watch(self._session, min(allowed, left))
         try:
             with watch:
                 result = step()
         except SandboxCrashed:
-            outcome: CellOutcome = (
-                "crashed" if not watch.fired else "timeout" if allowed <= left else "stopped"
-            )
+            outcome: CellOutcome = "crashed"
+            if watch.fired:
+                outcome = "timeout" if allowed <= left else "stopped"
             raise CellLost(cell.place, outcome, logged=logged) from None
         cell.seconds += watch.seconds
         return result
 
+    # Its calls
+
     def _answer(
         self, call: HostCall, cell: OpenCell, log: Mapping[str, LogEntry], done: Advance
     ) -> Answer | None:
-        """What a call gets now: an immediate answer, or the one in the log; None when it has to wait."""
+        """Answer a call at once or from the log; None when it has to wait."""
         response = respond(call, cell, self._values.handles, self._host)
         if not isinstance(response, Request):
             return response
         now = self._host.requests.entry(response)
-        cell.waiting = place = call_place(cell.place, cell.ordinal)
+        place = call_place(cell.place, cell.ordinal)
+        cell.waiting = place
         cell.ordinal += 1
         then = call_at(log, place)
         if then is None:
             done.entries[place] = now
+            self._applied[place] = now
         else:
-            _check_call(place, then, now)
-        self._applied[place] = then if then is not None else now
+            check_call(place, then, now)
+            self._applied[place] = then
         return self._logged_answer(cell, log)
 
     def _logged_answer(self, cell: OpenCell, log: Mapping[str, LogEntry]) -> Answer | None:
-        waiting = cast(str, cell.waiting)
-        entry = cast(CallEntry, self._applied[waiting])
-        replies = {
-            place: log.get(place)
-            for place in (item_place(waiting, item) for item in range(entry["items"]))
-        }
-        if None in replies.values():
-            return None
-        known = cast(dict[str, ReplyEntry], replies)
-        self._applied.update(known)
+        """Answer the call that a cell waits for from the log; None while an item is missing."""
+        entry = call_at(self._applied, cell.waiting)
+        assert cell.waiting is not None
+        assert entry is not None
+        replies: dict[str, ReplyEntry] = {}
+        for item in range(entry["items"]):
+            place = item_place(cell.waiting, item)
+            reply = reply_at(log, place)
+            if reply is None:
+                return None
+            replies[place] = reply
+        self._applied.update(replies)
         cell.waiting = None
-        return answer_of(entry, list(known.values()), self._host.blobs)
+        return answer_of(entry, list(replies.values()), self._host.blobs)
+
+    # Its end
 
     def _entry(self, cell: OpenCell, finished: Finished, logged: bool) -> CellEntry:
-        """The cell's log entry, with the answer that it gave."""
-        error = (
-            None
-            if cell.ended and finished.error and finished.error.type == "SystemExit"
-            else finished.error
-        )
+        """Make the cell's log entry, with the answer that it gave."""
+        error = finished.error
+        if cell.ended and error is not None and error.type == "SystemExit":
+            error = None  # FINAL raised it
         final: Text | None = None
         if cell.ended and error is None:
             final, error = self._resolved(cell, logged)
         elif self._watches_answer:
             final = self._answer_variable(cell, logged)
-        value = None if finished.value is None or cell.ended else repr(finished.value)
+        value: str | None = None
+        if finished.value is not None and not cell.ended:
+            value = repr(finished.value)
         return CellEntry(
             kind="cell",
-            outcome="error" if error else "ok",
+            outcome="ok" if error is None else "error",
             stdout=self._clipped(finished.stdout),
             value=None if value is None else self._clipped(value),
             error=None if error is None else self._clipped(error.traceback),
@@ -306,142 +348,32 @@ class Repl:
         return self._host.blobs.put_text(clip(text, limit=self._host.limits.max_output_chars))
 
     def _resolved(self, cell: OpenCell, logged: bool) -> tuple[Text | None, CellError | None]:
-        """The value of FINAL, or of the variable that FINAL_VAR names."""
+        """Give the value of FINAL, or of the variable that FINAL_VAR names; else an error."""
         name = cell.final_name
         if name is None:
             return self._host.blobs.put_text(answer_text(cell.final)), None
-        found = self._step(lambda: self._session.feed(name), cell, logged)
+        found = self._step(partial(self._session.feed, name), cell, logged)
         if isinstance(found, Finished) and found.error is None:
             return self._host.blobs.put_text(answer_text(found.value)), None
-        message = f"FINAL_VAR: there is no variable {name!r}. Bind it first, or give the value itself to FINAL."
+        message = (
+            f"FINAL_VAR: there is no variable {name!r}. "
+            "Bind it first, or give the value itself to FINAL."
+        )
         return None, CellError("NameError", message, f"NameError: {message}")
 
     def _answer_variable(self, cell: OpenCell, logged: bool) -> Text | None:
-        """`answer["content"]` once `answer["ready"]` is true."""
-        found = self._step(lambda: self._session.feed("answer"), cell, logged)
-        value = found.value if isinstance(found, Finished) else None
-        if not isinstance(value, dict) or not cast(dict[str, Any], value).get("ready"):
+        """Give `answer["content"]` once `answer["ready"]` is true."""
+        found = self._step(partial(self._session.feed, "answer"), cell, logged)
+        answer = found.value if isinstance(found, Finished) else None
+        if not is_dict(answer) or not answer.get("ready"):
             return None
-        return self._host.blobs.put_text(
-            answer_text(cast(dict[str, Any], value).get("content", ""))
-        )
+        return self._host.blobs.put_text(answer_text(answer.get("content", "")))
 
 
-def history(log: Mapping[str, LogEntry], turn: int, blobs: BlobStore) -> list[dict[str, Any]]:
-    """What code sees of the turns before `turn`: for each its number, the reply, and what its cells printed or raised."""
-    shown: list[dict[str, Any]] = []
-    for number in range(turn):
-        reply = blobs.get_text(turn_at(log, number)["reply"])
-        entries = (
-            cell_at(log, cell_place(number, index))
-            for index in range(len(parse_reply(reply).steps))
-        )
-        output = [
-            blobs.get_text(text)
-            for entry in entries
-            if entry
-            for text in (entry["stdout"], entry["error"])
-            if text
-        ]
-        shown.append(
-            {"turn": number, "reply": encodable(reply), "output": encodable("".join(output))}
-        )
-    return shown
+def _has_failed(turn: int, log: Mapping[str, LogEntry], cells: int) -> bool:
+    """Tell whether one of the first cells of a turn did not end well.
 
-
-def _has_failed(turn: int, cells: int, log: Mapping[str, LogEntry]) -> bool:
-    """Whether a cell of the turn did not end well: a FINAL_VAR in prose behind it was written blind and does not count."""
-    entries = (cell_at(log, cell_place(turn, index)) for index in range(cells))
+    A FINAL_VAR in the prose after them was then written blind, and does not count.
+    """
+    entries = cells_of(log, turn, cells)
     return any(entry is not None and entry["outcome"] != "ok" for entry in entries)
-
-
-def _check_call(place: str, then: CallEntry, now: CallEntry) -> None:
-    if then["digest"] != now["digest"] or then["function"] != now["function"]:
-        raise _diverged(
-            place,
-            f"called {_marked(now['function'], now)}",
-            _marked(then["function"], then),
-            then,
-            now,
-        )
-
-
-def _check_end(cell: OpenCell, log: Mapping[str, LogEntry], now: CellEntry) -> None:
-    """A cell makes every call that it made before, also one that had not ended."""
-    then = call_at(log, call_place(cell.place, cell.ordinal))
-    if then is not None:
-        raise _diverged(
-            cell.place,
-            f"ended {_marked(now['outcome'], now)}",
-            f"a call {_marked(then['function'], then)}",
-            then,
-            now,
-        )
-
-
-def _check_cell(place: str, then: CellEntry, now: CellEntry, blobs: BlobStore) -> None:
-    if then["digest"] != now["digest"] or then["outcome"] != now["outcome"]:
-        raise _diverged(
-            place,
-            f"ended {_marked(now['outcome'], now)}",
-            _marked(then["outcome"], then),
-            then,
-            now,
-        )
-    if then["final"] != now["final"]:
-        answer, logged = _final_text(now, blobs), _final_text(then, blobs)
-        if answer != logged:
-            raise _diverged(place, f"answered {answer[:40]!r}", repr(logged[:40]), then, now)
-
-
-def _final_text(entry: CellEntry, blobs: BlobStore) -> str:
-    return "" if entry["final"] is None else _without_addresses(blobs.get_text(entry["final"]))
-
-
-def _diverged(
-    place: str, did: str, logged: str, then: CallEntry | CellEntry, now: CallEntry | CellEntry
-) -> ReplayDivergedError:
-    error = ReplayDivergedError(
-        f"Cell {place} {did}, but its log has {logged}. "
-        "An edit that later entries rest on, a log of another version, or a sandbox that is not deterministic: go on from an earlier "
-        "checkpoint, and edit with langgraph_rlm.fork, which finds the right one."
-    )
-    error.place, error.then, error.now = place, then, now
-    return error
-
-
-def _marked(name: str, entry: CallEntry | CellEntry) -> str:
-    return f"{name!r} with {entry['digest'][:12]}"
-
-
-def outcome_digest(stdout: str, value: str | None, error: CellError | None) -> str:
-    """sha256 of what a cell did. Addresses in the `repr` of objects differ from process to process and mean nothing."""
-    return digest_of(
-        _without_addresses(canonical([stdout, value, error and [error.type, error.message]]))
-    )
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r"0x[0-9a-f]+", "0x", text)
-
-
-def show_vars_source(names: set[str]) -> str:
-    """Source of SHOW_VARS for the names that cells have bound: no interpreter need have `globals()`."""
-    lines = ["def SHOW_VARS():", "    _found = {}"]
-    for name in sorted(names):
-        lines += [
-            "    try:",
-            f"        _found[{name!r}] = {name}",
-            "    except NameError:",
-            "        pass",
-        ]
-    lines += [
-        "    _shown = {}",
-        "    for _name in _found:",
-        "        _value = _found[_name]",
-        "        _type = type(_value).__name__",
-        "        _sized = _type in ('str', 'bytes', 'list', 'tuple', 'dict', 'set')",
-        "        _shown[_name] = _type + ' of length ' + str(len(_value)) if _sized else _type",
-        "    return _shown",
-    ]
-    return "\n".join(lines)

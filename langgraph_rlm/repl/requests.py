@@ -1,13 +1,14 @@
-"""Requests: what code asks of models, children and tools, as the log knows it, and what it gets back. Calls nobody.
+"""Requests: what code asks of models, children and tools, as the log has it, and what it gets back.
 
-The payload of a request is plain JSON, so that the same call always has the same digest.
+The payload of a request is plain JSON, so that the same call always has the same digest. Nothing
+here calls a model or a tool.
 """
 
 import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -20,14 +21,17 @@ from langgraph_rlm.storage.context import ContextHandle
 from langgraph_rlm.tools import RLMTool
 
 INLINE_REQUEST_CHARS = 500
-"""Longest request that stays in the log as it is: each also travels in its `Send`, and in the checkpoint between."""
+"""Longest request that stays in the log as it is.
+
+A request in the log also travels in its `Send`, and in the checkpoint between.
+"""
 
 KEPT_PAYLOADS = 8
 
 
 @dataclass(frozen=True)
 class Request:
-    """One host call, its arguments checked."""
+    """One host call with its arguments checked."""
 
     call: CallKind
     function: str
@@ -38,9 +42,11 @@ class Request:
 
 
 class Requests:
-    """The requests in the logs of one `create_rlm`: written in interpreters' threads, read by the calls that they become.
+    """The requests in the logs of one `create_rlm`.
 
-    The payloads of the last few are kept: a thousand `Send`s of one batch parse it once, or never where this process wrote it.
+    Threads of interpreters write them; the calls that they become read them. The last few payloads
+    are kept, so that a thousand `Send`s of one batch parse theirs once, or never if this process
+    wrote it.
     """
 
     def __init__(self, blobs: BlobStore) -> None:
@@ -49,12 +55,14 @@ class Requests:
         self._lock = threading.Lock()
 
     def entry(self, request: Request) -> CallEntry:
-        """Write a request as a log entry. What is large, and whatever several `Send`s share, is stored by reference."""
+        """Make the log entry of a request.
+
+        A large payload, and one that several `Send`s share, is stored by reference.
+        """
         as_text = canonical_texts if request.call == "llm" else canonical
         text = as_text(request.payload)
-        stored = self._blobs.put_text(
-            text, inline=INLINE_REQUEST_CHARS if request.items == 1 else 0
-        )
+        inline = INLINE_REQUEST_CHARS if request.items == 1 else 0
+        stored = self._blobs.put_text(text, inline=inline)
         if "blob" in stored:
             self._keep(stored["blob"], request.payload)
         return CallEntry(
@@ -67,11 +75,15 @@ class Requests:
         )
 
     def payload(self, stored: Text) -> dict[str, Any]:
-        """Read the payload of a log entry's `request`; it must not be altered. Raises `BlobError`."""
+        """Read the payload of a log entry's `request`. The caller must not alter it.
+
+        Raises:
+            BlobError: the payload is missing in the store.
+        """
         with self._lock:
             payload = self._payloads.get(stored.get("blob", ""))
         if payload is None:
-            payload = cast(dict[str, Any], json.loads(self._blobs.get_text(stored)))
+            payload = json.loads(self._blobs.get_text(stored))
         if "blob" in stored:
             self._keep(stored["blob"], payload)
         return payload
@@ -82,37 +94,48 @@ class Requests:
 
 
 def tool_request(tool: RLMTool, arguments: dict[str, Any]) -> Request:
-    """The request of one tool call, from code or by the root model itself; `arguments` are checked already."""
+    """Make the request of one tool call, by code or by the root model itself.
+
+    Args:
+        arguments: checked against the tool's schema.
+    """
     return Request("tool", tool.function, {"name": tool.name, "arguments": arguments}, 1)
 
 
 def context_of(payload: Mapping[str, Any], item: int) -> ContextHandle | None:
-    """The context that item `item` of an `rlm_query` request brings."""
+    """Give the context that comes with item `item` of an `rlm_query` request, if one does."""
     given = payload["contexts"][item]
     return None if given is None else ContextHandle.from_dict(given)
 
 
 def form_of(payload: Mapping[str, Any]) -> Format | None:
-    """The form in which a request wants its answer; None for text."""
+    """Give the form in which a request wants its answer; None for text."""
     schema = payload.get("schema")
     return None if schema is None else code_format(schema)
 
 
 def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], blobs: BlobStore) -> Answer:
-    """What code gets for a call whose every item is answered: a value, an exception, or a list with `"Error: ..."` entries."""
+    """Give what code gets for a call whose every item is answered.
+
+    Returns:
+        A value or an exception; for a batch a list, with `"Error: ..."` for an item that failed.
+    """
     if entry["function"].endswith("_batched") and entry["call"] != "tool":
         return Returned([_item(reply, blobs) for reply in replies])
     reply = replies[0]
     if reply["error"] is not None or reply["value"] is None:
         return Raised("RuntimeError", f"{entry['function']} failed: {reply['error']}")
-    text = blobs.get_text(reply["value"])
-    is_json = entry["call"] == "tool" or reply.get("json")
-    return Returned(json.loads(text) if is_json else text)
+    is_json = entry["call"] == "tool" or bool(reply.get("json"))
+    return Returned(_value(reply["value"], blobs, is_json=is_json))
 
 
 def _item(reply: ReplyEntry, blobs: BlobStore) -> Any:
-    """One item of a batch."""
+    """Give one item of a batch."""
     if reply["error"] is not None or reply["value"] is None:
         return f"Error: {reply['error']}"
-    text = blobs.get_text(reply["value"])
-    return json.loads(text) if reply.get("json") else text
+    return _value(reply["value"], blobs, is_json=bool(reply.get("json")))
+
+
+def _value(stored: Text, blobs: BlobStore, *, is_json: bool) -> Any:
+    text = blobs.get_text(stored)
+    return json.loads(text) if is_json else text

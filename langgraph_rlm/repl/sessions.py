@@ -1,4 +1,7 @@
-"""Sessions: a cache of live interpreters over the log. Dropping one at any moment costs time, never an answer or a call."""
+"""Sessions: a cache of live interpreters over the log.
+
+Dropping one at any moment costs time, never an answer or a call.
+"""
 
 import asyncio
 import threading
@@ -17,27 +20,40 @@ from langgraph_rlm.repl.host_functions import names_of
 from langgraph_rlm.repl.replay import Advance, CellLost, Repl
 
 MAX_IDLE = 32
-"""Interpreters kept alive between cells and calls. The one unused for longest is dropped; its log rebuilds it."""
+"""Interpreters kept alive between cells and calls.
+
+The one that is unused for longest is dropped; its log rebuilds it.
+"""
 
 MAX_BUSY = 8
-"""Interpreters that execute at once. None waits for a model or a child while it does, so this can never deadlock."""
+"""Interpreters that execute at once.
+
+None waits for a model or a child while it executes, so this can never deadlock.
+"""
 
 ATTEMPTS = 3
-"""A cell whose worker dies is run again on a new worker, which may itself be dead on arrival; then the cell has crashed."""
+"""How often a cell runs whose worker dies, each time on a new worker; then it has crashed.
+
+More than two, because a new worker may itself be dead on arrival.
+"""
 
 
 @dataclass(frozen=True)
 class ReplStart:
-    """What identifies one RLM's interpreter, and what a new one starts from."""
+    """What identifies the interpreter of one RLM, and what a new one starts from."""
 
     id: str
-    """Random: no other thread, user or child has it."""
+    """A random id: no other thread, user or child has it."""
     started: float
-    """Seconds since the epoch, where its clock stands."""
+    """Seconds since the epoch, where the interpreter's clock stands."""
 
 
 def open_repl(backend: Backend, start: ReplStart, host: Host) -> Repl:
-    """A new interpreter that stands at the beginning of a trajectory. Raises `SandboxError` when none can be started."""
+    """Open a new interpreter, which has gone through nothing of its log yet.
+
+    Raises:
+        SandboxError: none can be started.
+    """
     values = LateValues(host)
     spec = SessionSpec(
         functions=names_of(host),
@@ -98,10 +114,14 @@ class Sessions:
         host: Host,
         seconds_left: float | None = None,
     ) -> Advance:
-        """Run a trajectory's cells on from the end of its log, in a worker thread.
+        """Run the cells of an RLM that come after the end of its log, in a worker thread.
 
         Args:
-            seconds_left: until the run must end; a cell that runs then is cut off, and has the outcome `stopped`.
+            start: identifies the interpreter.
+            log: the whole log of the RLM.
+            host: the host of the RLM.
+            seconds_left: until the run must end; a cell that runs then is cut off, and has the
+                outcome `stopped`.
 
         Raises:
             ReplayDivergedError: code did something else than its log says.
@@ -117,7 +137,7 @@ class Sessions:
             raise
 
     def drop(self, id: str) -> None:
-        """Drop one trajectory's idle interpreter: it holds what its log no longer says."""
+        """Drop one idle interpreter by its `ReplStart.id`: it holds what its log no longer says."""
         with self._lock:
             repl = self._idle.pop(id, None)
         if repl is not None:
@@ -126,12 +146,16 @@ class Sessions:
     def drop_all(self) -> None:
         """Drop every idle interpreter. What happens next is rebuilt from the log."""
         with self._lock:
-            idle, self._idle = list(self._idle.values()), OrderedDict()
+            idle = list(self._idle.values())
+            self._idle.clear()
         for repl in idle:
             repl.close()
 
     def release_idle(self) -> None:
-        """End every worker that does nothing. What runs goes on, and what happens next starts new ones."""
+        """End every worker that does nothing.
+
+        What runs continues, and what happens next starts new workers.
+        """
         self.drop_all()
         self.backend.release_idle()
 
@@ -150,46 +174,56 @@ class Sessions:
         seconds_left: float | None,
     ) -> Advance:
         deadline = None if seconds_left is None else time.monotonic() + seconds_left
-        lost_before: Log = {}
+        rolled_back: Log = {}
         deaths: Counter[str] = Counter()
         while True:
-            repl = self._taken(start.id, {**log, **lost_before}) or open_repl(
-                self.backend, start, host
-            )
+            known = {**log, **rolled_back} if rolled_back else log
+            repl = self._taken(start.id, known) or open_repl(self.backend, start, host)
             job.uses(repl)
             try:
-                done = repl.advance({**log, **lost_before} if lost_before else log, deadline)
+                done = repl.advance(known, deadline)
             except CellLost as lost:
                 repl.close()
                 deaths[lost.place] += 1
                 if job.abandoned:
-                    raise SandboxError(
-                        "The run was cancelled while its code was executing."
-                    ) from None
-                lost_before |= self._outcome(lost, deaths[lost.place], host)
+                    message = "The run was cancelled while its code was executing."
+                    raise SandboxError(message) from None
+                rolled_back |= self._entry_of(lost, deaths[lost.place], host)
                 if lost.outcome == "stopped":
-                    return Advance(lost_before)
+                    return Advance(rolled_back)
                 continue
             except BaseException:
                 repl.close()
                 raise
             self._put(start.id, repl, job)
-            return Advance({**lost_before, **done.entries}, done.suspended, done.final)
+            return Advance({**rolled_back, **done.entries}, done.suspended, done.final)
 
-    def _outcome(self, lost: CellLost, deaths: int, host: Host) -> Log:
-        """What to log for a lost cell: nothing while it gets another try, or when the time was up during its replay."""
+    def _entry_of(self, lost: CellLost, deaths: int, host: Host) -> Log:
+        """Make what is logged for a lost cell.
+
+        Returns:
+            Nothing while it gets another try, or when the time was up during its replay.
+
+        Raises:
+            SandboxError: it is a logged cell, and cannot be replayed.
+        """
         if lost.logged and lost.outcome == "stopped":
             return {}
         if lost.logged and (deaths >= ATTEMPTS or lost.outcome == "timeout"):
             raise SandboxError(
-                f"The sandbox died {deaths} times while it replayed cell {lost.place}, which once ended well. Is memory short?"
+                f"The sandbox died {deaths} times while it replayed cell {lost.place}, "
+                "which once ended well. Is memory short?"
             )
         if lost.outcome != "crashed" or deaths >= ATTEMPTS:
             return {lost.place: rolled_back_entry(lost.outcome, host.blobs)}
         return {}
 
     def _taken(self, id: str, log: Mapping[str, LogEntry]) -> Repl | None:
-        """The live interpreter, for this caller alone; None if there is none, or it has seen another log."""
+        """Take the live interpreter out, for this caller alone.
+
+        Returns:
+            None if there is none, or if it has gone through another log.
+        """
         with self._lock:
             repl = self._idle.pop(id, None)
         if repl is None or repl.stands_in(log):
@@ -198,13 +232,13 @@ class Sessions:
         return None
 
     def _put(self, id: str, repl: Repl, job: Job) -> None:
+        """Keep an interpreter for later, and drop those that are then too many."""
         if job.abandoned:
             repl.close()
             return
         with self._lock:
             self._idle[id] = repl
-            parked = [
-                self._idle.popitem(last=False)[1] for _ in range(len(self._idle) - self.max_idle)
-            ]
+            excess = len(self._idle) - self.max_idle
+            parked = [self._idle.popitem(last=False)[1] for _ in range(excess)]
         for old in parked:
             old.close()

@@ -1,4 +1,7 @@
-"""Watch: ends a session whose guest runs for too long. One thread minds all watches: most steps take less time than starting one."""
+"""Watch: ends a session whose guest runs for too long.
+
+One thread minds all watches, because most steps take less time than it takes to start a thread.
+"""
 
 import math
 import threading
@@ -9,7 +12,10 @@ from langgraph_rlm.repl.base import Session
 
 
 class Watch:
-    """A context manager around one step of a session: kills it after `allowed` seconds, measures how long it ran."""
+    """A context manager around one step of a session.
+
+    It kills the session after `allowed` seconds, and measures how long the step ran.
+    """
 
     def __init__(self, session: Session, allowed: float) -> None:
         self.fired = False
@@ -19,7 +25,7 @@ class Watch:
         self._allowed = max(allowed, 0.0)
 
     def fire(self) -> None:
-        """The time is up."""
+        """Kill the session: its time is up."""
         self.fired = True
         self._session.kill()
 
@@ -35,7 +41,7 @@ class Watch:
 
 
 class _Minder:
-    """The thread. It sleeps until the first watch is due, and is woken for one that is due earlier."""
+    """The thread. It sleeps until the first watch is due; adding an earlier one wakes it."""
 
     def __init__(self) -> None:
         self._open: set[Watch] = set()
@@ -44,30 +50,36 @@ class _Minder:
         threading.Thread(target=self._mind, name="rlm-watch", daemon=True).start()
 
     def add(self, watch: Watch) -> None:
+        """Mind a watch from now on."""
         with self._changed:
             self._open.add(watch)
             if watch.due < self._wakes:
                 self._changed.notify()
 
     def remove(self, watch: Watch) -> None:
-        """After this the watch does not fire."""
+        """Forget a watch: afterwards it does not fire."""
         with self._changed:
             self._open.discard(watch)
 
     def _mind(self) -> None:
         with self._changed:
             while True:
-                now = time.monotonic()
-                for watch in [watch for watch in self._open if watch.due <= now]:
-                    self._open.discard(watch)
-                    watch.fire()
+                self._fire_due(time.monotonic())
                 self._wakes = min((watch.due for watch in self._open), default=math.inf)
-                self._changed.wait(
-                    None if self._wakes == math.inf else max(self._wakes - time.monotonic(), 0.0)
-                )
+                self._changed.wait(self._seconds_to_sleep())
+
+    def _fire_due(self, now: float) -> None:
+        for watch in [watch for watch in self._open if watch.due <= now]:
+            self._open.discard(watch)
+            watch.fire()
+
+    def _seconds_to_sleep(self) -> float | None:
+        if self._wakes == math.inf:
+            return None
+        return max(self._wakes - time.monotonic(), 0.0)
 
 
 @per_process
 def _minder() -> _Minder:
-    """That of this process; a forked child gets its own."""
+    """Give the minder of this process; a forked child gets its own."""
     return _Minder()

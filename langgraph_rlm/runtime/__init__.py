@@ -1,1 +1,2 @@
-"""Runtime: what is live and never checkpointed: what the runs of one graph share, and each run by itself."""
+"""Runtime: what is live and never checkpointed: what the runs of one graph share, and each run by
+itself."""

@@ -1,4 +1,9 @@
-"""Runtime: what is live and never checkpointed. One `RLMRuntime` per `create_rlm`, one `Run` per invocation of its root."""
+"""Run: one invocation of a root RLM, shared by its whole tree: who may call a model now, and what
+has been spent.
+
+It is live and never checkpointed. A graph finds its `Frame`, which says where in the tree it is, in
+its config.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -22,7 +27,8 @@ from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.context import encodable
 
 FRAME = "__rlm_frame"
-"""Key of the `Frame` in a config's `configurable`; names with two underscores stay out of checkpoints."""
+"""Key of the `Frame` in a config's `configurable`. LangGraph keeps names with two underscores out
+of checkpoints."""
 
 RUN_OPTIONS = "__rlm_options"
 """Key of a `RunOptions` in a config's `configurable`."""
@@ -30,7 +36,7 @@ RUN_OPTIONS = "__rlm_options"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What one invocation wants otherwise than its graph."""
+    """What one invocation wants that its graph does not have."""
 
     root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sampling parameters for the root's model calls, such as `temperature`."""
@@ -39,7 +45,8 @@ class RunOptions:
 
 
 class ModelFailed(Exception):
-    """A model's client raised. Told apart from everything else that may fail in a child, which is no answer for code."""
+    """A model's client raised. Code gets to see this; nothing else that fails in a child is an
+    answer for code."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
@@ -48,34 +55,45 @@ class ModelFailed(Exception):
 
 @dataclass
 class Run:
-    """One invocation of a root RLM, shared by its whole tree: who may call a model now, and what has been spent."""
+    """One invocation of a root RLM."""
 
     rlm: RLMRuntime
     emit: Callable[[Event], None] = lambda _: None
-    """The root's "custom" stream: LangGraph gives children one that leads nowhere unless subgraphs are streamed."""
+    """Writes to the root's "custom" stream. LangGraph gives children one that leads nowhere."""
     resumed: bool = False
-    """It goes on where another invocation ended: what that one spent is in the checkpoints."""
+    """It continues where another invocation ended; what that one spent is in the checkpoints."""
     root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sampling parameters for the root's model calls."""
-    answered: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
-    """Answers so far to each call, by trajectory and place."""
+    items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
+    """How many items of each call are answered so far, by the RLM's id and the call's place."""
 
     def __post_init__(self) -> None:
         self.batch_ends = BatchEnds()
-        self.calls = asyncio.Semaphore(self.rlm.limits.max_concurrency)
-        """The turns: whoever calls a model takes one, by `call_root` or by itself."""
-        self._children = defaultdict[int, asyncio.Semaphore](
-            lambda: asyncio.Semaphore(self.rlm.limits.max_concurrency)
-        )
-        self._reserved = set[tuple[str, str]]()
         self.ledger = Ledger(self.rlm.limits, self.rlm.prices)
+        self.slots = self._semaphore()
+        """A model call holds one of these while it is in flight."""
+        self._child_slots = defaultdict[int, asyncio.Semaphore](self._semaphore)
+        self._reserved = set[tuple[str, str]]()
 
-    def children(self, depth: int) -> asyncio.Semaphore:
-        """Limits the RLMs at one depth. Each depth has its own, so that parents who wait never keep their children out."""
-        return self._children[depth]
+    def _semaphore(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(self.rlm.limits.max_concurrency)
+
+    def child_slots(self, depth: int) -> asyncio.Semaphore:
+        """What an RLM at a depth holds one of while it runs.
+
+        Each depth has its own, so that parents who wait for their children never keep them out.
+        """
+        return self._child_slots[depth]
 
     def reserve(self, rlm_id: str, place: str, items: int) -> bool:
-        """Take a call's items out of the sub-calls that are left for the tree; False, and none taken, if they are too many."""
+        """Take a call's items out of the sub-calls that are left for the tree; False, and none
+        taken, if they are too many.
+
+        Args:
+            rlm_id: of the RLM whose code calls.
+            place: of the call in its log.
+            items: answers that the call waits for.
+        """
         if not self.ledger.reserve_sub_calls(items):
             return False
         self._reserved.add((rlm_id, place))
@@ -89,11 +107,16 @@ class Run:
     async def call_root(
         self, model: BaseChatModel, messages: list[AnyMessage], config: RunnableConfig, depth: int
     ) -> tuple[AIMessage, Usage]:
-        """As `call` when it is its turn, for whoever writes an RLM's code: always with the same tools, which a provider caches ahead of
-        the messages."""
-        tools, options = (self.rlm.native_tools, self.root_options) if depth == 0 else ((), None)
-        async with self.calls:
-            return await self.call(model, messages, config, depth, tools, options)
+        """Wait for a slot and call a model that writes an RLM's code; see `call`.
+
+        A root is always given the same tools, because providers cache tools together with the
+        messages after them.
+        """
+        async with self.slots:
+            if depth:
+                return await self.call(model, messages, config, depth)
+            tools = self.rlm.native_tools
+            return await self.call(model, messages, config, depth, tools, self.root_options)
 
     async def call(
         self,
@@ -104,24 +127,32 @@ class Run:
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
     ) -> tuple[AIMessage, Usage]:
-        """Call a model within the budget, in a turn that the caller holds; its reply, and what it spent.
+        """Call a model within the budget. The caller holds a slot.
 
         Args:
+            model: usable on this event loop.
+            prompt: a text, or messages.
+            config: of the node that calls.
+            depth: that the spending is counted under.
             tools: OpenAI functions that the model may call instead of writing code.
             options: sampling parameters.
+
+        Returns:
+            The reply, and what the call spent.
 
         Raises:
             LimitReached: the call may not start, or the time was up before it ended.
             ModelFailed: the model's client raised; its exception is the cause.
         """
-        name = (options or {}).get("model") or model_name(model)
+        given = dict(options or {})
+        name = given.get("model") or model_name(model)
         await self.rlm.prices.prepare(name)
         hold = self.ledger.hold(name, _chars(prompt))
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:
             async with time_left:
                 bound = model.bind_tools(tools) if tools else model
-                reply = await bound.ainvoke(_encodable(prompt), config, **(options or {}))
+                reply = cast(BaseMessage, await bound.ainvoke(_encodable(prompt), config, **given))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -130,25 +161,28 @@ class Run:
             raise ModelFailed(error) from error
         finally:
             self.ledger.release(hold)
-        if not isinstance(reply, AIMessage):  # pyright: ignore[reportUnnecessaryIsInstance] - models with a role of their own
-            reply = AIMessage(cast(BaseMessage, reply).text)
+        if not isinstance(reply, AIMessage):  # some models reply with a role of their own
+            reply = AIMessage(reply.text)
         return reply, self.ledger.settle(name, depth, reply)
 
 
 def _encodable(prompt: str | list[AnyMessage]) -> str | list[AnyMessage]:
-    """The same without lone surrogates."""
+    """The prompt without lone surrogates, which clients cannot encode."""
     if isinstance(prompt, str):
         return encodable(prompt)
-    return [
-        message.model_copy(update={"content": encodable(message.content)})
-        if isinstance(message.content, str)
-        else message
-        for message in prompt
-    ]
+    return [_encodable_message(message) for message in prompt]
+
+
+def _encodable_message(message: AnyMessage) -> AnyMessage:
+    if not isinstance(message.content, str):
+        return message
+    return message.model_copy(update={"content": encodable(message.content)})
 
 
 def _chars(prompt: str | list[AnyMessage]) -> int:
-    return len(prompt) if isinstance(prompt, str) else sum(len(message.text) for message in prompt)
+    if isinstance(prompt, str):
+        return len(prompt)
+    return sum(len(message.text) for message in prompt)
 
 
 @dataclass(frozen=True)
@@ -158,25 +192,26 @@ class Frame:
     run: Run
     depth: int = 0
     model: str | None = None
-    """The model that a parent's code picked for this child."""
+    """The name of the model that a parent's code picked for this child."""
     form: Format | None = None
-    """The form that a parent's code wants this child's answer in."""
+    """The form of the answer: what a parent's code or the root's caller asks for."""
 
     def below(self, model: str | None, form: Format | None) -> "Frame":
         """The frame of a child."""
         return Frame(self.run, self.depth + 1, model, form)
 
     def show_on(self, runtime: Runtime[None]) -> None:
-        """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads nowhere."""
+        """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads
+        nowhere."""
         if self.depth == 0:
             self.run.emit = runtime.stream_writer
 
 
 def frame_of(config: RunnableConfig) -> Frame:
-    """The frame that the edge of the graph (`rlm_graph.py`) put into every config."""
+    """The frame that the edge of the graph (`rlm_graph.py`) has put into every config."""
     return cast(Frame, config.get("configurable", {})[FRAME])
 
 
 def with_key(config: RunnableConfig, key: str, value: Any) -> RunnableConfig:
-    """The same config with one more key in its `configurable`."""
+    """Give the same config with one more key in its `configurable`."""
     return {**config, "configurable": {**config.get("configurable", {}), key: value}}

@@ -1,4 +1,5 @@
-"""Shared: models, tools, stores and interpreters of one `create_rlm`, shared by all its runs. Knows no run."""
+"""Shared: models, tools, blobs and interpreters of one `create_rlm`, shared by all of its runs.
+Knows no run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,15 +22,17 @@ from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.tools.toolset import Toolset
 
 PREVIEW_CHARS = 300
+"""Characters of a context that its question shows."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class RLMRuntime:
-    """Models, tools, stores and interpreters of one `create_rlm`."""
+    """What all runs of one graph share."""
 
     model: BaseChatModel
     sub_model: BaseChatModel
     models: Mapping[str, BaseChatModel]
+    """More sub-models, by the name that code gives as `model=`."""
     toolset: Toolset
     limits: Limits
     blobs: BlobStore
@@ -38,6 +41,7 @@ class RLMRuntime:
     interpreter: str
     """What the prompt says of the interpreter."""
     prompt: str | None
+    """The user's own instructions."""
     window: int | None
     """Tokens that the root model takes, where the user says so."""
     compact_at: float
@@ -45,26 +49,35 @@ class RLMRuntime:
     response_format: Format | None
     """The form of the root's answers; None for text."""
     clients: Clients = field(default_factory=Clients)
+    begun: set[str] = field(default_factory=set[str])
+    """Marks of tools that must not run twice: those that were begun in this process and have not
+    started."""
 
     def root_model(self, depth: int, name: str | None) -> BaseChatModel:
-        """Who writes the code of an RLM at `depth`: the root's model, or for a child the sub-model or the one that was picked."""
+        """The model that writes the code of an RLM, usable on this event loop.
+
+        Args:
+            depth: of the RLM. The root has a model of its own, children have sub-models.
+            name: of the sub-model that a parent's code picked for this child.
+        """
         return self.clients.here(self.model) if depth == 0 else self.sub(name)
 
     def sub(self, name: str | None) -> BaseChatModel:
-        """Who answers an `llm_query`."""
+        """The model that answers an `llm_query`, usable on this event loop."""
         return self.clients.here(self.sub_model if name is None else self.models[name])
 
-    def recursive(self, depth: int) -> bool:
+    def is_recursive(self, depth: int) -> bool:
         """Whether an RLM at `depth` may have children."""
         return depth + 1 < self.limits.max_depth
 
     def host(self, depth: int) -> Host:
         """What code at `depth` may call."""
-        return self._hosts[self.recursive(depth), depth == 0]
+        return self._hosts[self.is_recursive(depth), depth == 0]
 
     @cached_property
     def preview(self) -> Callable[[ContextHandle], str]:
-        """The first characters of a context, which every turn shows; they are read once. Blocks. Raises `BlobError`."""
+        """Reads the first characters of a context, once for all turns that show them. Blocks.
+        Raises `BlobError`."""
 
         def read(handle: ContextHandle) -> str:
             return Reader(handle, self.blobs).peek(0, PREVIEW_CHARS)[0]
@@ -73,26 +86,27 @@ class RLMRuntime:
 
     @cached_property
     def native_tools(self) -> list[dict[str, Any]]:
-        """What the root model may call without code, as `bind_tools` takes it; nothing if the model does not."""
+        """The tools that the root model may call without code, as `bind_tools` takes them; none if
+        it takes no tools."""
         return self.toolset.native if takes_tools(self.model) else []
 
     @cached_property
     def requests(self) -> Requests:
-        """What code has asked for."""
+        """The requests in the logs of this graph's runs."""
         return Requests(self.blobs)
 
     @cached_property
     def _hosts(self) -> dict[tuple[bool, bool], Host]:
-        names = sorted(self.models)
-        return {
-            (is_recursive, is_root): Host(
-                models=names,
-                tools=self.toolset.at(0 if is_root else 1),
-                is_recursive=is_recursive,
-                blobs=self.blobs,
-                requests=self.requests,
-                limits=self.limits,
-            )
-            for is_recursive in (True, False)
-            for is_root in (True, False)
-        }
+        """By whether RLMs may have children, and whether it is the root."""
+        kinds = [(able, is_root) for able in (True, False) for is_root in (True, False)]
+        return {kind: self._host(*kind) for kind in kinds}
+
+    def _host(self, is_recursive: bool, is_root: bool) -> Host:
+        return Host(
+            models=sorted(self.models),
+            tools=self.toolset.at(0 if is_root else 1),
+            is_recursive=is_recursive,
+            blobs=self.blobs,
+            requests=self.requests,
+            limits=self.limits,
+        )

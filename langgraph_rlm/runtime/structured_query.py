@@ -1,6 +1,8 @@
-"""Structured query: an `llm_query` with a schema. The prompt states it, the reply is checked, and a wrong one is asked again.
+"""Structured query: a question to a model with a schema. The prompt states it, the reply is
+checked, a wrong one asked again.
 
-Not by the providers' own structured output: that takes a part of JSON Schema that differs from one to the next, and fails on the rest.
+It does not use the providers' own structured output: each takes another part of JSON Schema, and
+fails on the rest.
 """
 
 import asyncio
@@ -17,12 +19,15 @@ TRIES = 3
 async def structured_query(
     prompt: str, form: Format, call: Callable[[list[AnyMessage]], Awaitable[str]]
 ) -> str:
-    """The value that a model replies with, as JSON.
+    """Ask a model for a value of a form.
 
     Args:
-        prompt: what code asks.
+        prompt: what is asked.
         form: what the reply has to match.
         call: asks the model once.
+
+    Returns:
+        The value as JSON.
 
     Raises:
         Mismatch: no reply matched.
@@ -40,9 +45,6 @@ async def structured_query(
             raise
         except Mismatch as mismatch:
             problem = str(mismatch)
-        messages = [
-            *messages,
-            AIMessage(text or "(empty)"),
-            HumanMessage(reply_again_prompt(error=problem)),
-        ]
+        again = HumanMessage(reply_again_prompt(error=problem))
+        messages = [*messages, AIMessage(text or "(empty)"), again]
     raise Mismatch(f"no reply matched the schema in {TRIES} tries; the last one: {problem}")

@@ -1,6 +1,7 @@
-"""Structured answers: the form that an answer must have, and the value of that form in what a model wrote. Never calls a model.
+"""Answers: the form that an answer must have, and the value of that form in what a model wrote.
 
-Values are plain JSON (no NaN, no integer beyond 64 bits), so that any checkpoint takes them.
+Never calls a model. Values are plain JSON (no NaN, no integer beyond 64 bits), so that any
+checkpoint takes them.
 """
 
 import json
@@ -9,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
@@ -18,15 +19,17 @@ from langgraph_rlm.log.reply import without_reasoning
 from langgraph_rlm.log.text import plain
 from langgraph_rlm.schemas.checks import (
     MAX_PROBLEMS,
+    Policy,
     Schema,
-    Unchecked,
     checked_schema,
     problems_of,
 )
+from langgraph_rlm.schemas.dialects import Unchecked
+from langgraph_rlm.storage.json_types import is_dict
 
 FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
 BRACKET = re.compile(r"""[{\[](?P<json>\s*["{\[\d-])?""")
-"""The start of an object or list, and whether it goes on as JSON does."""
+"""The start of an object or list, and whether it continues as JSON does."""
 SEARCHED_CHARS = 1_000_000
 """A longer text is JSON as a whole, or is not searched for any."""
 MAX_STARTS = 1_000
@@ -38,7 +41,7 @@ class Mismatch(Exception):
 
 
 class Hopeless(Mismatch):
-    """No text has: the schema itself cannot be checked against."""
+    """No text can have a value of the form: the schema itself cannot be checked against."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,18 @@ class Format:
 
     schema: Schema
     check: Callable[[Any], Any]
-    """The validated value of a plain JSON value, as plain JSON. Raises `Mismatch`. Blocks."""
+    """Validates a plain JSON value, and gives it as plain JSON. Raises `Mismatch`. Blocks."""
 
     @property
     def text(self) -> str:
-        """Its JSON schema, as prompts and the state have it."""
+        """The JSON schema, as prompts and the state have it."""
         return json_of(self.schema)
 
     def read(self, text: str) -> Any:
-        """The value in a text: JSON as a whole, else in a fence, else between prose; where strings fit, the text itself. Blocks.
+        """Find the value in a text. Blocks.
+
+        It is the text as JSON, else the JSON in a fence, else the JSON between prose; where the
+        form takes strings, it may be the text itself.
 
         Raises:
             Mismatch: there is no such value, or there are several.
@@ -66,11 +72,9 @@ class Format:
             fits, refused = self._checked(values)
             if fits and all(fit == fits[0] for fit in fits):
                 return fits[0]
-            problem = problem or (
-                Mismatch(f"there are {len(fits)} values that match: give one alone")
-                if fits
-                else refused
-            )
+            if fits:
+                refused = Mismatch(f"there are {len(fits)} values that match: give one alone")
+            problem = problem or refused
         return self._as_string(text, problem)
 
     def admits(self, value: Any) -> bool:
@@ -82,6 +86,7 @@ class Format:
         return True
 
     def _checked(self, values: list[Any]) -> tuple[list[Any], Mismatch | None]:
+        """Give the values that have the form, and why the last of the others has not."""
         fits: list[Any] = []
         problem: Mismatch | None = None
         for value in values:
@@ -94,35 +99,36 @@ class Format:
         return fits, problem
 
     def _as_string(self, text: str, problem: Mismatch | None) -> Any:
+        """Take a text itself as the value; if it has not the form, the earlier problem is told."""
         try:
             return self.check(text)
         except Hopeless:
             raise
         except Mismatch as mismatch:
-            takes_strings = "string" in self.schema.get("type", "string")
-            raise problem or (
-                mismatch if takes_strings else Mismatch(f"it is no JSON: {_json_problem(text)}")
-            ) from None
+            if problem is not None:
+                raise problem from None
+            if "string" in self.schema.get("type", "string"):
+                raise mismatch from None
+            raise Mismatch(f"it is no JSON: {_json_problem(text)}") from None
 
 
 NOT_A_TYPE = (PydanticUserError, PydanticUndefinedAnnotation, AttributeError, TypeError)
-"""What pydantic raises for what is no type, such as an instance of some class."""
+"""What pydantic raises for what is not a type, such as an instance of some class."""
 
 
 def user_format(given: Any) -> Format:
-    """The form that a user asks for.
+    """Make the form that a user asks for.
 
     Args:
-        given: a JSON schema as a dict, or a type that pydantic knows: a model, a dataclass, a TypedDict, `list[Item]`.
+        given: a JSON schema as a dict, or a type that pydantic knows: a model, a dataclass, a
+            TypedDict, `list[Item]`.
 
     Raises:
         ConfigurationError: it is neither.
     """
-    if isinstance(given, dict):
+    if is_dict(given):
         try:
-            return _schema_format(
-                checked_schema(plain(cast(Schema, given)), from_code=False), from_code=False
-            )
+            return _schema_format(plain(given), Policy.FROM_USER)
         except ValueError as error:
             raise ConfigurationError(f"response_format: {error}.") from None
     try:
@@ -130,15 +136,18 @@ def user_format(given: Any) -> Format:
         return Format(adapter.json_schema(), lambda value: _validated(adapter, value))
     except NOT_A_TYPE as error:
         raise ConfigurationError(
-            f"response_format={given!r} is neither a JSON schema (a dict) nor a type that pydantic knows: {error}"
+            f"response_format={given!r} is neither a JSON schema (a dict) nor a type that pydantic "
+            f"knows: {error}"
         ) from error
 
 
 def code_schema(given: Any) -> str:
-    """A JSON schema that model-written code asks for, as text: its fields stay in their order, which is the order they are answered in.
+    """Check a JSON schema that model-written code asks for, and give it as text.
+
+    Its fields stay in their order, which is the order that they are answered in.
 
     Raises:
-        ValueError: it is none, or not one that is safe.
+        ValueError: it is not a JSON schema, or not one that is safe.
     """
     try:
         text = json_of(plain(given))
@@ -149,14 +158,20 @@ def code_schema(given: Any) -> str:
 
 @lru_cache(maxsize=64)
 def code_format(schema: str) -> Format:
-    """The form that `code_schema` stands for; each item of a batch asks for the same."""
-    return _schema_format(checked_schema(json.loads(schema), from_code=True), from_code=True)
+    """Make the form that a text of `code_schema` stands for.
+
+    It is kept, because each item of a batch asks for the same.
+    """
+    return _schema_format(json.loads(schema), Policy.FROM_CODE)
 
 
-def _schema_format(schema: Schema, *, from_code: bool) -> Format:
+def _schema_format(given: Any, policy: Policy) -> Format:
+    """Make the form of a JSON schema. Raises ValueError as `checked_schema` does."""
+    schema = checked_schema(given, policy)
+
     def check(value: Any) -> Any:
         try:
-            problems = problems_of(value, schema, from_code=from_code)
+            problems = problems_of(value, schema, policy)
         except Unchecked as error:
             raise Hopeless(str(error)) from None
         if problems:
@@ -167,7 +182,7 @@ def _schema_format(schema: Schema, *, from_code: bool) -> Format:
 
 
 def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
-    """What pydantic makes of it, defaults filled in, back as JSON that the type takes again."""
+    """Let pydantic validate a value and fill defaults in; give JSON that the type takes again."""
     try:
         made = adapter.validate_json(json.dumps(value))
     except ValidationError as error:
@@ -177,22 +192,29 @@ def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
         ]
         raise Mismatch("; ".join(problems[:MAX_PROBLEMS])) from None
     try:
-        return json_value(
-            json.dumps(adapter.dump_python(made, mode="json", by_alias=True, round_trip=True))
-        )
+        dumped = adapter.dump_python(made, mode="json", by_alias=True, round_trip=True)
+        return json_value(json.dumps(dumped))
     except ValueError as error:
         raise Mismatch(str(error)) from None
 
 
-def _path(place: tuple[int | str, ...]) -> str:
-    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+def _path(location: tuple[int | str, ...]) -> str:
+    """Write pydantic's location of an error as a JSON path."""
+    path = "$"
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path
 
 
 # JSON in text
 
 
 def json_value(text: str) -> Any:
-    """The value of a JSON text. Raises `ValueError` where it is none, also for what checkpoints cannot keep."""
+    """Parse a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or has what checkpoints cannot keep.
+    """
     try:
         return _DECODER.decode(text)
     except RecursionError:
@@ -200,17 +222,17 @@ def json_value(text: str) -> Any:
 
 
 def json_of(value: Any) -> str:
-    """A plain value as a JSON text."""
+    """Write a plain value as a JSON text."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def text_of(value: Any) -> str:
-    """A structured answer as text: a str as it is, anything else as JSON."""
+    """Write a structured answer as text: a str as it is, anything else as JSON."""
     return value if isinstance(value, str) else json_of(value)
 
 
 def _readings(text: str) -> Iterator[list[Any]]:
-    """The values that a text may mean, the likeliest way to read it first."""
+    """Give the values that a text may mean, for each way to read it, the likeliest way first."""
     whole = list(_decoded([text]))
     if whole or len(text) > SEARCHED_CHARS:
         yield whole
@@ -228,7 +250,10 @@ def _decoded(texts: list[str]) -> Iterator[Any]:
 
 
 def _embedded(text: str) -> list[Any]:
-    """Objects and lists between prose, the outermost ones; none if one is broken off, since its parts would pass for the whole."""
+    """Find the outermost objects and lists between prose.
+
+    None are found if one is broken off, since its parts would pass for the whole.
+    """
     values: list[Any] = []
     end = 0
     for _, start in zip(range(MAX_STARTS), BRACKET.finditer(text), strict=False):
@@ -252,14 +277,16 @@ def _json_problem(text: str) -> str:
 
 
 def _integer(text: str) -> int:
-    value = int(text) if len(text) <= 20 else None
-    if value is None or not -(1 << 63) <= value < 1 << 64:
-        raise ValueError(f"the integer {text[:40]} is beyond 64 bits: give it as a string")
-    return value
+    if len(text) <= 20:
+        value = int(text)
+        if -(1 << 63) <= value < 1 << 64:
+            return value
+    raise ValueError(f"the integer {text[:40]} is beyond 64 bits: give it as a string")
 
 
 def _number(text: str) -> float:
-    if not math.isfinite(value := float(text)):
+    value = float(text)
+    if not math.isfinite(value):
         raise ValueError(f"{text[:40]} is no number that JSON has")
     return value
 

@@ -1,247 +1,208 @@
-"""Schemas: JSON schemas of answers, from users and from model-written code, and what in a value they refuse. Never reads text.
+"""Checks: one checker of values against JSON schemas, with a policy for each origin of a schema.
 
-One from code may not harm the host: it fetches nothing, its patterns are RE2's, and a check that takes too long is given up.
+Fetches nothing, and never reads text.
 """
 
-import importlib
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from functools import lru_cache
 from itertools import islice
-from typing import Any, cast
+from typing import Any
+from urllib.parse import unquote
 
 from langgraph_rlm.log.text import canonical
-from langgraph_rlm.storage.blobs import to_bytes
+from langgraph_rlm.schemas.dialects import (
+    Unchecked,
+    bounded,
+    clipped,
+    dialect_of,
+    re2_pattern,
+    time_limit,
+    with_quick_patterns,
+)
+from langgraph_rlm.storage.json_types import is_dict, is_list
 
 Schema = dict[str, Any]
-Keyword = Callable[[Any, Any, Any, Any], "Iterator[Any] | None"]
-"""Of `jsonschema`: validator, the keyword's value, the instance, the schema; gives errors or None."""
 
 NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 """Keywords whose value maps names to schemas."""
+
 DATA = frozenset({"enum", "const", "default", "examples"})
-"""Keywords whose value is no schema, whatever it looks like."""
+"""Keywords whose value is not a schema, whatever it looks like."""
+
+UNSAFE = frozenset({"patternProperties", "$dynamicRef", "$recursiveRef"})
+"""Keywords that a schema from code may not use."""
+
 MAX_PROBLEMS = 5
-PROBLEM_CHARS = 300
-CHECK_SECONDS = 5.0
-"""How long one check against a schema from code may take: a schema that refers to itself can ask for exponentially much."""
-
-_deadline: ContextVar[float] = ContextVar("deadline")
+"""Most problems of a value that are told."""
 
 
-class Unchecked(Exception):
-    """A schema that cannot be checked against, whatever the value."""
+class Policy(Enum):
+    """How far a schema is trusted, by who wrote it and whose values it checks."""
+
+    FROM_CODE = "from code"
+    """A model wrote it, so it may not harm the host: its patterns are RE2's, and a check that takes
+    too long is given up."""
+    FROM_USER = "from user"
+    """A user's form of an answer. Only a `$ref` to nowhere is refused; `format` is checked."""
+    USER_TOOL = "user tool"
+    """A user's schema of a tool's arguments, whose values come from code.
+
+    A pattern is run by RE2 where it takes it, else by Python's `re`: the user's own choice. What a
+    `$ref` points to is not checked beforehand.
+    """
 
 
-def checked_schema(given: Any, *, from_code: bool) -> Schema:
-    """A schema that values can be checked against.
+def checked_schema(given: Any, policy: Policy) -> Schema:
+    """Check that values can be checked against a schema, and give it back.
 
     Args:
-        given: a JSON schema as plain JSON values; draft 2020-12 unless its `$schema` says otherwise.
-        from_code: a model wrote it, so that it is held to what is safe.
+        given: a JSON schema as plain JSON values; draft 2020-12 unless its `$schema` says
+            otherwise.
+        policy: by who wrote it.
 
     Raises:
-        ValueError: it is no JSON schema, a `$ref` points nowhere within it, or it asks for what code may not.
+        ValueError: it is not a JSON schema, a `$ref` points nowhere within it, or it asks for what
+            code may not.
     """
     from jsonschema import SchemaError
 
-    if not isinstance(given, dict):
+    if not is_dict(given):
         raise ValueError(
-            f"a JSON schema is a dict such as {{'type': 'array', 'items': {{'type': 'string'}}}}, got {_clipped(repr(given))}"
+            "a JSON schema is a dict such as {'type': 'array', 'items': {'type': 'string'}}, "
+            f"got {clipped(repr(given))}"
         )
-    schema = cast(Schema, given)
     try:
-        _dialect(schema).check_schema(schema)
-        for part in _subschemas(schema):
-            _check_part(part, schema, from_code)
+        dialect_of(given).check_schema(given)
+        if policy is not Policy.USER_TOOL:
+            for part in _subschemas(given):
+                _check_part(part, given, policy)
     except SchemaError as error:
         raise ValueError(
-            f"no valid JSON schema: {error.json_path}: {_clipped(error.message)}"
+            f"no valid JSON schema: {error.json_path}: {clipped(error.message)}"
         ) from None
     except RecursionError:
         raise ValueError("the JSON schema is nested too deeply") from None
-    return schema
+    return given
 
 
-def problems_of(value: Any, schema: Schema, *, from_code: bool) -> list[str]:
-    """What in a plain JSON value a checked schema refuses, each with its place, the first few; empty if it fits. Blocks.
+def problems_of(value: Any, schema: Schema, policy: Policy) -> list[str]:
+    """Tell what in a plain JSON value a checked schema refuses. Blocks.
+
+    Returns:
+        The first few problems, each with its JSON path, and of alternatives the most telling one.
+        Empty if the value fits.
+
+    Raises:
+        Unchecked: the check takes too long, or never ends.
+    """
+    from jsonschema import exceptions
+
+    library: Any = exceptions
+    errors = errors_of(value, schema, policy, most=MAX_PROBLEMS)
+    telling = [library.best_match([error]) for error in errors]
+    return [f"{error.json_path}: {clipped(error.message)}" for error in telling]
+
+
+def errors_of(
+    value: Any, schema: Mapping[str, Any], policy: Policy, *, most: int | None = None
+) -> list[Any]:
+    """Check a plain JSON value against a checked schema. Blocks.
+
+    Args:
+        value: the value.
+        schema: as `checked_schema` gives it.
+        policy: by who wrote the schema.
+        most: how many errors are looked for; None is all.
+
+    Returns:
+        The errors, as `jsonschema` has them.
 
     Raises:
         Unchecked: the check takes too long, or never ends.
     """
     from referencing.exceptions import Unresolvable
 
-    token = _deadline.set(time.monotonic() + CHECK_SECONDS)
     try:
-        errors = _validator(canonical(schema), from_code)(value)
-        return [f"{error.json_path}: {_clipped(error.message)}" for error in errors]
+        with time_limit():
+            return list(islice(_validator(canonical(schema), policy).iter_errors(value), most))
     except (RecursionError, Unresolvable) as error:
         raise Unchecked(f"the schema cannot be checked: {type(error).__name__}") from None
-    finally:
-        _deadline.reset(token)
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= PROBLEM_CHARS else f"{text[:PROBLEM_CHARS]}..."
+@lru_cache(maxsize=512)
+def _validator(schema: str, policy: Policy) -> Any:
+    """Make the validator of a schema, given as canonical text.
+
+    The empty registry fetches nothing.
+    """
+    import referencing
+
+    library: Any = referencing
+    parsed = json.loads(schema)
+    dialect = dialect_of(parsed)
+    registry = library.Registry()
+    if policy is Policy.FROM_CODE:
+        return bounded(dialect)(parsed, registry=registry)
+    if policy is Policy.USER_TOOL:
+        return with_quick_patterns(dialect)(parsed, registry=registry)
+    return dialect(parsed, registry=registry, format_checker=dialect.FORMAT_CHECKER)
+
+
+# What a schema may say
 
 
 def _subschemas(schema: Schema) -> Iterator[Schema]:
-    """The schema and every schema in it."""
+    """Give the schema and every schema in it."""
     yield schema
     for key, value in schema.items():
         if key in DATA:
             continue
-        inside = (
-            list(cast(Schema, value).values())
-            if key in NAMED and isinstance(value, dict)
-            else [value]
-        )
-        for each in inside:
-            for part in cast(list[Any], each) if isinstance(each, list) else [each]:
-                if isinstance(part, dict):
-                    yield from _subschemas(cast(Schema, part))
+        inside = [value]
+        if key in NAMED and is_dict(value):
+            inside = list(value.values())
+        for part in _flat(inside):
+            if is_dict(part):
+                yield from _subschemas(part)
 
 
-def _check_part(part: Schema, whole: Schema, from_code: bool) -> None:
+def _flat(values: list[Any]) -> Iterator[Any]:
+    """Give each value, or the items of one that is a list."""
+    for value in values:
+        if is_list(value):
+            yield from value
+        else:
+            yield value
+
+
+def _check_part(part: Schema, whole: Schema, policy: Policy) -> None:
     reference = part.get("$ref")
     if isinstance(reference, str) and not _points_into(reference, whole):
         raise ValueError(
-            f"$ref {_clipped(repr(reference))} points nowhere: it must be '#' or as '#/$defs/name', and within the schema"
+            f"$ref {clipped(repr(reference))} points nowhere: it must be '#' or as "
+            "'#/$defs/name', and within the schema"
         )
-    if not from_code:
+    if policy is not Policy.FROM_CODE:
         return
-    if refused := sorted(part.keys() & {"patternProperties", "$dynamicRef", "$recursiveRef"}):
+    if refused := sorted(part.keys() & UNSAFE):
         raise ValueError(f"{', '.join(refused)} cannot be used in a schema here")
-    if isinstance(pattern := part.get("pattern"), str):
-        _compiled(pattern)
+    pattern = part.get("pattern")
+    if isinstance(pattern, str):
+        re2_pattern(pattern)
 
 
 def _points_into(reference: str, whole: Schema) -> bool:
-    from urllib.parse import unquote
-
+    """Whether a `$ref` is a JSON pointer to a schema within the whole."""
     if reference != "#" and not reference.startswith("#/"):
         return False
     found: Any = whole
     for name in unquote(reference).split("/")[1:]:
         name = name.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and name.isdigit() and int(name) < len(cast(list[Any], found)):
-            found = cast(list[Any], found)[int(name)]
-        elif isinstance(found, dict) and name in found:
-            found = cast(Schema, found)[name]
+        if is_list(found) and name.isdigit() and int(name) < len(found):
+            found = found[int(name)]
+        elif is_dict(found) and name in found:
+            found = found[name]
         else:
             return False
     return isinstance(found, dict | bool)
-
-
-@lru_cache(maxsize=256)
-def _validator(schema: str, from_code: bool) -> Callable[[Any], list[Any]]:
-    """The first errors of a value, of those that are alternatives the most telling one."""
-    import json
-
-    import referencing
-    from jsonschema import exceptions
-
-    parsed = json.loads(schema)
-    dialect = _dialect(parsed)
-    options = {} if from_code else {"format_checker": dialect.FORMAT_CHECKER}
-    kind = _bounded(dialect) if from_code else dialect
-    validator = kind(
-        parsed, registry=cast(Any, referencing).Registry(), **options
-    )  # an empty registry fetches nothing
-    return lambda value: [
-        cast(Any, exceptions).best_match([error])
-        for error in islice(validator.iter_errors(value), MAX_PROBLEMS)
-    ]
-
-
-def _dialect(schema: Schema) -> Any:
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
-
-    return cast(Any, validator_for)(schema, default=Draft202012Validator)
-
-
-# What a schema from code is checked with
-
-
-@lru_cache(maxsize=16)
-def _bounded(dialect: Any) -> Any:
-    """The same dialect, in steps that are each quick and that end when the time is up."""
-    from jsonschema import validators
-
-    own: dict[str, Keyword] = {"pattern": _pattern, "uniqueItems": _unique_items}
-    keywords = {name: _timed(keyword) for name, keyword in {**dialect.VALIDATORS, **own}.items()}
-    return cast(Any, validators).extend(dialect, validators=keywords)
-
-
-def _timed(keyword: Keyword) -> Keyword:
-    def timed(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        if time.monotonic() > _deadline.get():
-            raise Unchecked(
-                f"checking it against the schema took more than {CHECK_SECONDS:g} seconds: use a simpler schema"
-            )
-        yield from keyword(validator, value, instance, schema) or ()
-
-    return timed
-
-
-@lru_cache(maxsize=16)
-def with_quick_patterns(dialect: Any) -> Any:
-    """The same dialect for a user's schema, whose values come from code: a pattern takes linear time wherever RE2 knows it."""
-    from jsonschema import validators
-
-    slow: Keyword = dialect.VALIDATORS["pattern"]
-
-    def pattern(
-        validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]
-    ) -> Iterator[Any]:
-        try:
-            _compiled(pattern)
-        except (
-            ValueError
-        ):  # lookarounds and backreferences: the user's own choice, and Python's `re` knows them
-            yield from slow(validator, pattern, instance, schema) or ()
-        else:
-            yield from _pattern(validator, pattern, instance, schema)
-
-    return cast(Any, validators).extend(dialect, validators={"pattern": pattern})
-
-
-def _pattern(
-    validator: Any, pattern: str, instance: Any, schema: Mapping[str, Any]
-) -> Iterator[Any]:
-    """Linear in the text, where `re` can take exponentially long."""
-    from jsonschema import ValidationError
-
-    if isinstance(instance, str) and not _compiled(pattern).search(to_bytes(instance)):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> Any:
-    """Raises `ValueError` for what RE2 does not take."""
-    re2: Any = importlib.import_module("re2")
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(to_bytes(pattern), options)
-    except re2.error as error:
-        reason = (
-            error.args[0].decode("utf-8", "replace")
-            if error.args and isinstance(error.args[0], bytes)
-            else str(error)
-        )
-        raise ValueError(f"pattern {_clipped(repr(pattern))} is no RE2 pattern: {reason}") from None
-
-
-def _unique_items(
-    validator: Any, unique: bool, instance: Any, schema: Mapping[str, Any]
-) -> Iterator[Any]:
-    """By their text, where comparing each with each takes quadratically long."""
-    from jsonschema import ValidationError
-
-    if unique and isinstance(instance, list):
-        items = cast(list[Any], instance)
-        if len({canonical(item) for item in items}) < len(items):
-            yield ValidationError("it has equal items, and they must be unique")

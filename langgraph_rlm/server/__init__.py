@@ -1,6 +1,7 @@
-"""Server: `ChatRLM` behind OpenAI's chat completions over HTTP. `create_app` is the ASGI application, `serve` runs it.
+"""Server: `ChatRLM` as OpenAI's chat completions over HTTP.
 
-Importing it loads nothing: each public name is imported when it is first used.
+`create_app` makes the ASGI application, `serve` runs it. Importing this package loads nothing: each
+public name is imported when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,16 +1,19 @@
-"""App: the HTTP side. Who may ask, how large and how many requests may be, and who has gone. Never parses a request or runs a model."""
+"""App: the HTTP side of the server. Never parses a request or runs a model.
+
+It decides who may ask, how large a body may be and how many requests are worked on at once, and it
+cancels the work for a client that has left.
+"""
 
 import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from typing import Any, cast
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.chats import Chat, described, open_chat
 from langgraph_rlm.server.engine import Answer, Engine, Head, Local, refused
-from langgraph_rlm.server.errors import Refused, refusal
+from langgraph_rlm.server.errors import Refused, refusal, unknown_model
 from langgraph_rlm.server.openapi import document
 from langgraph_rlm.server.savers import open_saver
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
@@ -21,7 +24,7 @@ try:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 except ImportError as error:
     raise ConfigurationError(
         "The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'"
@@ -29,22 +32,37 @@ except ImportError as error:
 
 NOBODY = "anonymous"
 """The owner of all requests where no key is asked for."""
-Opened = Callable[[], AbstractAsyncContextManager[Engine]]
+HTTP_ERRORS = {
+    404: "There is no such path. There are /v1/chat/completions, /v1/models and /health.",
+    405: "The path has no such method.",
+}
+"""What a client is told instead of Starlette's own words, by status code."""
+CLOSE = {"connection": "close"}
+"""Header of an answer to a request whose body was not read to its end."""
+
+OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
+"""Opens the engine for as long as the application serves."""
 
 
 def create_app(
-    settings: Settings | None = None, *, chat: Chat | None = None, engine: Opened | None = None
+    settings: Settings | None = None,
+    *,
+    chat: Chat | None = None,
+    engine: OpenEngine | None = None,
 ) -> Starlette:
-    """The server as an ASGI application, for uvicorn, or for LangGraph's own server as its `http.app`.
+    """Make the server as an ASGI application, for uvicorn or for LangGraph's server (`http.app`).
 
-    Its lifespan opens the database, and everything runs on the loop that serves it; `langgraph-rlm serve` gives runs a process of their
-    own instead. Keys are those of LANGGRAPH_RLM_API_KEY; where there are none, runs belong to the user that an outer server's
-    authentication found (LangGraph's with `"enable_custom_route_auth": true`), else to nobody.
+    The application's lifespan opens the database, and everything runs on the loop that serves it;
+    `langgraph-rlm serve` gives runs a process of their own instead.
+
+    The keys are those of LANGGRAPH_RLM_API_KEY. Where there are none, a run belongs to the user
+    that an outer server's authentication found (LangGraph's server finds one with
+    `"enable_custom_route_auth": true`), else to nobody.
 
     Args:
-        settings: its defaults when left out.
-        chat: chat models of your own, by model id and owner, in the place of `ChatRLM`.
-        engine: opens who answers, in the place of both.
+        settings: `Settings()` when left out.
+        chat: chat models of your own, by model id and owner, instead of `ChatRLM`.
+        engine: opens what answers requests, instead of both.
     """
     settings = settings or Settings()
     return App(settings, engine or (lambda: _local(settings, chat))).starlette
@@ -62,8 +80,9 @@ async def _local(settings: Settings, chat: Chat | None) -> AsyncGenerator[Engine
 class App:
     """The endpoints of one server."""
 
-    def __init__(self, settings: Settings, opened: Opened) -> None:
-        self._settings, self._opened = settings, opened
+    def __init__(self, settings: Settings, open_engine: OpenEngine) -> None:
+        self._settings = settings
+        self._open_engine = open_engine
         self._keys = [hashlib.sha256(key.encode()).digest() for key in keys_of_environment()]
         self._slots = asyncio.Semaphore(settings.max_concurrent)
         self._waiting = 0
@@ -78,22 +97,23 @@ class App:
             ],
             exception_handlers={
                 HTTPException: _http_error,
-                Refused: _refused_error,
-                Exception: _other_error,
+                Refused: _any_error,
+                Exception: _any_error,
             },
             lifespan=self._lifespan,
         )
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
-        async with self._opened() as engine:
+        async with self._open_engine() as engine:
             self._engine = engine
             yield
             self._engine = None
 
     async def _health(self, _: Request) -> Response:
-        is_up = self._engine is not None and getattr(self._engine, "is_up", True)
-        return JSONResponse({"status": "ok" if is_up else "starting"}, 200 if is_up else 503)
+        if self._engine is None or not getattr(self._engine, "is_up", True):
+            return JSONResponse({"status": "starting"}, 503)
+        return JSONResponse({"status": "ok"})
 
     async def _openapi(self, _: Request) -> Response:
         return JSONResponse(document())
@@ -105,32 +125,25 @@ class App:
     async def _model(self, request: Request) -> Response:
         self._owner(request.scope)
         name = request.path_params["model"]
-        found = next(
-            (model for model in described(self._settings)["data"] if model["id"] == name), None
-        )
-        if found is None:
-            raise Refused(
-                404,
-                f"There is no model {name!r} in this server's list.",
-                param="model",
-                code="model_not_found",
-            )
-        return JSONResponse(found)
+        for model in described(self._settings)["data"]:
+            if model["id"] == name:
+                return JSONResponse(model)
+        raise unknown_model(f"There is no model {name!r} in this server's list.")
 
     def _owner(self, scope: Scope) -> str:
-        """Who asks: a digest of the key, so that nothing stored names it. Raises `Refused` for a missing or wrong one."""
+        """Say who asks: a digest of the key, so that nothing that is stored names the key.
+
+        Raises:
+            Refused: the key is missing or wrong.
+        """
         if not self._keys:
-            user = getattr(
-                scope.get("user"), "identity", None
-            )  # of the server that this one is mounted in
-            return _digest(f"user:{user}") if user else NOBODY
+            return _outer_user(scope)
         headers = {name.lower(): value for name, value in scope["headers"]}
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         given = hashlib.sha256(key.strip()).digest()
-        known = [
-            hmac.compare_digest(given, each) for each in self._keys
-        ]  # all of them, so that time tells nothing
-        if scheme.lower() != b"bearer" or not any(known):
+        # every key is compared, so that the time taken tells nothing
+        matches = [hmac.compare_digest(given, known) for known in self._keys]
+        if scheme.lower() != b"bearer" or not any(matches):
             raise Refused(
                 401,
                 f"Give one of the server's keys ({KEY_VARIABLE}) as 'Authorization: Bearer KEY'.",
@@ -140,7 +153,7 @@ class App:
         return given.hex()[:32]
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, unless the client goes away first: that cancels its run."""
+        """Answer, unless the client leaves first: that cancels its run."""
         body = _Body(receive, self._settings)
         work = asyncio.create_task(self._answer(scope, body, send))
         gone = asyncio.create_task(body.gone())
@@ -159,17 +172,24 @@ class App:
             owner = self._owner(scope)
             body.check_size(scope)
             async with self._slot():
-                await self._send(cast(Engine, self._engine).complete(owner, body.parts()), send)
+                assert self._engine is not None, "The application's lifespan has not begun."
+                await _send_answer(self._engine.complete(owner, body.parts()), send)
         except Refused as error:
             head, text = refused(error)
-            await _start(send, head, len(text))
+            await _send_head(send, head, len(text))
             await send({"type": "http.response.body", "body": text})
 
     @asynccontextmanager
     async def _slot(self) -> AsyncGenerator[None]:
-        """A place among the requests that are worked on. Those in line have not sent their body yet: it waits with them."""
+        """Take one of the slots for requests that are worked on, or wait in line for it.
+
+        Requests in line have not sent their body yet: it waits with them.
+        """
         if self._slots.locked() and self._waiting >= self._settings.max_queue:
-            message = f"The server works on {self._settings.max_concurrent} requests, and {self._waiting} wait. Try again later."
+            message = (
+                f"The server works on {self._settings.max_concurrent} requests, "
+                f"and {self._waiting} wait. Try again later."
+            )
             raise Refused(429, message, code="server_busy", headers={"retry-after": "1"})
         self._waiting += 1
         try:
@@ -181,78 +201,68 @@ class App:
         finally:
             self._slots.release()
 
-    async def _send(self, answer: Answer, send: Send) -> None:
-        async with aclosing(answer) as parts:
-            async for part in parts:
-                if isinstance(part, Head):
-                    await _start(send, part)
-                else:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
 
 class ClientGone(Exception):
-    """The client went away within its request."""
+    """Raised where the body is read, when the client left before its request had ended."""
 
 
 class _Body:
-    """The body of a request as it comes, and word of its client's leaving."""
+    """The body of one request as it arrives, and the news that its client has left."""
 
     def __init__(self, receive: Receive, settings: Settings) -> None:
-        self._receive, self._most, self._patience = (
-            receive,
-            settings.max_body_bytes,
-            settings.body_seconds,
-        )
+        self._receive = receive
+        self._max_bytes = settings.max_body_bytes
+        self._max_seconds = settings.body_seconds
         self._is_read = asyncio.Event()
 
     def check_size(self, scope: Scope) -> None:
-        """Refuse by what the client says of its size, before anything is read."""
+        """Refuse a body that its client says is too large, before any of it is read."""
         length = dict(scope["headers"]).get(b"content-length", b"")
-        if length.isdigit() and int(length) > self._most:
+        if length.isdigit() and int(length) > self._max_bytes:
             raise self._too_large()
 
-    def _too_large(self) -> Refused:
-        return Refused(
-            413,
-            f"The body is over {self._most:,} bytes: see --max-body-mb.",
-            code="request_too_large",
-            headers={"connection": "close"},
-        )
-
     async def parts(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece."""
+        """Read the body, piece by piece.
+
+        Raises:
+            Refused: it is too large, or a piece does not come in time.
+            ClientGone: the client left.
+        """
         size = 0
         while True:
-            try:
-                async with asyncio.timeout(self._patience):
-                    message = await self._receive()
-            except TimeoutError:
-                raise Refused(
-                    408,
-                    "The body did not come to its end.",
-                    code="request_timeout",
-                    headers={"connection": "close"},
-                ) from None
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            size += len(message.get("body", b""))
-            if size > self._most:
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._max_bytes:
                 raise self._too_large()
-            yield message.get("body", b"")
+            yield part
             if not message.get("more_body"):
                 self._is_read.set()
                 return
 
     async def gone(self) -> None:
-        """Wait for the client to leave, once its request is read."""
+        """Wait until the client leaves, once its request is read."""
         await self._is_read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(self._max_seconds):
+                return await self._receive()
+        except TimeoutError:
+            message = "The body did not come to its end."
+            raise Refused(408, message, code="request_timeout", headers=CLOSE) from None
+
+    def _too_large(self) -> Refused:
+        message = f"The body is over {self._max_bytes:,} bytes: see --max-body-mb."
+        return Refused(413, message, code="request_too_large", headers=CLOSE)
+
 
 class _Raw:
-    """An ASGI endpoint: Starlette takes functions for request-response endpoints."""
+    """An ASGI endpoint. Starlette takes a function for an endpoint of requests and responses."""
 
     def __init__(self, endpoint: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._endpoint = endpoint
@@ -261,38 +271,41 @@ class _Raw:
         await self._endpoint(scope, receive, send)
 
 
-async def _start(send: Send, head: Head, length: int | None = None) -> None:
-    headers = head.headers | ({} if length is None else {"content-length": str(length)})
-    await send(
-        {
-            "type": "http.response.start",
-            "status": head.status,
-            "headers": [
-                (name.lower().encode("latin-1"), value.encode("latin-1"))
-                for name, value in headers.items()
-            ],
-        }
-    )
+def _outer_user(scope: Scope) -> str:
+    """Name the owner by the user that the server around this application found."""
+    user = getattr(scope.get("user"), "identity", None)
+    if not user:
+        return NOBODY
+    return hashlib.sha256(f"user:{user}".encode()).hexdigest()[:32]
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+async def _send_answer(answer: Answer, send: Send) -> None:
+    async with aclosing(answer) as parts:
+        async for part in parts:
+            if isinstance(part, Head):
+                await _send_head(send, part)
+            else:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
-async def _refused_error(_: Request, error: Exception) -> Response:
-    refusal_ = refusal(error)
-    return JSONResponse(refusal_.body, refusal_.status, refusal_.headers)
+async def _send_head(send: Send, head: Head, length: int | None = None) -> None:
+    headers = dict(head.headers)
+    if length is not None:
+        headers["content-length"] = str(length)
+    encoded = [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+    ]
+    await send({"type": "http.response.start", "status": head.status, "headers": encoded})
 
 
-async def _other_error(request: Request, error: Exception) -> Response:
-    return await _refused_error(request, error)
+async def _any_error(_: Request, error: Exception) -> Response:
+    told = refusal(error)
+    return JSONResponse(told.body, told.status, told.headers)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
-    given = cast(HTTPException, error)
-    told = {
-        404: "There is no such path. There are /v1/chat/completions, /v1/models and /health.",
-        405: "The path has no such method.",
-    }
-    refusal_ = Refused(given.status_code, told.get(given.status_code, given.detail))
-    return JSONResponse(refusal_.body, given.status_code, cast(Any, given.headers))
+    assert isinstance(error, HTTPException)
+    message = HTTP_ERRORS.get(error.status_code, error.detail)
+    body = Refused(error.status_code, message).body
+    return JSONResponse(body, error.status_code, error.headers)

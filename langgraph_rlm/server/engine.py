@@ -1,10 +1,13 @@
-"""Engine: one request's body in, the head and the body of its answer out. Knows nothing of HTTP's connections."""
+"""Engine: the body of one request in, the head and the body of its answer out.
+
+It knows nothing of HTTP's connections.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
@@ -20,7 +23,7 @@ SSE = {
     "x-accel-buffering": "no",
 }
 LARGE = 1 << 20
-"""Bodies from here on are read as JSON in a thread."""
+"""Bytes above which a body is parsed in a thread."""
 AHEAD = 64
 """Chunks that a model may be ahead of its client."""
 
@@ -38,7 +41,7 @@ Answer = AsyncGenerator["Head | bytes"]
 
 
 class Engine(Protocol):
-    """Who answers requests. It raises nothing but `Refused`, and that only ahead of the head."""
+    """What answers requests. It raises nothing but `Refused`, and that only before the head."""
 
     def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
         """Answer one `POST /v1/chat/completions`."""
@@ -46,7 +49,7 @@ class Engine(Protocol):
 
 
 class Local:
-    """Answers on the running event loop."""
+    """The engine that answers on the running event loop."""
 
     def __init__(self, chat: Chat, *, keep_alive_seconds: float = 15) -> None:
         """Answer with these chat models.
@@ -55,38 +58,39 @@ class Local:
             chat: see `Chat`.
             keep_alive_seconds: a stream that is silent for so long gets a comment.
         """
-        self._chat, self._keep_alive = chat, keep_alive_seconds
+        self._chat = chat
+        self._keep_alive_seconds = keep_alive_seconds
 
     async def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
-        """See `Engine`."""
+        """Do what `Engine.complete` says."""
         raw = b"".join([part async for part in body])
         try:
-            request = (
-                await asyncio.to_thread(parse_request, raw)
-                if len(raw) > LARGE
-                else parse_request(raw)
-            )
+            if len(raw) > LARGE:
+                request = await asyncio.to_thread(parse_request, raw)
+            else:
+                request = parse_request(raw)
             del raw
-            model = _bound(self._chat(request.model, owner), request)
-            answer = self._streamed(model, request) if request.stream else _whole(model, request)
-            async with aclosing(answer):
+            async with aclosing(self._answer(request, owner)) as answer:
                 async for part in answer:
                     yield part
         except Exception as error:
             raise refusal(error) from error
 
+    def _answer(self, request: ChatRequest, owner: str) -> Answer:
+        model = _bound(self._chat(request.model, owner), request)
+        if request.stream:
+            return self._streamed(model, request)
+        return _whole(model, request)
+
     async def _streamed(self, model: Any, request: ChatRequest) -> Answer:
-        """Server-sent events. The head waits for something to show, so that an early failure has its status."""
-        has_usage = request.stream_options is not None and bool(
-            request.stream_options.include_usage
-        )
-        replies = Replies(
-            request.model, has_reasoning=bool(request.include_reasoning), has_usage=has_usage
-        )
+        """Answer with server-sent events.
+
+        The head waits for something to show, so that an early failure has a status of its own.
+        """
+        replies = _replies_to(request)
+        stream = model.astream(request.langchain_messages())
         started = False
-        async with aclosing(
-            _ahead(model.astream(request.langchain_messages()), self._keep_alive)
-        ) as chunks:
+        async with aclosing(_ahead(stream, self._keep_alive_seconds)) as chunks:
             try:
                 async for chunk in chunks:
                     shown = [KEEP_ALIVE] if chunk is None else list(replies.chunk(chunk))
@@ -107,37 +111,38 @@ class Local:
 
 
 async def _whole(model: Any, request: ChatRequest) -> Answer:
-    message = cast(AIMessage, await model.ainvoke(request.langchain_messages()))
+    message: AIMessage = await model.ainvoke(request.langchain_messages())
     yield Head(200)
-    yield Replies(request.model, has_reasoning=bool(request.include_reasoning)).whole(message)
+    yield _replies_to(request).whole(message)
+
+
+def _replies_to(request: ChatRequest) -> Replies:
+    options = request.stream_options
+    return Replies(
+        request.model,
+        has_reasoning=bool(request.include_reasoning),
+        has_usage=options is not None and bool(options.include_usage),
+    )
 
 
 def _bound(model: Any, request: ChatRequest) -> Any:
-    """The chat model with all that the request sets."""
+    """Give the chat model with all that the request sets."""
     if request.tools:
-        model = model.bind_tools(
-            [tool.given() for tool in request.tools], **request.tool_settings()
-        )
+        tools = [tool.given() for tool in request.tools]
+        model = model.bind_tools(tools, **request.tool_settings())
     settings = request.bound()
     return model.bind(**settings) if settings else model
 
 
 async def _ahead(
-    chunks: AsyncIterator[AIMessageChunk], seconds: float
+    chunks: AsyncGenerator[AIMessageChunk], seconds: float
 ) -> AsyncGenerator[AIMessageChunk | None]:
-    """The chunks of a stream, and None for every `seconds` without one. The stream runs in one task, as its context wants it."""
+    """Give the chunks of a stream, and None for every `seconds` without one.
+
+    The stream runs in one task from its start to its end, because its context variables need that.
+    """
     queue: asyncio.Queue[AIMessageChunk | BaseException | None] = asyncio.Queue(AHEAD)
-
-    async def pump() -> None:
-        try:
-            async with aclosing(cast(Any, chunks)) as source:
-                async for chunk in source:
-                    await queue.put(chunk)
-            await queue.put(None)
-        except Exception as error:  # noqa: BLE001 - raised where the chunks are read
-            await queue.put(error)
-
-    task = asyncio.create_task(pump())
+    task = asyncio.create_task(_pump(chunks, queue))
     try:
         while True:
             try:
@@ -157,6 +162,20 @@ async def _ahead(
             await task
 
 
+async def _pump(
+    chunks: AsyncGenerator[AIMessageChunk],
+    queue: asyncio.Queue[AIMessageChunk | BaseException | None],
+) -> None:
+    """Put the chunks of a stream into a queue, then None; or the error that ended it."""
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await queue.put(chunk)
+        await queue.put(None)
+    except Exception as error:  # noqa: BLE001 - raised where the chunks are read
+        await queue.put(error)
+
+
 def refused(error: Refused) -> tuple[Head, bytes]:
-    """The answer that a refusal is."""
+    """Give the head and the body of a refusal."""
     return Head(error.status, {**JSON, **error.headers}), error.json

@@ -7,38 +7,6 @@ from langgraph_rlm.server.requests import ChatRequest
 
 REFS = "#/components/schemas/{model}"
 
-
-@lru_cache(maxsize=1)
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1."""
-    schemas = ChatRequest.model_json_schema(ref_template=REFS)
-    parts = schemas.pop("$defs")
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "langgraph-rlm",
-            "version": "1",
-            "description": "OpenAI's chat completions, answered by Recursive Language Models.",
-        },
-        "paths": {
-            "/health": {
-                "get": _operation("Whether the server is up.", {"type": "object"}, errors=("503",))
-            },
-            "/v1/models": {
-                "get": _operation(
-                    "The models that the server offers by name.", _OBJECT, errors=("401",)
-                )
-            },
-            "/v1/chat/completions": {"post": _completions()},
-        },
-        "components": {
-            "schemas": {**parts, "ChatRequest": schemas, "Error": _ERROR},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{"key": []}, {}],
-    }
-
-
 _OBJECT = {"type": "object", "required": ["object"], "properties": {"object": {"type": "string"}}}
 _ERROR = {
     "type": "object",
@@ -69,26 +37,48 @@ _COMPLETION = {
         "usage": {"type": "object"},
     },
 }
+_COMPLETION_ERRORS = ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504")
 
 
-def _operation(summary: str, schema: dict[str, Any], errors: tuple[str, ...]) -> dict[str, Any]:
-    error = {
-        "description": "Refused.",
-        "content": {"application/json": {"schema": {"$ref": REFS.format(model="Error")}}},
+@lru_cache(maxsize=1)
+def document() -> dict[str, Any]:
+    """Give the document, as of OpenAPI 3.1."""
+    schemas = ChatRequest.model_json_schema(ref_template=REFS)
+    parts = schemas.pop("$defs")
+    health = _operation("Whether the server is up.", {"type": "object"}, ("503",))
+    models = _operation("The models that the server offers by name.", _OBJECT, ("401",))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "langgraph-rlm",
+            "version": "1",
+            "description": "OpenAI's chat completions, answered by Recursive Language Models.",
+        },
+        "paths": {
+            "/health": {"get": health},
+            "/v1/models": {"get": models},
+            "/v1/chat/completions": {"post": _completions()},
+        },
+        "components": {
+            "schemas": {**parts, "ChatRequest": schemas, "Error": _ERROR},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"key": []}, {}],
     }
-    answer = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
-    return {"summary": summary, "responses": {"200": answer, **dict.fromkeys(errors, error)}}
 
 
 def _completions() -> dict[str, Any]:
-    operation = _operation(
-        "One answer.",
-        _COMPLETION,
-        ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504"),
-    )
+    operation = _operation("One answer.", _COMPLETION, _COMPLETION_ERRORS)
     operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
-    body = {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": REFS.format(model="ChatRequest")}}},
-    }
+    body = {"required": True, "content": _json({"$ref": REFS.format(model="ChatRequest")})}
     return {**operation, "requestBody": body}
+
+
+def _operation(summary: str, schema: dict[str, Any], errors: tuple[str, ...]) -> dict[str, Any]:
+    error = {"description": "Refused.", "content": _json({"$ref": REFS.format(model="Error")})}
+    answer = {"description": "The answer.", "content": _json(schema)}
+    return {"summary": summary, "responses": {"200": answer, **dict.fromkeys(errors, error)}}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

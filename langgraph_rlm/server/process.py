@@ -1,4 +1,7 @@
-"""Process: the engine whose runs are in a process of their own. Starts it, hands requests on to it, and starts it anew when it dies."""
+"""Process: the engine whose runs are in a process of their own, the run process (`worker.py`).
+
+It starts the run process, passes requests to it, and starts it again when it dies.
+"""
 
 import asyncio
 import json
@@ -11,30 +14,29 @@ from pathlib import Path
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
 from langgraph_rlm.server.engine import Answer, Head
-from langgraph_rlm.server.errors import RETRIED, Refused
+from langgraph_rlm.server.errors import DO_NOT_RETRY, Refused
 from langgraph_rlm.server.replies import failed
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, head_frame, read_frame, read_head
 
 LOG = logging.getLogger("langgraph_rlm.server")
 PAUSE = 1.0
-"""Seconds before a process that died is started again."""
+"""Seconds before a run process that died is started again."""
 UP = 30.0
-"""Seconds that a request waits for a process that is being started."""
+"""Seconds that a request waits for a run process that is being started."""
 STOP = 10.0
-"""Seconds that it may take to end."""
+"""Seconds that the run process may take to end."""
 
 
 @asynccontextmanager
 async def open_process(settings: Settings) -> AsyncGenerator["Process"]:
-    """The process of the runs, up.
+    """Give the run process, started and ready.
 
     Raises:
         ConfigurationError: its database cannot be opened, or a package is missing.
     """
-    with tempfile.TemporaryDirectory(
-        prefix="langgraph-rlm-"
-    ) as folder:  # readable by this user alone
+    # the folder is readable by this user alone, and so is the socket in it
+    with tempfile.TemporaryDirectory(prefix="langgraph-rlm-") as folder:
         process = Process(settings, str(Path(folder, "runs.sock")))
         await process.start()
         keeper = asyncio.create_task(process.keep_up())
@@ -48,10 +50,11 @@ async def open_process(settings: Settings) -> AsyncGenerator["Process"]:
 
 
 class Process:
-    """The engine. See `Engine`."""
+    """The engine of `langgraph-rlm serve`. See `Engine`."""
 
     def __init__(self, settings: Settings, path: str) -> None:
-        self._settings, self._path = settings, path
+        self._settings = settings
+        self._path = path
         self._process: asyncio.subprocess.Process | None = None
         self._up = asyncio.Event()
 
@@ -61,46 +64,50 @@ class Process:
         return self._up.is_set()
 
     async def start(self) -> None:
-        """Start it, and wait until it serves. Raises `ConfigurationError`: what it said when it could not."""
-        self._process = process = await asyncio.create_subprocess_exec(
+        """Start the run process, and wait until it serves.
+
+        Raises:
+            ConfigurationError: it could not start; the message is what it said.
+        """
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "langgraph_rlm.server.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the server, which ends this one when its requests have ended
+            # Ctrl-C is for the server, which ends this process when its requests have ended
+            start_new_session=True,
         )
+        self._process = process
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(
-            json.dumps(
-                {"path": self._path, "settings": self._settings.model_dump(mode="json")}
-            ).encode()
-            + b"\n"
-        )
+        given = {"path": self._path, "settings": self._settings.model_dump(mode="json")}
+        process.stdin.write(json.dumps(given).encode() + b"\n")
         line = await process.stdout.readline()
-        told = (
-            json.loads(line)
-            if line
-            else {"error": f"The process of the runs ended with {await process.wait()}."}
-        )
+        if not line:
+            code = await process.wait()
+            raise ConfigurationError(f"The process of the runs ended with {code}.")
+        told = json.loads(line)
         if "error" in told:
             await process.wait()
             raise ConfigurationError(told["error"])
         self._up.set()
 
     async def keep_up(self) -> None:
-        """Start it anew whenever it dies: what its runs had done is in the database."""
+        """Start the run process again whenever it dies.
+
+        Nothing is lost: what its runs had done is in the database.
+        """
         while self._process is not None:
             code = await self._process.wait()
             self._up.clear()
             LOG.error("The process of the runs ended with %s; it is started again.", code)
             await asyncio.sleep(PAUSE)
-            with suppress(RLMError, OSError):  # it is tried again
+            with suppress(RLMError, OSError):  # the loop tries again
                 await self.start()
 
     async def stop(self) -> None:
-        """End it, and wait for its end."""
+        """End the run process, and wait for its end."""
         process = self._process
         self._up.clear()
         if process is None or process.returncode is not None:
@@ -114,16 +121,11 @@ class Process:
             await process.wait()
 
     async def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
-        """See `Engine`."""
+        """Do what `Engine.complete` says."""
         started = False
         reader, writer = await self._connected()
         try:
-            writer.write(head_frame({"owner": owner}))
-            async for part in body:
-                if part:
-                    writer.write(frame(part))
-                    await writer.drain()
-            writer.write(END)
+            await _send_request(writer, owner, body)
             head = Head(**await read_head(reader))
             yield head
             started = True
@@ -137,15 +139,32 @@ class Process:
             writer.close()
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the process. A request that comes while it is started again waits: nothing of it has been done."""
+        """Open a connection to the run process.
+
+        A request that comes while it is started again waits: nothing of the request was done yet.
+        """
         try:
             await asyncio.wait_for(self._up.wait(), UP)
             return await asyncio.open_unix_connection(self._path)
         except (TimeoutError, OSError):
-            message = "The process of the runs is being started. Nothing of this request was done: try again later."
+            message = (
+                "The process of the runs is being started. "
+                "Nothing of this request was done: try again later."
+            )
             raise Refused(503, message, code="starting", headers={"retry-after": "1"}) from None
+
+
+async def _send_request(
+    writer: asyncio.StreamWriter, owner: str, body: AsyncIterator[bytes]
+) -> None:
+    writer.write(head_frame({"owner": owner}))
+    async for part in body:
+        if part:  # an empty frame would be the end
+            writer.write(frame(part))
+            await writer.drain()
+    writer.write(END)
 
 
 def _restarted() -> Refused:
     message = "The process of the runs ended, and starts again. What the run had done is kept."
-    return Refused(503, message, code="restarted", headers=RETRIED)
+    return Refused(503, message, code="restarted", headers=DO_NOT_RETRY)

@@ -1,4 +1,7 @@
-"""Requests: the body of a chat completion, checked, and as LangChain's messages. Never asks a model."""
+"""Requests: the body of a chat completion, checked, and as LangChain's messages.
+
+Never asks a model.
+"""
 
 import json
 from typing import Annotated, Any, Literal, cast
@@ -14,7 +17,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f
 
 
 class Part(BaseModel):
-    """One part of a content: text, or what only the model itself understands (`image_url`, `input_audio`, `file`)."""
+    """One part of a content: text, or what only the model understands, such as `image_url`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -23,13 +26,31 @@ class Part(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "Part":
-        given = self.text if self.type == "text" else (self.model_extra or {}).get(self.type)
+        given = self.text if self.type == "text" else self._extra(self.type)
         if given is None or (self.type == "refusal" and not isinstance(given, str)):
             raise ValueError(f"a part of type {self.type!r} needs {self.type!r}")
         return self
 
+    def _extra(self, name: str) -> Any:
+        return (self.model_extra or {}).get(name)
+
+    def block(self) -> dict[str, Any]:
+        """Give the part as a content block; a refusal is text."""
+        if self.type == "refusal":
+            return {"type": "text", "text": self._extra("refusal")}
+        return self.model_dump(exclude_none=True)
+
 
 Content = str | list[Part]
+
+
+def _content(content: Content) -> Any:
+    """Give text as text, also where it came as one part; other parts as content blocks."""
+    if isinstance(content, str):
+        return content
+    if len(content) == 1 and content[0].type == "text":
+        return content[0].text
+    return [part.block() for part in content]
 
 
 class Instructions(BaseModel):
@@ -40,11 +61,12 @@ class Instructions(BaseModel):
     name: str | None = None
 
     def message(self) -> BaseMessage:
-        """As LangChain's OpenAI models mark it."""
-        kwargs: dict[str, Any] = {OPENAI_ROLE: "developer"} if self.role == "developer" else {}
-        return SystemMessage(
-            content=_content(self.content), name=self.name, additional_kwargs=kwargs
-        )
+        """Give a system message, marked as LangChain's OpenAI models mark a developer's."""
+        kwargs: dict[str, Any] = {}
+        if self.role == "developer":
+            kwargs[OPENAI_ROLE] = "developer"
+        content = _content(self.content)
+        return SystemMessage(content=content, name=self.name, additional_kwargs=kwargs)
 
 
 class User(BaseModel):
@@ -55,15 +77,25 @@ class User(BaseModel):
     name: str | None = None
 
     def message(self) -> BaseMessage:
-        """A human message."""
+        """Give a human message."""
         return HumanMessage(content=_content(self.content), name=self.name)
 
 
 class Called(BaseModel):
-    """The function of a tool call, its arguments as text."""
+    """The function of a tool call, with its arguments as text."""
 
     name: str
     arguments: str
+
+    def parsed(self) -> dict[str, Any] | None:
+        """Give the arguments; None if they are not a JSON object."""
+        try:
+            value: Any = json.loads(self.arguments or "{}")
+        except ValueError:
+            return None
+        if not isinstance(value, dict):
+            return None
+        return cast(dict[str, Any], value)
 
 
 class ToolCalled(BaseModel):
@@ -90,27 +122,20 @@ class Assistant(BaseModel):
         return self
 
     def message(self) -> BaseMessage:
-        """A reply; calls whose arguments are no JSON object stay what they are."""
-        calls, broken = [], []
+        """Give an AI message; calls whose arguments are not a JSON object stay as they are."""
+        content = self.refusal or "" if self.content is None else self.content
+        calls: list[dict[str, Any]] = []
+        broken: list[dict[str, Any]] = []
         for call in self.tool_calls or []:
-            args = _arguments(call.function.arguments)
-            if args is None:
-                broken.append(
-                    {
-                        "type": "invalid_tool_call",
-                        "name": call.function.name,
-                        "args": call.function.arguments,
-                        "id": call.id,
-                        "error": None,
-                    }
-                )
+            given: dict[str, Any] = {"type": "tool_call", "name": call.function.name}
+            args = call.function.parsed()
+            if args is not None:
+                calls.append({**given, "args": args, "id": call.id})
             else:
-                calls.append(
-                    {"type": "tool_call", "name": call.function.name, "args": args, "id": call.id}
-                )
-        content = _content(self.content if self.content is not None else self.refusal or "")
+                given |= {"type": "invalid_tool_call", "args": call.function.arguments}
+                broken.append({**given, "id": call.id, "error": None})
         return AIMessage(
-            content=content, name=self.name, tool_calls=calls, invalid_tool_calls=broken
+            content=_content(content), name=self.name, tool_calls=calls, invalid_tool_calls=broken
         )
 
 
@@ -122,7 +147,7 @@ class ToolResult(BaseModel):
     tool_call_id: Annotated[str, Field(min_length=1)]
 
     def message(self) -> BaseMessage:
-        """The result of one call."""
+        """Give the result of one call."""
         return ToolMessage(content=_content(self.content), tool_call_id=self.tool_call_id)
 
 
@@ -147,13 +172,11 @@ class Tool(BaseModel):
     function: Function
 
     def given(self) -> dict[str, Any]:
-        """The tool as LangChain takes it."""
-        function = self.function.model_dump(exclude_none=True)
-        return {
-            "type": "function",
-            "function": {"description": "", "parameters": {"type": "object", "properties": {}}}
-            | function,
-        }
+        """Give the tool in the form that LangChain takes."""
+        parameters: dict[str, Any] = {"type": "object", "properties": {}}
+        function: dict[str, Any] = {"description": "", "parameters": parameters}
+        function |= self.function.model_dump(exclude_none=True)
+        return {"type": "function", "function": function}
 
 
 class ChosenFunction(BaseModel):
@@ -187,7 +210,7 @@ class Schema(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """Text, any JSON object, or JSON of a schema."""
+    """Text, any JSON object, or JSON that matches a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: Schema | None = None
@@ -199,8 +222,22 @@ class ResponseFormat(BaseModel):
         return self
 
 
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "logit_bias",
+    "reasoning_effort",
+    "verbosity",
+    "user",
+)
+"""Fields that go to the upstream under their own names."""
+
+
 class ChatRequest(BaseModel):
-    """The body of `POST /v1/chat/completions`. Fields that are not named here go to the upstream as they are."""
+    """The body of `POST /v1/chat/completions`. Unknown fields go to the upstream as they are."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -231,46 +268,37 @@ class ChatRequest(BaseModel):
     store: bool | None = None
 
     def langchain_messages(self) -> list[BaseMessage]:
-        """The conversation."""
+        """Give the conversation."""
         return [message.message() for message in self.messages]
 
     def bound(self) -> dict[str, Any]:
-        """What the request sets of a call to the model, tools apart."""
-        given = {name: getattr(self, name) for name in _SAMPLING if getattr(self, name) is not None}
-        if (most := self.max_completion_tokens or self.max_tokens) is not None:
-            given["max_tokens"] = most
+        """Give what the request sets for a call to the model, except the tools."""
+        sampling = {name: getattr(self, name) for name in _SAMPLING}
+        given = {name: value for name, value in sampling.items() if value is not None}
+        max_tokens = self.max_completion_tokens or self.max_tokens
+        if max_tokens is not None:
+            given["max_tokens"] = max_tokens
         if self.stop:
             given["stop"] = [self.stop] if isinstance(self.stop, str) else self.stop
-        if self.response_format is not None and self.response_format.type != "text":
-            given["response_format"] = self.response_format.model_dump(
-                exclude_none=True, by_alias=True
-            )
+        form = self.response_format
+        if form is not None and form.type != "text":
+            given["response_format"] = form.model_dump(exclude_none=True, by_alias=True)
         if self.model_extra:
             given["extra_body"] = self.model_extra
         return given
 
     def tool_settings(self) -> dict[str, Any]:
-        """What `bind_tools` is given beside the tools."""
-        choice = (
-            self.tool_choice.model_dump()
-            if isinstance(self.tool_choice, Choice)
-            else self.tool_choice
-        )
-        given = {"tool_choice": choice, "parallel_tool_calls": self.parallel_tool_calls}
-        return {name: value for name, value in given.items() if value is not None}
+        """Give what `bind_tools` takes besides the tools."""
+        given: dict[str, Any] = {}
+        if isinstance(self.tool_choice, Choice):
+            given["tool_choice"] = self.tool_choice.model_dump()
+        elif self.tool_choice is not None:
+            given["tool_choice"] = self.tool_choice
+        if self.parallel_tool_calls is not None:
+            given["parallel_tool_calls"] = self.parallel_tool_calls
+        return given
 
 
-_SAMPLING = (
-    "temperature",
-    "top_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "logit_bias",
-    "reasoning_effort",
-    "verbosity",
-    "user",
-)
 _CANNOT = {
     "functions": "it is deprecated: use tools",
     "function_call": "it is deprecated: use tool_choice",
@@ -283,10 +311,10 @@ _CANNOT = {
 
 
 def parse_request(body: bytes) -> ChatRequest:
-    """The request of a body.
+    """Read the request in a body.
 
     Raises:
-        Refused: it is no JSON, or asks for what there is not.
+        Refused: the body is not JSON, or asks for what the server does not have.
         ValidationError: a field is missing or wrong.
     """
     try:
@@ -297,61 +325,34 @@ def parse_request(body: bytes) -> ChatRequest:
         raise Refused(400, "The body has to be a JSON object.", code="invalid_json")
     request = ChatRequest.model_validate(given)
     _check(request)
+    _check_tools(request)
     return request
 
 
 def _check(request: ChatRequest) -> None:
     if request.n not in (None, 1):
-        raise Refused(
-            400,
-            f"n={request.n}: a request gives one answer. Send it again for another.",
-            param="n",
-            code="unsupported_value",
-        )
-    for name, value in (request.model_extra or {}).items():
+        message = f"n={request.n}: a request gives one answer. Send it again for another."
+        raise Refused(400, message, param="n", code="unsupported_value")
+    extra = request.model_extra or {}
+    for name, value in extra.items():
         if value and name in _CANNOT:
-            raise Refused(
-                400,
-                f"{name} is not supported: {_CANNOT[name]}.",
-                param=name,
-                code="unsupported_parameter",
-            )
-    if "audio" in cast(Any, (request.model_extra or {}).get("modalities") or []):
-        raise Refused(
-            400, "modalities: answers are text.", param="modalities", code="unsupported_value"
-        )
-    if request.tool_choice not in (None, "none", "auto") and not request.tools:
-        raise Refused(400, "tool_choice needs tools.", param="tool_choice", code="invalid_value")
+            message = f"{name} is not supported: {_CANNOT[name]}."
+            raise Refused(400, message, param=name, code="unsupported_parameter")
+    if "audio" in (extra.get("modalities") or []):
+        message = "modalities: answers are text."
+        raise Refused(400, message, param="modalities", code="unsupported_value")
+
+
+def _check_tools(request: ChatRequest) -> None:
+    choice = request.tool_choice
+    if choice not in (None, "none", "auto") and not request.tools:
+        message = "tool_choice needs tools."
+        raise Refused(400, message, param="tool_choice", code="invalid_value")
     names = [tool.function.name for tool in request.tools or []]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise Refused(
-            400, f"There are two tools named {twice!r}.", param="tools", code="invalid_value"
-        )
-    if isinstance(request.tool_choice, Choice) and request.tool_choice.function.name not in names:
-        raise Refused(
-            400,
-            f"tool_choice names {request.tool_choice.function.name!r}, which is not among the tools.",
-            param="tool_choice",
-        )
-
-
-def _content(content: Content) -> Any:
-    """Text as text, also where it came as one part; other parts as they are."""
-    if isinstance(content, str):
-        return content
-    if len(content) == 1 and content[0].type == "text":
-        return content[0].text
-    return [
-        {"type": "text", "text": (part.model_extra or {})["refusal"]}
-        if part.type == "refusal"
-        else part.model_dump(exclude_none=True)
-        for part in content
-    ]
-
-
-def _arguments(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        return None
-    return cast(dict[str, Any], value) if isinstance(value, dict) else None
+    for name in names:
+        if names.count(name) > 1:
+            message = f"There are two tools named {name!r}."
+            raise Refused(400, message, param="tools", code="invalid_value")
+    if isinstance(choice, Choice) and choice.function.name not in names:
+        message = f"tool_choice names {choice.function.name!r}, which is not among the tools."
+        raise Refused(400, message, param="tool_choice")

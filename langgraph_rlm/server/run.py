@@ -1,4 +1,7 @@
-"""Run: `langgraph-rlm serve`. Checks what a server must not do (be open to all, call itself), binds, and serves until it is stopped."""
+"""Run: `langgraph-rlm serve`. It binds, and serves until it is stopped.
+
+First it refuses what a server must not be: open to everybody, or its own upstream.
+"""
 
 import asyncio
 import gc
@@ -9,13 +12,12 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.app import create_app
 from langgraph_rlm.server.engine import Engine
-from langgraph_rlm.server.process import open_process
+from langgraph_rlm.server.process import Process, open_process
 from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
 
@@ -26,22 +28,30 @@ except ImportError as error:
         "The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'"
     ) from error
 
+if sys.platform == "win32":
+    raise ConfigurationError(
+        "langgraph-rlm serve needs a POSIX system. "
+        "On Windows serve langgraph_rlm.server.create_app() with uvicorn."
+    )
+
 BACKLOG = 2048
 UPSTREAMS = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def serve(
     settings: Settings, *, is_forced: bool = False, say: Callable[[str], None] = print
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C: requests under way may then go on for `stop_seconds`.
+    """Serve until SIGTERM or Ctrl-C; requests under way then have `stop_seconds` to end.
 
     Args:
-        settings: of the server.
+        settings: what the server was told.
         is_forced: serve other machines without a key.
         say: takes the one line that tells where the server is.
 
     Raises:
-        ConfigurationError: the address is taken or open to all, the upstream is this server, or the database cannot be opened.
+        ConfigurationError: the address is taken or open to everybody, the upstream is this server,
+            or the database cannot be opened.
     """
     check_binding(settings, is_forced)
     with _bound(settings) as listener:
@@ -66,25 +76,29 @@ async def _serve(
     say: Callable[[str], None],
 ) -> None:
     async with open_process(settings) as process:
-
-        @asynccontextmanager
-        async def opened() -> AsyncGenerator[Engine]:
-            yield process
-
-        config.app = create_app(settings, engine=opened)
+        config.app = create_app(settings, engine=lambda: _opened(process))
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        gc.freeze()  # what is loaded stays: no collection has to look at it again, which takes tens of milliseconds
+        # what is loaded stays: no collection looks at it again, which takes tens of milliseconds
+        gc.freeze()
         say(f"Serving http://{shown}:{port}/v1 (Ctrl-C to stop)")
         await _Server(config).serve(sockets=[listener])
 
 
+@asynccontextmanager
+async def _opened(process: Process) -> AsyncGenerator[Engine]:
+    yield process
+
+
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves the end of the process to us: there is a process to stop and a database to close."""
+    """uvicorn's server, which leaves the end of the process to us.
+
+    We have a run process to stop and a database to close.
+    """
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """SIGINT and SIGTERM let requests end; a second one does not wait for them."""
+        """Let requests end at SIGINT and SIGTERM; a second signal does not wait for them."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -97,30 +111,35 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def _bound(settings: Settings) -> Generator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    with socket.socket(_family(settings.host), socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))
             listener.listen(BACKLOG)  # from here on clients wait, and are not refused
         except OSError as error:
             raise ConfigurationError(
-                f"{settings.host}:{settings.port} cannot be served: {error}. Give another --host or --port."
+                f"{settings.host}:{settings.port} cannot be served: {error}. "
+                "Give another --host or --port."
             ) from error
         yield listener
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def check_binding(settings: Settings, is_forced: bool) -> None:
     """Refuse to be open to other machines without a key.
 
     Raises:
-        ConfigurationError: it would be.
+        ConfigurationError: the server would be.
     """
-    if not (is_forced or keys_of_environment() or _is_loopback(settings.host)):
-        raise ConfigurationError(
-            f"--host {settings.host} serves other machines, and anybody on them could spend your models' money. Set {KEY_VARIABLE} to "
-            "the key that clients have to give, or add --force."
-        )
+    if is_forced or keys_of_environment() or _is_loopback(settings.host):
+        return
+    raise ConfigurationError(
+        f"--host {settings.host} serves other machines, and anybody on them could spend your "
+        f"models' money. Set {KEY_VARIABLE} to the key that clients have to give, or add --force."
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -133,53 +152,43 @@ def _is_loopback(host: str) -> bool:
 
 
 def check_upstreams(settings: Settings, host: str, port: int) -> None:
-    """Refuse an upstream that is this server: each request would make another, for ever.
+    """Refuse an upstream that is this server: each request would make another, without end.
 
     Raises:
-        ConfigurationError: it is.
+        ConfigurationError: one of the upstreams is.
     """
     upstreams = {variable: os.environ.get(variable) for variable in UPSTREAMS}
-    upstreams |= {
-        f"base_url of [models.{name}]": alias.base_url for name, alias in settings.aliases.items()
-    }
+    for name, alias in settings.aliases.items():
+        upstreams[f"base_url of [models.{name}]"] = alias.base_url
     for name, url in upstreams.items():
         if url and _leads_to(url, host, port):
             raise ConfigurationError(
-                f"{name}={url!r} is this server itself: it would call itself for ever. Point it to the models' own API, or give "
-                "another --port; clients of this server take its address in THEIR environment."
+                f"{name}={url!r} is this server itself: it would call itself for ever. "
+                "Point it to the models' own API, or give another --port; clients of this server "
+                "take its address in THEIR environment."
             )
 
 
 def _leads_to(url: str, host: str, port: int) -> bool:
     parts = urlsplit(url)
-    if (parts.port or {"http": 80, "https": 443}.get(parts.scheme)) != port or not parts.hostname:
+    url_port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    if url_port != port or not parts.hostname:
         return False
     try:
-        found: set[Any] = {
-            info[4][0] for info in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-        }
+        infos = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError:
         return False
-    return (
-        any(_is_own(address) for address in found)
-        if ipaddress.ip_address(host).is_unspecified
-        else host in found
-    )
+    addresses = {str(info[4][0]) for info in infos}
+    if ipaddress.ip_address(host).is_unspecified:
+        return any(_is_own(address) for address in addresses)
+    return host in addresses
 
 
 def _is_own(address: str) -> bool:
-    """Whether an address is one of this machine: only those can be bound."""
-    with socket.socket(
-        socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM
-    ) as probe:
+    """Say whether an address is one of this machine: only those can be bound."""
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, 0))
         except OSError:
             return False
     return True
-
-
-if sys.platform == "win32":
-    raise ConfigurationError(
-        "langgraph-rlm serve needs a POSIX system. On Windows serve langgraph_rlm.server.create_app() with uvicorn."
-    )

@@ -3,9 +3,9 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.errors import ConfigurationError
 
@@ -13,30 +13,38 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 CONNECTIONS = 16
-"""To PostgreSQL, at most."""
+"""Connections to PostgreSQL, at most."""
 
 
 @asynccontextmanager
 async def open_saver(db: str | None) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
-    """The saver of a SQLite file or a PostgreSQL URL, its tables made.
+    """Give the saver of a database, with its tables made.
+
+    Args:
+        db: a SQLite file or a PostgreSQL URL; None is `default_db`.
 
     Raises:
-        ConfigurationError: it cannot be opened, or a package is missing.
+        ConfigurationError: the database cannot be opened, or a package is missing.
     """
-    opened = (
-        _postgres(cast(str, db)) if is_postgres(db) else _sqlite(Path(db) if db else default_db())
-    )
-    async with opened as saver:
+    async with _opened(db) as saver:
         yield saver
 
 
+def _opened(db: str | None) -> AbstractAsyncContextManager["BaseCheckpointSaver[Any]"]:
+    if not db:
+        return _sqlite(default_db())
+    if is_postgres(db):
+        return _postgres(db)
+    return _sqlite(Path(db))
+
+
 def is_postgres(db: str | None) -> bool:
-    """Whether a database is a PostgreSQL server."""
+    """Say whether a database is a PostgreSQL server."""
     return db is not None and db.startswith(("postgresql://", "postgres://"))
 
 
 def default_db() -> Path:
-    """`server.db` in the user's data folder."""
+    """Give the path of `server.db` in the user's data folder."""
     from platformdirs import user_data_path
 
     return user_data_path("langgraph-rlm") / "server.db"
@@ -79,8 +87,9 @@ async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
         url, kwargs=settings, min_size=1, max_size=CONNECTIONS, open=False, timeout=30
     )
     try:
+        # the pool would try for long, and say less about what is wrong
         async with await psycopg.AsyncConnection.connect(url, connect_timeout=10):
-            pass  # the pool would try for long, and say less
+            pass
         await pool.open(wait=True, timeout=30)
         saver = AsyncPostgresSaver(pool)
         await saver.setup()

@@ -1,4 +1,7 @@
-"""Settings: what a server was told, by its command line, its configuration file and its environment. Opens and serves nothing."""
+"""Settings: what a server was told by its command line, its configuration file, its environment.
+
+Opens and serves nothing.
+"""
 
 import os
 import tomllib
@@ -13,7 +16,7 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.repl import SANDBOXES
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
-"""The keys that clients may use, separated by commas."""
+"""The environment variable with the keys that clients may use, separated by commas."""
 
 
 def _known_sandbox(name: str) -> str:
@@ -28,7 +31,10 @@ class Alias(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    """A model id as clients write it: `gpt-5`, `gpt-5:gpt-5-mini`, `anthropic/claude-opus-4-5`; with `sub_model`, any text is one name."""
+    """A model id as clients write it: `gpt-5`, `gpt-5:gpt-5-mini`, `anthropic/claude-opus-4-5`.
+
+    Where `sub_model` is set, the whole text is one name, colons included.
+    """
     sub_model: str | None = None
     limits: Limits | None = None
     direct_below_tokens: int | None = Field(default=None, ge=0)
@@ -38,13 +44,13 @@ class Alias(BaseModel):
     """Seconds of one call to a model."""
     max_retries: int | None = Field(default=None, ge=0)
     base_url: str | None = None
-    """The upstream of this model; by default OPENAI_BASE_URL."""
+    """The upstream of this model; OPENAI_BASE_URL by default."""
     api_key_env: str | None = None
     """Name of the environment variable with the upstream's key, so that no key is in the file."""
 
 
 class Settings(BaseModel):
-    """One server. Nothing of it is secret: keys are in the environment alone."""
+    """What one server was told. Nothing of it is secret: keys are in the environment alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,7 +63,7 @@ class Settings(BaseModel):
     model: str | None = None
     """What the id `rlm` stands for."""
     sub_model: str | None = None
-    """Who answers the sub-calls of ids that name one model."""
+    """The model that answers the sub-calls of ids that name one model."""
     aliases: Mapping[str, Alias] = Field(default_factory=dict)
     any_model: bool = True
     """Whether clients may name models that the server does not list."""
@@ -68,20 +74,20 @@ class Settings(BaseModel):
     max_body_mb: float = Field(default=100, gt=0)
     """Largest request, in 2**20 bytes."""
     keep_alive_seconds: float = Field(default=15, gt=0)
-    """After this much silence a stream gets a comment, so that nothing on its way closes it."""
+    """After this much silence a stream gets a comment, so that no proxy on its way closes it."""
     body_seconds: float = Field(default=60, gt=0)
     """How long a client may pause within its request, and take for its headers."""
     stop_seconds: float = Field(default=30, ge=0)
-    """How long requests may go on after SIGTERM."""
+    """How long requests may continue after SIGTERM."""
 
     @property
     def max_body_bytes(self) -> int:
-        """The largest request."""
+        """Bytes of the largest request."""
         return int(self.max_body_mb * 2**20)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings of a configuration file (TOML): `any_model`, and aliases as `[models.NAME]`.
+    """Read a configuration file (TOML): `any_model`, and aliases as `[models.NAME]`.
 
     Raises:
         ConfigurationError: it cannot be read, or a name or a value in it is wrong.
@@ -89,13 +95,13 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(
-            f"The configuration file {path} cannot be read: {error}"
-        ) from error
+        message = f"The configuration file {path} cannot be read: {error}"
+        raise ConfigurationError(message) from error
     aliases = given.pop("models", {})
-    if unknown := sorted(set(given) - {"any_model"}):
+    unknown = sorted(set(given) - {"any_model"})
+    if unknown:
         raise ConfigurationError(
-            f"{path}: {unknown[0]!r} is no setting. There are any_model and [models.NAME]."
+            f"{path}: {unknown[0]!r} is not a setting. There are any_model and [models.NAME]."
         )
     try:
         named = {name: Alias.model_validate(alias) for name, alias in aliases.items()}
@@ -105,7 +111,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
-    """The settings of a command line, over those of a configuration file, over those of the environment.
+    """Give the settings of a command line.
+
+    They go before those of the configuration file, and these before those of the environment.
 
     Raises:
         ConfigurationError: see `read_config`.
@@ -113,13 +121,16 @@ def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
     from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
     given = {name: value for name, value in options.items() if value is not None}
-    if model := os.environ.get(MODEL_VARIABLE):
-        given.setdefault(
-            "model", model.removeprefix("openai:").replace(":", "/", 1)
-        )  # `provider:model` there, `provider/model` here
-    return Settings(**{**(read_config(config) if config else {}), **given})
+    model = os.environ.get(MODEL_VARIABLE)
+    if model:
+        # the variable has `provider:model`, ids have `provider/model`
+        given.setdefault("model", model.removeprefix("openai:").replace(":", "/", 1))
+    if config:
+        given = {**read_config(config), **given}
+    return Settings(**given)
 
 
 def keys_of_environment() -> tuple[str, ...]:
-    """The keys of LANGGRAPH_RLM_API_KEY; none means that anybody may ask."""
-    return tuple(key.strip() for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip())
+    """Give the keys of LANGGRAPH_RLM_API_KEY; without any, everybody may ask."""
+    keys = [key.strip() for key in os.environ.get(KEY_VARIABLE, "").split(",")]
+    return tuple(key for key in keys if key)

@@ -1,6 +1,7 @@
-"""Wire: how the HTTP process and the process of the runs talk, over a socket: one connection a request, frames with their length ahead.
+"""Wire: how the HTTP process and the run process talk over a socket, one connection a request.
 
-A request is a frame with its owner, its body in frames, an empty frame. An answer is a frame with its head, its body in frames, an empty
+Everything is a frame: its length, then its bytes. A request is a frame with its owner, its body in
+frames, and an empty frame. An answer is a frame with its head, its body in frames, and an empty
 frame. Closing the connection early cancels the request.
 """
 
@@ -15,27 +16,33 @@ END = LENGTH.pack(0)
 
 
 def frame(data: bytes) -> bytes:
-    """One frame."""
+    """Make one frame."""
     return LENGTH.pack(len(data)) + data
 
 
 def head_frame(value: Mapping[str, Any]) -> bytes:
-    """The first frame of either side."""
+    """Make the first frame of either side."""
     return frame(json.dumps(value).encode())
 
 
 async def read_head(reader: asyncio.StreamReader) -> dict[str, Any]:
-    """The first frame of the other side."""
+    """Read the first frame of the other side."""
     return json.loads(await read_frame(reader))
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """The next frame; an empty one is the end. Raises IncompleteReadError: the other side is gone."""
+    """Read the next frame; an empty one is the end.
+
+    Raises:
+        IncompleteReadError: the other side is gone.
+    """
     (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    return await reader.readexactly(length) if length else b""
+    if not length:
+        return b""
+    return await reader.readexactly(length)
 
 
 async def frames(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """The frames up to the end."""
+    """Read the frames up to the end."""
     while part := await read_frame(reader):
         yield part

@@ -1,7 +1,9 @@
-"""Worker: the process of the runs, behind a socket. Started by `process.py`; ends when its standard input does, as that of a dead parent.
+"""Worker: the run process, which answers requests that come over a socket.
 
-A process of its own because a run's work (JSON of 100 MB, models' clients, checkpoints) holds Python's lock, and with it whatever else
-the process serves.
+`process.py` starts it. It ends when its standard input does, as it does when the parent dies.
+
+Runs have a process of their own because their work (JSON of 100 MB, models' clients, checkpoints)
+holds Python's lock, and with it everything else that the same process would serve.
 """
 
 import asyncio
@@ -23,26 +25,24 @@ from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, frames, head_frame, read_head
 
 BACKLOG = 2048
+SLOW_IMPORTS = ("langgraph_rlm.chat.model", "langchain_openai")
+"""Modules that take seconds to import, which no request should wait for."""
 
 
 async def main(path: str, settings: Settings) -> None:
-    """Serve on the socket until standard input ends."""
-    os.nice(
-        5
-    )  # where the machine is full, the HTTP side goes first: it takes little, and clients wait for it
-    for slow in (
-        "langgraph_rlm.chat.model",
-        "langchain_openai",
-    ):  # seconds, which no request should wait for
-        import_module(slow)
+    """Serve on the socket at `path` until standard input ends."""
+    # on a busy machine the HTTP side goes first: it takes little, and clients wait for it
+    os.nice(5)
+    for module in SLOW_IMPORTS:
+        import_module(module)
     async with open_saver(settings.db) as saver:
-        connections = Connections(
-            Local(open_chat(settings, saver), keep_alive_seconds=settings.keep_alive_seconds)
-        )
+        chat = open_chat(settings, saver)
+        engine = Local(chat, keep_alive_seconds=settings.keep_alive_seconds)
+        connections = Connections(engine)
         server = await asyncio.start_unix_server(connections.serve, path, backlog=BACKLOG)
         gc.freeze()
         _tell({"ready": True})
-        os.dup2(2, 1)  # nobody reads on: what libraries print goes where the log goes
+        os.dup2(2, 1)  # nobody reads stdout any more: what libraries print goes to the log
         await asyncio.to_thread(sys.stdin.buffer.read)
         server.close()
         await connections.close()
@@ -86,30 +86,32 @@ class Connections:
         writer: asyncio.StreamWriter,
         is_read: asyncio.Event,
     ) -> None:
-        async def body() -> AsyncGenerator[bytes]:
-            async for part in frames(reader):
-                yield part
-            is_read.set()
-
         try:
-            async with aclosing(self._engine.complete(owner, body())) as parts:
+            async with aclosing(self._engine.complete(owner, _body(reader, is_read))) as parts:
                 async for part in parts:
-                    writer.write(
-                        head_frame({"status": part.status, "headers": part.headers})
-                        if isinstance(part, Head)
-                        else frame(part)
-                    )
+                    writer.write(_head(part) if isinstance(part, Head) else frame(part))
                     await writer.drain()
         except Refused as error:
             head, text = refused(error)
-            writer.write(head_frame({"status": head.status, "headers": head.headers}) + frame(text))
+            writer.write(_head(head) + frame(text))
         writer.write(END)
         await writer.drain()
 
 
+async def _body(reader: asyncio.StreamReader, is_read: asyncio.Event) -> AsyncGenerator[bytes]:
+    async for part in frames(reader):
+        yield part
+    is_read.set()
+
+
 async def _gone(reader: asyncio.StreamReader, is_read: asyncio.Event) -> None:
+    """Wait until the other side closes, once its request is read."""
     await is_read.wait()
     await reader.read(1)
+
+
+def _head(head: Head) -> bytes:
+    return head_frame({"status": head.status, "headers": head.headers})
 
 
 def _tell(value: dict[str, Any]) -> None:

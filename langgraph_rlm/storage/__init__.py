@@ -1,1 +1,1 @@
-"""Storage: values too large for state, kept by the digest of their bytes, and what is read of them."""
+"""Storage: values too large for state, kept by the digest of their bytes, and reads of them."""

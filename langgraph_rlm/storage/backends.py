@@ -1,4 +1,7 @@
-"""Homes: where the bytes of blobs live, a local folder or an fsspec file system. They know files, not what is kept in memory."""
+"""Backends: where the bytes of blobs live, a local folder or an fsspec file system.
+
+They know files, not what a blob means or what is kept in memory.
+"""
 
 import hashlib
 import importlib
@@ -12,45 +15,84 @@ from typing import Any, BinaryIO, Protocol
 from langgraph_rlm.errors import BlobError, ConfigurationError
 
 STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
-CHUNK = 1 << 20  # bytes read at a time, wherever a file is streamed
+"""The environment variable that names the blob store."""
+
+CHUNK = 1 << 20
+"""Bytes read at a time, wherever a file is streamed."""
+
+MAX_VERIFIED = 100_000
+"""Files that a process remembers to have hashed."""
 
 
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:
-    """The file's bytes, at most `CHUNK` at a time."""
+    """Give the file's bytes, at most `CHUNK` at a time."""
     return iter(lambda: file.read(CHUNK), b"")
 
 
-def home_of(place: str) -> "Home":
-    """The home at a folder or URL; nothing is written yet. Raises `ConfigurationError` as `BlobStore.open` does."""
-    if "://" not in place or place.startswith("file://"):
-        return Folder(Path(place.removeprefix("file://")))
-    return Remote(place)
+def backend_at(location: str) -> "BlobBackend":
+    """Open the backend at a folder or URL; nothing is written yet.
+
+    Raises:
+        ConfigurationError: the URL needs a package that is not installed, or names no known file
+            system.
+    """
+    if "://" not in location or location.startswith("file://"):
+        return Folder(Path(location.removeprefix("file://")))
+    return Remote(location)
 
 
-class Home(Protocol):
-    """Where blobs live. Reads raise FileNotFoundError for a blob that is not there, any other OSError for a broken place."""
+class BlobBackend(Protocol):
+    """Where blobs live. Every method blocks.
 
-    place: str
+    Reads raise FileNotFoundError for a blob that is not there, and any other OSError where the
+    location cannot be read.
+    """
 
-    def where(self, digest: str) -> str: ...
-    def has(self, digest: str) -> bool: ...
-    def sound(self, digest: str, size: int) -> bool:
-        """Whether the blob is there and, as far as can be known cheaply, whole; if not, it is written again."""
+    location: str
+    """The folder or URL that holds the blobs."""
+
+    def where(self, digest: str) -> str:
+        """Give the path or URL of a blob, for messages."""
         ...
 
-    def read(self, digest: str) -> bytes: ...
-    def local(self, digest: str) -> Path: ...
-    def keep(self, digest: str, data: bytes) -> None: ...
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]: ...
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there; its bytes are not checked."""
+        ...
+
+    def sound(self, digest: str, size: int) -> bool:
+        """Whether the blob is there and, as far as can be known cheaply, whole.
+
+        One that is not is written again.
+        """
+        ...
+
+    def read(self, digest: str) -> bytes:
+        """Read a blob whole. The caller checks the bytes."""
+        ...
+
+    def local(self, digest: str) -> Path:
+        """Give a local file with the blob's bytes. The caller checks them."""
+        ...
+
+    def keep(self, digest: str, data: bytes) -> None:
+        """Write a blob under a digest that the caller has made of its bytes."""
+        ...
+
+    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
+        """Write a blob in pieces, and give its sha256 in hex and its size in bytes."""
+        ...
 
 
 class Folder:
-    """A folder `ab/cdef...`, private to its user. A blob appears whole or not at all; it need not survive a power cut."""
+    """A folder `ab/cdef...`, private to its user.
+
+    A blob appears whole or not at all; it need not survive a power cut.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._is_made = False
-        self.place = str(root)
+        self.location = str(root)
 
     def where(self, digest: str) -> str:
         return str(self._file(digest))
@@ -85,10 +127,12 @@ class Folder:
 
     @contextmanager
     def _new_file(self) -> Generator[Path]:
-        """A file that goes away unless it is adopted."""
-        if (
-            not self._is_made
-        ):  # one that goes away later is unmounted, and must not be hidden behind a new one
+        """Make a file that is deleted unless it is adopted.
+
+        The folder is made once. One that vanishes later was unmounted, and a new folder must not
+        hide it.
+        """
+        if not self._is_made:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._is_made = True
         number, name = tempfile.mkstemp(prefix=".new-", dir=self._root)
@@ -99,6 +143,7 @@ class Folder:
             Path(name).unlink(missing_ok=True)
 
     def _adopt(self, new: Path, digest: str) -> None:
+        """Move a new file to where its blob belongs."""
         file = self._file(digest)
         file.parent.mkdir(mode=0o700, exist_ok=True)
         new.replace(file)
@@ -109,7 +154,10 @@ class Folder:
 
 
 class Remote:
-    """A folder of an fsspec file system. Files for `mmap` are kept in a temporary folder until the process ends."""
+    """A folder of an fsspec file system.
+
+    Files for `mmap` are kept in a temporary folder until the process ends.
+    """
 
     def __init__(self, url: str) -> None:
         self._fs, self._root = _file_system(url)
@@ -117,10 +165,10 @@ class Remote:
             prefix="langgraph-rlm-", ignore_cleanup_errors=True
         )
         self._cache = Folder(Path(self._temporary.name))
-        self.place = url
+        self.location = url
 
     def where(self, digest: str) -> str:
-        return f"{self.place.rstrip('/')}/{digest[:2]}/{digest[2:]}"
+        return f"{self.location.rstrip('/')}/{digest[:2]}/{digest[2:]}"
 
     def has(self, digest: str) -> bool:
         return bool(self._fs.exists(self._key(digest)))
@@ -143,35 +191,51 @@ class Remote:
         return self._cache.local(digest)
 
     def keep(self, digest: str, data: bytes) -> None:
-        self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
+        self._make_folder(digest)
         self._fs.pipe_file(self._key(digest), data)
 
     def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         digest, size = self._cache.write(chunks)
         if not self.sound(digest, size):
-            self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
+            self._make_folder(digest)
             self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
         return digest, size
+
+    def _make_folder(self, digest: str) -> None:
+        self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
 
     def _key(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest[2:]}"
 
 
 _verified: dict[str, tuple[int, int]] = {}
-"""Local files whose bytes this process has hashed: path to (mtime in ns, size). A cache, so it may be cleared at any time."""
+"""Local files whose bytes this process has hashed: path to (mtime in ns, size).
+
+A cache, so it may be cleared at any time.
+"""
 
 
 def _note_verified(path: Path) -> None:
-    if len(_verified) > 100_000:
+    if len(_verified) > MAX_VERIFIED:
         _verified.clear()
+    _verified[str(path.absolute())] = _stamp(path)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
-    _verified[str(path.absolute())] = (status.st_mtime_ns, status.st_size)
+    return status.st_mtime_ns, status.st_size
 
 
 def is_verified(path: Path, digest: str) -> bool:
-    """Whether a file has the bytes of a digest: hashed once in a process, and again when its time or size changes. Raises `OSError`."""
-    status = path.stat()
-    if _verified.get(str(path.absolute())) == (status.st_mtime_ns, status.st_size):
+    """Whether a file has the bytes of a digest.
+
+    It is hashed once in a process, and again when its time or size changes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    stamp = _stamp(path)
+    if _verified.get(str(path.absolute())) == stamp:
         return True
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
@@ -181,7 +245,9 @@ def is_verified(path: Path, digest: str) -> bool:
 
 
 def _copied(chunks: Iterable[bytes], to: Path) -> tuple[str, int]:
-    hasher, size = hashlib.sha256(), 0
+    """Write chunks to a file, and give their sha256 in hex and their size in bytes."""
+    hasher = hashlib.sha256()
+    size = 0
     with to.open("wb") as file:
         for chunk in chunks:
             hasher.update(chunk)
@@ -190,7 +256,7 @@ def _copied(chunks: Iterable[bytes], to: Path) -> tuple[str, int]:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it, without a slash at its end."""
+    """Open the fsspec file system of a URL, and give the path in it, without a slash at its end."""
     try:
         core: Any = importlib.import_module("fsspec.core")
     except ModuleNotFoundError:
@@ -202,14 +268,16 @@ def _file_system(url: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         scheme = url.partition("://")[0]
         raise ConfigurationError(
-            f"The blob store {url!r} cannot be opened: {error}. Install the fsspec package for {scheme!r}."
+            f"The blob store {url!r} cannot be opened: {error}. "
+            f"Install the fsspec package for {scheme!r}."
         ) from error
     return fs, str(root).rstrip("/")
 
 
-def unusable(what: str, digest: str, home: Home) -> BlobError:
-    """The error of a blob that cannot be read, and what to do."""
+def unusable(what: str, digest: str, backend: BlobBackend) -> BlobError:
+    """Make the error of a blob that cannot be read, which says what to do."""
     return BlobError(
-        f"Blob {digest} is {what} in the store {home.place}. Ask the same question with the same file again, "
-        f"restore the blob to {home.where(digest)}, or set {STORE_VARIABLE} to the store that holds it."
+        f"Blob {digest} is {what} in the store {backend.location}. Ask the same question with the "
+        f"same file again, restore the blob to {backend.where(digest)}, or set {STORE_VARIABLE} to "
+        "the store that holds it."
     )

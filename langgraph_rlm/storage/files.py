@@ -1,4 +1,7 @@
-"""Files: bytes from outside, streamed, checked to be UTF-8 text and counted. Never holds a whole file, nor knows of handles."""
+"""Files: bytes from outside, streamed, checked to be UTF-8 text, and counted.
+
+Never holds a whole file, and does not know of handles.
+"""
 
 import codecs
 import os
@@ -13,17 +16,24 @@ from langgraph_rlm.storage.blobs import to_bytes
 
 
 class Utf8:
-    """Passes chunks on, without a byte order mark, while it counts characters and checks that they are UTF-8 text.
-
-    Raises:
-        ContextError: from `check`, at the first byte that is not text.
-    """
+    """Passes chunks on, without a byte order mark, and checks that they are UTF-8 text."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._decoder, self._mark = name, codecs.getincrementaldecoder("utf-8")(), 0
-        self.chars = self.size = 0
+        self._name = name
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._mark = 0
+        """Bytes of the byte order mark."""
+        self.chars = 0
+        """Characters passed on so far."""
+        self.size = 0
+        """Bytes passed on so far."""
 
     def check(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass chunks on.
+
+        Raises:
+            ContextError: at the first byte that is not text.
+        """
         for number, chunk in enumerate(_with_full_start(chunks)):
             text = chunk if number else self._after_mark(chunk)
             self._refuse_binary(text)
@@ -33,6 +43,7 @@ class Utf8:
         self.chars += self._count(b"", final=True)
 
     def _after_mark(self, chunk: bytes) -> bytes:
+        """Remove the byte order mark from the first chunk."""
         if chunk[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise self._not_utf8(0, "UTF-16")
         text = chunk.removeprefix(codecs.BOM_UTF8)
@@ -40,12 +51,15 @@ class Utf8:
         return text
 
     def _refuse_binary(self, text: bytes) -> None:
-        if (zero := text.find(b"\0")) >= 0:
+        zero = text.find(b"\0")
+        if zero >= 0:
+            offset = self._mark + self.size + zero
             raise ContextError(
-                f"{self._name} is binary: a zero byte at offset {self._mark + self.size + zero}. Extract its text first."
+                f"{self._name} is binary: a zero byte at offset {offset}. Extract its text first."
             )
 
     def _count(self, text: bytes, *, final: bool = False) -> int:
+        """Count the characters that end in a chunk. One that is cut there waits for the next."""
         pending = len(self._decoder.getstate()[0])
         if not pending and text.isascii():
             return len(text)
@@ -62,8 +76,9 @@ class Utf8:
 
 
 def _with_full_start(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes, where the first chunk holds a byte order mark whole."""
-    start, rest = b"", iter(chunks)
+    """Give the same bytes, with a first chunk that is long enough for a whole byte order mark."""
+    start = b""
+    rest = iter(chunks)
     for chunk in rest:
         start += chunk
         if len(start) >= len(codecs.BOM_UTF8):
@@ -74,18 +89,28 @@ def _with_full_start(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def read_open(file: Any, name: str) -> Iterator[bytes]:
-    """What is left of an open file of text or bytes. Raises ContextError when it cannot be read."""
+    """Read what is left of an open file of text or bytes.
+
+    Raises:
+        ContextError: it cannot be read.
+    """
     with _explained(name):
         while chunk := file.read(CHUNK):
-            if not isinstance(chunk, (str, bytes)):
-                raise ContextError(
-                    f"{name}.read() gave a {type(chunk).__name__}, not str or bytes."
-                )
-            yield to_bytes(chunk) if isinstance(chunk, str) else chunk
+            if isinstance(chunk, str):
+                yield to_bytes(chunk)
+            elif isinstance(chunk, bytes):
+                yield chunk
+            else:
+                kind = type(chunk).__name__
+                raise ContextError(f"{name}.read() gave a {kind}, not str or bytes.")
 
 
 def read_file(path: Path) -> Iterator[bytes]:
-    """A file's bytes. Raises ContextError when it is missing or cannot be read."""
+    """Read a file.
+
+    Raises:
+        ContextError: it is missing or cannot be read.
+    """
     with _explained(str(path)), path.open("rb") as file:
         yield from chunks_of(file)
 
@@ -97,32 +122,42 @@ def _explained(name: str) -> Generator[None]:
         yield
     except FileNotFoundError:
         raise ContextError(
-            f"{name} does not exist (seen from {os.getcwd()}). A str is content; a Path names a file."
+            f"{name} does not exist (seen from {os.getcwd()}). "
+            "A str is content; a Path names a file."
         ) from None
     except (OSError, ValueError) as error:
         raise ContextError(f"{name} cannot be read: {error}.") from error
 
 
 def printable(name: str) -> str:
-    """A file's name that can be encoded, whatever bytes the file system has in it."""
+    """Give a file's name as text that can be encoded, whatever bytes the name has."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def text_files(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Every file of text below a folder.
+    """Find every file of text below a folder.
 
     Returns:
-        The files as (name relative to `root`, path), and the names of what was left out with the reason; both sorted.
+        The files as (name relative to `root`, path), and the names of what was left out with the
+        reason; both sorted.
     """
     skipped: list[str] = []
-    files = [
-        (name, path) for name, path in sorted(_walk(root, skipped)) if _is_text(name, path, skipped)
-    ]
+    files: list[tuple[str, Path]] = []
+    for name, path in sorted(_walk(root, skipped)):
+        reason = _reason_not_text(name, path)
+        if reason:
+            skipped.append(f"{name} ({reason})")
+        else:
+            files.append((name, path))
     return files, sorted(skipped)
 
 
 def named(paths: list[Path]) -> list[tuple[str, Path]]:
-    """A name for each file: its path as given, or where one is absolute, relative to the folder that all share."""
+    """Name each file by its path.
+
+    Paths are as given if all are relative and none leads up; else relative to the folder that all
+    files share.
+    """
     if all(not path.is_absolute() and ".." not in path.parts for path in paths):
         return [(printable(path.as_posix()), path) for path in paths]
     root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
@@ -130,40 +165,58 @@ def named(paths: list[Path]) -> list[tuple[str, Path]]:
 
 
 class Joined:
-    """Files one after the other, with a newline between where the first has none at its end."""
+    """Files one after the other.
+
+    A newline is put between two where the first has none at its end.
+    """
 
     def __init__(self, files: list[tuple[str, Path]]) -> None:
         self._files = files
-        self.places: list[tuple[str, int, int]] = []
+        self.manifest: list[tuple[str, int, int]] = []
         """After `chunks`: each file's name, first byte, bytes."""
         self.chars = 0
+        """After `chunks`: the characters of all."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes. Raises ContextError for a file that is missing, unreadable, binary or not UTF-8."""
-        start, last = 0, b"\n"
+        """Read the bytes.
+
+        Raises:
+            ContextError: a file is missing, unreadable, binary or not UTF-8.
+        """
+        start = 0
+        last = b"\n"
         for name, path in self._files:
             if last != b"\n":
                 yield b"\n"
-                start, self.chars = start + 1, self.chars + 1
+                start += 1
+                self.chars += 1
             utf8 = Utf8(str(path))
             for chunk in utf8.check(read_file(path)):
                 yield chunk
                 last = chunk[-1:] or last
-            self.places.append((name, start, utf8.size))
-            start, self.chars = start + utf8.size, self.chars + utf8.chars
+            self.manifest.append((name, start, utf8.size))
+            start += utf8.size
+            self.chars += utf8.chars
 
 
 def _walk(root: Path, skipped: list[str]) -> Iterator[tuple[str, Path]]:
-    """Every file below `root` that is neither hidden nor outside, with its name relative to `root`; the others go to `skipped`."""
+    """Find every file below `root` that is neither hidden nor outside, with its relative name.
+
+    The names of the others, and why, are added to `skipped`.
+    """
+
+    def skip_unreadable(error: OSError) -> None:
+        skipped.append(f"{_name(Path(error.filename), root)}/ (unreadable)")
+
     inside = Path(os.path.realpath(root))
-    for folder, folders, files in os.walk(
-        root, onerror=lambda e: skipped.append(f"{_name(Path(e.filename), root)}/ (unreadable)")
-    ):
+    for folder, folders, files in os.walk(root, onerror=skip_unreadable):
         for name in list(folders):
-            if reason := _reason_to_skip_folder(Path(folder, name)):
+            path = Path(folder, name)
+            if reason := _reason_to_skip_folder(path):
                 folders.remove(name)
-                skipped.append(f"{_name(Path(folder, name), root)}/ ({reason})")
-        for path in (Path(folder, name) for name in files):
+                skipped.append(f"{_name(path, root)}/ ({reason})")
+        for name in files:
+            path = Path(folder, name)
             if reason := _reason_to_skip_file(path, inside):
                 skipped.append(f"{_name(path, root)} ({reason})")
             else:
@@ -177,7 +230,9 @@ def _name(path: Path, root: Path) -> str:
 def _reason_to_skip_folder(path: Path) -> str:
     if path.name.startswith("."):
         return "hidden"
-    return "a link to a folder" if path.is_symlink() else ""
+    if path.is_symlink():
+        return "a link to a folder"
+    return ""
 
 
 def _reason_to_skip_file(path: Path, inside: Path) -> str:
@@ -186,19 +241,22 @@ def _reason_to_skip_file(path: Path, inside: Path) -> str:
     target = Path(os.path.realpath(path))
     if path.is_symlink() and not target.is_relative_to(inside):
         return "a link that leads outside"
-    return "" if os.path.isfile(target) else "not a regular file"
+    if not os.path.isfile(target):
+        return "not a regular file"
+    return ""
 
 
-def _is_text(name: str, path: Path, skipped: list[str]) -> bool:
-    """Whether the whole file can be read as text. It is read twice, so that the stored text never has half a file."""
+def _reason_not_text(name: str, path: Path) -> str:
+    """Read a whole file, and tell why it is not text; "" if it is.
+
+    Files are read again when they are stored, so that the stored text never has half a file.
+    """
     try:
         for _ in Utf8(name).check(read_file(path)):
             pass
     except ContextError as error:
-        reason = next(
-            (word for word in ("binary", "not UTF-8") if f" is {word}: " in str(error)),
-            "unreadable",
-        )
-        skipped.append(f"{name} ({reason})")
-        return False
-    return True
+        for reason in ("binary", "not UTF-8"):
+            if f" is {reason}: " in str(error):
+                return reason
+        return "unreadable"
+    return ""

@@ -1,4 +1,7 @@
-"""Tools as code sees them: one function each. `own.py` has those that the graph runs, `external.py` those that the caller runs."""
+"""Tools as functions for code.
+
+`own.py` has the tools that the graph runs, `external.py` those that the caller runs.
+"""
 
 from langgraph_rlm.tools.arguments import BadArguments, RLMTool, by_function
 from langgraph_rlm.tools.external import ExternalTool, as_external_tools

@@ -1,17 +1,20 @@
-"""Approvals: what a pause asks and which answers it takes. Everything here is a value: nothing pauses, and nothing runs.
+"""Approvals: what a pause asks and which answers it takes. Nothing here pauses or runs.
 
-A tool call that needs approval asks with LangChain's `HITLRequest` of one action, and takes an `HITLResponse`, a bare decision, or
-Agent Inbox's list form (`langchain/agents/middleware/human_in_the_loop.py` of langchain 1.5; github.com/langchain-ai/agent-inbox).
-A call of an external tool asks with its name and arguments, and takes its result.
+A tool call that needs approval asks with LangChain's `HITLRequest` of one action. It takes an
+`HITLResponse`, a bare decision, or Agent Inbox's list form (sources:
+`langchain/agents/middleware/human_in_the_loop.py` of langchain 1.5, and
+github.com/langchain-ai/agent-inbox). A call of an external tool asks with its name and arguments,
+and takes its result.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, NotRequired, cast
+from typing import Any, Literal, NotRequired, TypeGuard
 
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError, ResumeError
 from langgraph_rlm.log.text import canonical
+from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.tools import RLMTool
 from langgraph_rlm.tools.arguments import Schema, problems_of
 
@@ -26,30 +29,38 @@ INBOX: Mapping[str, DecisionType] = {
     "ignore": "reject",
     "response": "respond",
 }
-"""Agent Inbox's names of the decisions."""
+"""Decisions by their names in Agent Inbox."""
 
 Describe = Callable[[dict[str, Any], Any, Any], str]
 
 
 class InterruptOn(TypedDict):
-    """How calls of one tool are approved; LangChain's `InterruptOnConfig` as far as it applies to code."""
+    """How calls of one tool are approved: what of LangChain's `InterruptOnConfig` applies here."""
 
     allowed_decisions: Sequence[DecisionType]
     description: NotRequired[str | Describe]
-    """Text for the reviewer, or a function of the tool call, the pending call and the LangGraph `Runtime` that makes it."""
+    """Text for the reviewer, or a function that makes it.
+
+    The function takes the tool call, the pending call and the LangGraph `Runtime` that makes it.
+    """
 
 
 class Pause(TypedDict):
-    """What a pause shows: the value of LangGraph's `Interrupt`, and the JSON schema of the answers that it takes."""
+    """What a pause shows."""
 
     value: dict[str, Any]
+    """The value of LangGraph's `Interrupt`."""
     schema: dict[str, Any]
+    """The JSON schema of the answers that it takes."""
+
+
+# The option `interrupt_on`
 
 
 def checked_interrupt_on(
     given: Mapping[str, Any], tools: Collection[RLMTool]
 ) -> dict[str, InterruptOn]:
-    """`interrupt_on` with every tool's decisions spelled out; tools with False are left out.
+    """Spell out the decisions of every tool in `interrupt_on`, and leave out tools with False.
 
     Raises:
         ConfigurationError: an unknown or external tool, an unknown key or decision.
@@ -57,25 +68,32 @@ def checked_interrupt_on(
     own = sorted(tool.name for tool in tools if not tool.is_external)
     if unknown := sorted(set(given) - set(own)):
         raise ConfigurationError(
-            f"interrupt_on names {', '.join(unknown)}, which is not among the tools that the graph runs: {', '.join(own) or 'none'}."
+            f"interrupt_on names {', '.join(unknown)}, which is not among the tools that the graph "
+            f"runs: {', '.join(own) or 'none'}."
         )
-    return {name: _checked(name, config) for name, config in given.items() if config is not False}
+    return {name: _interrupt_on(name, on) for name, on in given.items() if on is not False}
 
 
-def _checked(name: str, config: Any) -> InterruptOn:
-    if config is True:
+def _interrupt_on(name: str, given: Any) -> InterruptOn:
+    if given is True:
         return InterruptOn(allowed_decisions=DECISIONS)
-    known = isinstance(config, Mapping) and not set(cast(Mapping[str, Any], config)) - {
-        "allowed_decisions",
-        "description",
-    }
-    allowed = cast(Mapping[str, Any], config).get("allowed_decisions", DECISIONS) if known else ()
-    if not allowed or not set(allowed) <= set(DECISIONS):
-        raise ConfigurationError(
-            f"interrupt_on[{name!r}] is {config!r}: give True, False, or "
-            f"{{'allowed_decisions': [...], 'description': ...}} with some of {', '.join(DECISIONS)}."
-        )
-    return cast(InterruptOn, {**cast(dict[str, Any], config), "allowed_decisions": tuple(allowed)})
+    if isinstance(given, Mapping):
+        config: dict[str, Any] = {**given}
+        allowed = config.get("allowed_decisions", DECISIONS)
+        has_known_keys = config.keys() <= {"allowed_decisions", "description"}
+        if has_known_keys and allowed and set(allowed) <= set(DECISIONS):
+            found = InterruptOn(allowed_decisions=tuple(allowed))
+            if "description" in config:
+                found["description"] = config["description"]
+            return found
+    raise ConfigurationError(
+        f"interrupt_on[{name!r}] is {given!r}: give True, False, or "
+        "{'allowed_decisions': [...], 'description': ...} "
+        f"with some of {', '.join(DECISIONS)}."
+    )
+
+
+# What a pause asks
 
 
 def review(
@@ -84,10 +102,10 @@ def review(
     allowed: Sequence[DecisionType],
     description: str | None,
 ) -> Pause:
-    """The pause of a call that a human decides."""
-    action = {"name": tool.name, "args": dict(arguments)} | (
-        {"description": description} if description else {}
-    )
+    """Make the pause of a call that a human decides."""
+    action: dict[str, Any] = {"name": tool.name, "args": dict(arguments)}
+    if description:
+        action["description"] = description
     config = {"action_name": tool.name, "allowed_decisions": list(allowed)}
     return Pause(
         value={"action_requests": [action], "review_configs": [config]},
@@ -96,26 +114,29 @@ def review(
 
 
 def external_call(tool: RLMTool, arguments: Mapping[str, Any], id: str) -> Pause:
-    """The pause of a call that the caller runs."""
+    """Make the pause of a call that the caller runs."""
     schema = {
         "title": f"Result of {tool.name}",
         "description": "Any JSON value. {'error': text} makes the call fail with that text.",
     }
-    return Pause(
-        value={"type": "external_tool_call", "name": tool.name, "args": dict(arguments), "id": id},
-        schema=schema,
-    )
+    value = {"type": "external_tool_call", "name": tool.name, "args": dict(arguments), "id": id}
+    return Pause(value=value, schema=schema)
 
 
 def decision_schema(tool: RLMTool, allowed: Sequence[DecisionType]) -> dict[str, Any]:
-    """JSON schema of a bare decision about a call of `tool`. An edit keeps the tool and has arguments that fit it."""
+    """Make the JSON schema of a bare decision about a call of `tool`.
+
+    An edit keeps the tool and has arguments that fit it.
+    """
     args = {"additionalProperties": False, **tool.schema}
-    shared = {key: args.pop(key) for key in ("$defs", "definitions") if key in args}
+    shared = _definitions(args)
+    for key in shared:
+        del args[key]  # their `$ref`s point to the top of the whole schema
+    reject = _object(type={"const": "reject"}, message={"type": "string"})
     forms: dict[DecisionType, dict[str, Any]] = {
         "approve": _form("approve"),
         "edit": _form("edit", edited_action=_object(name={"const": tool.name}, args=args)),
-        "reject": _form("reject")
-        | {"properties": {"type": {"const": "reject"}, "message": {"type": "string"}}},
+        "reject": {**reject, "required": ["type"]},
         "respond": _form("respond", message={"description": "The tool's result, any JSON value."}),
     }
     return {
@@ -123,6 +144,10 @@ def decision_schema(tool: RLMTool, allowed: Sequence[DecisionType]) -> dict[str,
         "oneOf": [forms[decision] for decision in dict.fromkeys(allowed)],
         **shared,
     }
+
+
+def _definitions(schema: Schema) -> dict[str, Any]:
+    return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
 def _form(type: DecisionType, **fields: Any) -> dict[str, Any]:
@@ -133,129 +158,148 @@ def _object(**fields: Any) -> dict[str, Any]:
     return {"type": "object", "properties": fields, "required": list(fields)}
 
 
+# What an answer says
+
+
 def checked_answer(value: Any, schema: Any, answer: Any) -> Any:
-    """An answer to one pause, in the form that is stored. What already has that form stays as it is.
+    """Bring an answer to one pause into the form that is stored. One in that form stays as it is.
 
     Args:
-        value: what the pause shows; an answer to a pause of another kind (a tool's own `interrupt`) passes as it is.
-        schema: of its answers.
-        answer: as the caller gave it.
+        value: what the pause shows. The answer to a pause of another kind, such as a tool's own
+            `interrupt`, passes as it is.
+        schema: the JSON schema of the pause's answers.
+        answer: what the caller gave.
 
     Raises:
         ResumeError: it has the wrong form; the message has the schema.
     """
-    asks = cast(Mapping[str, Any], value) if isinstance(value, Mapping) else dict[str, Any]()
+    if not isinstance(value, Mapping):
+        return answer
+    asks: Mapping[str, Any] = {**value}
     if asks.get("type") == "external_tool_call":
         return _result(asks, answer)
-    if "action_requests" not in asks or not isinstance(schema, Mapping) or "oneOf" not in schema:
+    if "action_requests" not in asks or not is_dict(schema) or "oneOf" not in schema:
         return answer
-    return _decision(asks["action_requests"][0]["name"], cast(Schema, schema), answer)
+    return _decision(asks["action_requests"][0]["name"], schema, answer)
 
 
 def _result(asks: Mapping[str, Any], answer: Any) -> Any:
+    """Make plain JSON of the result of an external tool."""
     from langchain_core.messages import ToolMessage
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
     if isinstance(answer, ToolMessage):
-        text = cast(Any, answer.content)
-        return (
-            {"error": text if isinstance(text, str) else canonical(text)}
-            if answer.status == "error"
-            else text
-        )
+        content: Any = answer.content
+        if answer.status != "error":
+            return content
+        return {"error": content if isinstance(content, str) else canonical(content)}
     try:
         return to_jsonable_python(answer)
     except (PydanticSerializationError, ValueError) as error:
         raise ResumeError(
-            f"The result of {asks['name']} (call {asks['id']}) must be a JSON value, got {answer!r}: {error}. The call still waits."
+            f"The result of {asks['name']} (call {asks['id']}) must be a JSON value, "
+            f"got {answer!r}: {error}. The call still waits."
         ) from None
 
 
 def _decision(name: str, schema: Schema, answer: Any) -> dict[str, Any]:
+    """Read a decision about a call of the tool `name`. Raises `ResumeError`."""
     given = _bare(answer)
-    forms = {
-        form["properties"]["type"]["const"]: form
-        for form in cast(Sequence[Schema], schema["oneOf"])
-    }
+    forms = {form["properties"]["type"]["const"]: form for form in schema["oneOf"]}
     if given is None or given.get("type") not in forms:
-        problem = f"it is no decision of type {', '.join(forms)}"
-    else:
-        shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-        problem = "; ".join(problems_of(given, {**forms[given["type"]], **shared}))
-    if problem or given is None:
-        raise ResumeError(
-            f"The answer {answer!r} to the call of {name} is refused: {problem}. The call still waits. "
-            f"Give a decision, alone or as {{'decisions': [decision]}}, of this JSON schema: {canonical(schema)}"
-        )
+        raise _refused(name, schema, answer, f"it is no decision of type {', '.join(forms)}")
+    problems = problems_of(given, {**forms[given["type"]], **_definitions(schema)})
+    if problems:
+        raise _refused(name, schema, answer, "; ".join(problems))
     return given
 
 
+def _refused(name: str, schema: Schema, answer: Any, problem: str) -> ResumeError:
+    return ResumeError(
+        f"The answer {answer!r} to the call of {name} is refused: {problem}. The call still waits. "
+        "Give a decision, alone or as {'decisions': [decision]}, of this JSON schema: "
+        f"{canonical(schema)}"
+    )
+
+
 def _bare(answer: Any) -> dict[str, Any] | None:
-    """The decision in an `HITLResponse`, in a list of one, or as it is, with LangChain's names."""
+    """Take the decision out of an `HITLResponse` or a list of one, with LangChain's names."""
     given = answer
-    if isinstance(given, dict) and set(cast(Any, given)) == {"decisions"}:
-        given = cast(Any, given)["decisions"]
-    if isinstance(given, list | tuple) and len(cast(Sequence[Any], given)) == 1:
-        given = cast(Sequence[Any], given)[0]
-    return _renamed(dict(cast(dict[str, Any], given))) if isinstance(given, dict) else None
+    if is_dict(given) and set(given) == {"decisions"}:
+        given = given["decisions"]
+    if is_array(given) and len(given) == 1:
+        given = given[0]
+    return _renamed(dict(given)) if is_dict(given) else None
 
 
 def _renamed(given: dict[str, Any]) -> dict[str, Any]:
-    """Agent Inbox's `{"type": "accept"|"edit"|"ignore"|"response", "args": ...}` as LangChain's decision."""
+    """Translate Agent Inbox's `{"type": ..., "args": ...}` into LangChain's decision."""
     kind, args = str(given.get("type")), given.get("args")
     if kind not in INBOX or (kind == "edit" and "edited_action" in given):
         return given
     if kind == "edit":
-        action = cast(dict[str, Any], args) if isinstance(args, dict) else {}
-        return {
-            "type": "edit",
-            "edited_action": {"name": action.get("action"), "args": action.get("args")},
-        }
-    return {"type": INBOX[kind], "message": args} if kind == "response" else {"type": INBOX[kind]}
+        action = args if is_dict(args) else {}
+        edited = {"name": action.get("action"), "args": action.get("args")}
+        return {"type": "edit", "edited_action": edited}
+    if kind == "response":
+        return {"type": "respond", "message": args}
+    return {"type": INBOX[kind]}
 
 
 def error_of(result: Any) -> str | None:
-    """The text of `{"error": text}`, the form in which an external call fails."""
-    if isinstance(result, dict) and set(cast(dict[str, Any], result)) == {"error"}:
-        error = cast(dict[str, Any], result)["error"]
-        return error if isinstance(error, str) else None
-    return None
+    """Give the text of `{"error": text}`, the form in which an external call fails."""
+    if not is_dict(result) or set(result) != {"error"}:
+        return None
+    error = result["error"]
+    return error if isinstance(error, str) else None
+
+
+# `Command(resume=...)`
 
 
 def resume_map(answer: Any, pauses: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-    """`Command(resume=...)` as answers by the id of their pause, each checked.
+    """Make answers by the id of their pause, each checked, of `Command(resume=...)`.
 
-    A bare answer is never stored as such: LangGraph would give it to whichever call pauses next if its own pause is over.
+    A bare answer is never stored without an id: LangGraph would give it to whichever call pauses
+    next if its own pause is over.
 
     Args:
-        answer: of the only open pause, or a dict of answers by id.
-        pauses: value and schema of the open ones, by id.
+        answer: the answer to the only open pause, or a dict of answers by id.
+        pauses: value and schema of each open pause, by id.
 
     Raises:
-        ResumeError: an answer has the wrong form, its pause is not open, or one answer was given to several.
+        ResumeError: an answer has the wrong form, its pause is not open, or one answer was given
+            to several.
     """
-    by_id = cast(dict[str, Any], answer) if _is_map(answer) else None
-    if by_id is None:
-        if len(pauses) != 1:
-            open_ones = f"{len(pauses)} calls wait: answer each by its id, {{id: answer}}; ids are {', '.join(pauses)}."
-            raise ResumeError(
-                open_ones
-                if pauses
-                else "No call waits for an answer on this thread: continue it with None as the input."
-            )
-        by_id = {next(iter(pauses)): answer}
+    by_id = answer if _is_by_id(answer) else {_only(pauses): answer}
     if gone := sorted(by_id.keys() - pauses.keys()):
         raise ResumeError(
-            f"No call waits under {', '.join(gone)}: answered already? Waiting are {', '.join(pauses) or 'none'}."
+            f"No call waits under {', '.join(gone)}: answered already? "
+            f"Waiting are {', '.join(pauses) or 'none'}."
         )
     return {id: checked_answer(*pauses[id], given) for id, given in by_id.items()}
 
 
-def _is_map(answer: Any) -> bool:
-    """As LangGraph tells: all keys look like ids."""
-    if not isinstance(answer, dict) or not answer:
+def _only(pauses: Mapping[str, Any]) -> str:
+    """Give the id of the only pause. Raises `ResumeError`."""
+    if not pauses:
+        raise ResumeError(
+            "No call waits for an answer on this thread: continue it with None as the input."
+        )
+    if len(pauses) > 1:
+        raise ResumeError(
+            f"{len(pauses)} calls wait: answer each by its id, {{id: answer}}; "
+            f"ids are {', '.join(pauses)}."
+        )
+    return next(iter(pauses))
+
+
+def _is_by_id(answer: Any) -> TypeGuard[dict[str, Any]]:
+    """Tell whether an answer is a dict by id: LangGraph says so if all its keys look like ids."""
+    if not is_dict(answer) or not answer:
         return False
+    keys: list[Any] = list(answer)
     return all(
         isinstance(key, str) and len(key) == 32 and not set(key) - set("0123456789abcdef")
-        for key in cast(dict[Any, Any], answer)
+        for key in keys
     )

@@ -1,7 +1,10 @@
-"""External tools: given as schemas, run by the caller. A call pauses with its name and arguments; the answer to the pause is its result."""
+"""External tools: given as schemas, and run by the caller.
+
+A call pauses with its name and arguments; the answer to the pause is its result.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.tools import BaseTool
 
@@ -9,7 +12,11 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.tools.arguments import RLMTool, checked_schema
 
 External = Mapping[str, Any] | type | BaseTool | Callable[..., Any]
-"""An OpenAI or Anthropic function dict, a JSON schema with a title, a pydantic or TypedDict class, a LangChain tool, a function."""
+"""What a user may give as an external tool.
+
+An OpenAI or Anthropic function dict, a JSON schema with a title, a pydantic or TypedDict class, a
+LangChain tool, or a function.
+"""
 
 
 class ExternalTool(RLMTool):
@@ -17,29 +24,28 @@ class ExternalTool(RLMTool):
 
     is_external = True
     alias: str | None = None
-    """Its name in code, where its own is taken there."""
+    """Its name in code, if its own is taken there."""
 
     @property
     def function(self) -> str:
+        """Its name in code."""
         return self.alias or super().function
 
     def as_openai(self) -> dict[str, Any]:
-        """As `bind_tools` takes it."""
-        return {
-            "type": "function",
-            "function": {
-                "name": self.name,
-                "description": self.description,
-                "parameters": dict(self.schema),
-            },
+        """Write the tool in the form that `bind_tools` takes."""
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.schema),
         }
+        return {"type": "function", "function": function}
 
 
 def as_external_tools(given: Sequence[Any]) -> list[ExternalTool]:
-    """Tools from schemas of any kind that LangChain knows. A body, where there is one, is never run.
+    """Make tools of schemas of any kind that LangChain knows. A body is never run.
 
     Raises:
-        ConfigurationError: it is no schema, or has no name.
+        ConfigurationError: one is not a schema, or has no name.
     """
     return [_as_external(each) for each in given]
 
@@ -47,32 +53,30 @@ def as_external_tools(given: Sequence[Any]) -> list[ExternalTool]:
 def _as_external(given: Any) -> ExternalTool:
     from langchain_core.utils.function_calling import convert_to_openai_tool
 
+    nested = _nested(given)
     try:
-        function = cast(Mapping[str, Any], convert_to_openai_tool(_nested(given))["function"])
-        name, description = (
-            cast(str, function["name"]),
-            cast(str, function.get("description") or ""),
-        )
+        converted = convert_to_openai_tool(given if nested is None else nested)
+        function: dict[str, Any] = converted["function"]
+        name: str = function["name"]
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
-            "external_tools must be OpenAI functions, JSON schemas with a title, pydantic classes or LangChain tools, "
-            f"got {given!r}: {error}"
+            "external_tools must be OpenAI functions, JSON schemas with a title, "
+            f"pydantic classes or LangChain tools, got {given!r}: {error}"
         ) from error
-    return ExternalTool(
-        name,
-        description,
-        checked_schema(name, function.get("parameters") or {"type": "object", "properties": {}}),
-    )
+    parameters: Any = function.get("parameters") or {"type": "object", "properties": {}}
+    description = function.get("description") or ""
+    return ExternalTool(name, description, checked_schema(name, parameters))
 
 
-def _nested(given: object) -> Any:
-    """The flat function of OpenAI's Responses API, in the form of its Chat Completions API."""
-    function = (
-        dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else dict[str, Any]()
-    )
+def _nested(given: Any) -> dict[str, Any] | None:
+    """Bring the flat function of OpenAI's Responses API into the form of its Chat Completions API.
+
+    None for anything else.
+    """
+    if not isinstance(given, Mapping):
+        return None
+    function: dict[str, Any] = {**given}
     if function.get("type") != "function" or "function" in function:
-        return cast(object, given)
-    return {
-        "type": "function",
-        "function": {key: value for key, value in function.items() if key != "type"},
-    }
+        return None
+    del function["type"]
+    return {"type": "function", "function": function}

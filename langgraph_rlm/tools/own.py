@@ -1,6 +1,7 @@
 """Own tools: LangChain tools and plain functions, sync and async, that the graph runs itself.
 
-What LangChain injects (config, runtime, call id, store) is given by the graph: code neither sees nor sets it.
+What LangChain injects (config, runtime, call id, store) is given by the graph: code neither sees
+nor sets it.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
 
 SYNC_TOOLS_AT_ONCE = 64
-"""Threads for tools without an async form. A pool of their own, so that slow tools never keep the graph's own reads waiting."""
+"""Threads for tools without an async form.
+
+They have a pool of their own, so that slow tools never keep the graph's own reads waiting.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class ToolCallInfo:
     id: str
     config: "RunnableConfig"
     runtime: "Runtime[Any]"
+
+
+Maker = Callable[[ToolCallInfo], Any]
+"""Makes the value of an injected argument for one call."""
 
 
 class OwnTool(RLMTool):
@@ -49,15 +57,14 @@ class OwnTool(RLMTool):
 
     @property
     def returns(self) -> str:
+        """What it returns, as a Python annotation; empty where that is not known."""
         function = getattr(self._tool, "coroutine", None) or getattr(self._tool, "func", None)
-        returned = (
-            inspect.signature(function).return_annotation if function else inspect.Signature.empty
-        )
-        return (
-            ""
-            if returned is inspect.Signature.empty
-            else inspect.formatannotation(returned).replace("typing.", "")
-        )
+        if function is None:
+            return ""
+        returned = inspect.signature(function).return_annotation
+        if returned is inspect.Signature.empty:
+            return ""
+        return inspect.formatannotation(returned).replace("typing.", "")
 
     def _check(self, given: Mapping[str, Any]) -> None:
         if self._full is None or self._injected:
@@ -71,17 +78,13 @@ class OwnTool(RLMTool):
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
         """Run the tool and give its result as plain JSON. Raises whatever the tool raises."""
-        given: dict[str, Any] = {
-            **arguments,
-            **{name: make(call) for name, make in self._injected.items()},
-        }
+        injected = {name: make(call) for name, make in self._injected.items()}
+        given: dict[str, Any] = {**arguments, **injected}
         if _call_id not in self._injected.values():
             return plain_result(await _invoked(self._tool, given, call.config))
-        message = await _invoked(
-            self._tool,
-            {"type": "tool_call", "name": self.name, "args": given, "id": call.id},
-            call.config,
-        )
+        # LangChain gives a call's id only to a call that returns a message
+        tool_call = {"type": "tool_call", "name": self.name, "args": given, "id": call.id}
+        message = await _invoked(self._tool, tool_call, call.config)
         return _unwrapped(plain_result(message), self.returns)
 
 
@@ -95,7 +98,7 @@ async def _invoked(tool: "BaseTool", given: dict[str, Any], config: "RunnableCon
 
 
 def _unwrapped(content: Any, returns: str) -> Any:
-    """LangChain gives a call's id only to a call that returns a message, and puts the result into it as JSON."""
+    """Take the result out of a message's content, in which LangChain puts it as JSON."""
     if not isinstance(content, str) or returns == "str":
         return content
     try:
@@ -104,12 +107,16 @@ def _unwrapped(content: Any, returns: str) -> Any:
         return content
 
 
-def _call_id(call: ToolCallInfo) -> str:
-    return call.id
+@per_process
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SYNC_TOOLS_AT_ONCE, thread_name_prefix="rlm-tool")
+
+
+# From what users give
 
 
 def as_tools(tools: Sequence["BaseTool | Callable[..., Any]"]) -> list[OwnTool]:
-    """LangChain tools and plain functions.
+    """Make tools of LangChain tools and plain functions.
 
     Raises:
         ConfigurationError: one is neither, or needs something that only an agent can inject.
@@ -117,12 +124,12 @@ def as_tools(tools: Sequence["BaseTool | Callable[..., Any]"]) -> list[OwnTool]:
     return [OwnTool(_as_tool(given)) for given in tools]
 
 
-def _as_tool(given: "BaseTool | Callable[..., Any]") -> "BaseTool":
+def _as_tool(given: Any) -> "BaseTool":
     from langchain_core.tools import BaseTool, StructuredTool
 
     if isinstance(given, BaseTool):
         return given
-    if not callable(cast(object, given)) or not hasattr(given, "__name__"):
+    if not callable(given) or not hasattr(given, "__name__"):
         raise ConfigurationError(
             f"tools must be LangChain tools or named functions, got {given!r}."
         )
@@ -132,68 +139,74 @@ def _as_tool(given: "BaseTool | Callable[..., Any]") -> "BaseTool":
     return StructuredTool.from_function(func=given, description=about)
 
 
-@per_process
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(SYNC_TOOLS_AT_ONCE, thread_name_prefix="rlm-tool")
-
-
 def _schemas(tool: "BaseTool") -> tuple[type[BaseModel] | None, Schema]:
-    """The pydantic model of all arguments, where there is one, and the JSON schema of those that a model may set."""
-    shown, given = cast(Any, tool.tool_call_schema), cast(object, tool.args_schema)
+    """Give the pydantic model of all arguments and the JSON schema of those that code may set.
+
+    The model is None for a tool that has none.
+    """
+    shown: Any = tool.tool_call_schema
+    given: Any = tool.args_schema
     if isinstance(given, dict):
-        return None, cast(Schema, shown)
-    schema = cast(
-        Schema, shown.model_json_schema() if hasattr(shown, "model_json_schema") else shown.schema()
-    )
-    if given is None and list(tool.args) != list(
-        schema.get("properties") or ()
-    ):  # `Tool`: one text, as `tool_input`
+        return None, shown
+    is_v2 = hasattr(shown, "model_json_schema")
+    schema: Schema = shown.model_json_schema() if is_v2 else shown.schema()
+    if given is None and list(tool.args) != list(schema.get("properties") or ()):
+        # a `Tool`, which takes one text, by the name `tool_input`
         return None, {"type": "object", "properties": tool.args, "required": list(tool.args)}
-    full = cast(object, tool.get_input_schema())
-    return (full if inspect.isclass(full) and issubclass(full, BaseModel) else None), schema
+    full: Any = tool.get_input_schema()
+    if inspect.isclass(full) and issubclass(full, BaseModel):
+        return full, schema
+    return None, schema
+
+
+# Injected arguments
 
 
 def _injected(
     tool: "BaseTool", full: type[BaseModel] | None, shown: Collection[str]
-) -> dict[str, Callable[[ToolCallInfo], Any]]:
-    """How each argument that code may not set is made."""
-    hidden = (
-        set(full.model_fields if full is not None else ()) - set(shown)
-        if tool.args_schema is not None
-        else set[str]()
-    )
-    hidden |= set(injected_names(tool))
+) -> dict[str, Maker]:
+    """Give what makes each argument that code may not set.
+
+    Args:
+        tool: the LangChain tool.
+        full: the pydantic model of all of its arguments.
+        shown: the arguments that code may set.
+    """
+    hidden = set(injected_names(tool))
+    if tool.args_schema is not None and full is not None:
+        hidden |= full.model_fields.keys() - set(shown)
     makers = {name: _maker(tool, name, full) for name in sorted(hidden)}
     return {name: make for name, make in makers.items() if make is not None}
 
 
-def _maker(
-    tool: "BaseTool", name: str, full: type[BaseModel] | None
-) -> Callable[[ToolCallInfo], Any] | None:
-    """None where the argument has a default, and no other source."""
+def _maker(tool: "BaseTool", name: str, full: type[BaseModel] | None) -> Maker | None:
+    """Give what makes one argument; None for one that has a default and no other source.
+
+    Raises:
+        ConfigurationError: only an agent could inject it.
+    """
     from langchain_core.tools.base import InjectedToolCallId
     from langgraph.prebuilt import InjectedStore, ToolRuntime
 
     function = body_of(tool)
-    parameter, hint = inspect.signature(function).parameters.get(name), _hints(function).get(name)
-    field = full.model_fields.get(name) if full is not None else None
-    about = [hint, *getattr(hint, "__metadata__", ())] + (
-        [field.annotation, *field.metadata] if field is not None else []
-    )
+    hint = _hints(function).get(name)
+    about = [hint, *getattr(hint, "__metadata__", ())]
+    if full is not None and name in full.model_fields:
+        field = full.model_fields[name]
+        about += [field.annotation, *field.metadata]
     if _mentions(about, ToolRuntime):
         return _tool_runtime
     if _mentions(about, InjectedToolCallId):
         return _call_id
-    has_default = field is not None and not field.is_required()
-    if parameter is not None and parameter.default is not inspect.Parameter.empty:
-        has_default = True
+    has_default = _has_default(function, name, full)
     if _mentions(about, InjectedStore):
         return _store_maker(tool.name, is_needed=not (has_default or _admits_none(hint)))
     if has_default:
         return None
     raise ConfigurationError(
-        f"Tool {tool.name!r} has an injected argument {name!r}, which an RLM cannot give: it gives ToolRuntime, the config, the call's id "
-        "and the store. Bind it beforehand, or give it a default."
+        f"Tool {tool.name!r} has an injected argument {name!r}, which an RLM cannot give: "
+        "it gives ToolRuntime, the config, the call's id and the store. "
+        "Bind it beforehand, or give it a default."
     )
 
 
@@ -204,28 +217,49 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
         return getattr(function, "__annotations__", {})
 
 
+def _has_default(function: Callable[..., Any], name: str, full: type[BaseModel] | None) -> bool:
+    """Tell whether the function or the pydantic model has a default for an argument."""
+    parameter = inspect.signature(function).parameters.get(name)
+    if parameter is not None and parameter.default is not inspect.Parameter.empty:
+        return True
+    if full is None or name not in full.model_fields:
+        return False
+    return not full.model_fields[name].is_required()
+
+
 def _mentions(about: Sequence[Any], kind: type) -> bool:
-    classes = [getattr(each, "__origin__", each) for each in about]
-    return any(isinstance(each, kind) for each in about) or any(
-        inspect.isclass(each) and issubclass(each, kind) for each in classes
-    )
+    """Tell whether an annotation or its metadata has an instance or a subclass of `kind`."""
+    for each in about:
+        if isinstance(each, kind):
+            return True
+        origin = getattr(each, "__origin__", each)
+        if inspect.isclass(origin) and issubclass(origin, kind):
+            return True
+    return False
 
 
 def _admits_none(hint: Any) -> bool:
-    """Whether `Annotated[X | None, ...]` or `X | None` is the annotation."""
+    """Tell whether an annotation is `X | None` or `Annotated[X | None, ...]`."""
     inner = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
     return type(None) in get_args(inner)
 
 
-def _store_maker(tool: str, *, is_needed: bool) -> Callable[[ToolCallInfo], Any]:
-    """Gives the LangGraph store. As LangGraph's `ToolNode`, it refuses to run a tool without the store that it needs."""
+def _call_id(call: ToolCallInfo) -> str:
+    return call.id
+
+
+def _store_maker(tool: str, *, is_needed: bool) -> Maker:
+    """Make what gives the LangGraph store.
+
+    Like LangGraph's `ToolNode`, it refuses to run a tool without the store that it needs.
+    """
 
     def store(call: ToolCallInfo) -> Any:
         found = call.runtime.store
         if found is None and is_needed:
             raise ConfigurationError(
-                f"Tool {tool!r} needs a LangGraph store, and there is none: give store= to create_rlm "
-                "or ChatRLM, or compile the graph around with one."
+                f"Tool {tool!r} needs a LangGraph store, and there is none: give store= to "
+                "create_rlm or ChatRLM, or compile the graph around with one."
             )
         return found
 
@@ -235,8 +269,9 @@ def _store_maker(tool: str, *, is_needed: bool) -> Callable[[ToolCallInfo], Any]
 def _tool_runtime(call: ToolCallInfo) -> Any:
     from langgraph.prebuilt import ToolRuntime
 
+    state: dict[str, Any] = {}
     return ToolRuntime(
-        state=cast(dict[str, Any], {}),
+        state=state,
         context=call.runtime.context,
         config=call.config,
         stream_writer=call.runtime.stream_writer,

@@ -1,7 +1,9 @@
-"""Results of a tool, whatever its type, as plain JSON values: what code gets, and what a checkpoint holds."""
+"""Results of a tool as plain JSON values: what code gets, and what a checkpoint holds."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
+
+from langgraph_rlm.storage.json_types import is_array
 
 
 class NoResult(Exception):
@@ -9,13 +11,14 @@ class NoResult(Exception):
 
 
 def plain_result(value: Any) -> Any:
-    """None, bool, int, float, str, list or dict.
+    """Make a plain JSON value (None, bool, int, float, str, list or dict) of a tool's result.
 
-    Pydantic models and dataclasses become dicts, messages their content (a list of messages a list of contents), tuples and
-    sets lists, dates and paths text; other objects their `str`.
+    Pydantic models and dataclasses become dicts. Messages become their content, and a list of
+    messages a list of contents. Tuples and sets become lists, dates and paths text, and other
+    objects their `str`.
 
     Raises:
-        NoResult: a LangGraph `Command`: code has no graph that could apply it.
+        NoResult: it is a LangGraph `Command`: code has no graph that could apply it.
     """
     from langchain_core.messages import BaseMessage
     from langgraph.types import Command
@@ -23,14 +26,16 @@ def plain_result(value: Any) -> Any:
 
     if isinstance(value, Command):
         raise NoResult(
-            "The tool returned a LangGraph Command, which only a ToolNode can apply. Return a value."
+            "The tool returned a LangGraph Command, which only a ToolNode can apply. "
+            "Return a value."
         )
     if isinstance(value, BaseMessage):
-        return cast(Any, value.content)
-    items: Sequence[Any] = cast(Any, value) if isinstance(value, list | tuple) else ()
+        content: Any = value.content
+        return content
+    items: Sequence[Any] = value if is_array(value) else ()
     if any(isinstance(item, BaseMessage | Command) for item in items):
         return [plain_result(item) for item in items]
     try:
         return to_jsonable_python(value, serialize_unknown=True, fallback=str)
     except (PydanticSerializationError, UnicodeDecodeError, ValueError):
-        return str(cast(object, value))
+        return str(value)

@@ -1,10 +1,10 @@
-"""Toolset: the tools of a root and of its children, which of them need approval, and which must not run twice.
+"""Toolset: the tools of a root and of its children, and which of them need approval.
 
-A room of its own above `tools`, because it knows of approvals, and below the runtime, because it is fixed once a graph is made.
+It knows of approvals, and is fixed once a graph is made.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.errors import ConfigurationError
@@ -20,44 +20,57 @@ class Toolset:
     """Every tool of one `create_rlm`."""
 
     root: Mapping[str, RLMTool]
-    """By their names in code."""
+    """The root's tools by their names in code."""
     children: Mapping[str, RLMTool]
+    """The children's, in the same way."""
     interrupt_on: Mapping[str, InterruptOn]
-    """By tool name; those that need approval alone."""
+    """The tools that need approval, by their own names."""
     not_idempotent: frozenset[str]
-    """Tools that must not run twice without a human's word."""
-    begun: set[str] = field(default_factory=set[str])
-    """Marks of runs of such tools that were begun in this process and have not started."""
+    """Names of tools that must not run twice without a human's word."""
 
     def at(self, depth: int) -> Mapping[str, RLMTool]:
-        """The tools of an RLM at `depth`."""
+        """Give the tools of an RLM at `depth`."""
         return self.children if depth else self.root
 
     def tool(self, function: str, depth: int) -> RLMTool:
-        """The tool that a log calls. Raises `ConfigurationError` if it is gone."""
-        if function not in self.at(depth):
+        """Give the tool that a log calls.
+
+        Raises:
+            ConfigurationError: it is not there any more.
+        """
+        tools = self.at(depth)
+        if function not in tools:
             raise ConfigurationError(
-                f"The log at depth {depth} calls the tool {function!r}, but the tools are {', '.join(self.at(depth)) or 'none'}. "
+                f"The log at depth {depth} calls the tool {function!r}, "
+                f"but the tools are {', '.join(tools) or 'none'}. "
                 "Create the graph with the tools that the thread began with."
             )
-        return self.at(depth)[function]
+        return tools[function]
 
     def pauses(self, tool: RLMTool) -> bool:
-        """Whether a call of it waits for somebody."""
+        """Tell whether a call of a tool waits for somebody."""
         return tool.is_external or tool.name in self.interrupt_on
 
     def with_external(self, given: Sequence[Any], reserved: Collection[str]) -> "Toolset":
-        """The same tools and some more that the caller runs. One whose name is taken in code is `NAME_tool` there.
+        """Give the same tools and some more, which the caller runs.
+
+        In code, a new one whose name is taken there is `NAME_tool`.
+
+        Args:
+            given: schemas of the new tools.
+            reserved: names in code that no tool may have.
 
         Raises:
-            ConfigurationError: one is no schema, or has the name of a tool that is there.
+            ConfigurationError: one is not a schema, or has the name of a tool that is there.
         """
-        own, more = list(self.root.values()), as_external_tools(given)
-        taken = {*reserved, *(tool.function for tool in own)}
+        own = list(self.root.values())
+        more = as_external_tools(given)
         if twice := sorted({tool.name for tool in own} & {tool.name for tool in more}):
             raise ConfigurationError(
-                f"Tools {', '.join(twice)} are bound, and the graph runs tools of these names: rename one of them."
+                f"Tools {', '.join(twice)} are bound, and the graph runs tools of these names: "
+                "rename one of them."
             )
+        taken = {*reserved, *(tool.function for tool in own)}
         for tool in more:
             tool.alias = f"{tool.function}_tool" if tool.function in taken else None
         root: dict[str, RLMTool] = by_function([*own, *more], reserved)
@@ -66,7 +79,7 @@ class Toolset:
 
     @property
     def native(self) -> list[dict[str, Any]]:
-        """What the root model may call without code, as `bind_tools` takes it: the external tools."""
+        """What the root model may call without code, as `bind_tools` takes it: external tools."""
         return [tool.as_openai() for tool in self.root.values() if isinstance(tool, ExternalTool)]
 
 
@@ -81,9 +94,9 @@ def open_toolset(
     """Check everything about tools that can be checked before a run.
 
     Args:
-        tools: of the root.
-        child_tools: of the children: tools, and names of the root's; None for the same as the root's.
-        external_tools: of the root, run by the caller.
+        tools: the root's.
+        child_tools: the children's: tools, and names of the root's; None for the same tools.
+        external_tools: the root's, run by the caller.
         interrupt_on: as in `create_rlm`.
         not_idempotent: as in `create_rlm`.
         reserved: names in code that no tool may have.
@@ -91,15 +104,17 @@ def open_toolset(
     Raises:
         ConfigurationError: a tool, a schema, a name or a key of `interrupt_on` is wrong.
     """
-    root: dict[str, RLMTool] = by_function(
-        [*as_tools(tools), *as_external_tools(external_tools)], reserved
-    )
-    children = (
-        root if child_tools is None else by_function(_of_children(child_tools, root), reserved)
-    )
+    own = [*as_tools(tools), *as_external_tools(external_tools)]
+    root: dict[str, RLMTool] = by_function(own, reserved)
+    children = root
+    if child_tools is not None:
+        children = by_function(_of_children(child_tools, root), reserved)
     every = [*root.values(), *children.values()]
     return Toolset(
-        root, children, checked_interrupt_on(interrupt_on, every), _known(not_idempotent, every)
+        root=root,
+        children=children,
+        interrupt_on=checked_interrupt_on(interrupt_on, every),
+        not_idempotent=_checked_not_idempotent(not_idempotent, every),
     )
 
 
@@ -109,18 +124,23 @@ def _of_children(
     named = {tool.name: tool for tool in root.values()}
     found: list[RLMTool] = []
     for each in given:
-        if isinstance(each, str) and each not in named:
+        if not isinstance(each, str):
+            found += as_tools([each])
+        elif each in named:
+            found.append(named[each])
+        else:
             raise ConfigurationError(
-                f"child_tools names {each!r}, which is not among the root's tools: {', '.join(named) or 'none'}."
+                f"child_tools names {each!r}, which is not among the root's tools: "
+                f"{', '.join(named) or 'none'}."
             )
-        found.append(named[each] if isinstance(each, str) else as_tools([each])[0])
     return found
 
 
-def _known(not_idempotent: Collection[str], tools: Collection[RLMTool]) -> frozenset[str]:
+def _checked_not_idempotent(given: Collection[str], tools: Collection[RLMTool]) -> frozenset[str]:
     own = sorted(tool.name for tool in tools if not tool.is_external)
-    if isinstance(not_idempotent, str) or not set(not_idempotent) <= set(own):
+    if isinstance(given, str) or not set(given) <= set(own):
         raise ConfigurationError(
-            f"not_idempotent={not_idempotent!r} must be names of tools that the graph runs: {', '.join(own) or 'there are none'}."
+            f"not_idempotent={given!r} must be names of tools that the graph runs: "
+            f"{', '.join(own) or 'there are none'}."
         )
-    return frozenset(not_idempotent)
+    return frozenset(given)

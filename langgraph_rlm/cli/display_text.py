@@ -1,0 +1,100 @@
+"""Display text: the words and numbers that every display writes. Never writes them itself."""
+
+import re
+from typing import TYPE_CHECKING
+
+from langgraph_rlm.progress import OUTPUT_CHARS
+
+if TYPE_CHECKING:
+    from langgraph_rlm.budget.usage import Usage
+    from langgraph_rlm.progress import Nudged, SubCalls
+    from langgraph_rlm.storage.context import ContextHandle
+
+OUTPUT_LINES = 12
+"""Most lines shown of what a cell printed."""
+MAX_LEFT_OUT = 10
+"""Most names shown of what a folder has and was not read."""
+WRONG = {
+    "empty": "an empty reply",
+    "prose": "a reply without code or answer",
+    "unclosed_fence": "a code block that is not closed",
+    "untagged_fence": "code that is not tagged as such",
+}
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Replace what could steer a terminal, or cannot be encoded, in a text of a model or a file."""
+    return CONTROL.sub("\ufffd", text.replace("\r\n", "\n")).encode("utf-8", "replace").decode()
+
+
+def clipped(text: str, lines: int = OUTPUT_LINES) -> str:
+    """Keep the first lines of an output, and say how many more there are."""
+    all_lines = printable(text).rstrip().split("\n")
+    if len(all_lines) <= lines + 1:
+        return "\n".join(all_lines)
+    return "\n".join([*all_lines[:lines], f"... {len(all_lines) - lines} more lines"])
+
+
+def cut(output: str) -> str:
+    """Give an event's output, with a sign where the event has only its start."""
+    return f"{output}..." if len(output) >= OUTPUT_CHARS else output
+
+
+def seconds(elapsed: float) -> str:
+    """Write a duration for people."""
+    if elapsed < 60:
+        return f"{elapsed:.1f} s"
+    return f"{int(elapsed // 60)} min {int(elapsed % 60)} s"
+
+
+def tokens(usage: "Usage") -> str:
+    """Write the tokens of a usage for people."""
+    return f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
+
+
+def nudged(event: "Nudged") -> str:
+    """Say what was wrong with a reply."""
+    return f"{WRONG[event['problem']]}: the model is told so"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 turn`, `2 turns`."""
+    plural = "" if number == 1 else "s"
+    return f"{number:,} {noun}{plural}"
+
+
+def batch_key(event: "SubCalls") -> str:
+    """Name the batch of sub-calls that an event is about: its RLM and its place in the log."""
+    return f"{event['trajectory']} {event['place']}"
+
+
+def indented(text: str, depth: int) -> str:
+    """Indent a line of an RLM by its depth in the tree."""
+    return f"{'  ' * depth}{text}"
+
+
+def about(context: "ContextHandle") -> list[str]:
+    """Say what was read for a question; for a folder also what was not."""
+    size = f"{context.length:,} characters"
+    if context.kind == "files":
+        size = f"{counted(context.items or 0, 'file')}, {size}"
+    lines = [f"Context: {size}"]
+    if context.skipped:
+        names = list(context.skipped[:MAX_LEFT_OUT])
+        if len(context.skipped) > MAX_LEFT_OUT:
+            names.append("and others")
+        lines.append(f"Left out: {', '.join(names)}")
+    return lines
+
+
+def summary(usage: "Usage", elapsed: float) -> str:
+    """Say what a question took, on one line."""
+    parts = [
+        counted(usage["turns"], "turn"),
+        counted(usage["sub_calls"], "sub-call"),
+        tokens(usage),
+    ]
+    if usage["cost"]:
+        parts.append(f"${usage['cost']:.4f}")
+    return ", ".join([*parts, seconds(elapsed)])
