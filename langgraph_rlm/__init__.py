@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from langgraph_rlm.graph import create_rlm
     from langgraph_rlm.history.fork import afork, fork
+    from langgraph_rlm.repl.base import Backend
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
 
@@ -39,6 +40,7 @@ _HOME = {
     "Price": "budget.prices",
     "ContextHandle": "storage.context",
     "BlobStore": "storage.blobs",
+    "Backend": "repl.base",
     "RLMError": "errors",
     "ApprovalNeededError": "errors",
     "InputError": "errors",
@@ -56,6 +58,7 @@ _HOME = {
 }
 __all__ = [
     "ApprovalNeededError",
+    "Backend",
     "BlobError",
     "BlobStore",
     "ChatRLM",

@@ -10,7 +10,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 WHOLE = click.IntRange(min=1)
 DECIMAL = click.FloatRange(min=0, min_open=True)
 
-LIMITS: dict[str, tuple[click.ParamType[Any], str]] = {
+LIMITS: "dict[str, tuple[click.ParamType[Any], str]]" = {
     "max-depth": (WHOLE, "Depth of the tree of RLMs; 1 means plain sub-calls.  [default: 1]"),
     "max-iterations": (WHOLE, "Turns of a root model for one question.  [default: 30]"),
     "max-sub-calls": (click.IntRange(min=0), "Sub-calls over the whole tree.  [default: 1000]"),

@@ -68,7 +68,7 @@ class Replayed:
 def replay_run(
     path: str | Path,
     *,
-    sandbox: str | None = None,
+    sandbox: str | Backend | None = None,
     tools: Sequence[Any] = (),
     child_tools: Sequence[Any] | None = None,
     external_tools: Sequence[Any] = (),
@@ -80,7 +80,8 @@ def replay_run(
 
     Args:
         path: the file that `save_run` wrote.
-        sandbox: `"monty"` or `"local"`, if another than the run was saved with.
+        sandbox: a name or a `Backend`, if another than the run was saved with; needed for a run
+            that was saved with a backend of your own. A backend is closed at the end.
         tools: what `create_rlm` was given; only their signatures are used.
         child_tools: see `tools`.
         external_tools: see `tools`.

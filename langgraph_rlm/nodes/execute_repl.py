@@ -72,7 +72,7 @@ class ExecuteRepl:
         """Run until the cells end, or wait for a call that may be made.
 
         At a limit, calls fail at once, so that code can still make something of what it has. That
-        cell is the run's last.
+        turn is the last.
         """
         done, limit = Advance(), limit_of(state)
         while True:
