@@ -19,7 +19,32 @@ from tests.structure import (
 )
 
 PACKAGE = ROOT / NAME
-ORDER = ['lazy', 'errors', 'pregel', 'budget', 'storage', 'options', 'models', 'log', 'schemas', 'prompts', 'tools', 'progress', 'state', 'repl', 'runtime', 'nodes', 'rlm_graph', 'graph', 'history', 'testing', 'chat', 'server', 'cli', '__main__']
+ORDER = [
+    "lazy",
+    "errors",
+    "pregel",
+    "budget",
+    "storage",
+    "options",
+    "models",
+    "log",
+    "schemas",
+    "prompts",
+    "tools",
+    "progress",
+    "state",
+    "repl",
+    "runtime",
+    "nodes",
+    "rlm_graph",
+    "graph",
+    "history",
+    "testing",
+    "chat",
+    "server",
+    "cli",
+    "__main__",
+]
 """Lower rooms first: a room imports only from rooms before it."""
 
 NEVER = {
