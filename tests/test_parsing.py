@@ -4,11 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_rlm.log.reply import Final, assigned_names, parse_reply
+from langgraph_rlm.log.final_words import Final
+from langgraph_rlm.log.python import assigned_names
+from langgraph_rlm.log.reply import parse_reply
 
 
 def value(text: str) -> Final:
     return Final("value", text)
+
+
+def word(name: str) -> Final:
+    return Final("variable", name, is_word=True)
 
 
 # Cells
@@ -33,9 +39,41 @@ def test_tagged_fences_are_cells(tag: str) -> None:
     assert parse_reply(f"Look:\n```{tag}\nprint(1)\n```\nDone.").cells == ("print(1)\n",)
 
 
-@pytest.mark.parametrize("tag", ["", "json", "bash", "pythonic", "text python"])
+@pytest.mark.parametrize("tag", ["json", "bash", "pythonic", "text python"])
 def test_other_fences_are_not_cells(tag: str) -> None:
     assert parse_reply(f"```{tag}\nprint(1)\n```").cells == ()
+
+
+@pytest.mark.parametrize("code", ["print(context[:10])", "context[:100]", "n = 1", "import re"])
+def test_a_lone_block_without_a_tag_is_a_cell_if_it_is_a_program(code: str) -> None:
+    reply = parse_reply(f"I look.\n```\n{code}\n```\nThen I go on.")
+    assert reply.cells == (f"{code}\n",)
+    assert reply.problem is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["17", "Paris", '{"a": 1}', "[1, 2]", "name: word", "a, b", "not python at all", "well-known"],
+)
+def test_a_lone_block_of_words_or_data_is_no_cell(text: str) -> None:
+    assert parse_reply(f"It says:\n```\n{text}\n```").cells == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\nx = 1\n```\n```\ny = 2\n```",
+        "```\nx = 1\n```\nFINAL(2)",
+        "```\nx = 1\n```\n```json\n{}\n```",
+    ],
+)
+def test_a_block_without_a_tag_beside_others_or_an_answer_is_no_cell(text: str) -> None:
+    assert parse_reply(text).cells == ()
+
+
+def test_an_output_that_a_model_makes_up_behind_its_cell_is_no_cell() -> None:
+    text = "```repl\nprint(len(context))\n```\nOutput:\n```\nprint(17)\n```"
+    assert parse_reply(text).cells == ("print(len(context))\n",)
 
 
 def test_every_block_of_a_reply_is_a_cell_in_order() -> None:
@@ -71,6 +109,36 @@ def test_code_loses_the_indentation_of_its_list_quote_or_fence(text: str) -> Non
     reply = parse_reply(text)
     assert reply.cells == ("for x in y:\n    print(x)\n",)
     assert reply.problem is None
+
+
+NESTED = 'ask = """Reply so:\n```json\n{"refunds": 0}\n```\n"""\nFINAL(len(ask))\n'
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        NESTED,
+        'a = """\n```\n"""\n',
+        "a = '''\n```python\nx = 1\n```\n'''\nb = '''\n```\n'''\n",
+        'a = f"""\n```\n{1}\n```\n"""\n',
+        'a = """\n````\n"""\n',
+    ],
+)
+def test_a_line_of_backticks_in_a_string_does_not_end_the_code(code: str) -> None:
+    reply = parse_reply(f"First.\n```repl\n{code}```\nThen.\n```repl\nz = 1\n```")
+    assert reply.cells == (code, "z = 1\n")
+    assert reply.problem is None
+
+
+def test_code_that_fails_to_parse_is_not_read_on_into_prose() -> None:
+    text = "```repl\nprint(\n```\nI think it works.\n```repl\nx = 1\n```"
+    assert parse_reply(text).cells == ("print(\n", "x = 1\n")
+
+
+@pytest.mark.parametrize("stray", ["```", "```\n", "\n```\n\n", "~~~"])
+def test_a_stray_fence_behind_a_closed_cell_is_nothing(stray: str) -> None:
+    reply = parse_reply(f"```repl\nprint(1)\n```\n{stray}")
+    assert (reply.cells, reply.problem) == (("print(1)\n",), None)
 
 
 def test_unicode_code_is_kept() -> None:
@@ -138,10 +206,17 @@ def test_a_closed_fence_may_end_the_reply_with_or_without_a_newline(end: str) ->
         (" \r\n\t", "empty"),
         ("I will look at it.", "prose"),
         ("Call `FINAL(x)` at the end.", "prose"),
-        ("```\nprint(context[:10])\n```", "untagged_fence"),
+        ("```\nx = 1\n```\n```\nprint(context[:10])\n```", "untagged_fence"),
         ("```tool_code\nx = 1\n```", "untagged_fence"),
         ("```\nnot python at all\n```", "prose"),
-        ("```\nx = 1\n```\n```repl\ny = 2", "unclosed_fence"),
+        ("```\nx = 1\n```\n```repl\ny = (2", "unclosed_fence"),
+        ("print(len(context))\nFINAL(3)", "unfenced_code"),
+        ("n = 1\n\nFINAL(n + 1)", "unfenced_code"),
+        ("if not found:\n    FINAL('')\nelse:\n    FINAL(found[0])", "unfenced_code"),
+        ("Like so:\n\n    FINAL(42)", "unfenced_code"),
+        ("Like so:\n\n\tFINAL(42)", "unfenced_code"),
+        ("I count first.\n\nn = len(x)\nFINAL(n)\n\nThat is it.", "unfenced_code"),
+        ("```", "prose"),
         ("```\nx = 1\n```\nFINAL(2)", None),
     ],
 )
@@ -162,7 +237,7 @@ def test_each_useless_reply_has_its_own_problem(text: str, problem: str | None) 
             "FINAL(first line\n\n- second (with brackets)\n)\nbye",
             "first line\n\n- second (with brackets)",
         ),
-        ("FINAL( spaced )", "spaced"),
+        ("FINAL( 42 )", "42"),
         ("  FINAL(42)", "42"),
         ("**FINAL(42)**", "42"),
         ("- FINAL(42)", "42"),
@@ -181,14 +256,54 @@ def test_each_useless_reply_has_its_own_problem(text: str, problem: str | None) 
         ("FINAL(日本 (東京) 🙂)", "日本 (東京) 🙂"),
         ("FINAL(sad :()", "sad :("),
         ("FINAL(cut off by the limit", "cut off by the limit"),
-        ("FINAL(one) FINAL(two)\nFINAL(three)", "one"),
-        ("FINAL()\nFINAL(two)", "two"),
+        ("FINAL(the one) FINAL(two)\nFINAL(three)", "the one"),
+        ("FINAL()\nFINAL(the two)", "the two"),
+        ("FINAL(True)", "True"),
+        ("FINAL(None)", "None"),
+        ("Final answer: 3", "3"),
+        ("It has three.\n\nFINAL ANSWER: 3", "3"),
+        ("It has three.\n\n**Final answer:** 3", "3"),
+        ("**Final answer: 3**", "3"),
+        ("**Final Answer**: 3", "3"),
+        ("### Final Answer:\n\ntwo\nlines", "two\nlines"),
+        ("Final answer: no\nAgain.\nFinal answer: yes", "yes"),
+        ("Final answer: FINAL(3)", "3"),
     ],
 )
 def test_a_final_answer_in_prose_is_read_whole(text: str, answer: str) -> None:
     reply = parse_reply(text)
     assert reply.final == value(answer)
     assert reply.problem is None
+
+
+@pytest.mark.parametrize("name", ["result", "Paris", "yes", "_x", "日本"])
+def test_a_bare_name_in_final_is_a_variable_s_and_not_an_answer(name: str) -> None:
+    assert parse_reply(f"FINAL({name})").final == word(name)
+    assert parse_reply(f'FINAL("{name}")').final == value(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Plan:\n1. count\n2. FINAL(the count)\n```repl\nn = 1\n```",
+        "FINAL(17)\n```repl\nn = 1\n```",
+        "```repl\nn = 1\n```\nFINAL(17)\n```repl\nm = 1\n```",
+    ],
+)
+def test_a_final_before_a_cell_is_no_answer(text: str) -> None:
+    reply = parse_reply(text)
+    assert reply.final is None
+    assert reply.has_early_final
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Final answer: 3\n```repl\nprint(1)\n```", "The final answer: 3", "`Final answer:` 3"],
+)
+def test_a_final_answer_in_words_counts_at_the_start_of_a_line_of_a_reply_without_code(
+    text: str,
+) -> None:
+    assert parse_reply(text).final is None
 
 
 @pytest.mark.parametrize("argument", ["result", '"result"', "'result'", ' "result" ', "\nresult\n"])
@@ -226,10 +341,26 @@ def test_final_in_a_string_of_code_does_not_end_the_run() -> None:
     assert len(reply.cells) == 1
 
 
-def test_final_in_an_unclosed_fence_does_not_end_the_run() -> None:
-    reply = parse_reply("```repl\nx = 1\nFINAL(x)")
-    assert reply.final is None
-    assert reply.problem == "unclosed_fence"
+def test_a_last_fence_that_was_not_closed_is_a_cell_if_it_is_whole() -> None:
+    text = "I count.\n```python\nx = 1\nFINAL(x)\n"
+    reply = parse_reply(text)
+    assert (reply.cells, reply.final, reply.problem) == (("x = 1\nFINAL(x)\n",), None, None)
+    cut = parse_reply(text, is_cut=True)
+    assert (cut.cells, cut.final, cut.problem) == ((), None, "unclosed_fence")
+
+
+def test_replies_of_the_first_version_are_read_as_they_were() -> None:
+    def first(text: str) -> tuple[object, ...]:
+        reply = parse_reply(text, rules=1)
+        return reply.cells, reply.final
+
+    assert first(f"```repl\n{NESTED}```")[0] == ('ask = """Reply so:\n```json\n{"refunds": 0}\n',)
+    assert first("FINAL(result)\n```repl\nn = 1\n```") == (("n = 1\n",), value("result"))
+    assert first("```\nx = 1\n```") == ((), None)
+    assert first("```repl\nx = 1") == ((), None)
+    assert first("if a:\n    FINAL(1)") == ((), value("1"))
+    assert first("hm\n</think>\nFINAL(1)") == ((), value("1"))
+    assert first("<think>FINAL(0)</think>\nFINAL(1)") == ((), value("1"))
 
 
 def test_code_and_an_answer_may_stand_in_one_reply() -> None:
@@ -240,13 +371,15 @@ def test_code_and_an_answer_may_stand_in_one_reply() -> None:
 
 def test_code_inside_an_answer_is_the_answer_s() -> None:
     reply = parse_reply("FINAL(Use this:\n```python\nprint(1)\n```\n)\n```repl\ny = 2\n```")
-    assert reply.final == value("Use this:\n```python\nprint(1)\n```")
+    assert (reply.final, reply.has_early_final) == (None, True)
     assert reply.cells == ("y = 2\n",)
+    alone = parse_reply("FINAL(Use this:\n```python\nprint(1)\n```\n)")
+    assert (alone.final, alone.cells) == (value("Use this:\n```python\nprint(1)\n```"), ())
 
 
 def test_an_unclosed_answer_does_not_swallow_the_code_behind_it() -> None:
     reply = parse_reply("FINAL(so far (42) :(\n```repl\nprint((1))\n```")
-    assert reply.final == value("so far (42")
+    assert reply.has_early_final
     assert reply.cells == ("print((1))\n",)
 
 
@@ -301,6 +434,12 @@ def test_cells_come_back_as_they_were_written(codes: list[str]) -> None:
         "FINAL('" + "\\" * 100_000,
         "- " * 50_000,
         "'''\"" * 50_000,
+        "FINAL((x)\n```\n```\n" * 3_000,
+        "```repl\n(\n```\n" * 3_000,
+        "<think></think>" * 20_000,
+        "x <think> x " * 20_000,
+        "```\n</think>\n" * 20_000,
+        "final answer: x\n" * 20_000,
     ],
 )
 def test_a_hostile_reply_is_read_in_time(text: str) -> None:

@@ -73,8 +73,8 @@ def context(
     "signature",
     [
         'peek(start, end=None, of="context") -> str',
-        'grep(pattern, max_matches=50, context_lines=0, ignore_case=False, of="context") -> list[dict]',
-        'context_info(of="context") -> dict',
+        'grep(pattern, max_matches=50, context_lines=0, ignore_case=False, of="context", width=500) -> list[dict]',
+        'context_info(of="context", page=0) -> dict',
         "llm_query(prompt, model=None) -> str",
         "llm_query_batched(prompts, model=None) -> list[str]",
         "rlm_query(prompt, context=None, model=None)",
@@ -210,16 +210,24 @@ def test_a_question_without_context_says_so() -> None:
 def test_one_cell_is_not_numbered_and_silence_is_said() -> None:
     assert (
         outcome(CellDoc(1, "hello {{ x }}\n", None, None, "ok"))
-        == "Your code printed:\n\nhello {{ x }}"
+        == "Turn 1 of 30. Your code printed:\n\nhello {{ x }}"
     )
-    assert outcome(CellDoc(1, "", None, None, "ok")) == "Your code printed:\n\n(no output)"
+    assert (
+        outcome(CellDoc(1, "", None, None, "ok"))
+        == "Turn 1 of 30. Your code printed:\n\n(no output)"
+    )
 
 
 def test_several_cells_are_numbered_with_their_values() -> None:
     prompt = outcome(CellDoc(1, "a", None, None, "ok"), CellDoc(2, "b", "{'k': 3}", None, "ok"))
-    assert (
-        prompt == "Cell 1 printed:\n\na\n\nCell 2 printed:\n\nb\n\nValue of its last line: {'k': 3}"
+    assert prompt == (
+        "Turn 1 of 30.\n\nCell 1 printed:\n\na\n\nCell 2 printed:\n\nb\n\n"
+        "Value of its last line: {'k': 3}"
     )
+
+
+def test_a_turn_without_code_that_ran_says_its_number_too() -> None:
+    assert outcome(notices=("Write code.",)) == "Turn 1 of 30.\n\nWrite code."
 
 
 def test_an_error_is_shown_with_what_it_left() -> None:
@@ -260,14 +268,16 @@ def test_the_last_turns_ask_for_the_answer(iteration: int, said: str | None) -> 
 def test_each_nudge_is_short_and_its_own() -> None:
     nudges = {nudge_prompt(problem) for problem in get_args(Problem)} | {
         nudge_prompt("final_failed"),
-        nudge_prompt("no_variable", name="x"),
+        nudge_prompt("final_unseen"),
+        nudge_prompt("skipped"),
+        nudge_prompt("no_word", name="x"),
     }
-    assert len(nudges) == 6
+    assert len(nudges) == 9
     assert all(0 < len(nudge) < 350 for nudge in nudges)
 
 
-def test_a_missing_variable_is_named() -> None:
-    assert 'FINAL_VAR("total")' in nudge_prompt("no_variable", name="total")
+def test_a_word_that_is_no_variable_is_given_in_quotes() -> None:
+    assert 'FINAL("total")' in nudge_prompt("no_word", name="total")
 
 
 def test_a_request_for_the_best_answer_gives_the_reason_and_wants_text() -> None:

@@ -16,12 +16,16 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.usage import Share
+from langgraph_rlm.log.text import clip
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict
 
 CallKind = Literal["llm", "rlm", "tool"]
 CellOutcome = Literal["ok", "error", "timeout", "crashed", "stopped"]
 """`stopped`: a limit of the run ended the cell, or another question came before it ended."""
+
+ERROR_CHARS = 4_000
+"""Most characters of an error in an entry: it is in every checkpoint as it is."""
 
 ROLLED_BACK: frozenset[CellOutcome] = frozenset({"timeout", "crashed", "stopped"})
 """Outcomes of cells of which nothing is kept: a replay leaves them out."""
@@ -59,6 +63,14 @@ class TurnEntry(TypedDict):
     """The limit that was reached, where the turn was asked for the best answer so far."""
     tool_calls: NotRequired[list[NativeCall]]
     """Call number N is at the place `"2/N"`. All are answered before any cell of the turn runs."""
+    rules: NotRequired[int]
+    """The rules by which the reply is read (`log/reply.py`), and its code's reads are answered
+    (`storage/first_reads.py`); 1 where it is left out."""
+    is_cut: NotRequired[bool]
+    """True where the provider cut the reply off at a limit of tokens."""
+    thoughts: NotRequired[Text]
+    """What the model thought before it replied, where its provider tells that apart: the content
+    blocks as JSON, signatures included. Thoughts within the text stay in `reply`."""
 
 
 class CellEntry(TypedDict):
@@ -78,6 +90,8 @@ class CellEntry(TypedDict):
     """Byte ranges that `peek` and `grep` read, sorted and merged, by context digest."""
     final: Text | None
     """The value given to FINAL, FINAL_VAR or `answer`."""
+    ran: NotRequired[bool]
+    """False where not one line of it ran, because its interpreter does not take it as it is."""
 
 
 class CallEntry(TypedDict):
@@ -87,9 +101,9 @@ class CallEntry(TypedDict):
     call: CallKind
     function: str
     digest: str
-    """sha256 of the request."""
+    """sha256 of the request's canonical JSON."""
     request: Text
-    """The request's canonical JSON."""
+    """The request as JSON, the keys of its dicts in their own order."""
     items: int
 
 
@@ -104,9 +118,14 @@ class ReplyEntry(TypedDict):
     usage: NotRequired[Share]
     """What the answer has spent, with every try and the whole of a child; `seconds` are those that
     no other entry counts. It is added to the run's usage when the code that asked continues."""
+    thoughts: NotRequired[Text]
+    """What the model thought before it replied, as text. No code gets to see it."""
     json: NotRequired[bool]
     """True where a model or child answered a `schema=`: `value` is JSON, and code gets the value
     that it stands for."""
+    refused: NotRequired[bool]
+    """True at the first item of a batch that is larger than what is left: nothing of it was asked,
+    and code gets a ValueError."""
 
 
 class CompactionEntry(TypedDict):
@@ -162,8 +181,13 @@ async def json_reply_entry(value: str, blobs: BlobStore, model: str | None = Non
 
 
 def error_entry(error: str, model: str | None = None) -> ReplyEntry:
-    """Make the entry of an item that failed; `error` is what code gets to see."""
-    return ReplyEntry(kind="reply", value=None, error=error, model=model)
+    """Make the entry of an item that failed; `error` is what code gets to see, cut to its ends."""
+    return ReplyEntry(kind="reply", value=None, error=clip(error, limit=ERROR_CHARS), model=model)
+
+
+def refused_entry(error: str) -> ReplyEntry:
+    """Make the entry that refuses a whole batch, at the place of its first item."""
+    return ReplyEntry(kind="reply", value=None, error=error, model=None, refused=True)
 
 
 def rolled_back_entry(outcome: CellOutcome, blobs: BlobStore) -> CellEntry:

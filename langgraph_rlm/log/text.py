@@ -1,5 +1,5 @@
-"""Text: values as canonical text, of which digests are made, and texts cut to what a model may be
-shown."""
+"""Text: values as text for readers and as canonical text for digests, and texts cut to what a model
+may be shown."""
 
 import hashlib
 import json
@@ -44,9 +44,23 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def answer_text(value: Any) -> str:
-    """An answer as text: a str as it is, anything else as JSON."""
-    return value if isinstance(value, str) else canonical(plain(value))
+def answer_text(value: Any, rules: int) -> str:
+    """Write an answer, or a context within a prompt, as text.
+
+    Args:
+        value: a str, which is given as it is, or anything else, which is written as JSON.
+        rules: of the turn that it comes from (`log/reply.py`). By the rules 1 the keys of dicts
+            were sorted; since then they keep their order.
+    """
+    if isinstance(value, str):
+        return value
+    return canonical(plain(value)) if rules == 1 else ordered(plain(value))
+
+
+def ordered(value: Any) -> str:
+    """JSON with the keys of dicts in their own order: what is kept for readers. Digests are made of
+    `canonical`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def clip(text: str, *, limit: int) -> str:

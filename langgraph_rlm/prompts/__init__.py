@@ -4,6 +4,7 @@ Never decides what is said when. What a user or a model wrote goes into a templa
 its braces are text.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +17,12 @@ from langgraph_rlm.log.reply import Problem
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-Nudge = Problem | Literal["final_failed", "no_variable"]
+Nudge = Problem | Literal["final_failed", "final_unseen", "no_word", "skipped"]
 """What a reply got wrong.
 
 It is a problem of the reply's text; or `final_failed`, a FINAL in prose beside a cell that raised;
-or `no_variable`, a FINAL_VAR of a name that is not a variable.
+or `final_unseen`, one beside a cell whose output the model had not seen; or `no_word`, a FINAL of a
+name that is not a variable; or `skipped`, cells behind one that raised.
 """
 
 
@@ -63,6 +65,20 @@ class ContextDoc:
     """The first characters; may be empty."""
     also: str | None = None
     """A second name, such as `context_0` for the one named `context`."""
+    shape: str = ""
+    """What its items are; empty where that says nothing."""
+
+    @property
+    def left(self) -> int:
+        """Characters that the preview leaves out."""
+        return self.length - len(self.preview)
+
+    @property
+    def fence(self) -> str:
+        """A line of backticks that the preview does not have: it is data, and cannot end its
+        block."""
+        longest = max(map(len, re.findall("`+", self.preview)), default=0)
+        return "`" * max(3, longest + 1)
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,8 @@ class CellDoc:
     error: str | None
     """The traceback, when the outcome is `error`; else what is known of how it ended."""
     outcome: Literal["ok", "error", "timeout", "crashed", "stopped"]
+    ran: bool = True
+    """False where not one line of it ran."""
 
 
 def system_prompt(
@@ -138,6 +156,7 @@ def outcome_prompt(
 
     Args:
         cells: the cells of one turn, in order; numbered in the text only when there are several.
+            None where the reply had no code that ran.
         notices: whole sentences, each on a line of its own after the cells.
         iteration: turns taken, this one included.
         max_iterations: turns in all; with two or fewer left, the text says to answer.
@@ -148,6 +167,7 @@ def outcome_prompt(
         "outcome",
         cells=cells,
         notices=notices,
+        iteration=iteration,
         left=left,
         max_iterations=max_iterations,
         max_cell_seconds=max_cell_seconds,
@@ -159,7 +179,7 @@ def nudge_prompt(problem: Nudge, *, name: str = "") -> str:
 
     Args:
         problem: what was wrong.
-        name: the variable that is not there, for `no_variable` only.
+        name: the variable that is not there, for `no_word` only.
     """
     return _render("nudge", problem=problem, name=name)
 
