@@ -3,20 +3,45 @@
 Never asks a model.
 """
 
-import os
-import warnings
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, TypedDict, TypeGuard
 
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from pydantic import BaseModel
 
 from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict, ingest
-from langgraph_rlm.storage.json_types import is_dict
+from langgraph_rlm.storage.json_types import is_array, is_dict
+from langgraph_rlm.storage.messages import Door, ends_of, read_chat
+from langgraph_rlm.storage.names import warn_of_file_names
 
-MOST_OF_A_PATH = 1000
-"""Characters; a longer text is not the name of a file."""
+KEYS = ("query", "context", "messages")
+"""What an input may have; see `state.RLMInput`."""
+
+MOST_OF_A_MESSAGE = 4_000
+"""Characters of a message that stay as they are; a longer one is context."""
+
+MOST_OF_A_QUESTION = 40_000
+"""Characters of a `query`, which is sent with every call of the root model; a longer one is
+context."""
+
+
+def _name(_: int, length: int) -> str:
+    """Contexts count over a thread, which is not known here; their sizes are listed."""
+    if not length:
+        return "the list of messages among the inputs"
+    return f"the input of {length:,} characters"
+
+
+DOOR = Door(
+    name=_name,
+    shows_conversation=False,
+    what_to_do="Give its text instead, or the file itself as `context`.",
+)
 
 
 class Handles(TypedDict):
@@ -42,62 +67,114 @@ class Stored(dict[str, Any]):
     """
 
 
-def by_reference(given: Any, blobs: BlobStore, *, is_stored: bool = False) -> Given:
+def by_reference(
+    given: Any,
+    blobs: BlobStore,
+    *,
+    is_stored: bool = False,
+    is_strict: bool = False,
+    is_ruled: bool = False,
+) -> Given:
     """Store what is large in an input, and keep its handles. Blocks.
 
     Args:
-        given: an `RLMInput`: `query` and `context`, or `messages`.
+        given: an `RLMInput`: `query` and `context`, or `messages` in any form that LangGraph takes.
         blobs: stores the question and the contexts.
         is_stored: whether it may be a result of this function already, which is then kept as it is.
+        is_strict: whether a key that is no input is refused. The state of a graph around this one
+            has keys of its own.
+        is_ruled: whether a rule of the user's own has made it, which has decided what is context.
 
     Raises:
         ContextError: there is no question, or a context cannot be read.
         BlobError: the store cannot be written.
     """
-    if not is_dict(given) or not given.keys() & {"query", "messages"}:
+    known = _fields(given)
+    if not known.keys() & {"query", "messages"}:
         raise ContextError(
             "The input must be {'query': ..., 'context': ...} or {'messages': [...]}, "
             f"got {shown(given)}."
         )
-    messages = convert_to_messages(given.get("messages") or [])
-    system = [message for message in messages if isinstance(message, SystemMessage)]
-    before: Sequence[BaseMessage] = [
-        message for message in messages if not isinstance(message, SystemMessage)
-    ]
-    question = given.get("query")
-    if question is None:
-        question, before = _asked(before)
-    handles = _handles(given.get("context"), blobs, is_stored)
-    if before:
-        handles.append(ingest(before, blobs).as_dict())
+    unknown = sorted(map(str, known.keys() - set(KEYS)))
+    if is_strict and unknown:
+        raise ContextError(
+            f"The input has no {', '.join(map(repr, unknown))}: it takes {', '.join(KEYS)}. "
+            "Several contexts go into `context` as a list or a dict."
+        )
+    handles = _handles(known.get("context"), blobs, is_stored)
+    question, messages = known.get("query"), _messages(known.get("messages"))
+    if is_stored and _is_stored(question):
+        return Given(query=question, context=Handles(rlm_handles=handles), messages=messages)
+    if question is not None:
+        _check_question(question)
+    chat = read_chat(messages, sys.maxsize if is_ruled else MOST_OF_A_MESSAGE, DOOR, question)
+    contexts = list(chat.contexts)
+    question = chat.question
+    if len(question) > MOST_OF_A_QUESTION and not is_ruled:
+        contexts.append(question)
+        question = _short(question)
+    handles += [ingest(context, blobs).as_dict() for context in contexts]
     return Given(
-        query=_question(question, blobs, is_stored),
+        query=blobs.put_text(question),
         context=Handles(rlm_handles=handles),
-        messages=[*system],
+        messages=[*chat.system],
     )
 
 
-def _asked(messages: Sequence[BaseMessage]) -> tuple[str, Sequence[BaseMessage]]:
-    """Take the last human message as the question.
+def _fields(given: Any) -> Mapping[str, Any]:
+    """Give the fields of an input: a dict, or the state of a graph around this one. Empty for
+    anything else."""
+    if is_dict(given):
+        return given
+    if isinstance(given, BaseModel):
+        return dict(given)
+    if is_dataclass(given) and not isinstance(given, type):
+        return {field.name: getattr(given, field.name) for field in fields(given)}
+    return {}
 
-    Returns:
-        Its text, and all other messages, which are context.
+
+def _messages(given: Any) -> list[BaseMessage]:
+    """Make messages of whatever LangGraph takes for them: a list, or one message in any form.
+
+    Raises:
+        ContextError: it is none of these.
     """
-    for index in range(len(messages) - 1, -1, -1):
-        if isinstance(messages[index], HumanMessage):
-            return messages[index].text, [*messages[:index], *messages[index + 1 :]]
-    raise ContextError("The input has no question: give 'query', or a human message in 'messages'.")
+    if given is None:
+        return []
+    is_many = is_array(given) and not _is_pair(given)
+    try:
+        return convert_to_messages(given if is_many or isinstance(given, PromptValue) else [given])
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ContextError(
+            f"'messages' must be a text, a message or a list of messages, such as "
+            f"[{{'role': 'user', 'content': '...'}}], got {shown(given)}: {error}"
+        ) from None
 
 
-def _question(question: Any, blobs: BlobStore, is_stored: bool) -> Text:
-    if is_stored and _is_stored(question):
-        return question
+def _is_pair(given: Any) -> bool:
+    """Whether a value is one message as `(role, content)`."""
+    match given:
+        case (str(), str() | [*_]) if isinstance(given, tuple):
+            return True
+        case _:
+            return False
+
+
+def _check_question(question: Any) -> None:
     if not isinstance(question, str) or not question.strip():
         raise ContextError(
             f"The question is empty or not a text: {shown(question)}. "
             "Give 'query' a non-empty string."
         )
-    return blobs.put_text(question)
+
+
+def _short(question: str) -> str:
+    """Write a question for one that is too long to be sent with every call."""
+    ends = ends_of(question, MOST_OF_A_MESSAGE // 2, MOST_OF_A_MESSAGE // 4)
+    return (
+        f"Do what the text in {_name(0, len(question))} asks: it is the user's question, too long "
+        f"to show here. It reads so, in short:\n{ends}"
+    )
 
 
 def _is_stored(question: object) -> TypeGuard[Text]:
@@ -111,11 +188,5 @@ def _handles(context: Any, blobs: BlobStore, is_stored: bool) -> list[HandleDict
         return [*context["rlm_handles"]]
     if context is None:
         return []
-    if isinstance(context, str) and len(context) < MOST_OF_A_PATH and os.path.exists(context):
-        warnings.warn(
-            f"The context is the text {context!r} itself, though there is a file of that name: "
-            f"give Path({context!r}) to read it.",
-            UserWarning,
-            stacklevel=2,
-        )
+    warn_of_file_names(context)
     return [ingest(context, blobs).as_dict()]
