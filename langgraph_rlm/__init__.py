@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ContextError,
         ForkError,
         InputError,
+        ModelReplyError,
         ReplayDivergedError,
         ResumeError,
         RLMError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.repl.base import Backend
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
+    from langgraph_rlm.storage.files import File
 
 _HOME = {
     "create_rlm": "graph",
@@ -39,6 +41,7 @@ _HOME = {
     "Usage": "budget.usage",
     "Price": "budget.prices",
     "ContextHandle": "storage.context",
+    "File": "storage.files",
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
     "RLMError": "errors",
@@ -53,6 +56,7 @@ _HOME = {
     "SandboxError": "errors",
     "ThreadBusyError": "errors",
     "ForkError": "errors",
+    "ModelReplyError": "errors",
     "fork": "history.fork",
     "afork": "history.fork",
 }
@@ -65,9 +69,11 @@ __all__ = [
     "ConfigurationError",
     "ContextError",
     "ContextHandle",
+    "File",
     "ForkError",
     "InputError",
     "Limits",
+    "ModelReplyError",
     "Price",
     "RLMError",
     "ReplayDivergedError",

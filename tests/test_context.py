@@ -1,31 +1,25 @@
-"""Contexts: any input goes in by streaming and comes out as it was; reads of any size are exact and quick."""
+"""Contexts: any input goes in by streaming and comes out as it was, or the error says what to do."""
 
 import io
 import json
 import os
-import random
-import re
 import subprocess
 import sys
-import time
-import tracemalloc
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
+from langgraph_rlm import File, create_rlm
 from langgraph_rlm.errors import BlobError, ContextError
+from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MAX_SKIPPED, ContextHandle, ingest, materialize
-from langgraph_rlm.storage.lines import LINE_CHARS
-from langgraph_rlm.storage.reads import Reader
-from langgraph_rlm.storage.text_index import BLOCK
+from langgraph_rlm.testing import ScriptedModel, cell
 
 
 @pytest.fixture
@@ -232,9 +226,14 @@ def test_a_handle_is_given_back_while_its_blob_is_there(store: BlobStore, tmp_pa
         (io.StringIO(""), "empty"),
         (b"ab\0c", "binary: a zero byte at offset 2"),
         (b"\xef\xbb\xbfab\0c", "binary: a zero byte at offset 5"),
-        (b"caf\xe9 au lait", "not UTF-8: see the byte at offset 3.*iconv -f LATIN1"),
+        (b"caf\xe9 au lait", r"not UTF-8: see the byte at offset 3.*File\(.*iconv -f LATIN1"),
         (b"cut \xe2\x82", "not UTF-8: see the byte at offset 4"),
-        ("text".encode("utf-16"), "iconv -f UTF-16"),
+        ("text".encode("utf-16-le"), 'binary: a zero byte at offset 1.*encoding="utf-16-le"'),
+        ("text".encode("utf-16-be"), 'binary: a zero byte at offset 0.*encoding="utf-16-be"'),
+        (b"\xff\xfeo\0d", "not utf-16: see the byte at offset 4"),
+        (b"caf\xe9\0 au lait", "binary: a zero byte at offset 4.*encoding="),
+        ((b"x" * 89 + b"\0" * 11), "11 zero bytes .* among 100.*tr -d '.000'"),
+        (b"name" + b"\0" * 253 + b"ustar" + b"text" * 1000, "a tar archive. Unpack it"),
         (OneByteAtATime(b"\xef\xbb\xbf\xc3\xa9\xff"), "byte at offset 5"),
         ([1, {"a": [{2}]}], r"list\[1\]\['a'\]\[0\] is a set"),
         ({"k": {"x": object()}}, r"dict\['k'\]\['x'\] is a object"),
@@ -325,262 +324,6 @@ def test_importing_is_light() -> None:
     )
 
 
-# Peek
-
-
-@pytest.mark.parametrize("where", ["folder", "remote"])
-def test_peek_is_a_slice_of_the_stored_text(tmp_path: Path, where: str) -> None:
-    store = BlobStore.open(tmp_path if where == "folder" else f"memory://{uuid4()}")
-    text = "".join(random.Random(1).choices("ab é日🎉\n\ud83d", k=150_000))
-    reader, data = Reader(ingest(text, store), store), text.encode("utf-8", "surrogatepass")
-    spans: list[tuple[int, int | None]] = [
-        (0, 10),
-        (-5, None),
-        (149_000, None),
-        (149_999, 150_000),
-        (150_000, 150_001),
-        (9, 3),
-        (-(10**9), 2),
-    ]
-    rng = random.Random(2)
-    spans += [
-        (at := rng.randrange(-150_000, 150_000), at + rng.randrange(0, 3000)) for _ in range(300)
-    ]
-    for start, end in spans:
-        shown, ranges = reader.peek(start, end)
-        first = max(start + len(text), 0) if start < 0 else start
-        assert shown == (text[first : first + 2000] if end is None else text[start:end])
-        assert "".join(data[a:b].decode("utf-8", "surrogatepass") for a, b in ranges) == shown
-
-
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
-@given(
-    st.text(st.characters(), min_size=1, max_size=40),
-    st.integers(1, BLOCK // 20),
-    st.integers(-200_000, 200_000),
-    st.integers(0, 5000),
-)
-@example("é", BLOCK // 2, BLOCK // 2 - 1, 2)
-@example("a日", BLOCK // 4, BLOCK // 2 - 1, 3)
-def test_peek_equals_the_slice_of_what_code_sees(
-    store: BlobStore, text: str, times: int, start: int, length: int
-) -> None:
-    text = (text * times).removeprefix("\ufeff") or "x"
-    handle = ingest(text, store)
-    assert (
-        Reader(handle, store).peek(start, start + length)[0]
-        == str(materialize(handle, store))[start : start + length]
-    )
-
-
-def test_peek_refuses_what_is_too_much_or_no_number(store: BlobStore) -> None:
-    reader = Reader(ingest("x" * 2_000_000, store), store)
-    assert len(reader.peek(5, 1_000_005)[0]) == 1_000_000
-    with pytest.raises(ValueError, match="asks for 1,000,001 characters; at most 1,000,000"):
-        reader.peek(0, 1_000_001)
-    for bad in ((0.5, 3), ("0", 3), (0, "3"), (None, 3), (True, 3)):
-        with pytest.raises(ValueError, match="whole numbers"):
-            reader.peek(*bad)  # type: ignore[arg-type]
-
-
-def test_reads_of_a_vanished_blob_name_it(store: BlobStore) -> None:
-    handle = ingest("abc", store)
-    store.path(handle.digest).unlink()
-    for read in (
-        lambda: Reader(handle, store).peek(),
-        lambda: Reader(handle, store).grep("a"),
-        lambda: Reader(handle, store).info(),
-    ):
-        with pytest.raises(BlobError, match=handle.digest):
-            read()
-
-
-# Grep
-
-
-def reference(pattern: str, text: str, flags: int = 0) -> list[tuple[int, int, int, str]]:
-    """(line, start, end, text) of the first match in each line, by Python's `re`."""
-    found, at = [], 0
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
-        if match := re.search(pattern, line, flags):
-            found.append((number, at + match.start(), at + match.end(), line))
-        at += len(line) + 1
-    return found
-
-
-@pytest.mark.parametrize("letters", ["ab \n", "aé日🎉b \n"])
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "a",
-        "ab",
-        "^",
-        "$",
-        "^$",
-        "^a",
-        "b$",
-        r"a\s+b",
-        "[^a]",
-        "a|b b",
-        "a.*b",
-        "x*",
-        r"\Aa",
-        r"b\Z",
-        "(a)(b)?",
-        "(?i)A",
-        "a+?",
-        "[^b]+b",
-    ],
-)
-def test_grep_agrees_with_python_line_by_line(store: BlobStore, letters: str, pattern: str) -> None:
-    rng = random.Random(pattern + letters)
-    for size in (1, 7, 300, BLOCK + 100):
-        text = "".join(rng.choices(letters, k=size))
-        handle = ingest(text, store)
-        matches, ranges = Reader(handle, store).grep(pattern, max_matches=10_000)
-        assert [(m["line"], m["start"], m["end"], m["text"]) for m in matches] == reference(
-            pattern, text
-        )[:10_000]
-        assert ranges == sorted(ranges)
-
-
-def test_grep_takes_case_and_a_count(store: BlobStore) -> None:
-    reader = Reader(ingest("Needle\nhay\nneedle\nNEEDLE\n", store), store)
-    assert [m["line"] for m in reader.grep("needle")[0]] == [3]
-    assert [m["line"] for m in reader.grep("needle", ignore_case=True)[0]] == [1, 3, 4]
-    assert [m["line"] for m in reader.grep("needle", ignore_case=True, max_matches=2)[0]] == [1, 3]
-    assert reader.grep("nothing") == ([], [])
-
-
-def test_grep_shows_context_lines_and_tells_which_bytes_it_showed(store: BlobStore) -> None:
-    text = "".join(f"é line {n}\n" for n in range(100))
-    reader = Reader(ingest(text, store), store)
-    matches, ranges = reader.grep(r"line (0|50|99)$", context_lines=2)
-    assert [m["text"] for m in matches] == [
-        "é line 0\né line 1\né line 2",
-        "é line 48\né line 49\né line 50\né line 51\né line 52",
-        "é line 97\né line 98\né line 99",
-    ]
-    shown = "".join(text.encode()[a:b].decode() for a, b in ranges)
-    assert all(f"line {n}" in shown for n in (0, 1, 2, 48, 52, 97, 99))
-    assert "line 3" not in shown
-    match = matches[1]
-    assert reader.peek(match["start"], match["end"])[0] == "line 50"
-
-
-@pytest.mark.parametrize("unit", ["x", "é", "🎉"])
-@pytest.mark.parametrize("place", [0, 100, 50_000, 99_990])
-def test_a_long_line_is_clipped_around_its_match(store: BlobStore, unit: str, place: int) -> None:
-    text = unit * place + "NEEDLE" + unit * (100_000 - place)
-    matches, ranges = Reader(ingest(text, store), store).grep("NEEDLE")
-    shown = matches[0]["text"]
-    assert "NEEDLE" in shown
-    assert LINE_CHARS - 10 <= len(shown) <= LINE_CHARS
-    assert "".join(text.encode()[a:b].decode() for a, b in ranges) == shown.strip(".")
-    assert shown.startswith("...") == (place > 250)
-    everything = Reader(ingest(text, store), store).grep(".*")[0][0]
-    assert (everything["start"], everything["end"]) == (0, len(text))
-
-
-def test_grep_of_files_names_the_file_and_its_line(store: BlobStore, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    for name, text in {
-        "a.txt": "é one\nhit a",
-        "b.txt": "",
-        "c.txt": "hit c\nlast\n",
-        "d.txt": "x\ny\nhit d",
-    }.items():
-        (tmp_path / "in" / name).write_text(text)
-    reader = Reader(ingest(tmp_path / "in", store), store)
-    matches, _ = reader.grep("hit", context_lines=1)
-    assert [(m["path"], m["line"], m["text"]) for m in matches] == [
-        ("a.txt", 2, "é one\nhit a"),
-        ("c.txt", 1, "hit c\nlast"),
-        ("d.txt", 3, "y\nhit d"),
-    ]
-    assert all(reader.peek(m["start"], m["end"])[0] == "hit" for m in matches)
-
-
-def test_a_catastrophic_pattern_is_quick(store: BlobStore) -> None:
-    reader = Reader(ingest("a" * 100_000 + "b", store), store)
-    start = time.perf_counter()
-    assert reader.grep("(a+)+$")[0] == []
-    assert time.perf_counter() - start < 1
-
-
-@pytest.mark.parametrize("pattern", [r"(?=a)b", r"(?<!a)b", r"(a)\1", "(", "[z-a]", "a{2,1}"])
-def test_a_pattern_that_re2_cannot_take_says_so_and_what_to_do(
-    store: BlobStore, pattern: str
-) -> None:
-    with pytest.raises(ValueError, match="filter the matches in Python instead") as caught:
-        Reader(ingest("abc", store), store).grep(pattern)
-    assert repr(pattern) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"max_matches": 0},
-        {"max_matches": 10_001},
-        {"max_matches": 1.5},
-        {"context_lines": -1},
-        {"pattern": 5},
-    ],
-)
-def test_numbers_out_of_range(store: BlobStore, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="grep"):
-        Reader(ingest("abc", store), store).grep(**({"pattern": "a"} | wrong))
-
-
-@pytest.mark.parametrize("letter", ["o", "ö"])
-def test_a_hundred_megabytes_are_searched_quickly_in_little_memory(
-    store: BlobStore, tmp_path: Path, letter: str
-) -> None:
-    line = f"the quick brown fox jumps {letter}ver the lazy dog\n"
-    with (tmp_path / "big").open("w") as file:
-        for _ in range(20):
-            file.write(line * (5_000_000 // len(line)))
-        file.write("a needle here")
-    reader = Reader(ingest(tmp_path / "big", store), store)
-    start = time.perf_counter()
-    matches, _ = reader.grep("needle")
-    took = time.perf_counter() - start
-    assert matches[0]["line"] == 20 * (5_000_000 // len(line)) + 1
-    assert matches[0]["text"] == "a needle here"
-    assert took < 2
-    start = time.perf_counter()
-    assert reader.peek(-11, -5)[0] == "needle"
-    assert len(reader.grep("fox", max_matches=1000)[0]) == 1000
-    assert time.perf_counter() - start < 1
-    tracemalloc.start()
-    reader.grep("needle", ignore_case=True)
-    assert tracemalloc.get_traced_memory()[1] < 1 << 20
-    tracemalloc.stop()
-
-
-# Info
-
-
-def test_info_describes_each_kind(store: BlobStore, tmp_path: Path) -> None:
-    about = Reader(ingest("é" * 1000, store), store).info()
-    assert about == {
-        "kind": "text",
-        "length": 1000,
-        "bytes": 2000,
-        "items": None,
-        "source": None,
-        "skipped": [],
-        "preview": "é" * 500,
-    }
-    root = folder(tmp_path)
-    about = Reader(ingest(root, store), store).info()
-    assert about["files"][:2] == [{"path": "a.txt", "bytes": 5}, {"path": "b/é.md", "bytes": 10}]
-    assert (about["source"], about["items"], len(about["skipped"])) == (str(root), 4, 6)
-    assert json.loads(json.dumps(about)) == about
-
-
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(
     store: BlobStore, tmp_path: Path
 ) -> None:
@@ -593,3 +336,179 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(
     for path in unreadable:
         with pytest.raises(ContextError, match=f"{path} cannot be read: .*Errno"):
             ingest(path, store)
+
+
+# Encodings
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_byte_order_mark_tells_the_encoding(
+    store: BlobStore, tmp_path: Path, encoding: str
+) -> None:
+    """As Windows and spreadsheets write it."""
+    text = "Überschrift\r\nnaïve 日本 🎉\n" * 3
+    data = text.encode(encoding)
+    if encoding != "utf-16":
+        data = "\ufeff".encode(encoding) + data
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_bytes(data)
+    for value in (data, io.BytesIO(data), OneByteAtATime(data), tmp_path / "in" / "a.txt"):
+        handle = ingest(value, store)
+        assert materialize(handle, store) == text
+        check_counts(handle, store)
+    assert materialize(ingest(tmp_path / "in", store), store) == {"a.txt": text}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("latin-1", "café\r\n"),
+        ("cp1252", "“café” – 5 €"),
+        ("shift_jis", "日本語のテキスト"),
+        ("utf-16-le", "no mark é"),
+        ("utf-8", "é"),
+    ],
+)
+def test_a_file_may_say_its_encoding(
+    store: BlobStore, tmp_path: Path, encoding: Any, text: str
+) -> None:
+    text *= CHUNK // 8  # characters are cut between two chunks
+    path = tmp_path / "old.txt"
+    path.write_bytes(text.encode(encoding))
+    for file in (File(path, encoding=encoding), File(str(path), encoding=encoding.upper())):
+        handle = ingest(file, store)
+        assert materialize(handle, store) == text
+        assert handle.source == str(path)
+        check_counts(handle, store)
+    with path.open(encoding=encoding, newline="") as opened:
+        assert materialize(ingest(opened, store), store) == text
+
+
+def test_folders_and_lists_take_encodings_too(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    a, b, c = (tmp_path / "in" / name for name in ("a.txt", "b.txt", "c.txt"))
+    a.write_bytes(b"caf\xe9")
+    b.write_bytes("日".encode("shift_jis"))
+    folder = ingest(File(tmp_path / "in", encoding="latin-1"), store)
+    assert materialize(folder, store) == {"a.txt": "café", "b.txt": "\x93ú"}
+    c.write_text("é")
+    files = ingest([File(a, encoding="latin-1"), c, File(b, encoding="shift_jis")], store)
+    assert materialize(files, store) == {"a.txt": "café", "c.txt": "é", "b.txt": "日"}
+    strict = ingest(File(tmp_path / "in", encoding="shift_jis"), store)
+    assert strict.skipped == ("a.txt (not shift_jis)",)
+
+
+@pytest.mark.parametrize(("errors", "read"), [("replace", "caf\ufffd"), ("ignore", "caf")])
+def test_a_file_may_say_what_becomes_of_broken_bytes(
+    store: BlobStore, tmp_path: Path, errors: Any, read: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    assert materialize(ingest(File(tmp_path / "a.txt", errors=errors), store), store) == read
+    (tmp_path / "a.txt").write_bytes("café".encode("utf-16"))
+    assert materialize(ingest(File(tmp_path / "a.txt", errors=errors), store), store) == "café"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["latin9000", "zip", "rot13", "hex", "undefined", "", "a\0", 5]
+)
+def test_an_encoding_that_is_none_is_refused_at_once(encoding: Any) -> None:
+    with pytest.raises(ContextError, match=r"Python has no such text encoding.*utf-8, latin-1"):
+        File("never read", encoding=encoding)
+    with pytest.raises(ContextError, match="must be one of strict, replace, ignore"):
+        File("never read", errors="surrogateescape")  # type: ignore[arg-type]
+
+
+def test_another_encoding_than_was_said_is_refused_with_its_place(
+    store: BlobStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"x" * (CHUNK + 7) + "é".encode())
+    with pytest.raises(ContextError, match=f"not ascii: see the byte at offset {CHUNK + 7}.*File"):
+        ingest(File(path, encoding="ascii"), store)
+    path.write_bytes(b"no mark")
+    with pytest.raises(ContextError, match="not utf-16"):
+        ingest(File(path, encoding="utf-16"), store)
+
+
+# NULs
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"n": 1}\n' * 1000 + b"\0" * 64 + b'{"n": 2}\n' * 1000,
+        b"\0" * 8 + b"after a crash\n" * 20,
+        b"x" * 90 + b"\0" * 10,
+        "naïve \0 日本 🎉 half a line of text".encode(),
+        b"HOME=/root\0LANG=C.UTF-8\0" * 50,
+        (b"a" * 99 + b"\0") * (3 * CHUNK // 100),
+    ],
+    ids=["in a log", "at its start", "one in ten", "one", "as separators", "over chunks"],
+)
+def test_a_few_nuls_are_part_of_the_text(store: BlobStore, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "events.jsonl"
+    path.write_bytes(data)
+    handle = ingest(path, store)
+    assert materialize(handle, store) == data.decode()
+    check_counts(handle, store)
+    assert materialize(ingest(tmp_path / "in", store), store) == {"events.jsonl": data.decode()}
+
+
+def test_code_gets_the_nuls(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(b'{"n": 1}\n' * 20 + b"\0\0" + b'{"n": 2}\n')
+    root = ScriptedModel(
+        replies=[cell(r"FINAL([context.count('\0'), grep(r'\x00+')[0], peek(180, 183)])")]
+    )
+    out = create_rlm(root, blob_store=tmp_path / "blobs").invoke(
+        {"query": "How many?", "context": tmp_path / "events.jsonl"}
+    )
+    match = {"line": 21, "start": 180, "end": 182, "text": '\0\0{"n": 2}'}
+    assert json.loads(out["answer"]) == [2, match, "\0\0{"]
+
+
+def test_an_endless_stream_of_nuls_ends(store: BlobStore) -> None:
+    with pytest.raises(ContextError, match="/dev/zero is binary: a zero byte at offset 0"):
+        ingest(Path("/dev/zero"), store)
+
+
+# Names of files
+
+
+def told(context: Any, tmp_path: Path) -> list[str]:
+    """The warnings that a context gets."""
+    run = create_rlm(ScriptedModel(replies=[cell("FINAL('ok')")]), blob_store=tmp_path / "blobs")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run.invoke({"query": "go", "context": context})
+    return [str(each.message) for each in caught if each.category is UserWarning]
+
+
+@pytest.mark.parametrize("of", ["a.txt", ["a.txt"], ["a.txt", "b.txt"], ("a.txt", "sub")])
+def test_names_of_files_given_as_text_are_warned_of(
+    of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("Contract 7 ends in March.\n")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (message,) = told(of, tmp_path)
+    assert "Path(" in message and "'a.txt'" in message
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        ["a.txt", "no such file"],
+        ["words", "of", "a text"],
+        ["a.txt", 5],
+        {"a.txt": "a.txt"},
+        ["a.txt" * 1000, "\0", "\ud800"],
+        [Path("a.txt")],
+        [{"a.txt": 1}],
+    ],
+)
+def test_other_texts_are_not(of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("inside")
+    monkeypatch.chdir(tmp_path)
+    assert told(of, tmp_path) == []

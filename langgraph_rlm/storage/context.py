@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
 
@@ -17,8 +18,8 @@ from langgraph_rlm.errors import BlobError, ContextError
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
 from langgraph_rlm.storage.files import (
+    File,
     Joined,
-    Utf8,
     named,
     printable,
     read_file,
@@ -27,6 +28,7 @@ from langgraph_rlm.storage.files import (
 )
 from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.rows import JSONLines, RowKind, is_langchain, pairs_of, rows_of
+from langgraph_rlm.storage.utf8 import Utf8
 
 Kind = Literal["text", "list", "dict", "messages", "documents", "files"]
 
@@ -37,6 +39,9 @@ WANTED = (
     "Give a str, a pathlib.Path or a list of them, a list, a dict, LangChain messages or "
     "documents, or a file that is open."
 )
+
+FileSpan = tuple[str, int, int]
+"""A file of a context: its path, its first byte in the stored text, its bytes."""
 
 
 class HandleDict(TypedDict):
@@ -114,14 +119,14 @@ def ingest(value: object, blobs: BlobStore) -> ContextHandle:
     """Store an input, and give its handle. Files are streamed. Blocks: call it in a thread.
 
     Args:
-        value: a str (the content, never a path); a Path of a file or folder, or a list of them;
-            UTF-8 bytes; a list or a dict of JSON values; LangChain messages or documents; an open
-            file; or a handle, which is checked and given back.
+        value: a str (the content, never a path); a Path or `File` of a file or folder, or a list
+            of them; bytes of text; a list or a dict of JSON values; LangChain messages or
+            documents; an open file; or a handle, which is checked and given back.
         blobs: stores the text; the same text is stored once.
 
     Raises:
-        ContextError: the input is missing, unreadable, binary, not UTF-8, empty, not JSON, or of
-            another type.
+        ContextError: the input is missing, unreadable, binary, in another encoding, empty, not
+            JSON, or of another type.
         BlobError: the store cannot be written, or no longer has the blob of a handle.
     """
     if isinstance(value, ContextHandle):
@@ -130,8 +135,8 @@ def ingest(value: object, blobs: BlobStore) -> ContextHandle:
         return _ingest_text(value, blobs)
     if isinstance(value, (bytes, bytearray)):
         return _ingest_bytes([bytes(value)], blobs, "The bytes value")
-    if isinstance(value, Path):
-        return _ingest_path(value, blobs)
+    if isinstance(value, (Path, File)):
+        return _ingest_file(_file(value), blobs)
     if isinstance(value, Mapping):
         return _ingest_rows("dict", pairs_of(cast("Mapping[Any, Any]", value)), blobs)
     if is_array(value):
@@ -173,17 +178,19 @@ def materialize(
     return rows
 
 
-def manifest(handle: ContextHandle, blobs: BlobStore) -> list[tuple[str, int, int]]:
-    """List the files of a handle, in order: path, first byte in the stored text, bytes.
-
-    Empty for other kinds.
+def manifest(handle: ContextHandle, blobs: BlobStore) -> Sequence[FileSpan]:
+    """List the files of a handle, in order; none for other kinds.
 
     Raises:
         BlobError: the manifest's blob is missing or altered.
     """
-    if handle.index is None:
-        return []
-    return [(path, start, size) for path, start, size in json.loads(blobs.get(handle.index))]
+    return () if handle.index is None else _spans(handle.index, blobs)
+
+
+@lru_cache(maxsize=4)
+def _spans(index: str, blobs: BlobStore) -> tuple[FileSpan, ...]:
+    """Read a manifest, once for many reads of one context: it may name 100,000 files."""
+    return tuple((path, start, size) for path, start, size in json.loads(blobs.get(index)))
 
 
 def _to_encodable(data: bytes) -> str:
@@ -230,7 +237,13 @@ def _ingest_bytes(
     chunks: Iterable[bytes], blobs: BlobStore, name: str, source: str | None = None
 ) -> ContextHandle:
     utf8 = Utf8(name)
-    digest, size = blobs.put_stream(_not_empty(utf8.check(chunks), name))
+    return _ingest_utf8(utf8, utf8.check(chunks), blobs, name, source)
+
+
+def _ingest_utf8(
+    utf8: Utf8, text: Iterable[bytes], blobs: BlobStore, name: str, source: str | None
+) -> ContextHandle:
+    digest, size = blobs.put_stream(_not_empty(text, name))
     return ContextHandle(digest=digest, kind="text", length=utf8.chars, size=size, source=source)
 
 
@@ -243,28 +256,32 @@ def _ingest_open(file: Any, blobs: BlobStore) -> ContextHandle:
     return _ingest_bytes(read_open(file, shown), blobs, shown, source)
 
 
-def _ingest_path(path: Path, blobs: BlobStore) -> ContextHandle:
-    source = printable(str(path))
-    if not os.path.isdir(path):
-        return _ingest_bytes(read_file(path), blobs, str(path), source)
-    files, skipped = text_files(path)
+def _ingest_file(file: File, blobs: BlobStore) -> ContextHandle:
+    source = printable(str(file.path))
+    if not os.path.isdir(file.path):
+        utf8, text = read_file(file)
+        return _ingest_utf8(utf8, text, blobs, str(file.path), source)
+    files, skipped = text_files(file)
     if not files:
         others = ", ".join(skipped[:10]) or "nothing, it is empty"
-        raise ContextError(f"{path} has no file of text to read; skipped: {others}.")
+        raise ContextError(f"{file.path} has no file of text to read; skipped: {others}.")
     return _ingest_files(files, blobs, source, tuple(skipped))
 
 
-def _ingest_paths(paths: list[Path], blobs: BlobStore) -> ContextHandle:
-    for path in paths:
-        if os.path.isdir(path):
+def _ingest_list_of_files(files: list[File], blobs: BlobStore) -> ContextHandle:
+    once: dict[Path, File] = {}
+    for file in files:
+        if os.path.isdir(file.path):
             raise ContextError(
-                f"{path} is a folder in a list of files. Give the folder alone, or the files in it."
+                f"{file.path} is a folder in a list of files. Give the folder alone, or the files "
+                "in it."
             )
-    return _ingest_files(named(list(dict.fromkeys(paths))), blobs)
+        once.setdefault(file.path, file)
+    return _ingest_files(named([*once.values()]), blobs)
 
 
 def _ingest_files(
-    files: list[tuple[str, Path]],
+    files: list[tuple[str, File]],
     blobs: BlobStore,
     source: str | None = None,
     skipped: tuple[str, ...] = (),
@@ -313,14 +330,18 @@ def _capped(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _ingest_sequence(values: Sequence[object], blobs: BlobStore) -> ContextHandle:
-    if values and _are_paths(values):
-        return _ingest_paths(list(values), blobs)
+    if values and _are_files(values):
+        return _ingest_list_of_files([_file(value) for value in values], blobs)
     kind, rows = rows_of(values)
     return _ingest_rows(kind, rows, blobs)
 
 
-def _are_paths(values: Sequence[object]) -> TypeGuard[Sequence[Path]]:
-    return all(isinstance(value, Path) for value in values)
+def _are_files(values: Sequence[object]) -> TypeGuard[Sequence[Path | File]]:
+    return all(isinstance(value, (Path, File)) for value in values)
+
+
+def _file(value: Path | File) -> File:
+    return value if isinstance(value, File) else File(value)
 
 
 def _ingest_rows(kind: RowKind, rows: Sequence[object], blobs: BlobStore) -> ContextHandle:

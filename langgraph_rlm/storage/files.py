@@ -1,91 +1,74 @@
-"""Files: bytes from outside, streamed, checked to be UTF-8 text, and counted.
+"""Files: finds, names and reads files and folders, as a stream of UTF-8 text.
 
 Never holds a whole file, and does not know of handles.
 """
 
 import codecs
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import CHUNK, chunks_of
 from langgraph_rlm.storage.blobs import to_bytes
+from langgraph_rlm.storage.utf8 import NotText, Utf8
+
+Errors = Literal["strict", "replace", "ignore"]
+"""What a `File` may do with bytes that are not in its encoding; `open` has the same names."""
 
 
-class Utf8:
-    """Passes chunks on, without a byte order mark, and checks that they are UTF-8 text."""
+class File:
+    """A file or folder as a context, with its encoding.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._mark = 0
-        """Bytes of the byte order mark."""
-        self.chars = 0
-        """Characters passed on so far."""
-        self.size = 0
-        """Bytes passed on so far."""
+    Only needed for what is not UTF-8: a `pathlib.Path` names a file too, and UTF-16 and UTF-32 are
+    known by their byte order mark.
 
-    def check(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass chunks on.
+    Example:
+        >>> rlm.invoke({"query": "...", "context": File("old.log", encoding="latin-1")})
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        encoding: str | None = None,
+        errors: Errors = "strict",
+    ) -> None:
+        """Name a file or folder; nothing is read yet.
+
+        Args:
+            path: of the file, or of a folder whose files all have the encoding.
+            encoding: any text encoding of Python's; None for UTF-8, or what a byte order mark says.
+            errors: what becomes of bytes that are not in the encoding, as `open` takes it.
 
         Raises:
-            ContextError: at the first byte that is not text.
+            ContextError: Python has no such encoding.
         """
-        for number, chunk in enumerate(_with_full_start(chunks)):
-            text = chunk if number else self._after_mark(chunk)
-            self._refuse_binary(text)
-            self.chars += self._count(text)
-            self.size += len(text)
-            yield text
-        self.chars += self._count(b"", final=True)
+        self.path = Path(path)
+        self.encoding = encoding
+        self.errors: Errors = errors
+        if encoding is not None:
+            _check_encoding(encoding)
+        if errors not in get_args(Errors):
+            known = ", ".join(get_args(Errors))
+            raise ContextError(f"File(errors={errors!r}): it must be one of {known}.")
 
-    def _after_mark(self, chunk: bytes) -> bytes:
-        """Remove the byte order mark from the first chunk."""
-        if chunk[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise self._not_utf8(0, "UTF-16")
-        text = chunk.removeprefix(codecs.BOM_UTF8)
-        self._mark = len(chunk) - len(text)
-        return text
-
-    def _refuse_binary(self, text: bytes) -> None:
-        zero = text.find(b"\0")
-        if zero >= 0:
-            offset = self._mark + self.size + zero
-            raise ContextError(
-                f"{self._name} is binary: a zero byte at offset {offset}. Extract its text first."
-            )
-
-    def _count(self, text: bytes, *, final: bool = False) -> int:
-        """Count the characters that end in a chunk. One that is cut there waits for the next."""
-        pending = len(self._decoder.getstate()[0])
-        if not pending and text.isascii():
-            return len(text)
-        try:
-            return len(self._decoder.decode(text, final))
-        except UnicodeDecodeError as error:
-            raise self._not_utf8(self._mark + self.size - pending + error.start, "LATIN1") from None
-
-    def _not_utf8(self, offset: int, guess: str) -> ContextError:
-        return ContextError(
-            f"{self._name} is not UTF-8: see the byte at offset {offset}. "
-            f"Convert it first, with its own encoding's name: iconv -f {guess} -t UTF-8 IN > OUT"
-        )
+    def __repr__(self) -> str:
+        return f"File({str(self.path)!r}, encoding={self.encoding!r}, errors={self.errors!r})"
 
 
-def _with_full_start(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the same bytes, with a first chunk that is long enough for a whole byte order mark."""
-    start = b""
-    rest = iter(chunks)
-    for chunk in rest:
-        start += chunk
-        if len(start) >= len(codecs.BOM_UTF8):
-            break
-    if start:
-        yield start
-    yield from rest
+def _check_encoding(encoding: str) -> None:
+    try:
+        "a".encode(encoding)  # refuses rot13, zip and others that do not make text of bytes
+        codecs.getincrementaldecoder(encoding)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ContextError(
+            f"File(encoding={encoding!r}): Python has no such text encoding ({error}). Common ones "
+            "are utf-8, latin-1, cp1252, utf-16-le and shift_jis; all are listed at "
+            "https://docs.python.org/3/library/codecs.html#standard-encodings"
+        ) from None
 
 
 def read_open(file: Any, name: str) -> Iterator[bytes]:
@@ -105,12 +88,18 @@ def read_open(file: Any, name: str) -> Iterator[bytes]:
                 raise ContextError(f"{name}.read() gave a {kind}, not str or bytes.")
 
 
-def read_file(path: Path) -> Iterator[bytes]:
-    """Read a file.
+def read_file(file: File) -> tuple[Utf8, Iterator[bytes]]:
+    """Read a file as UTF-8 text; nothing is read before the first chunk is taken.
 
-    Raises:
-        ContextError: it is missing or cannot be read.
+    Returns:
+        What counts the text as it is read, and the text in chunks. These raise a ContextError if
+        the file is missing, cannot be read, is binary, or has another encoding.
     """
+    utf8 = Utf8(str(file.path), file.encoding, file.errors)
+    return utf8, utf8.check(_bytes_of(file.path))
+
+
+def _bytes_of(path: Path) -> Iterator[bytes]:
     with _explained(str(path)), path.open("rb") as file:
         yield from chunks_of(file)
 
@@ -134,34 +123,37 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def text_files(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+def text_files(root: File) -> tuple[list[tuple[str, File]], list[str]]:
     """Find every file of text below a folder.
 
     Returns:
-        The files as (name relative to `root`, path), and the names of what was left out with the
+        The files by their names relative to `root`, and the names of what was left out with the
         reason; both sorted.
     """
     skipped: list[str] = []
-    files: list[tuple[str, Path]] = []
-    for name, path in sorted(_walk(root, skipped)):
-        reason = _reason_not_text(name, path)
+    files: list[tuple[str, File]] = []
+    for name, path in sorted(_walk(root.path, skipped)):
+        file = File(path, encoding=root.encoding, errors=root.errors)
+        reason = _reason_not_text(file)
         if reason:
             skipped.append(f"{name} ({reason})")
         else:
-            files.append((name, path))
+            files.append((name, file))
     return files, sorted(skipped)
 
 
-def named(paths: list[Path]) -> list[tuple[str, Path]]:
+def named(files: list[File]) -> list[tuple[str, File]]:
     """Name each file by its path.
 
     Paths are as given if all are relative and none leads up; else relative to the folder that all
     files share.
     """
-    if all(not path.is_absolute() and ".." not in path.parts for path in paths):
-        return [(printable(path.as_posix()), path) for path in paths]
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return [(_name(Path(os.path.abspath(path)), Path(root)), path) for path in paths]
+    if all(not file.path.is_absolute() and ".." not in file.path.parts for file in files):
+        return [(printable(file.path.as_posix()), file) for file in files]
+    paths = [os.path.abspath(file.path) for file in files]
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    names = [_name(Path(path), Path(root)) for path in paths]
+    return list(zip(names, files, strict=True))
 
 
 class Joined:
@@ -170,7 +162,7 @@ class Joined:
     A newline is put between two where the first has none at its end.
     """
 
-    def __init__(self, files: list[tuple[str, Path]]) -> None:
+    def __init__(self, files: list[tuple[str, File]]) -> None:
         self._files = files
         self.manifest: list[tuple[str, int, int]] = []
         """After `chunks`: each file's name, first byte, bytes."""
@@ -181,17 +173,17 @@ class Joined:
         """Read the bytes.
 
         Raises:
-            ContextError: a file is missing, unreadable, binary or not UTF-8.
+            ContextError: a file is missing, unreadable, binary or in another encoding.
         """
         start = 0
         last = b"\n"
-        for name, path in self._files:
+        for name, file in self._files:
             if last != b"\n":
                 yield b"\n"
                 start += 1
                 self.chars += 1
-            utf8 = Utf8(str(path))
-            for chunk in utf8.check(read_file(path)):
+            utf8, text = read_file(file)
+            for chunk in text:
                 yield chunk
                 last = chunk[-1:] or last
             self.manifest.append((name, start, utf8.size))
@@ -246,17 +238,17 @@ def _reason_to_skip_file(path: Path, inside: Path) -> str:
     return ""
 
 
-def _reason_not_text(name: str, path: Path) -> str:
+def _reason_not_text(file: File) -> str:
     """Read a whole file, and tell why it is not text; "" if it is.
 
     Files are read again when they are stored, so that the stored text never has half a file.
     """
+    _, text = read_file(file)
     try:
-        for _ in Utf8(name).check(read_file(path)):
+        for _ in text:
             pass
-    except ContextError as error:
-        for reason in ("binary", "not UTF-8"):
-            if f" is {reason}: " in str(error):
-                return reason
+    except NotText as error:
+        return error.reason
+    except ContextError:
         return "unreadable"
     return ""

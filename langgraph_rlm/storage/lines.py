@@ -1,6 +1,6 @@
-"""Lines: the lines of a stored text that match a pattern, and how a line is shown.
+"""Lines: where a pattern matches in a stored text, and how a line is shown.
 
-Positions are bytes. Lines end at "\\n" alone.
+Positions are bytes. Lines end at "\\n" or "\\r\\n".
 """
 
 import mmap
@@ -20,7 +20,7 @@ In order, none empty.
 """
 
 LINE_CHARS = 500
-"""Most characters that `grep` shows of one line."""
+"""Most characters that `grep` shows of one line, unless it is told another number."""
 
 CHAR_BYTES = 4
 """Most bytes of one character."""
@@ -28,31 +28,133 @@ CHAR_BYTES = 4
 CUT = "..."
 """Stands where a line is cut."""
 
+REACH = 1 << 16
+"""Bytes of a line that are searched for its next match at first.
+
+A match of half as many is found whatever the line; a longer one may give way to one within it.
+"""
+
+_QUOTE = r"\\Q.*?(?:\\E|\Z)"
+_CLASS = r"\[\^?\]?(?:\[:\^?\w+:\]|\\.?|[^]\\])*+(?:\]|\Z)"
+_PARTS = re.compile(rf"{_QUOTE}|\\.|{_CLASS}|\$", re.DOTALL)
+"""What of a pattern may hold a `$`: quotes, escapes, classes, and it alone. Takes linear time."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the stored text."""
+
+    start: int
+    """Its first byte."""
+    end: int
+    """The byte after its text."""
+    newline: int
+    """The byte of its newline, or the end of the stored text."""
+
 
 @dataclass(frozen=True)
 class Hit:
-    """One matching line and its first match."""
+    """One match, and its line."""
 
     start: int
-    """First byte of the match."""
+    """Its first byte."""
     end: int
-    """Byte after the match."""
-    line_start: int
-    line_end: int
-    """Byte of the line's newline, or the text's end."""
+    """The byte after it."""
+    line: Line
 
 
-def line_pattern(pattern: object, ignore_case: bool) -> Any:
-    """Compile an RE2 pattern that sees each line by itself.
+class Search:
+    """A pattern that is looked for in each line by itself, in time linear in the text."""
+
+    def __init__(self, pattern: object, *, ignore_case: bool) -> None:
+        """Compile an RE2 pattern.
+
+        Raises:
+            ValueError: not a str, or RE2 does not take it.
+        """
+        self._regex = line_pattern(pattern, _by_line(checked_pattern(pattern)), ignore_case)
+
+    def hits(self, data: mmap.mmap) -> Iterator[Hit]:
+        """Find every match, first to last; search no further than the caller asks.
+
+        A match of nothing ends its line: `x*` and `^` match once a line, not at each character.
+        """
+        hit = self._first_of_line(data, 0)
+        while hit is not None:
+            yield hit
+            further = self._further(data, hit)
+            hit = further or self._first_of_line(data, hit.line.newline + 1)
+
+    def _first_of_line(self, data: mmap.mmap, first: int) -> Hit | None:
+        """Find the first match at or after the line that starts at byte `first`."""
+        while first < len(data):
+            match = self._regex.search(data, first)
+            if match is None:
+                return None
+            at, after = match.span()
+            if at >= len(data) and data[len(data) - 1] == 0x0A:
+                return None  # an empty match after the last newline, where there is no line
+            start = max(data.rfind(b"\n", first, at) + 1, first)
+            newline = line_end(data, at, len(data))
+            line = Line(start, text_end(data, start, newline), newline)
+            is_text = at == after or at < line.end
+            if is_text or self._regex.search(data[start : line.end]) is not None:
+                return _hit(data, at, after, line)
+            first = newline + 1  # it matches the "\r" before a newline, and nothing of the text
+        return None
+
+    def _further(self, data: mmap.mmap, hit: Hit) -> Hit | None:
+        """Find the next match in the line of a match, if it matches anything.
+
+        Searching the whole rest of a line for each of its matches would take quadratic time for
+        patterns such as `x.*z|x`. So a part is searched, and one of twice the length when that is
+        not enough to be sure: altogether no more than a few times the line.
+        """
+        if hit.start == hit.end:
+            return None
+        reach = REACH
+        last = min(hit.end + reach, hit.line.newline)
+        match = self._regex.search(data, hit.end, last)
+        while last < hit.line.newline and not _is_sure(match, hit.end + reach // 2, last):
+            reach *= 2
+            last = min(hit.end + reach, hit.line.newline)
+            match = self._regex.search(data, hit.end, last)
+        if match is None:
+            return None
+        further = _hit(data, match.start(), match.end(), hit.line)
+        return further if further.start < further.end else None
+
+
+def _is_sure(match: Any, middle: int, last: int) -> bool:
+    """Tell whether a match that was found before byte `last` is the next one of its line.
+
+    One that comes after the middle is not: an earlier one might end after `last`. One that touches
+    the end is not: it might be longer.
+    """
+    return match is not None and match.start() <= middle and match.end() < last
+
+
+def _hit(data: mmap.mmap, start: int, end: int, line: Line) -> Hit:
+    """Make a hit of what RE2 has matched: whole characters, within the text of its line."""
+    first = min(start_before(data, start), line.end)
+    last = min(start_after(data, end), line.end)
+    return Hit(first, last, line)
+
+
+def line_pattern(pattern: object, rewritten: str, ignore_case: bool) -> Any:
+    """Compile an RE2 pattern that matches no newline.
+
+    Args:
+        pattern: as it was given, for the message.
+        rewritten: what is compiled.
+        ignore_case: whether letters match in either case.
 
     Raises:
-        ValueError: not a str, or RE2 does not take it.
+        ValueError: RE2 does not take it.
     """
-    if not isinstance(pattern, str):
-        raise ValueError(f"grep({pattern!r}): the pattern must be a str.")
-    source = b"(?m)" + to_bytes(_by_line(pattern))
+    settings = {"never_nl": True, "never_capture": True, "case_sensitive": not ignore_case}
     try:
-        return compile_pattern(source, never_nl=True, case_sensitive=not ignore_case)
+        return compile_pattern(b"(?m)" + to_bytes(rewritten), **settings)
     except ValueError as error:
         raise ValueError(
             f"grep cannot take the pattern {pattern!r}: {error}. Patterns are RE2 (linear time), "
@@ -61,41 +163,35 @@ def line_pattern(pattern: object, ignore_case: bool) -> Any:
         ) from None
 
 
+def checked_pattern(pattern: object) -> str:
+    """Give a pattern back, which must be a str.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(pattern, str):
+        raise ValueError(f"grep({pattern!r}): the pattern must be a str.")
+    return pattern
+
+
 def _by_line(pattern: str) -> str:
-    """Let `\\A`, `\\Z` and `\\z` mean the ends of a line, as each line is searched by itself."""
-    ends = {"\\A": "^", "\\Z": "$", "\\z": "$"}
-    return re.sub(r"\\.", lambda escape: ends.get(escape[0], escape[0]), pattern, flags=re.DOTALL)
+    """Let `$` match before "\\r\\n" too, and `\\A`, `\\Z` and `\\z` mean the ends of a line."""
+    end = r"(?:\r?$)"
+    anchors = {"\\A": "^", "\\Z": end, "\\z": end, "$": end}
+    return _PARTS.sub(lambda part: anchors.get(part[0], part[0]), pattern)
 
 
-def hits(regex: Any, data: mmap.mmap) -> Iterator[Hit]:
-    """Search for the lines that match, first to last; no further than the caller asks."""
-    hit = _next_hit(regex, data, 0)
-    while hit is not None:
-        yield hit
-        hit = _next_hit(regex, data, hit.line_end + 1)
-
-
-def _next_hit(regex: Any, data: mmap.mmap, line: int) -> Hit | None:
-    """Find the first line that matches, at or after the line that starts at byte `line`."""
-    if line >= len(data):
-        return None
-    match = regex.search(data, line)
-    if match is None:
-        return None
-    start, end = match.span()
-    if start >= len(data) and data[len(data) - 1] == 0x0A:
-        return None  # an empty match after the last newline, where there is no line
-    start = start_before(data, start)
-    newline = data.rfind(b"\n", line, start)
-    line_start = newline + 1 if newline >= 0 else line
-    line_end = _line_end(data, start, len(data))
-    return Hit(start, min(start_after(data, end), line_end), line_start, line_end)
-
-
-def _line_end(data: mmap.mmap, byte: int, last: int) -> int:
+def line_end(data: mmap.mmap, byte: int, last: int) -> int:
     """Find the first newline at or after a byte; `last` if there is none before that."""
     newline = data.find(b"\n", byte, last)
     return last if newline < 0 else newline
+
+
+def text_end(data: mmap.mmap, start: int, newline: int) -> int:
+    """Find the byte after a line's text: a "\\r" before its newline is not part of it."""
+    if start < newline < len(data) and data[newline - 1] == 0x0D:
+        return newline - 1
+    return newline
 
 
 def lines_before(data: mmap.mmap, line_start: int, first: int, count: int) -> Ranges:
@@ -108,47 +204,46 @@ def lines_before(data: mmap.mmap, line_start: int, first: int, count: int) -> Ra
     return lines[::-1]
 
 
-def lines_after(data: mmap.mmap, line_end: int, last: int, count: int) -> Ranges:
-    """Find at most `count` lines after the one that ends at `line_end`, none after byte `last`."""
+def lines_after(data: mmap.mmap, newline: int, last: int, count: int) -> Ranges:
+    """Find at most `count` lines after the one that ends at `newline`, none after byte `last`."""
     lines: Ranges = []
-    while len(lines) < count and line_end + 1 < last:
-        start = line_end + 1
-        line_end = _line_end(data, start, last)
-        lines.append((start, line_end))
+    while len(lines) < count and newline + 1 < last:
+        start = newline + 1
+        newline = line_end(data, start, last)
+        lines.append((start, newline))
     return lines
 
 
-def head_of(data: mmap.mmap, start: int, end: int, shown: Ranges) -> str:
+def head_of(data: mmap.mmap, start: int, end: int, width: int, shown: Ranges) -> str:
     """Show a line, or its first characters and "...". What is shown is added to `shown`."""
-    most = start + CHAR_BYTES * (LINE_CHARS + 1)
+    most = start + CHAR_BYTES * (width + 1)
     text = to_text(data[start : start_before(data, min(end, most))])
-    if len(text) <= LINE_CHARS:
+    if len(text) <= width:
         shown.append((start, end))
         return text
-    text = text[: LINE_CHARS - len(CUT)]
+    text = text[: width - len(CUT)]
     shown.append((start, start + len(to_bytes(text))))
     return text + CUT
 
 
-def around(data: mmap.mmap, hit: Hit, shown: Ranges) -> str:
+def around(data: mmap.mmap, hit: Hit, width: int, shown: Ranges) -> str:
     """Show a matching line. What is shown is added to `shown`.
 
     A long line is cut to the match in the middle of what surrounds it, with "..." at each cut.
     """
-    if hit.line_end - hit.line_start <= CHAR_BYTES * LINE_CHARS:
-        text = to_text(data[hit.line_start : hit.line_end])
-        if len(text) <= LINE_CHARS:
-            shown.append((hit.line_start, hit.line_end))
+    if hit.line.end - hit.line.start <= CHAR_BYTES * width:
+        text = to_text(data[hit.line.start : hit.line.end])
+        if len(text) <= width:
+            shown.append((hit.line.start, hit.line.end))
             return text
-    room = LINE_CHARS - 2 * len(CUT)
-    before, after = _beside(data, hit, room)
+    before, after = _beside(data, hit, width - 2 * len(CUT))
     start = hit.start - len(to_bytes(before))
     end = hit.start + len(to_bytes(after))
     shown.append((start, end))
     text = before + after
-    if start > hit.line_start:
+    if start > hit.line.start:
         text = CUT + text
-    if end < hit.line_end:
+    if end < hit.line.end:
         text += CUT
     return text
 
@@ -159,10 +254,10 @@ def _beside(data: mmap.mmap, hit: Hit, room: int) -> tuple[str, str]:
     Returns:
         What is shown before the start of the match, and what from there on.
     """
-    least = max(hit.line_start, hit.start - CHAR_BYTES * LINE_CHARS)
+    least = max(hit.line.start, hit.start - CHAR_BYTES * (room + 2 * len(CUT)))
     most = hit.start + CHAR_BYTES * room
     before = to_text(data[start_after(data, least) : hit.start])
-    after = to_text(data[hit.start : start_before(data, min(hit.line_end, most))])
+    after = to_text(data[hit.start : start_before(data, min(hit.line.end, most))])
     matched = count_chars(data[hit.start : min(hit.end, most)])
     lead = max((room - matched) // 2, room - len(after), 0)
     before = before[max(0, len(before) - lead) :]

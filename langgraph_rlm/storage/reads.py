@@ -5,23 +5,25 @@ Never loads it whole: it is mapped into memory.
 
 import mmap
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore, to_text
-from langgraph_rlm.storage.context import ContextHandle, manifest
+from langgraph_rlm.storage.context import ContextHandle, FileSpan, manifest
 from langgraph_rlm.storage.json_types import is_whole
 from langgraph_rlm.storage.lines import (
+    LINE_CHARS,
     Hit,
     Ranges,
+    Search,
     around,
     head_of,
-    hits,
-    line_pattern,
     lines_after,
     lines_before,
+    text_end,
 )
 from langgraph_rlm.storage.text_index import BLOCK, count_chars, index_of
 
@@ -29,11 +31,27 @@ PEEK_CHARS = 2000
 MAX_PEEK_CHARS = 1_000_000
 MAX_MATCHES = 10_000
 MAX_CONTEXT_LINES = 100
-PREVIEW_CHARS = 500
-MAX_FILES_SHOWN = 50
+MIN_WIDTH = 20
+MAX_WIDTH = 10_000
+MAX_GREP_CHARS = 20_000_000
+"""Most characters that one `grep` shows, so that its answer always reaches the code."""
+PAGE_FILES = 100
+"""Files that `context_info` names on one page."""
 
-File = tuple[str, int, int]
-"""A file of a context: path, first byte in the stored text, bytes."""
+
+@dataclass(frozen=True)
+class ShownLine:
+    """What the matches of one line have in common."""
+
+    start: int
+    """Its first byte."""
+    number: int
+    """Counted from 1, in its file for "files"."""
+    path: str | None
+    """The path of its file; None for other kinds."""
+    before: list[str]
+    """The lines before it, as they are shown."""
+    after: list[str]
 
 
 class Reader:
@@ -73,62 +91,76 @@ class Reader:
         max_matches: int = 50,
         context_lines: int = 0,
         ignore_case: bool = False,
+        width: int = LINE_CHARS,
     ) -> tuple[list[dict[str, Any]], Ranges]:
-        """Find the first lines that match an RE2 pattern, in time linear in the text.
+        """Find the first matches of an RE2 pattern, in time linear in the text.
 
-        Lines end at "\\n" alone, and a match never spans two.
+        Lines end at "\\n" or "\\r\\n". A match never spans two, and a line may have several. A
+        match of nothing, as of `^`, is the last of its line. After the first match of a line over
+        64 KiB, one of over 32 KiB may give way to one within it.
 
         Args:
             pattern: searched in each line by itself; `\\d`, `\\w`, `\\s` and `\\b` know ASCII only.
-            max_matches: most lines, 1 to 10,000.
+            max_matches: most matches, 1 to 10,000.
             context_lines: lines shown before and after each, 0 to 100.
             ignore_case: whether letters match in either case.
+            width: most characters shown of each line, 20 to 10,000.
 
         Returns:
-            A dict for each line: `line` (counted from 1, in its file for "files"), `start` and
-            `end` (characters of the line's first match in the stored text, as `peek` takes them),
-            `text` (the line around the match, at most 500 characters, between its context lines),
-            and `path` for "files". Then the byte ranges of the lines shown.
+            A dict for each match: `line` (counted from 1, in its file for "files"), `start` and
+            `end` (characters of the stored text, counted from 0, as `peek` takes them), `text` (the
+            line around the match, between its context lines), and `path` for "files". Then the byte
+            ranges of the lines shown.
 
         Raises:
-            ValueError: RE2 does not take the pattern (lookaround, back-references), or a number is
-                out of its range.
+            ValueError: RE2 does not take the pattern (lookaround, back-references), a number is out
+                of its range, or the matches have more than 20,000,000 characters to show.
             BlobError: the blob is missing or altered.
         """
-        _check_whole("max_matches", max_matches, 1, MAX_MATCHES)
-        _check_whole("context_lines", context_lines, 0, MAX_CONTEXT_LINES)
-        regex = line_pattern(pattern, ignore_case)
-        found: list[dict[str, Any]] = []
+        check_grep("max_matches", max_matches, 1, MAX_MATCHES)
+        check_grep("context_lines", context_lines, 0, MAX_CONTEXT_LINES)
+        check_grep("width", width, MIN_WIDTH, MAX_WIDTH)
+        search = Search(pattern, ignore_case=ignore_case)
         shown: Ranges = []
-        files = manifest(self._handle, self._blobs)
         with self._open() as data:
-            for hit in islice(hits(regex, data), max_matches):
-                found.append(self._match(data, hit, context_lines, files, shown))
+            hits = islice(search.hits(data), max_matches)
+            found = list(_bounded(self._matches(data, hits, context_lines, width, shown)))
         return found, merge_ranges(shown)
 
-    def info(self) -> dict[str, Any]:
+    def info(self, page: int = 0) -> dict[str, Any]:
         """Tell what the context is.
 
+        Args:
+            page: which 100 files to name, for "files"; counted from 0.
+
         Returns:
-            `kind`, `length` (characters), `bytes`, `items`, `source`, `skipped`, `preview` (the
-            first 500 characters). For "files" also `files`: `{"path", "bytes"}` of the first 50.
+            `kind`, `length` (characters), `bytes`, `items`, `source`, `skipped`. For "files" also
+            `page`, `pages` (how many there are), and `files`: for each file of the page its `path`,
+            `bytes`, `start` and `end` (characters, as `peek` takes them).
+
+        Raises:
+            ValueError: there is no such page.
+            BlobError: the blob is missing or altered.
         """
         handle = self._handle
+        files = manifest(handle, self._blobs)
+        pages = max(1, -(-len(files) // PAGE_FILES))
+        if not is_whole(page) or not 0 <= page < pages:
+            raise ValueError(f"page={page!r}: it must be a whole number from 0 to {pages - 1:,}.")
         about: dict[str, Any] = {
             "kind": handle.kind,
             "length": handle.length,
             "bytes": handle.size,
             "items": handle.items,
-        }
-        if handle.index is not None:
-            files = manifest(handle, self._blobs)[:MAX_FILES_SHOWN]
-            about["files"] = [{"path": path, "bytes": size} for path, _, size in files]
-        preview, _ = self.peek(0, PREVIEW_CHARS)
-        return about | {
             "source": handle.source,
             "skipped": list(handle.skipped),
-            "preview": preview,
         }
+        with self._open() as data:
+            if handle.index is not None:
+                of_page = files[page * PAGE_FILES : (page + 1) * PAGE_FILES]
+                named = [self._file(data, file) for file in of_page]
+                about |= {"page": page, "pages": pages, "files": named}
+        return about
 
     @contextmanager
     def _open(self) -> Generator[mmap.mmap]:
@@ -162,27 +194,62 @@ class Reader:
     def _chars_before(self, data: mmap.mmap, byte: int) -> int:
         return byte if self._handle.ascii else self._index.chars_before(data, byte)
 
-    def _match(
-        self, data: mmap.mmap, hit: Hit, context_lines: int, files: list[File], shown: Ranges
-    ) -> dict[str, Any]:
-        """Show one matching line between its context lines."""
+    def _file(self, data: mmap.mmap, file: FileSpan) -> dict[str, Any]:
+        """Tell where one file is."""
+        path, first, size = file
+        start, end = self._chars_before(data, first), self._chars_before(data, first + size)
+        return {"path": path, "bytes": size, "start": start, "end": end}
+
+    def _matches(
+        self,
+        data: mmap.mmap,
+        hits: Iterable[Hit],
+        context_lines: int,
+        width: int,
+        shown: Ranges,
+    ) -> Iterator[dict[str, Any]]:
+        """Show each match between its context lines. What is shown is added to `shown`."""
+        files = manifest(self._handle, self._blobs)
+        line: ShownLine | None = None
+        for hit in hits:
+            if line is None or line.start != hit.line.start:
+                line = self._line(data, hit, files, context_lines, width, shown)
+            start = self._chars_before(data, hit.start)
+            texts = [*line.before, around(data, hit, width, shown), *line.after]
+            match: dict[str, Any] = {
+                "line": line.number,
+                "start": start,
+                "end": self._match_end(data, hit, start),
+                "text": "\n".join(texts),
+            }
+            if line.path is not None:
+                match["path"] = line.path
+            yield match
+
+    def _line(
+        self,
+        data: mmap.mmap,
+        hit: Hit,
+        files: Sequence[FileSpan],
+        context_lines: int,
+        width: int,
+        shown: Ranges,
+    ) -> ShownLine:
+        """Find the number of a matching line, and show the lines around it."""
         path, first, last = _file_at(files, hit.start, len(data))
-        before = lines_before(data, hit.line_start, first, context_lines)
-        after = lines_after(data, hit.line_end, last, context_lines)
-        texts = [head_of(data, start, end, shown) for start, end in before]
-        texts.append(around(data, hit, shown))
-        texts.extend(head_of(data, start, end, shown) for start, end in after)
         earlier = self._index.newlines_before(data, first)
-        start = self._chars_before(data, hit.start)
-        match: dict[str, Any] = {
-            "line": self._index.newlines_before(data, hit.line_start) - earlier + 1,
-            "start": start,
-            "end": self._match_end(data, hit, start),
-            "text": "\n".join(texts),
-        }
-        if files:
-            match["path"] = path
-        return match
+        number = self._index.newlines_before(data, hit.line.start) - earlier + 1
+        before = lines_before(data, hit.line.start, first, context_lines)
+        after = lines_after(data, hit.line.newline, last, context_lines)
+        texts = [
+            head_of(data, start, self._text_end(data, start, newline), width, shown)
+            for start, newline in (*before, *after)
+        ]
+        count = len(before)
+        return ShownLine(hit.line.start, number, path, texts[:count], texts[count:])
+
+    def _text_end(self, data: mmap.mmap, start: int, newline: int) -> int:
+        return text_end(data, start, newline)
 
     def _match_end(self, data: mmap.mmap, hit: Hit, start: int) -> int:
         """Count the characters before the end of a match that starts at character `start`."""
@@ -191,14 +258,32 @@ class Reader:
         return self._chars_before(data, hit.end)
 
 
-def _check_whole(name: str, value: object, least: int, most: int) -> None:
+def check_grep(name: str, value: object, least: int, most: int) -> None:
+    """Check a number that `grep` was given.
+
+    Raises:
+        ValueError: it is no whole number, or out of its range.
+    """
     if not is_whole(value) or not least <= value <= most:
         raise ValueError(
             f"grep({name}={value!r}): it must be a whole number from {least} to {most:,}."
         )
 
 
-def _file_at(files: list[File], byte: int, size: int) -> tuple[str | None, int, int]:
+def _bounded(matches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass matches on, as long as they do not show too much in all."""
+    chars = 0
+    for match in matches:
+        chars += len(match["text"])
+        if chars > MAX_GREP_CHARS:
+            raise ValueError(
+                f"grep has more than {MAX_GREP_CHARS:,} characters to show. "
+                "Lower max_matches, context_lines or width."
+            )
+        yield match
+
+
+def _file_at(files: Sequence[FileSpan], byte: int, size: int) -> tuple[str | None, int, int]:
     """Find the file that has a byte; it is the whole text when there are no files.
 
     Returns:
