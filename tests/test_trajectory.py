@@ -173,7 +173,8 @@ def test_an_entry_that_is_gone_is_named(tmp_path: Path, place: str, message: str
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ("```repl\nx = 1", r"Cell 0\.0 is in the log, but is not come to now"),
+        ("```repl\nx = (1", r"Cell 0\.0 is in the log, but is not come to now"),
+        ("```repl\nx = 1", "Cell 0.0 answered '', but its log has '1'"),
         (cell("FINAL(2)") + "\n" + cell("print(3)"), "Cell 0.0 answered '2', but its log has '1'"),
         (cell("print(3)") + "\n" + cell("FINAL(1)"), "Cell 0.0 ended"),
         ("No code. FINAL(1)", r"Cell 0\.0 is in the log, but is not come to now"),

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from langgraph_rlm.errors import ContextError
+from langgraph_rlm.log.python import names_a_variable
 from langgraph_rlm.log.text import answer_text, plain
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request
 from langgraph_rlm.schemas.answers import code_schema
 from langgraph_rlm.storage.context import ContextHandle, HandleDict, ingest
+from langgraph_rlm.storage.first_reads import reader
 from langgraph_rlm.storage.json_types import is_array
-from langgraph_rlm.storage.reads import Ranges, Reader
+from langgraph_rlm.storage.lines import Ranges
+from langgraph_rlm.storage.reads import Reader
 
 
 class BadCall(Exception):
@@ -43,10 +46,17 @@ class Called:
     handles: Mapping[str, ContextHandle]
     """The contexts that code may read, by name."""
     host: Host
+    source: str
+    """The call in the guest's own words; empty where they are not known."""
 
 
-def bound(signature: Callable[..., None], call: HostCall) -> dict[str, Any]:
+def bound(signature: Callable[..., None], call: HostCall, rules: int) -> dict[str, Any]:
     """Bind the arguments of a call to their names, with defaults filled in.
+
+    Args:
+        signature: a Python function of the same signature.
+        call: of the guest.
+        rules: of its turn. By the rules 1, errors named the module `typing`.
 
     Raises:
         BadCall: where Python would raise a TypeError.
@@ -55,7 +65,9 @@ def bound(signature: Callable[..., None], call: HostCall) -> dict[str, Any]:
     try:
         found = known.bind(*call.args, **call.kwargs)
     except TypeError as error:
-        shown = known.replace(return_annotation=inspect.Signature.empty)
+        shown = str(known.replace(return_annotation=inspect.Signature.empty))
+        if rules > 1:
+            shown = shown.replace("typing.", "")
         raise BadCall("TypeError", f"{call.function}{shown}: {error}") from None
     found.apply_defaults()
     return found.arguments
@@ -78,7 +90,8 @@ def read(
         arguments = dict(called.arguments)
         handle = _context_named(arguments.pop("of"), called)
         try:
-            value, ranges = reading(Reader(handle, called.host.blobs), arguments)
+            found = reader(handle, called.host.blobs, called.cell.rules)
+            value, ranges = reading(found, arguments)
         except (ContextError, ValueError, TypeError) as error:
             raise BadCall("ValueError", f"{called.name}: {error}") from None
         if ranges:
@@ -112,7 +125,8 @@ def ask(called: Called) -> Request:
         payload["contexts"] = [_by_reference(called, context) for context in contexts]
         return Request("rlm", name, payload, len(prompts))
     pairs = zip(prompts, contexts, strict=True)
-    payload["prompts"] = [_with_context(prompt, context) for prompt, context in pairs]
+    rules = called.cell.rules
+    payload["prompts"] = [_with_context(prompt, context, rules) for prompt, context in pairs]
     return Request("llm", name, payload, len(prompts))
 
 
@@ -176,11 +190,11 @@ def _by_reference(called: Called, value: Any) -> HandleDict | None:
         raise BadCall("ValueError", f"{called.name}: {error}") from None
 
 
-def _with_context(prompt: str, context: Any) -> str:
+def _with_context(prompt: str, context: Any, rules: int) -> str:
     """Put a context into the prompt, where there are no children to take it."""
     if context is None:
         return prompt
-    return f"{prompt}\n\n{answer_text(context)}"
+    return f"{prompt}\n\n{answer_text(context, rules)}"
 
 
 # The end of a run
@@ -194,8 +208,18 @@ def final(called: Called) -> Answer:
     value, cell = called.arguments["value"], called.cell
     if not cell.ended:
         cell.ended = True
-        if called.name == "FINAL_VAR" and isinstance(value, str) and value.strip().isidentifier():
+        if called.name == "FINAL_VAR" and _is_name(value, called):
             cell.final_name = value.strip()
         else:
             cell.final = value
     return Raised("SystemExit", "the run ends with this answer")
+
+
+def _is_name(value: Any, called: Called) -> bool:
+    """Tell whether what FINAL_VAR was given is the name of a variable, or the answer itself.
+
+    By the rules 1, each word was a name.
+    """
+    if not isinstance(value, str) or not value.strip().isidentifier():
+        return False
+    return called.cell.rules == 1 or names_a_variable(called.source, called.cell.code)

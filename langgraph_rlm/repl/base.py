@@ -35,6 +35,9 @@ class HostCall:
     function: str
     args: tuple[Value, ...] = ()
     kwargs: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    source: str = field(default="", compare=False)
+    """The call in the guest's own words, such as `FINAL_VAR(winner)`; empty where the backend
+    cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ class Finished:
     value: Value = None
     """The value of its last line, if that is an expression."""
     error: CellError | None = None
+    ran: bool = True
+    """False where not one line of it ran, because the interpreter does not take it as it is."""
+    hidden: frozenset[str] = frozenset()
+    """Names of `SessionSpec.functions` and `SessionSpec.values` that do not have their own values
+    any more, as far as the backend can tell. Those that the text of the cell assigns to are known
+    without it."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,44 @@ class Session(Protocol):
     def close(self) -> None:
         """Give the worker back. Safe to call twice and after `kill`."""
         ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A session that looks at cells before they run. A session need not."""
+
+    def prepare(self, code: str) -> str | CellError:
+        """Look at the cell that is fed next.
+
+        Cells of logs from before there was this method are fed as they are.
+
+        Returns:
+            What to feed in its place, line by line the same; or the error that tells at once of
+            everything in it that the interpreter does not have. Nothing of the cell runs then.
+
+        Raises:
+            SandboxCrashed: the worker died.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a backend can take as one value. A context beyond it is not loaded.
+
+    A backend that has a `capacity` says so with it. It may well refuse smaller values too, as soon
+    as they are asked for.
+    """
+
+    max_bytes: int = 2**63
+    """Most bytes of its text in UTF-8."""
+    item_bytes: int = 0
+    """Memory of the guest that one item of a list or dict takes at the least."""
+
+
+def capacity_of(backend: "Backend") -> Capacity:
+    """Give what a backend can take as one value: anything, where it does not say."""
+    return getattr(backend, "capacity", Capacity())
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from typing import Any
 
 from langgraph_rlm.log.entries import LogEntry
 from langgraph_rlm.log.places import cells_of, turn_at
-from langgraph_rlm.log.reply import parse_reply
+from langgraph_rlm.log.reply import reply_of, text_of_reply
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import encodable
 
@@ -48,13 +48,14 @@ def history(log: Mapping[str, LogEntry], turn: int, blobs: BlobStore) -> list[di
 
 
 def _shown(log: Mapping[str, LogEntry], turn: int, blobs: BlobStore) -> dict[str, Any]:
-    reply = blobs.get_text(turn_at(log, turn)["reply"])
-    cells = cells_of(log, turn, len(parse_reply(reply).steps))
+    entry = turn_at(log, turn)
+    cells = cells_of(log, turn, len(reply_of(entry, blobs).steps))
     output = [
         blobs.get_text(text)
-        for entry in cells
-        if entry is not None
-        for text in (entry["stdout"], entry["error"])
+        for cell in cells
+        if cell is not None
+        for text in (cell["stdout"], cell["error"])
         if text is not None
     ]
-    return {"turn": turn, "reply": encodable(reply), "output": encodable("".join(output))}
+    reply = encodable(text_of_reply(entry, blobs))
+    return {"turn": turn, "reply": reply, "output": encodable("".join(output))}

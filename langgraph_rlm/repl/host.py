@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.repl.base import Capacity
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, materialize
@@ -28,6 +29,8 @@ class Host:
     blobs: BlobStore
     requests: Requests
     limits: Limits
+    capacity: Capacity = field(default_factory=Capacity)
+    """What the sandbox takes as one value."""
 
 
 @dataclass
@@ -36,6 +39,8 @@ class OpenCell:
 
     place: str
     code: str
+    rules: int
+    """The rules of its turn: `TurnEntry.rules`."""
     ordinal: int = 0
     """The number of its next call."""
     waiting: str | None = None
@@ -56,9 +61,16 @@ class OpenCell:
         self.reads[digest] = [[*each] for each in merge_ranges([*known, *ranges])]
 
 
-def is_loaded(handle: ContextHandle, limits: Limits) -> bool:
-    """Tell whether a context is bound as a value. If not, code reads it with `peek` and `grep`."""
-    return handle.size * LOADED_SHARE <= limits.max_heap_bytes
+def is_loaded(handle: ContextHandle, limits: Limits, capacity: Capacity) -> bool:
+    """Tell whether a context is bound as a value. If not, code reads it with `peek` and `grep`.
+
+    Args:
+        handle: of the context.
+        limits: of the run.
+        capacity: of the sandbox.
+    """
+    memory = max(handle.size * LOADED_SHARE, (handle.items or 0) * capacity.item_bytes)
+    return memory <= limits.max_heap_bytes and handle.size <= capacity.max_bytes
 
 
 class LateValues(Mapping[str, Any]):
@@ -77,15 +89,18 @@ class LateValues(Mapping[str, Any]):
         if name == "history":
             return self.history
         handle = self.handles[name]
-        if not is_loaded(handle, self._host.limits):
+        if not self._is_loaded(handle):
             raise KeyError(name)
         return lambda: materialize(handle, self._host.blobs, exact=False)
 
     def __iter__(self) -> Iterator[str]:
         yield from ("answer", "history")
         for name, handle in self.handles.items():
-            if is_loaded(handle, self._host.limits):
+            if self._is_loaded(handle):
                 yield name
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _is_loaded(self, handle: ContextHandle) -> bool:
+        return is_loaded(handle, self._host.limits, self._host.capacity)

@@ -35,6 +35,8 @@ class HostFunction:
     """The signature in the prompt."""
     text: str
     """The description in the prompt, with names of `Limits` in braces."""
+    first: Callable[..., None] | None = None
+    """The signature for code of turns by the rules 1, where it was another."""
 
 
 @dataclass(frozen=True)
@@ -93,26 +95,43 @@ def _response(
     call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
 ) -> Answer | Request:
     if call.function in host.tools:
-        return _tool_response(call, host.tools[call.function])
+        return _tool_response(call, host.tools[call.function], cell.rules)
     function = BY_NAME[call.function]
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
-    arguments = bound(function.signature, call)
-    return function.answer(Called(function.name, function.kind, arguments, cell, handles, host))
+    signature = function.signature
+    if cell.rules == 1 and function.first is not None:
+        signature = function.first
+    arguments = bound(signature, call, cell.rules)
+    return function.answer(
+        Called(function.name, function.kind, arguments, cell, handles, host, call.source)
+    )
 
 
-def _tool_response(call: HostCall, tool: RLMTool) -> Request:
+def _tool_response(call: HostCall, tool: RLMTool, rules: int) -> Request:
     try:
         return tool_request(tool, tool.arguments(call.args, call.kwargs))
     except BadArguments as error:
-        raise BadCall("TypeError", str(error)) from None
+        told = str(error)
+        if rules == 1:
+            told = told.replace(tool.signature, tool.first_signature, 1)
+        raise BadCall("TypeError", told) from None
 
 
 # Signatures. Digests of requests do not depend on them; the texts of TypeErrors do.
 
 
-def _context_info(of: str = "context") -> None: ...
+def _context_info(of: str = "context", page: int = 0) -> None: ...
+def _first_context_info(of: str = "context") -> None: ...
 def _peek(start: int = 0, end: int | None = None, of: str = "context") -> None: ...
 def _grep(
+    pattern: str,
+    max_matches: int = 50,
+    context_lines: int = 0,
+    ignore_case: bool = False,
+    of: str = "context",
+    width: int = 500,
+) -> None: ...
+def _first_grep(
     pattern: str,
     max_matches: int = 50,
     context_lines: int = 0,
@@ -146,9 +165,10 @@ TABLE: tuple[HostFunction, ...] = (
         name="context_info",
         signature=_context_info,
         kind="read",
-        answer=read(lambda reader, _: (reader.info(), [])),
-        shown='context_info(of="context") -> dict',
-        text="kind and size of an input, without reading it.",
+        answer=read(lambda reader, given: (reader.info(**given), [])),
+        shown='context_info(of="context", page=0) -> dict',
+        text="kind and size of an input; of files also their names, 100 a `page`.",
+        first=_first_context_info,
     ),
     HostFunction(
         name="peek",
@@ -165,12 +185,13 @@ TABLE: tuple[HostFunction, ...] = (
         kind="read",
         answer=read(lambda reader, given: reader.grep(**given)),
         shown="grep(pattern, max_matches=50, context_lines=0, ignore_case=False, "
-        'of="context") -> list[dict]',
-        text="lines that match an RE2 pattern (no lookaround or backreferences; `\\d`, `\\w`, "
-        "`\\b` are ASCII; a match never spans lines), each a dict with `line` (number), `start` "
-        "and `end` (of the match, as `peek` takes them) and `text` (at most 500 characters "
-        "around it). These three work on inputs of any size, also on one too large to be bound "
+        'of="context", width=500) -> list[dict]',
+        text="matches of an RE2 pattern (no lookaround or backreferences; `\\d`, `\\w`, `\\b` "
+        "are ASCII; none spans lines), each a dict with `line` (from 1), `start` and `end` "
+        "(characters from 0, as `peek` takes them) and `text` (at most `width` characters of "
+        "its line). These three work on inputs of any size, also on one too large to be bound "
         "to its name.",
+        first=_first_grep,
     ),
     HostFunction(
         name="llm_query",
@@ -255,5 +276,5 @@ BY_NAME: Mapping[str, HostFunction] = {row.name: row for row in TABLE}
 RESERVED = frozenset(BY_NAME)
 """Names that mean the same in every cell, whatever earlier code has bound to them."""
 
-TAKEN = RESERVED | {"context", "answer"}
+TAKEN = RESERVED | {"context", "answer", "history"}
 """Names that no tool may have in code."""

@@ -32,7 +32,7 @@ from langgraph_rlm.repl.base import (
     SessionSpec,
     Suspended,
 )
-from langgraph_rlm.repl.local_worker import Channel, FrameError
+from langgraph_rlm.repl.local_frames import Channel, FrameError
 from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
 
 KEPT = frozenset(
@@ -62,6 +62,9 @@ FIXED = {
 Linear algebra has one thread: sums come out the same everywhere, and idle threads do not use up the
 memory limit.
 """
+
+MAX_SOURCE_CHARS = 10_000
+"""Most characters of a call's own words that are looked at."""
 
 NO_SANDBOX = (
     "sandbox='local' is not a sandbox: the code that models write runs with your rights, and can "
@@ -273,14 +276,29 @@ def _lazy_name(reply: Any) -> str:
 def _outcome(reply: Any, spec: SessionSpec) -> Outcome | None:
     """Read an outcome from a frame; None if it has none."""
     match reply:
-        case {"call": str(name), "args": [*args], "kwargs": {**kwargs}} if name in spec.functions:
-            return Suspended(HostCall(name, tuple(args), kwargs))
-        case {"stdout": str(printed), "value": value, "error": None}:
-            return Finished(printed[: spec.max_stdout_chars], value)
+        case {
+            "call": str(name),
+            "args": [*args],
+            "kwargs": {**kwargs},
+            "source": str(source),
+        } if name in spec.functions:
+            return Suspended(HostCall(name, tuple(args), kwargs, source[:MAX_SOURCE_CHARS]))
+        case {"stdout": str(printed), "value": value, "error": None, "hidden": [*names]}:
+            return Finished(printed[: spec.max_stdout_chars], value, hidden=_hidden(names, spec))
         case {
             "stdout": str(printed),
             "error": {"type": str(kind), "message": str(message), "traceback": str(text)},
+            "ran": bool(ran),
+            "hidden": [*names],
         }:
-            return Finished(printed[: spec.max_stdout_chars], error=CellError(kind, message, text))
+            error = CellError(kind, message, text)
+            shown = printed[: spec.max_stdout_chars]
+            return Finished(shown, error=error, ran=ran, hidden=_hidden(names, spec))
         case _:
             return None
+
+
+def _hidden(names: list[Any], spec: SessionSpec) -> frozenset[str]:
+    """Give the names among those that a worker sent that it may speak of."""
+    known = spec.functions.union(spec.values)
+    return frozenset(name for name in names if isinstance(name, str) and name in known)

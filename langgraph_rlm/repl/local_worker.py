@@ -1,17 +1,17 @@
 """The program that the local backend runs: a Python interpreter that asks its parent for the rest.
 
 It runs on its own, with the standard library and `time_machine` alone, and never imports this
-package. Parent and worker talk in frames over a socket, one each in turn, so that neither has to
-guess what it reads. Not deterministic: object addresses (and so the order of sets of objects that
-hash by them), `random.seed()` and `random.Random()` without a seed, threads, `time.monotonic`, and
-the name of the temporary folder.
+package; `local_frames.py`, beside it, does not either. Parent and worker talk in frames over a
+socket, one each in turn, so that neither has to guess what it reads. Not deterministic: object
+addresses (and so the order of sets of objects that hash by them), `random.seed()` and
+`random.Random()` without a seed, threads, `time.monotonic`, and the name of the temporary folder.
 """
 
 import ast
 import builtins
 import contextlib
+import inspect
 import io
-import json
 import linecache
 import os
 import random
@@ -20,7 +20,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
@@ -30,9 +29,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-HEADER = struct.Struct("!cQ")
-TEXT, JSON = b"T", b"J"
-UNBOUNDED = 2**63
+if __package__:
+    from langgraph_rlm.repl.local_frames import Channel, FrameError
+else:  # run by its path: its folder is on no path, and would hide modules of others there
+    sys.path.insert(0, os.path.dirname(__file__))
+    from local_frames import Channel, FrameError  # pyright: ignore
+
+    del sys.path[0]
 
 LIBRARIES_BYTES = 256 << 20
 """Address space granted above `max_heap_bytes`: numpy and matplotlib map 100 MB before any data."""
@@ -45,78 +48,6 @@ LARGEST_INT_BITS = 10_000
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 PRINTED_TOO_MUCH = "this cell printed more than {} characters: print less, or slices"
 CELL_FILE = "<python-input-"
-
-
-class FrameError(Exception):
-    """A frame that no honest peer sends."""
-
-
-class Channel:
-    """Frames over a socket: kind (text or JSON), length, bytes. Lone surrogates become `?`."""
-
-    def __init__(self, stream: socket.socket, max_read: int = UNBOUNDED) -> None:
-        self._stream = stream
-        self._max_read = max_read
-        self.max_sent = UNBOUNDED
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; `{"value": str}` goes as text, so that a large context costs one copy.
-
-        Raises:
-            ValueError: it is longer than `max_sent`, or not a JSON value.
-            OSError: the peer is gone.
-        """
-        if list(message) == ["value"] and isinstance(message["value"], str):
-            kind, text = TEXT, message["value"]
-        else:
-            kind, text = JSON, json.dumps(message, ensure_ascii=False)
-        body = text.encode("utf-8", "replace")
-        if len(body) > self.max_sent:
-            raise ValueError(
-                f"{len(body)} bytes are more than can be handed to the host at once "
-                f"({self.max_sent}): send a smaller piece."
-            )
-        self._stream.sendall(HEADER.pack(kind, len(body)))
-        self._stream.sendall(body)
-
-    def read(self) -> Any:
-        """Wait for a message.
-
-        Raises:
-            EOFError: the peer closed the socket.
-            FrameError: it is not a frame, or longer than `max_read`.
-            MemoryError: there is no room for it; the frame is skipped.
-        """
-        kind, size = HEADER.unpack(self._bytes(HEADER.size))
-        if kind not in (TEXT, JSON) or size > self._max_read:
-            raise FrameError(f"a frame of kind {kind!r} with {size} bytes")
-        body = self._bytes(size)
-        try:
-            return {"value": str(body, "utf-8")} if kind == TEXT else json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise FrameError(f"a frame that cannot be read: {error}") from error
-
-    def _bytes(self, size: int) -> bytearray:
-        try:
-            buffer = bytearray(size)
-        except MemoryError:
-            self._skip(size)
-            raise MemoryError(f"no room for {size} bytes from the host") from None
-        view = memoryview(buffer)
-        while view:
-            view = view[self._receive(view) :]
-        return buffer
-
-    def _skip(self, size: int) -> None:
-        scratch = memoryview(bytearray(1 << 16))
-        while size:
-            size -= self._receive(scratch[:size])
-
-    def _receive(self, view: memoryview) -> int:
-        count = self._stream.recv_into(view)
-        if count == 0:
-            raise EOFError("the socket is closed")
-        return count
 
 
 class Output(io.TextIOBase):
@@ -169,6 +100,8 @@ class Worker:
         self._output = Output(config["max_stdout_chars"])
         self._owner = (os.getpid(), threading.get_ident())
         self._cells = 0
+        self._has_run = False
+        self._own: dict[str, Any] = {}
         self._globals = guest_module(LazyBuiltins(self._fetched))
         self._bind(self._functions)
         self._limits = memory_limits(config["max_heap_bytes"])
@@ -180,20 +113,37 @@ class Worker:
             try:
                 message = self._exchanged(report)
             except (MemoryError, ValueError) as error:
-                report = {"stdout": "", "value": None, "error": described(error)}
+                report = self._report(None, described(error))
             else:
                 self._values = message["values"]
                 report = self._run(message["feed"], message["restore"])
 
     def _run(self, code: str, restore: list[str]) -> dict[str, Any]:
         sys.stdout = sys.stderr = self._output
+        self._has_run = False
         self._bind(restore)
         value, error = None, None
         try:
             value = self._limited(code)
         except BaseException as raised:  # noqa: BLE001 - whatever model code raises is the outcome
             error = described(raised)
-        return {"stdout": self._output.take(), "value": value, "error": error}
+        return self._report(value, error)
+
+    def _report(self, value: Any, error: dict[str, str] | None) -> dict[str, Any]:
+        """Say how a cell ended, and which names of the host it has hidden."""
+        return {
+            "stdout": self._output.take(),
+            "value": value,
+            "error": error,
+            "ran": self._has_run,
+            "hidden": [name for name in self._functions + self._values if self._hides(name)],
+        }
+
+    def _hides(self, name: str) -> bool:
+        """Tell whether a name is gone or has another value. A lazy value is asked for again."""
+        if name not in self._globals:
+            return name in self._functions
+        return self._globals[name] is not self._own.get(name)
 
     def _limited(self, code: str) -> Any:
         """Hold a cell to the guest's memory; outside it, the worker has some more."""
@@ -213,11 +163,14 @@ class Worker:
         tree = ast.parse(code, filename)
         last = tree.body[-1] if tree.body else None
         if not isinstance(last, ast.Expr):
-            exec(compile(tree, filename, "exec", dont_inherit=True), self._globals)
+            body = compile(tree, filename, "exec", dont_inherit=True)
+            self._has_run = True
+            exec(body, self._globals)
             return None
         del tree.body[-1]
         body = compile(tree, filename, "exec", dont_inherit=True)
         tail = compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
+        self._has_run = True
         exec(body, self._globals)
         return eval(tail, self._globals)
 
@@ -225,8 +178,9 @@ class Worker:
         """Bind host functions, and forget lazy values so that they are asked for again."""
         for name in names:
             self._globals.pop(name, None)
+            self._own.pop(name, None)
             if name in self._functions:
-                self._globals[name] = self._function(name)
+                self._own[name] = self._globals[name] = self._function(name)
 
     def _function(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -236,7 +190,9 @@ class Worker:
                     "llm_query_batched runs calls in parallel."
                 )
             message = {"call": name, "args": plain(args), "kwargs": plain(kwargs)}
-            return value_of(self._exchanged(message))
+            return value_of(
+                self._exchanged({**message, "source": source_of(inspect.currentframe())})
+            )
 
         call.__name__ = call.__qualname__ = name
         return call
@@ -244,8 +200,8 @@ class Worker:
     def _fetched(self, name: str) -> Any:
         if name not in self._values:
             raise KeyError(name)
-        self._globals[name] = value_of(self._exchanged({"lazy": name}))
-        return self._globals[name]
+        self._own[name] = self._globals[name] = value_of(self._exchanged({"lazy": name}))
+        return self._own[name]
 
     def _exchanged(self, message: Mapping[str, Any]) -> Any:
         """Send the parent a message and wait for its reply; threads do so one after the other."""
@@ -257,6 +213,21 @@ class Worker:
                 signal.pause()  # the parent is gone: `end_with_parent` cleans up and ends this
             except (OSError, FrameError):
                 os._exit(1)
+
+
+def source_of(called: types.FrameType | None) -> str:
+    """Give the text of a call that a cell made; empty if other code made it."""
+    frame = called and called.f_back
+    if frame is None or not frame.f_code.co_filename.startswith(CELL_FILE):
+        return ""
+    line, last, column, end = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+    lines = linecache.getlines(frame.f_code.co_filename)[(line or 1) - 1 : last]
+    if not lines or column is None or end is None:
+        return ""
+    found = [text.encode("utf-8", "replace") for text in lines]
+    found[-1] = found[-1][:end]
+    found[0] = found[0][column:]
+    return b"".join(found).decode("utf-8", "replace")
 
 
 def value_of(answer: Mapping[str, Any]) -> Any:

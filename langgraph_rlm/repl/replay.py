@@ -6,9 +6,10 @@ starts at the beginning). It blocks: `sessions.py` runs it in worker threads.
 """
 
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from langgraph_rlm.log.entries import (
     ROLLED_BACK,
@@ -24,7 +25,6 @@ from langgraph_rlm.log.places import (
     call_place,
     cell_at,
     cell_place,
-    cells_of,
     handles_of,
     item_place,
     questions_of,
@@ -34,14 +34,18 @@ from langgraph_rlm.log.places import (
     turn_at,
     turn_count,
 )
-from langgraph_rlm.log.reply import assigned_names, reply_of
+from langgraph_rlm.log.python import assigned_names
+from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.log.text import answer_text, clip
+from langgraph_rlm.repl.advance import Advance, CellLost
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
     Finished,
     HostCall,
     Outcome,
+    Preparing,
     SandboxCrashed,
     Session,
     Suspended,
@@ -50,37 +54,18 @@ from langgraph_rlm.repl.divergence import check_call, check_cell, check_end, out
 from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
 from langgraph_rlm.repl.host import Host, LateValues, OpenCell
 from langgraph_rlm.repl.host_functions import RESERVED, names_of, respond
-from langgraph_rlm.repl.requests import Request, answer_of
+from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.watch import Watch
 from langgraph_rlm.storage.blobs import Text
 from langgraph_rlm.storage.json_types import is_dict
+
+T = TypeVar("T")
 
 REPLAY_PATIENCE = 10
 """How many times its limit a replayed cell may take.
 
 It ended within its limit once, but this machine may be busier.
 """
-
-
-class CellLost(Exception):
-    """A cell was cut off: its session is gone and nothing that it bound is kept."""
-
-    def __init__(self, place: str, outcome: CellOutcome, *, logged: bool) -> None:
-        super().__init__(place)
-        self.place = place
-        self.outcome: CellOutcome = outcome
-        self.logged = logged
-        """Whether the log has the end of this cell."""
-
-
-@dataclass
-class Advance:
-    """How far the loop came: what is new, and the call that it waits for or the answer it found."""
-
-    entries: Log = field(default_factory=dict[str, LogEntry])
-    suspended: str | None = None
-    """The place of the call whose answers are not all in the log."""
-    final: Text | None = None
 
 
 class Repl:
@@ -92,10 +77,12 @@ class Repl:
         self._host = host
         self._applied: Log = {}
         self._turn = 0
+        self._rules = 1
         self._questions = 0
         self._open: OpenCell | None = None
         self._names: set[str] = set()
         self._restore: frozenset[str] = frozenset()
+        self._hidden: frozenset[str] = frozenset()
         self._watches_answer = False
         self._withdraw = False
         self._deadline: float | None = None
@@ -165,6 +152,7 @@ class Repl:
         They are the logged ones that were not rolled back, and the new ones of the last turn.
         """
         last = turn_count(log) - 1
+        known = ChainMap(done.entries, dict(log))
         for number in range(self._turn, last + 1):
             turn = turn_at(log, number)
             self._enter(number, turn, log)
@@ -174,26 +162,21 @@ class Repl:
             for index, code in enumerate(reply.steps):
                 place = cell_place(number, index)
                 entry = cell_at(log, place)
-                if place in self._applied:
+                if entry is None or place in self._applied:
                     continue
-                if entry is not None and entry["outcome"] in ROLLED_BACK:
-                    continue
-                if entry is None and number < last:
-                    continue  # the turn ended before it
-                is_prose = index == len(reply.cells)
-                if (
-                    entry is None
-                    and is_prose
-                    and _has_failed(number, {**log, **done.entries}, index)
-                ):
-                    continue
-                yield place, code
+                if entry["outcome"] not in ROLLED_BACK:
+                    yield place, code
+            if number < last:
+                continue  # the turn ended before its other cells
+            for index in open_steps(known, number, reply, self._host.blobs):
+                yield cell_place(number, index), reply.steps[index]
 
     def _enter(self, number: int, turn: TurnEntry, log: Mapping[str, LogEntry]) -> None:
         """Take up a turn: set what `history` and the contexts are in it."""
         if number > self._turn:
             self._note_refusal(number - 1, log)
         self._turn = number
+        self._rules = turn.get("rules", 1)
         self._applied[str(number)] = turn
         questions = [question for question in questions_of(log) if question["turn"] <= number]
         self._values.handles = handles_of(questions)
@@ -215,7 +198,7 @@ class Repl:
         """Open a cell; nothing of it runs yet."""
         self._watches_answer = self._watches_answer or "answer" in code
         self._names.update(assigned_names(code))
-        self._open = OpenCell(place, code)
+        self._open = OpenCell(place, code, self._rules)
         return self._open
 
     def _run(self, cell: OpenCell, log: Mapping[str, LogEntry], done: Advance) -> CellEntry | None:
@@ -237,6 +220,7 @@ class Repl:
             return None
         entry = self._entry(cell, outcome, logged)
         rebindable = RESERVED | names_of(self._host) | frozenset(self._values.handles)
+        self._hidden |= outcome.hidden & rebindable
         self._restore |= frozenset(assigned_names(cell.code)) & rebindable
         self._open = None
         return entry
@@ -251,9 +235,24 @@ class Repl:
         if self._withdraw and self._watches_answer:
             self._step(partial(self._session.feed, WITHDRAW), cell, logged)
         self._withdraw = False
+        if cell.rules > 1:  # what was hidden without an assignment stayed so, by the first rules
+            self._restore |= self._hidden
+            self._hidden = frozenset()
+        code = self._prepared(cell, logged)
+        if isinstance(code, CellError):
+            return Finished("", error=code, ran=False)
         restore = self._restore & (names_of(self._host) | frozenset(self._values))
-        self._restore = frozenset()
-        return self._step(partial(self._session.feed, cell.code, restore), cell, logged)
+        outcome = self._step(partial(self._session.feed, code, restore), cell, logged)
+        if cell.rules == 1 or not isinstance(outcome, Finished) or outcome.ran:
+            self._restore = frozenset()
+        return outcome
+
+    def _prepared(self, cell: OpenCell, logged: bool) -> str | CellError:
+        """Give the code to feed, or the error that tells what the interpreter lacks for it."""
+        session = self._session
+        if cell.rules == 1 or not isinstance(session, Preparing):
+            return cell.code
+        return self._step(partial(session.prepare, cell.code), cell, logged)
 
     def _resume(self, answer: Answer | None, cell: OpenCell, logged: bool) -> Outcome | None:
         """Hand the guest the answer that it waits for; None while there is none."""
@@ -261,7 +260,7 @@ class Repl:
             return None
         return self._step(partial(self._session.resume, answer), cell, logged)
 
-    def _step(self, step: Callable[[], Outcome], cell: OpenCell, logged: bool) -> Outcome:
+    def _step(self, step: Callable[[], T], cell: OpenCell, logged: bool) -> T:
         """Let the guest run within what is left of the cell's time. Raises `CellLost`."""
         patience = REPLAY_PATIENCE if logged else 1
         allowed = self._host.limits.max_cell_seconds * patience - cell.seconds
@@ -314,6 +313,8 @@ class Repl:
             if reply is None:
                 return None
             replies[place] = reply
+            if is_refused(reply):
+                break
         self._applied.update(replies)
         cell.waiting = None
         return answer_of(entry, list(replies.values()), self._host.blobs)
@@ -329,11 +330,12 @@ class Repl:
         if cell.ended and error is None:
             final, error = self._resolved(cell, logged)
         elif self._watches_answer:
-            final = self._answer_variable(cell, logged)
+            final, lost = self._answer_variable(cell, logged)
+            error = error or lost
         value: str | None = None
         if finished.value is not None and not cell.ended:
             value = repr(finished.value)
-        return CellEntry(
+        entry = CellEntry(
             kind="cell",
             outcome="ok" if error is None else "error",
             stdout=self._clipped(finished.stdout),
@@ -343,6 +345,7 @@ class Repl:
             reads=cell.reads,
             final=final,
         )
+        return entry if finished.ran else {**entry, "ran": False}
 
     def _clipped(self, text: str) -> Text:
         return self._host.blobs.put_text(clip(text, limit=self._host.limits.max_output_chars))
@@ -351,29 +354,36 @@ class Repl:
         """Give the value of FINAL, or of the variable that FINAL_VAR names; else an error."""
         name = cell.final_name
         if name is None:
-            return self._host.blobs.put_text(answer_text(cell.final)), None
-        found = self._step(partial(self._session.feed, name), cell, logged)
-        if isinstance(found, Finished) and found.error is None:
-            return self._host.blobs.put_text(answer_text(found.value)), None
+            return self._host.blobs.put_text(answer_text(cell.final, cell.rules)), None
+        found = self._variable(name, cell, logged)
+        if found.error is None:
+            return self._host.blobs.put_text(answer_text(found.value, cell.rules)), None
+        if _is_too_large(found, cell):
+            return None, found.error
         message = (
             f"FINAL_VAR: there is no variable {name!r}. "
             "Bind it first, or give the value itself to FINAL."
         )
         return None, CellError("NameError", message, f"NameError: {message}")
 
-    def _answer_variable(self, cell: OpenCell, logged: bool) -> Text | None:
-        """Give `answer["content"]` once `answer["ready"]` is true."""
-        found = self._step(partial(self._session.feed, "answer"), cell, logged)
-        answer = found.value if isinstance(found, Finished) else None
-        if not is_dict(answer) or not answer.get("ready"):
-            return None
-        return self._host.blobs.put_text(answer_text(answer.get("content", "")))
+    def _answer_variable(
+        self, cell: OpenCell, logged: bool
+    ) -> tuple[Text | None, CellError | None]:
+        """Give `answer["content"]` once `answer["ready"]` is true; or why it cannot be had."""
+        found = self._variable("answer", cell, logged)
+        if _is_too_large(found, cell):
+            return None, found.error
+        if not is_dict(found.value) or not found.value.get("ready"):
+            return None, None
+        text = answer_text(found.value.get("content", ""), cell.rules)
+        return self._host.blobs.put_text(text), None
+
+    def _variable(self, name: str, cell: OpenCell, logged: bool) -> Finished:
+        found = self._step(partial(self._session.feed, name), cell, logged)
+        assert isinstance(found, Finished), "a name alone calls nothing"
+        return found
 
 
-def _has_failed(turn: int, log: Mapping[str, LogEntry], cells: int) -> bool:
-    """Tell whether one of the first cells of a turn did not end well.
-
-    A FINAL_VAR in the prose after them was then written blind, and does not count.
-    """
-    entries = cells_of(log, turn, cells)
-    return any(entry is not None and entry["outcome"] != "ok" for entry in entries)
+def _is_too_large(found: Finished, cell: OpenCell) -> bool:
+    """Tell whether there is a variable that the sandbox cannot hand over."""
+    return found.error is not None and found.error.type != "NameError" and cell.rules > 1

@@ -13,7 +13,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from langgraph_rlm.log.entries import CallEntry, CallKind, ReplyEntry
-from langgraph_rlm.log.text import canonical, canonical_texts, digest_of
+from langgraph_rlm.log.text import canonical, canonical_texts, digest_of, ordered
 from langgraph_rlm.repl.base import Answer, Raised, Returned
 from langgraph_rlm.schemas.answers import Format, code_format
 from langgraph_rlm.storage.blobs import BlobStore, Text
@@ -59,17 +59,21 @@ class Requests:
 
         A large payload, and one that several `Send`s share, is stored by reference.
         """
-        as_text = canonical_texts if request.call == "llm" else canonical
-        text = as_text(request.payload)
         inline = INLINE_REQUEST_CHARS if request.items == 1 else 0
-        stored = self._blobs.put_text(text, inline=inline)
+        if request.call == "llm":  # texts alone: one form for the log and for the digest
+            text = canonical_texts(request.payload)
+            stored = self._blobs.put_text(text, inline=inline)
+            digest = stored.get("blob") or digest_of(text)
+        else:
+            stored = self._blobs.put_text(ordered(request.payload), inline=inline)
+            digest = digest_of(canonical(request.payload))
         if "blob" in stored:
             self._keep(stored["blob"], request.payload)
         return CallEntry(
             kind="call",
             call=request.call,
             function=request.function,
-            digest=stored.get("blob") or digest_of(text),
+            digest=digest,
             request=stored,
             items=request.items,
         )
@@ -115,11 +119,13 @@ def form_of(payload: Mapping[str, Any]) -> Format | None:
 
 
 def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], blobs: BlobStore) -> Answer:
-    """Give what code gets for a call whose every item is answered.
+    """Give what code gets for a call whose every item is answered, or which was refused.
 
     Returns:
         A value or an exception; for a batch a list, with `"Error: ..."` for an item that failed.
     """
+    if is_refused(replies[0]):
+        return Raised("ValueError", f"{entry['function']}: {replies[0]['error']}")
     if entry["function"].endswith("_batched") and entry["call"] != "tool":
         return Returned([_item(reply, blobs) for reply in replies])
     reply = replies[0]
@@ -127,6 +133,11 @@ def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], blobs: BlobStore)
         return Raised("RuntimeError", f"{entry['function']} failed: {reply['error']}")
     is_json = entry["call"] == "tool" or bool(reply.get("json"))
     return Returned(_value(reply["value"], blobs, is_json=is_json))
+
+
+def is_refused(reply: ReplyEntry) -> bool:
+    """Tell whether the reply of a first item refuses its whole batch."""
+    return bool(reply.get("refused")) and reply["error"] is not None
 
 
 def _item(reply: ReplyEntry, blobs: BlobStore) -> Any:

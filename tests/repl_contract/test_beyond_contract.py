@@ -2,7 +2,7 @@
 
 import pytest
 
-from langgraph_rlm.repl.base import Backend, SandboxCrashed
+from langgraph_rlm.repl.base import Backend, Returned, SandboxCrashed, Suspended
 from langgraph_rlm.repl.contract.check import Opener, fails, failure, gives, ran, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox")
@@ -73,3 +73,55 @@ def test_a_call_that_monty_cannot_wait_for_is_an_error_with_the_way_around(
     assert finished.error is not None
     assert calls == []
     assert "comprehension" in finished.error.traceback
+
+
+@pytest.mark.parametrize(
+    ("code", "source"),
+    [
+        ("tool('a')", "tool('a')"),
+        ("é = 'ü'; x = [tool(é,\n  b=2)]", "tool(é,\n  b=2)"),
+        ("f = tool\nf('a')", "f('a')"),
+        ("def g(n):\n    return tool(n)\ng(1)", "tool(n)"),
+        ("exec('tool(1)')", ""),
+    ],
+)
+def test_a_call_comes_with_its_own_words(open_session: Opener, code: str, source: str) -> None:
+    _, calls = run(open_session(), code, "r")
+    assert [call.source for call in calls] == [source]
+
+
+def test_the_words_are_those_of_the_cell_that_has_them(open_session: Opener) -> None:
+    session = open_session()
+    for code in ("def g(n):\n    return tool(n)", "x = (", "1 / 0", ""):
+        run(session, code)
+    _, calls = run(session, "# a comment\n#\ng(5)", "r")
+    assert [call.source for call in calls] == ["tool(n)"]
+
+
+@pytest.mark.parametrize(
+    ("code", "has_run"), [("1 / 0", True), ("x = (", False), ("x = = 1", False), ("x = 1", True)]
+)
+def test_a_cell_that_cannot_be_read_says_that_it_did_not_run(
+    open_session: Opener, code: str, has_run: bool
+) -> None:
+    assert run(open_session(), code)[0].ran is has_run
+
+
+def test_a_name_that_text_run_as_code_hides_is_told(open_session: Opener) -> None:
+    session = open_session()
+    assert run(session, "exec('tool = 1')")[0].hidden >= {"tool"}
+    outcome = session.feed("tool('a')", frozenset({"tool"}))
+    assert isinstance(outcome, Suspended)
+    session.resume(Returned("r"))
+    assert run(session, "x = 1")[0].hidden == frozenset()
+
+
+@pytest.mark.parametrize("code", ["del tool", "globals()['tool'] = 1", "len(context)\ncontext = 1"])
+def test_cpython_tells_of_each_hidden_name(
+    open_session: Opener, backend: Backend, code: str
+) -> None:
+    if backend.name == "local":
+        session = open_session()
+        finished, _ = run(session, code)
+        assert len(finished.hidden) == 1
+        assert run(session, "2")[0].hidden == finished.hidden  # until it is bound anew

@@ -41,6 +41,16 @@ def an_error_keeps_what_was_bound(open_session: Opener) -> None:
 
 
 @promise
+def an_exception_takes_any_argument(open_session: Opener) -> None:
+    """An exception with whatever arguments is caught like any other, and says what it was given."""
+    session = open_session()
+    caught = "except Exception as error:\n    said = str(error)\nsaid"
+    for made, said in {"ValueError(5)": "5", "TypeError([])": "[]", "OSError(1,)": "1"}.items():
+        gives(session, f"try:\n    raise {made}\n{caught}", said)
+    gives(session, f"try:\n    raise ValueError('a', 2)\n{caught}", "('a', 2)")
+
+
+@promise
 def sessions_share_nothing(open_session: Opener) -> None:
     """A name that one session binds is unknown in another."""
     first, second = open_session(), open_session()

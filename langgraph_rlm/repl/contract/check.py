@@ -13,6 +13,7 @@ from langgraph_rlm.repl.base import (
     Finished,
     HostCall,
     Outcome,
+    Preparing,
     Returned,
     SandboxCrashed,
     Session,
@@ -123,7 +124,7 @@ def _shown(value: object) -> str:
 
 
 def run(session: Session, code: str, *answers: Any) -> tuple[Finished, list[HostCall]]:
-    """Run a cell to its end.
+    """Run a cell to its end, prepared as the host does it.
 
     Args:
         session: where to run it.
@@ -135,7 +136,10 @@ def run(session: Session, code: str, *answers: Any) -> tuple[Finished, list[Host
     """
     calls: list[HostCall] = []
     left = list(answers)
-    outcome = session.feed(code)
+    prepared = session.prepare(code) if isinstance(session, Preparing) else code
+    if isinstance(prepared, CellError):
+        return Finished("", error=prepared, ran=False), calls
+    outcome = session.feed(prepared)
     while isinstance(outcome, Suspended):
         calls.append(outcome.call)
         holds(bool(left), f"the cell makes more than {len(answers)} calls: {_shown(outcome.call)}")

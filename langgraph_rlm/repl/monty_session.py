@@ -1,0 +1,331 @@
+"""Monty's sessions: one worker, its cells and their calls of the host."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeGuard
+
+import pydantic_monty as monty
+
+from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.log.python import FINALS
+from langgraph_rlm.log.text import clip
+from langgraph_rlm.repl.base import (
+    Answer,
+    CellError,
+    Finished,
+    HostCall,
+    Outcome,
+    Raised,
+    SandboxCrashed,
+    SessionSpec,
+    Suspended,
+    Value,
+)
+from langgraph_rlm.repl.local_worker import PRINTED_TOO_MUCH, plain
+from langgraph_rlm.repl.monty_cells import Missing, Preparation
+from langgraph_rlm.repl.monty_hints import bare_error, cell_error, never_ran
+from langgraph_rlm.repl.monty_objects import (
+    HAS_OBJECTS,
+    HOST,
+    INNER,
+    PRELUDE,
+    TEXT_OF,
+    UNSHOWN,
+    VALUE,
+    arguments_of,
+    has_objects,
+    output_of,
+    without_objects,
+)
+from langgraph_rlm.repl.monty_values import (
+    NODE_BYTES,
+    obstacle,
+    obstacle_out,
+    room_for_code,
+    sendable,
+    size_of,
+)
+from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+
+FLOOD = 20
+"""A cell that prints this many times its limit is ended with its worker."""
+
+MAX_MESSAGE_CHARS = 100_000
+"""Most characters of an exception that a host call raises in the guest."""
+
+UNDELIVERED = "request frame of"
+"""Monty's words about a message that it did not send: the session cannot continue then."""
+
+
+class Printed:
+    """What one cell printed, up to a limit.
+
+    It replaces Monty's own collector, which ends the session when a cell that printed too much
+    calls the host. Monty cannot tell a guest in the middle of a cell that it prints too much: one
+    that never stops is flooding, and its worker is ended.
+    """
+
+    def __init__(self, limit: int, flooded: Callable[[], None]) -> None:
+        self._limit = limit
+        self._flooded = flooded
+        self._size = 0
+        self._parts: list[str] = []
+
+    def __call__(self, _stream: str, text: str) -> None:
+        self._parts.append(text[: max(0, self._limit - self._size)])
+        self._size += len(text)
+        if self._size > FLOOD * self._limit:
+            self._flooded()
+
+    @property
+    def text(self) -> str:
+        """What it printed, cut at the limit."""
+        return "".join(self._parts)
+
+    @property
+    def excess(self) -> str | None:
+        """The message of the MemoryError, if the cell printed too much."""
+        if self._size <= self._limit:
+            return None
+        return PRINTED_TOO_MUCH.format(self._limit)
+
+
+class MontySession:
+    """One checked-out worker."""
+
+    def __init__(self, checkout: monty.MontySession, spec: SessionSpec, missing: Missing) -> None:
+        self._spec = spec
+        self._preparation = Preparation(spec, missing)
+        self._session = checkout.__enter__()
+        self._pid = self._session.worker_pid
+        self._output = Printed(spec.max_stdout_chars, self.kill)
+        self._hidden = frozenset[str]()
+        self._pending: monty.FunctionSnapshot | None = None
+        self._code: list[str] = []
+        self._has_prelude = False
+        self._closed = False
+        self._killed = False
+
+    def prepare(self, code: str) -> str | CellError:
+        """Look at the next cell; see `Preparing.prepare`."""
+        return self._preparation.prepare(code)
+
+    def feed(self, code: str, restore: frozenset[str] = frozenset()) -> Outcome:
+        """Run one cell; see `Session.feed`."""
+        if self._pending is not None and not self._killed:
+            raise SandboxError(MUST_RESUME)
+        self._output = Printed(self._spec.max_stdout_chars, self.kill)
+        self._hidden = self._preparation.hidden_by(code)
+        return self._drive(lambda: self._started(code, restore))
+
+    def resume(self, answer: Answer) -> Outcome:
+        """Answer the pending call; see `Session.resume`."""
+        pending = self._pending
+        self._pending = None
+        if pending is None:
+            raise SandboxError(MUST_FEED)
+        return self._drive(lambda: pending.resume(self._result(answer)))
+
+    def kill(self) -> None:
+        """End the worker by its id; it was started by this session's pool."""
+        self._killed = True
+        if self._pid is not None and not self._closed:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give the worker back to the pool."""
+        if not self._closed:
+            self._closed = True
+            self._session.__exit__(None, None, None)
+
+    # One step
+
+    def _drive(self, step: Callable[[], monty.SyncSnapshot]) -> Outcome:
+        """Take a step, and turn what Monty raises into an outcome or `SandboxCrashed`."""
+        if self._is_lost():
+            raise SandboxCrashed("The Monty session has ended: open a new one.")
+        try:
+            return self._until_host_call(step())
+        except (monty.MontyCrashedError, monty.MontyDisconnectError) as error:
+            raise self._lost(error) from error
+        except (monty.MontySyntaxError, monty.MontyRuntimeError) as error:
+            if UNDELIVERED in str(error) and not error.traceback():
+                self.kill()
+            if self._is_lost():
+                raise self._lost(error) from error
+            return self._ended(error=self._cell_error(error), ran=not never_ran(error))
+        except monty.MontyConversionError as error:
+            return self._ended(error=bare_error("TypeError", str(error)))
+
+    def _until_host_call(self, snapshot: monty.SyncSnapshot) -> Outcome:
+        """Answer name lookups and refuse the operating system until the cell ends or calls."""
+        output = self._output
+        while not isinstance(snapshot, monty.MontyComplete):
+            if not self._is_host_call(snapshot):
+                snapshot = self._answered_here(snapshot)
+            elif (arguments := arguments_of(snapshot)) is None:
+                snapshot = snapshot.resume({"exc_type": "TypeError", "message": UNSHOWN})
+            elif why := output.excess or obstacle_out(arguments):
+                snapshot = snapshot.resume({"exc_type": "MemoryError", "message": why})
+            else:
+                self._pending = snapshot
+                return Suspended(self._host_call(snapshot, *arguments))
+        value = output_of(snapshot)
+        if why := output.excess or obstacle_out(value):
+            return self._ended(error=bare_error("MemoryError", why))
+        return self._ended(plain(self._shown(value)))
+
+    def _ended(
+        self, value: Value = None, error: CellError | None = None, *, ran: bool = True
+    ) -> Finished:
+        return Finished(self._output.text, value, error, ran, self._hidden)
+
+    def _cell_error(self, error: monty.MontySyntaxError | monty.MontyRuntimeError) -> CellError:
+        found = cell_error(error)
+        return CellError(found.type, found.message, self._preparation.as_written(found.traceback))
+
+    def _is_lost(self) -> bool:
+        return self._killed or self._session.worker_pid is None
+
+    def _lost(self, error: Exception) -> SandboxCrashed:
+        """Note that the worker is gone, and forget its id: it may soon be another process's."""
+        self._killed = True
+        self._pid = None
+        return SandboxCrashed(str(error))
+
+    # The start of a cell
+
+    def _started(self, code: str, restore: frozenset[str]) -> monty.SyncSnapshot:
+        """Start a cell with names bound anew; what does not fit into its message goes ahead."""
+        if not restore.isdisjoint(FINALS):
+            self._has_prelude = False
+        if self._preparation.hands_over_objects:
+            self._teach()
+            restore = restore.difference(FINALS)
+        inputs: dict[str, Any] = {}
+        room = room_for_code(code)
+        for name in sorted(restore):
+            for value, size in self._deliverable(name):
+                room -= size
+                if room < 0:
+                    self._run("None", {name: value})
+                    room += size
+                else:
+                    inputs[name] = value
+        return self._fed(code, inputs)
+
+    def _fed(self, code: str, inputs: dict[str, Any]) -> monty.SyncSnapshot:
+        self._code.append(code)
+        return self._session.feed_start(code, print_callback=self._output, inputs=inputs)
+
+    def _run(self, code: str, inputs: dict[str, Any] | None = None) -> Any:
+        """Run source of the host's own to its end; give the value of its last line."""
+        snapshot = self._fed(code, inputs or {})
+        while not isinstance(snapshot, monty.MontyComplete):
+            snapshot = self._answered_here(snapshot)
+        return output_of(snapshot)
+
+    def _teach(self) -> None:
+        """Have FINAL hand objects over as text."""
+        if not self._has_prelude:
+            self._run(PRELUDE)
+            self._has_prelude = True
+
+    # What comes from the guest
+
+    def _shown(self, output: Any) -> Any:
+        """Give a value of the guest with text in the place of its objects.
+
+        Cells of logs from before there were preparations keep what they had.
+        """
+        if not self._preparation.has_begun or not has_objects(output):
+            return output
+        try:
+            self._teach()
+            return without_objects(self._run(f"{TEXT_OF}({VALUE})", {VALUE: output}))
+        except monty.MontyRuntimeError:  # an object that was of no variable is gone by now
+            if self._is_lost():
+                raise
+            return without_objects(output)
+
+    def _host_call(
+        self, snapshot: monty.FunctionSnapshot, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HostCall:
+        name = str(snapshot.function_name)
+        if self._preparation.has_begun and has_objects([args, kwargs]):
+            args, kwargs = without_objects(args), without_objects(kwargs)
+        source = "" if name.startswith(HOST) else self._source(snapshot.position)
+        found = tuple(plain(arg) for arg in args)
+        return HostCall(name.removeprefix(HOST), found, plain(kwargs), source)
+
+    def _source(self, position: monty.SourceRange) -> str:
+        """Give the text of a call; empty for one in text that runs as code."""
+        number = position.filename.removeprefix("<python-input-").removesuffix(">")
+        if not number.isdigit() or int(number) >= len(self._code):
+            return ""
+        source = self._code[int(number)].encode()
+        return source[position.start : position.end].decode(errors="replace")
+
+    def _is_host_call(self, snapshot: Any) -> TypeGuard[monty.FunctionSnapshot]:
+        if not isinstance(snapshot, monty.FunctionSnapshot) or snapshot.is_os_function:
+            return False
+        return str(snapshot.function_name).removeprefix(HOST) in self._spec.functions
+
+    # What the guest gets
+
+    def _answered_here(self, snapshot: Any) -> monty.SyncSnapshot:
+        """Resume from what is not a host call."""
+        if isinstance(snapshot, monty.NameLookupSnapshot):
+            return self._looked_up(snapshot)
+        if not isinstance(snapshot, monty.FunctionSnapshot):
+            raise SandboxError(
+                f"Monty waits for {snapshot!r}, which nothing here can start: "
+                "report it with the cell's code."
+            )
+        if snapshot.is_os_function:
+            return snapshot.resume_not_handled()
+        if snapshot.function_name == HAS_OBJECTS:
+            arguments = arguments_of(snapshot)
+            return snapshot.resume({"return_value": arguments is None or has_objects(arguments)})
+        message = f"name '{snapshot.function_name}' is not defined"
+        return snapshot.resume({"exc_type": "NameError", "message": message})
+
+    def _looked_up(self, snapshot: monty.NameLookupSnapshot) -> monty.SyncSnapshot:
+        """Give the guest a global that it does not have; a NameError if there is none."""
+        if snapshot.object_id is None:
+            for value, _ in self._deliverable(snapshot.variable_name):
+                return snapshot.resume(value=value)
+        return snapshot.resume()
+
+    def _deliverable(self, name: str) -> Iterator[tuple[Any, int]]:
+        """Give what a name is bound to, with its size in bytes; nothing where that cannot be sent.
+
+        Monty makes a host function of a stand-in.
+        """
+        if name in self._spec.values:
+            value = lazy_value(self, self._spec, name)
+            size = size_of(value)
+            if not obstacle(size, self._spec.max_heap_bytes):
+                yield sendable(value, size), size.bytes + len(name)
+        elif name in self._spec.functions or name in INNER:
+            yield _stand_in(name), len(name) + NODE_BYTES
+
+    def _result(self, answer: Answer) -> monty.ExternalResult:
+        if isinstance(answer, Raised):
+            message = clip(answer.message, limit=MAX_MESSAGE_CHARS)
+            return {"exc_type": answer.type, "message": sendable(message, size_of(message))}
+        size = size_of(answer.value)
+        if why := obstacle(size, self._spec.max_heap_bytes):
+            return {"exc_type": "MemoryError", "message": f"the answer is too large: {why}"}
+        return {"return_value": sendable(answer.value, size)}
+
+
+def _stand_in(name: str) -> Callable[[], None]:
+    def stand_in() -> None:
+        raise SandboxError(f"{name} is answered by the host, not here.")
+
+    stand_in.__name__ = name
+    return stand_in
