@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
@@ -17,13 +16,21 @@ from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.places import last_turn
 from langgraph_rlm.log.reply import reply_of
-from langgraph_rlm.models.resolve import model_name, resolve_model
+from langgraph_rlm.models.resolve import resolve_model
+from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.ingest import Ingest
 from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
-from langgraph_rlm.nodes.tool_interrupt import Approve, AskAgain, Begin, CallTool, ToolInterrupt
+from langgraph_rlm.nodes.tool_interrupt import (
+    Approve,
+    AskAgain,
+    Begin,
+    CallTool,
+    Gate,
+    ToolInterrupt,
+)
 from langgraph_rlm.options import check_options
 from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
 from langgraph_rlm.repl import DEFAULT_SANDBOX, open_backend
@@ -32,6 +39,7 @@ from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.windows import Windows
 from langgraph_rlm.schemas.answers import user_format
 from langgraph_rlm.state import (
     PendingCall,
@@ -43,24 +51,24 @@ from langgraph_rlm.state import (
     pending,
 )
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.tools.approvals import InterruptOn
+from langgraph_rlm.tools.approvals import InterruptMode, InterruptOn
 from langgraph_rlm.tools.external import External
 from langgraph_rlm.tools.toolset import open_toolset
 
-Model = BaseChatModel | str
 Checkpointer = BaseCheckpointSaver[Any] | bool | None
 NODE_OF: Mapping[str, str] = {"llm": "sub_call", "rlm": "sub_call", "tool": "tool_interrupt"}
 
 
 def create_rlm(
-    model: Model,
+    model: Model | str,
     *,
-    sub_model: Model | None = None,
-    models: Mapping[str, Model] | None = None,
+    sub_model: Model | str | None = None,
+    models: Mapping[str, Model | str] | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     child_tools: Sequence[BaseTool | Callable[..., Any] | str] | None = None,
     external_tools: Sequence[External] = (),
     interrupt_on: Mapping[str, bool | InterruptOn] | None = None,
+    interrupt_mode: InterruptMode = "batched",
     not_idempotent: Collection[str] = (),
     limits: Limits | Mapping[str, Any] | None = None,
     sandbox: str | Backend = DEFAULT_SANDBOX,
@@ -82,7 +90,8 @@ def create_rlm(
     finds the variables of the first.
 
     Args:
-        model: writes the code; a chat model, or `"provider:model"`.
+        model: writes the code; a chat model, also behind `bind`, `with_config`, `with_retry` and
+            `with_fallbacks`, or `"provider:model"`.
         sub_model: answers `llm_query`, and is the root model of child RLMs; `model` when left out.
         models: more sub-models, by the name that code gives as `model=`.
         tools: LangChain tools and plain functions, sync or async; code calls each as a function.
@@ -94,7 +103,9 @@ def create_rlm(
             makes it fail. Needs a checkpointer.
         interrupt_on: tools, by name, that wait for a human's approval: True for any decision, or
             LangChain's `{"allowed_decisions": ["approve", "edit", "reject", "respond"],
-            "description": ...}`. Needs a checkpointer.
+            "description": ..., "when": function}`. Needs a checkpointer.
+        interrupt_mode: what a pause for approval shows, by LangChain's names: `"batched"`, an
+            `HITLRequest` of one action, or `"per_call"`, a `ToolApprovalRequest`.
         not_idempotent: tools, by name, that must not run twice: one whose run was cut off asks the
             human instead of running again. Their threads are stored with `durability="sync"`,
             whatever a call asks for. A tool that calls `interrupt` itself runs again on every
@@ -136,7 +147,13 @@ def create_rlm(
         sub_model=root if sub_model is None else resolve_model(sub_model, option="sub_model"),
         models=named,
         toolset=open_toolset(
-            tools, child_tools, external_tools, interrupt_on or {}, not_idempotent, TAKEN
+            tools,
+            child_tools,
+            external_tools,
+            interrupt_on or {},
+            not_idempotent,
+            TAKEN,
+            interrupt_mode,
         ),
         limits=Limits.model_validate(limits or {}),
         blobs=BlobStore.open(blob_store),
@@ -144,7 +161,7 @@ def create_rlm(
         prices=Prices(prices),
         interpreter=backend.notes,
         prompt=prompt,
-        window=window_tokens,
+        windows=Windows(window_tokens),
         compact_at=compact_at,
         response_format=None if response_format is None else user_format(response_format),
     )
@@ -255,7 +272,12 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
 
     async def first(state: ToolState) -> str:
         tool = tools.tool(state["function"], state["depth"])
+        if tools.when(tool) is not None:
+            return "gate"
         return "approve" if tools.pauses(tool) else await run(state)
+
+    async def after_gate(state: ToolState) -> str:
+        return "approve" if state.get("waits") else await run(state)
 
     async def run(state: ToolState) -> str:
         if "reply" in state:
@@ -268,11 +290,13 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
 
     graph = StateGraph(ToolState)
     add_node = cast(Any, graph.add_node)
+    add_node("gate", Gate(rlm))
     add_node("approve", Approve(rlm))
     add_node("begin", Begin(rlm))
     add_node("call_tool", CallTool(rlm))
     add_node("ask_again", AskAgain(rlm))
-    graph.add_conditional_edges(START, first, ["approve", "begin", "call_tool"])
+    graph.add_conditional_edges(START, first, ["gate", "approve", "begin", "call_tool"])
+    graph.add_conditional_edges("gate", after_gate, ["approve", "begin", "call_tool"])
     graph.add_conditional_edges("approve", run, ["begin", "call_tool", END])
     graph.add_edge("begin", "call_tool")
     graph.add_conditional_edges("call_tool", after_run, ["ask_again", END])

@@ -18,6 +18,7 @@ from langgraph.store.base import BaseStore
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError, shown
 from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.tools.approvals import INTERRUPT_MODES
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_interrupt_mode(value: Any) -> bool:
+    return value in INTERRUPT_MODES
+
+
 def _is_limits(value: Any) -> bool:
     return isinstance(value, Limits | Mapping)
 
@@ -121,6 +126,7 @@ OPTIONS: Mapping[str, Option] = {
         _is_list, "a list of schemas: OpenAI functions, JSON schemas, classes"
     ),
     "interrupt_on": Option(_is_mapping, "a dict by tool name: {'send_email': True}"),
+    "interrupt_mode": Option(_is_interrupt_mode, " or ".join(map(repr, INTERRUPT_MODES))),
     "not_idempotent": Option(_is_collection, "a list of names of tools"),
     "limits": Option(_is_limits, "a Limits, or a dict of some of its fields"),
     "prices": Option(

@@ -124,6 +124,8 @@ class ToolState(PendingCall, total=False):
     """The state of one tool call, a graph of its own: what was pending, what was approved, what
     came of it."""
 
+    waits: bool
+    """Whether the call waits for a human, by the word of its tool's `when`."""
     arguments: dict[str, Any]
     """The arguments that were approved."""
     mark: str
@@ -135,6 +137,7 @@ class ToolState(PendingCall, total=False):
 class ToolUpdate(TypedDict, total=False):
     """What a step of a tool call returns."""
 
+    waits: bool
     arguments: dict[str, Any]
     mark: str
     reply: ReplyEntry

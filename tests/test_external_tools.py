@@ -388,11 +388,11 @@ class TestNative:
         turns = [native(("weather", {"city": city})) for city in ("Rome", "Oslo", "Bonn")]
         for index, reply in enumerate(turns):
             reply.tool_calls[0]["id"] = f"id{index}"
-        model, saver = ScriptedModel(replies=[*turns, "FINAL(done)"]), InMemorySaver()
+        model, saver = ScriptedModel(replies=[*turns, "FINAL(it is done)"]), InMemorySaver()
         graph_of(model, checkpointer=saver).invoke({"query": "q"}, thread())
         for _ in turns:
             out = graph_of(model, checkpointer=saver).invoke(Command(resume="dry"), thread())
-        assert out["answer"] == "done"
+        assert out["answer"] == "it is done"
         sent = [
             [message.tool_call_id for message in prompt if isinstance(message, ToolMessage)]
             for prompt in model.prompts

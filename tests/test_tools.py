@@ -404,7 +404,7 @@ class TestWhoHasWhat:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            ({"tools": [where, where]}, "'where' cannot be a function"),
+            ({"tools": [where, where]}, "Two tools are named 'where'"),
             ({"tools": ["where"]}, "must be LangChain tools or named functions"),
             ({"tools": [where], "child_tools": ["there"]}, "child_tools names 'there'"),
             ({"tools": [where], "interrupt_on": {"there": True}}, "interrupt_on names there"),
@@ -438,10 +438,6 @@ class TestWhoHasWhat:
                     ]
                 },
                 "no valid JSON",
-            ),
-            (
-                {"external_tools": [{"name": "llm_query", "description": "", "parameters": {}}]},
-                "the name is taken",
             ),
         ],
     )

@@ -6,18 +6,23 @@ just before the tool starts. A process that does not know the mark must assume t
 already have run, and asks the human.
 """
 
+import asyncio
 import json
 import uuid
 from typing import Annotated, Any, cast
 
+from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
+from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.errors import ResumeError, RLMError
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, reply_entry
+from langgraph_rlm.runtime.deadline import TooLate, within
+from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
 from langgraph_rlm.tools import BadArguments, OwnTool, RLMTool, ToolCallInfo
@@ -54,6 +59,9 @@ class ToolStep:
         tool = self._rlm.toolset.tool(call["function"], call["depth"])
         return tool, self._rlm.requests.payload(call["request"])["arguments"]
 
+    def _tool_call(self, call: PendingCall, tool: RLMTool, arguments: dict[str, Any]) -> ToolCall:
+        return ToolCall(name=tool.name, args=arguments, id=call["id"], type="tool_call")
+
     async def _decided(self, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""
         if decision["type"] == "approve":
@@ -69,6 +77,23 @@ class ToolStep:
         return await reply_entry(json.dumps(value, ensure_ascii=False), self._rlm.blobs)
 
 
+class Gate(ToolStep):
+    """Asks a tool's `when` whether this call waits for a human. Its word is checkpointed before the
+    pause, so that nothing can change it."""
+
+    async def __call__(
+        self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolUpdate:
+        """Give whether the call waits. Raises what the function raises; the call has not run."""
+        tool, arguments = self._called(call)
+        when = self._rlm.toolset.when(tool)
+        assert when is not None, "the graph leads here only where there is one"
+        about = ToolCallInfo(call["id"], config, runtime)
+        asked = self._tool_call(call, tool, arguments)
+        request = cast(OwnTool, tool).request(asked, call, about)
+        return ToolUpdate(waits=bool(await asyncio.to_thread(when, request)))
+
+
 class Approve(ToolStep):
     """Pauses for a human's decision, or for the result of an external tool. Either is checkpointed
     before anything else."""
@@ -80,10 +105,11 @@ class Approve(ToolStep):
             return await self._external(tool, arguments, call["id"])
         config = self._rlm.toolset.interrupt_on[tool.name]
         described = config.get("description")
+        asked = self._tool_call(call, tool, arguments)
         if callable(described):
-            about = {"name": tool.name, "args": arguments, "id": call["id"], "type": "tool_call"}
-            described = described(about, call, runtime)
-        pause = review(tool, arguments, config["allowed_decisions"], described)
+            described = described(cast(Any, asked), call, runtime)
+        mode = self._rlm.toolset.interrupt_mode
+        pause = review(tool, asked, config["allowed_decisions"], described, mode)
         return await self._decided(ask(pause, tool), arguments)
 
     async def _external(self, tool: RLMTool, arguments: dict[str, Any], id: str) -> ToolUpdate:
@@ -116,10 +142,15 @@ class CallTool(ToolStep):
         mark = call.get("mark")
         if mark is not None and not self._claim(mark):
             return ToolUpdate()
-        given = call.get("arguments", arguments)
+        given, seconds = call.get("arguments", arguments), self._seconds_left(config)
+        if seconds == 0:
+            return ToolUpdate(reply=self._too_late("it was not started"))
         try:
             about = ToolCallInfo(call["id"], config, runtime)
-            result = await cast(OwnTool, tool).run(given, about)
+            running = cast(OwnTool, tool).run(given, about)
+            result = await within(seconds, running, f"Tool {tool.name!r}")
+        except TooLate:
+            return ToolUpdate(reply=self._too_late("it was running, and may have taken effect"))
         except GraphBubbleUp:
             if (
                 mark is not None
@@ -131,6 +162,14 @@ class CallTool(ToolStep):
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; code gets to see it
             return ToolUpdate(reply=error_entry(f"{type(error).__name__}: {error}"))
         return ToolUpdate(reply=await self._returned(result))
+
+    def _seconds_left(self, config: RunnableConfig) -> float | None:
+        return frame_of(config).run.ledger.seconds_left()
+
+    def _too_late(self, told: str) -> ReplyEntry:
+        """The answer to a call that `max_seconds` came before."""
+        reached = LimitReached("max_seconds", self._rlm.limits.max_seconds)
+        return error_entry(f"{reached}: {told}")
 
     def _claim(self, mark: str) -> bool:
         """Take the mark, which serves one run. False if this process does not know it."""
@@ -151,7 +190,9 @@ class AskAgain(ToolStep):
             "was stored. Look whether it took effect. Approve to run it again, respond with its "
             "result, or reject."
         )
-        return await self._decided(ask(review(tool, given, UNSURE, about), tool), given)
+        asked = self._tool_call(call, tool, given)
+        pause = review(tool, asked, UNSURE, about, self._rlm.toolset.interrupt_mode)
+        return await self._decided(ask(pause, tool), given)
 
 
 def ask(pause: Pause, tool: RLMTool) -> Any:

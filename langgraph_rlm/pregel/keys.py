@@ -123,6 +123,31 @@ def forget_config_around() -> None:
     var_child_runnable_config.set(None)
 
 
+# LangChain's models
+
+
+def uses_responses_api(model: object, tools: "Sequence[Any]") -> bool:
+    """Whether an OpenAI model of LangChain's calls `/responses` instead of `/chat/completions`."""
+    decides: Any = getattr(model, "_use_responses_api", None)
+    return decides is not None and bool(decides({"tools": tools} if tools else {}))
+
+
+def forget_counters_around() -> None:
+    """Have what runs in this context be counted by no `get_usage_metadata_callback` around it.
+
+    Such a context manager puts its handler into a context variable, from which every model call
+    below takes it. Tracers that are set in the same way stay.
+    """
+    from langchain_core.tracers import context
+    from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
+
+    hooks: Any = context
+    for variable, *_ in hooks._configure_hooks:
+        handler = variable.get()
+        if handler is not None and not isinstance(handler, BaseTracer | AsyncBaseTracer):
+            variable.set(None)
+
+
 # LangChain's tools
 
 

@@ -3,8 +3,9 @@
 `own.py` has the tools that the graph runs, `external.py` those that the caller runs.
 """
 
-from langgraph_rlm.tools.arguments import BadArguments, RLMTool, by_function
+from langgraph_rlm.tools.arguments import BadArguments, RLMTool
 from langgraph_rlm.tools.external import ExternalTool, as_external_tools
+from langgraph_rlm.tools.names import by_function
 from langgraph_rlm.tools.own import OwnTool, ToolCallInfo, as_tools
 
 __all__ = [

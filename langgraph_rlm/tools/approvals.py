@@ -1,22 +1,26 @@
 """Approvals: what a pause asks and which answers it takes. Nothing here pauses or runs.
 
-A tool call that needs approval asks with LangChain's `HITLRequest` of one action. It takes an
-`HITLResponse`, a bare decision, or Agent Inbox's list form (sources:
-`langchain/agents/middleware/human_in_the_loop.py` of langchain 1.5, and
+A tool call that needs approval asks with LangChain's `HITLRequest` of one action, or with its newer
+`ToolApprovalRequest`. It takes an `HITLResponse`, a bare decision, or Agent Inbox's list form
+(sources: `langchain/agents/middleware/human_in_the_loop.py` of langchain 1.5, and
 github.com/langchain-ai/agent-inbox). A call of an external tool asks with its name and arguments,
 and takes its result.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, NotRequired, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeGuard, get_args
 
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError, ResumeError
-from langgraph_rlm.log.text import canonical
+from langgraph_rlm.log.text import ordered
 from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.tools import RLMTool
 from langgraph_rlm.tools.arguments import Schema, problems_of
+
+if TYPE_CHECKING:
+    from langchain_core.messages import ToolCall
+    from langgraph.prebuilt.tool_node import ToolCallRequest
 
 DecisionType = Literal["approve", "edit", "reject", "respond"]
 DECISIONS: tuple[DecisionType, ...] = ("approve", "edit", "reject", "respond")
@@ -31,11 +35,20 @@ INBOX: Mapping[str, DecisionType] = {
 }
 """Decisions by their names in Agent Inbox."""
 
+InterruptMode = Literal["batched", "per_call"]
+"""What a pause for approval shows: LangChain's `HITLRequest`, or its `ToolApprovalRequest`."""
+
+INTERRUPT_MODES: tuple[InterruptMode, ...] = get_args(InterruptMode)
+
+TOOL_APPROVAL = "tool_approval"
+"""The `type` of a `ToolApprovalRequest`."""
+
 Describe = Callable[[dict[str, Any], Any, Any], str]
+When = Callable[["ToolCallRequest"], bool]
 
 
 class InterruptOn(TypedDict):
-    """How calls of one tool are approved: what of LangChain's `InterruptOnConfig` applies here."""
+    """How calls of one tool are approved: LangChain's `InterruptOnConfig`."""
 
     allowed_decisions: Sequence[DecisionType]
     description: NotRequired[str | Describe]
@@ -43,6 +56,16 @@ class InterruptOn(TypedDict):
 
     The function takes the tool call, the pending call and the LangGraph `Runtime` that makes it.
     """
+    when: NotRequired[When]
+    """Tells whether a call waits at all. It is asked once for each call, and its word is kept.
+
+    It takes LangChain's `ToolCallRequest`, with the tool and its `ToolRuntime`.
+    """
+    args_schema: NotRequired[dict[str, Any]]
+    """Without meaning, as in LangChain: the pause's own schema shows the tool's arguments."""
+
+
+CONFIG_KEYS = frozenset(InterruptOn.__annotations__)
 
 
 class Pause(TypedDict):
@@ -80,15 +103,13 @@ def _interrupt_on(name: str, given: Any) -> InterruptOn:
     if isinstance(given, Mapping):
         config: dict[str, Any] = {**given}
         allowed = config.get("allowed_decisions", DECISIONS)
-        has_known_keys = config.keys() <= {"allowed_decisions", "description"}
-        if has_known_keys and allowed and set(allowed) <= set(DECISIONS):
-            found = InterruptOn(allowed_decisions=tuple(allowed))
-            if "description" in config:
-                found["description"] = config["description"]
-            return found
+        is_known = config.keys() <= CONFIG_KEYS and callable(config.get("when", callable))
+        if is_known and allowed and set(allowed) <= set(DECISIONS):
+            config["allowed_decisions"] = tuple(allowed)
+            return InterruptOn(**config)
     raise ConfigurationError(
         f"interrupt_on[{name!r}] is {given!r}: give True, False, or "
-        "{'allowed_decisions': [...], 'description': ...} "
+        "{'allowed_decisions': [...], 'description': ..., 'when': function} "
         f"with some of {', '.join(DECISIONS)}."
     )
 
@@ -98,19 +119,33 @@ def _interrupt_on(name: str, given: Any) -> InterruptOn:
 
 def review(
     tool: RLMTool,
-    arguments: Mapping[str, Any],
+    call: "ToolCall",
     allowed: Sequence[DecisionType],
     description: str | None,
+    mode: InterruptMode,
 ) -> Pause:
     """Make the pause of a call that a human decides."""
-    action: dict[str, Any] = {"name": tool.name, "args": dict(arguments)}
+    schema = decision_schema(tool, allowed)
+    action: dict[str, Any] = {"name": call["name"], "args": call["args"]}
+    if mode == "per_call":
+        about = description or f"{call['name']} waits for approval."
+        asks = {"type": TOOL_APPROVAL, "tool_call_id": call["id"], **action, "description": about}
+        return Pause(value=asks, schema=schema)
     if description:
         action["description"] = description
-    config = {"action_name": tool.name, "allowed_decisions": list(allowed)}
-    return Pause(
-        value={"action_requests": [action], "review_configs": [config]},
-        schema=decision_schema(tool, allowed),
-    )
+    config = {"action_name": call["name"], "allowed_decisions": list(allowed)}
+    return Pause(value={"action_requests": [action], "review_configs": [config]}, schema=schema)
+
+
+def tool_of_review(value: Any) -> str | None:
+    """Give the name of the tool whose call a pause asks about; None for any other pause."""
+    if not isinstance(value, Mapping):
+        return None
+    asks: Mapping[str, Any] = {**value}
+    if asks.get("type") == TOOL_APPROVAL:
+        return asks.get("name")
+    actions = asks.get("action_requests")
+    return actions[0]["name"] if actions else None
 
 
 def external_call(tool: RLMTool, arguments: Mapping[str, Any], id: str) -> Pause:
@@ -140,10 +175,15 @@ def decision_schema(tool: RLMTool, allowed: Sequence[DecisionType]) -> dict[str,
         "respond": _form("respond", message={"description": "The tool's result, any JSON value."}),
     }
     return {
-        "title": f"Decision about {tool.name}",
+        "title": _title(tool.name),
         "oneOf": [forms[decision] for decision in dict.fromkeys(allowed)],
         **shared,
     }
+
+
+def _title(tool: str) -> str:
+    """Name the schema of decisions; the pauses of agents within tools have schemas of others."""
+    return f"Decision about {tool}"
 
 
 def _definitions(schema: Schema) -> dict[str, Any]:
@@ -173,14 +213,12 @@ def checked_answer(value: Any, schema: Any, answer: Any) -> Any:
     Raises:
         ResumeError: it has the wrong form; the message has the schema.
     """
-    if not isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value.get("type") == "external_tool_call":
+        return _result({**value}, answer)
+    tool = tool_of_review(value)
+    if tool is None or not is_dict(schema) or schema.get("title") != _title(tool):
         return answer
-    asks: Mapping[str, Any] = {**value}
-    if asks.get("type") == "external_tool_call":
-        return _result(asks, answer)
-    if "action_requests" not in asks or not is_dict(schema) or "oneOf" not in schema:
-        return answer
-    return _decision(asks["action_requests"][0]["name"], schema, answer)
+    return _decision(tool, schema, answer)
 
 
 def _result(asks: Mapping[str, Any], answer: Any) -> Any:
@@ -192,7 +230,7 @@ def _result(asks: Mapping[str, Any], answer: Any) -> Any:
         content: Any = answer.content
         if answer.status != "error":
             return content
-        return {"error": content if isinstance(content, str) else canonical(content)}
+        return {"error": content if isinstance(content, str) else ordered(content)}
     try:
         return to_jsonable_python(answer)
     except (PydanticSerializationError, ValueError) as error:
@@ -218,7 +256,7 @@ def _refused(name: str, schema: Schema, answer: Any, problem: str) -> ResumeErro
     return ResumeError(
         f"The answer {answer!r} to the call of {name} is refused: {problem}. The call still waits. "
         "Give a decision, alone or as {'decisions': [decision]}, of this JSON schema: "
-        f"{canonical(schema)}"
+        f"{ordered(schema)}"
     )
 
 
@@ -288,8 +326,8 @@ def _only(pauses: Mapping[str, Any]) -> str:
         )
     if len(pauses) > 1:
         raise ResumeError(
-            f"{len(pauses)} calls wait: answer each by its id, {{id: answer}}; "
-            f"ids are {', '.join(pauses)}."
+            f"{len(pauses)} calls wait: answer each by its id, {{id: answer}}, since their order "
+            f"is nowhere kept; ids are {', '.join(pauses)}."
         )
     return next(iter(pauses))
 

@@ -5,8 +5,8 @@ Runs no tool.
 
 import keyword
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.text import plain
@@ -45,13 +45,16 @@ class RLMTool:
         self.description = description
         self.schema = schema
         """JSON schema of its arguments, an object."""
+        self.function = self.plain_function
+        """The name in code."""
         self._properties: Mapping[str, Schema] = schema.get("properties") or {}
 
     @property
-    def function(self) -> str:
-        """The name in code: `get-weather` is `get_weather` there."""
+    def plain_function(self) -> str:
+        """The name in code that it would have if none were taken: `get-weather` is `get_weather`
+        there."""
         name = re.sub(r"\W", "_", self.name)
-        is_name = name and not name[0].isdigit() and not keyword.iskeyword(name)
+        is_name = name.isidentifier() and not keyword.iskeyword(name)
         return name if is_name else f"_{name}"
 
     @property
@@ -62,13 +65,21 @@ class RLMTool:
     @property
     def signature(self) -> str:
         """`name(a: str, b: int = 1) -> float`, as the prompt shows it."""
+        return self._signature(self.returns)
+
+    @property
+    def first_signature(self) -> str:
+        """The signature as errors show it in turns by the rules 1 (`log/reply.py`)."""
+        return self.signature
+
+    def _signature(self, returns: str) -> str:
         required: set[str] = set(self.schema.get("required") or ())
         shown = [
             self._parameter(name, schema, name in required)
             for name, schema in self._properties.items()
         ]
         signature = f"{self.function}({', '.join(shown)})"
-        return f"{signature} -> {self.returns}" if self.returns else signature
+        return f"{signature} -> {returns}" if returns else signature
 
     def _parameter(self, name: str, schema: Schema, required: bool) -> str:
         shown = f"{name}: {annotation(schema, self.schema)}"
@@ -104,26 +115,6 @@ class RLMTool:
     def _check(self, given: Mapping[str, Any]) -> None:
         if problems := problems_of(given, self.schema):
             raise BadArguments(f"{self.signature}: {'; '.join(problems)}.")
-
-
-T = TypeVar("T", bound=RLMTool)
-
-
-def by_function(tools: Iterable[T], reserved: Collection[str]) -> dict[str, T]:
-    """Map tools by their names in code.
-
-    Raises:
-        ConfigurationError: a name is reserved in the REPL, or used twice.
-    """
-    found: dict[str, T] = {}
-    for tool in tools:
-        if tool.function in reserved or tool.function in found:
-            raise ConfigurationError(
-                f"Tool {tool.name!r} cannot be a function in the REPL: the name is taken. "
-                f"Rename it; taken are {', '.join(sorted({*reserved, *found}))}."
-            )
-        found[tool.function] = tool
-    return found
 
 
 # The JSON schema

@@ -3,6 +3,7 @@
 A call pauses with its name and arguments; the answer to the pause is its result.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,23 +19,26 @@ An OpenAI or Anthropic function dict, a JSON schema with a title, a pydantic or 
 LangChain tool, or a function.
 """
 
+MOST_OF_A_NAME = 64
+PROVIDERS_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What OpenAI takes for the name of a tool; others take no less."""
+
 
 class ExternalTool(RLMTool):
     """A tool of which only the schema is known here."""
 
     is_external = True
-    alias: str | None = None
-    """Its name in code, if its own is taken there."""
 
     @property
-    def function(self) -> str:
-        """Its name in code."""
-        return self.alias or super().function
+    def native_name(self) -> str:
+        """The name under which the root model calls it without code. Providers take few characters
+        in it."""
+        return self.name if PROVIDERS_NAME.fullmatch(self.name) else self.function[:MOST_OF_A_NAME]
 
     def as_openai(self) -> dict[str, Any]:
         """Write the tool in the form that `bind_tools` takes."""
         function = {
-            "name": self.name,
+            "name": self.native_name,
             "description": self.description,
             "parameters": dict(self.schema),
         }

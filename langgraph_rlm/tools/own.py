@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from langgraph_rlm.lazy import per_process
 from langgraph_rlm.pregel.keys import body_of, has_async_body, injected_names
 from langgraph_rlm.tools.arguments import BadArguments, RLMTool, Schema, checked_schema
 from langgraph_rlm.tools.results import plain_result
+from langgraph_rlm.tools.returns import first_returns, returns
 
 if TYPE_CHECKING:
+    from langchain_core.messages import ToolCall
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
     from langgraph.runtime import Runtime
@@ -57,14 +60,23 @@ class OwnTool(RLMTool):
 
     @property
     def returns(self) -> str:
-        """What it returns, as a Python annotation; empty where that is not known."""
-        function = getattr(self._tool, "coroutine", None) or getattr(self._tool, "func", None)
-        if function is None:
-            return ""
-        returned = inspect.signature(function).return_annotation
-        if returned is inspect.Signature.empty:
-            return ""
-        return inspect.formatannotation(returned).replace("typing.", "")
+        """What code gets from it, as a Python annotation; empty where that is not known."""
+        if self._tool.response_format == "content_and_artifact":
+            return ""  # code gets the content alone
+        return "" if self._function is None else returns(self._function)
+
+    @property
+    def first_signature(self) -> str:
+        """See `RLMTool.first_signature`."""
+        return self._signature(self._first_returns)
+
+    @property
+    def _first_returns(self) -> str:
+        return "" if self._function is None else first_returns(self._function)
+
+    @property
+    def _function(self) -> Callable[..., Any] | None:
+        return getattr(self._tool, "coroutine", None) or getattr(self._tool, "func", None)
 
     def _check(self, given: Mapping[str, Any]) -> None:
         if self._full is None or self._injected:
@@ -76,6 +88,14 @@ class OwnTool(RLMTool):
             problems = problems_in(error, has_values=False)
             raise BadArguments(f"{self.signature}: {problems}.") from None
 
+    def request(self, call: "ToolCall", state: Any, about: ToolCallInfo) -> Any:
+        """Make LangChain's `ToolCallRequest` of a call."""
+        from langgraph.prebuilt.tool_node import ToolCallRequest
+
+        return ToolCallRequest(
+            tool_call=call, tool=self._tool, state=state, runtime=_tool_runtime(about)
+        )
+
     async def run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
         """Run the tool and give its result as plain JSON. Raises whatever the tool raises."""
         injected = {name: make(call) for name, make in self._injected.items()}
@@ -85,16 +105,25 @@ class OwnTool(RLMTool):
         # LangChain gives a call's id only to a call that returns a message
         tool_call = {"type": "tool_call", "name": self.name, "args": given, "id": call.id}
         message = await _invoked(self._tool, tool_call, call.config)
-        return _unwrapped(plain_result(message), self.returns)
+        return _unwrapped(plain_result(message), self._first_returns)
 
 
 async def _invoked(tool: "BaseTool", given: dict[str, Any], config: "RunnableConfig") -> Any:
     if has_async_body(tool):
         return await tool.ainvoke(given, config)
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(
-        _threads(), lambda: context.run(tool.invoke, given, config)
-    )
+    running = _threads().submit(context.run, tool.invoke, given, config)
+    try:
+        return await asyncio.wrap_future(running)
+    except asyncio.CancelledError:
+        if running.running():
+            warnings.warn(
+                f"Tool {tool.name!r} goes on in its thread, since a tool without an async form "
+                "cannot be stopped. Its result is dropped.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        raise
 
 
 def _unwrapped(content: Any, returns: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.tools import ExternalTool, RLMTool, as_external_tools, as_tools, by_function
-from langgraph_rlm.tools.approvals import InterruptOn, checked_interrupt_on
+from langgraph_rlm.tools.approvals import InterruptMode, InterruptOn, When, checked_interrupt_on
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -27,6 +27,8 @@ class Toolset:
     """The tools that need approval, by their own names."""
     not_idempotent: frozenset[str]
     """Names of tools that must not run twice without a human's word."""
+    interrupt_mode: InterruptMode
+    """What a pause for approval shows."""
 
     def at(self, depth: int) -> Mapping[str, RLMTool]:
         """Give the tools of an RLM at `depth`."""
@@ -39,22 +41,29 @@ class Toolset:
             ConfigurationError: it is not there any more.
         """
         tools = self.at(depth)
-        if function not in tools:
-            raise ConfigurationError(
-                f"The log at depth {depth} calls the tool {function!r}, "
-                f"but the tools are {', '.join(tools) or 'none'}. "
-                "Create the graph with the tools that the thread began with."
-            )
-        return tools[function]
+        if function in tools:
+            return tools[function]
+        for tool in tools.values():
+            if tool.plain_function == function:  # the name that older logs have
+                return tool
+        raise ConfigurationError(
+            f"The log at depth {depth} calls the tool {function!r}, "
+            f"but the tools are {', '.join(tools) or 'none'}. "
+            "Create the graph with the tools that the thread began with."
+        )
 
     def pauses(self, tool: RLMTool) -> bool:
-        """Tell whether a call of a tool waits for somebody."""
+        """Tell whether a call of a tool waits for somebody, as far as its name tells."""
         return tool.is_external or tool.name in self.interrupt_on
+
+    def when(self, tool: RLMTool) -> When | None:
+        """Give the function that tells which calls of a tool wait; None where all or none do."""
+        return self.interrupt_on[tool.name].get("when") if tool.name in self.interrupt_on else None
 
     def with_external(self, given: Sequence[Any], reserved: Collection[str]) -> "Toolset":
         """Give the same tools and some more, which the caller runs.
 
-        In code, a new one whose name is taken there is `NAME_tool`.
+        In code, a new one whose name is taken there gets another (`names.by_function`).
 
         Args:
             given: schemas of the new tools.
@@ -70,9 +79,6 @@ class Toolset:
                 f"Tools {', '.join(twice)} are bound, and the graph runs tools of these names: "
                 "rename one of them."
             )
-        taken = {*reserved, *(tool.function for tool in own)}
-        for tool in more:
-            tool.alias = f"{tool.function}_tool" if tool.function in taken else None
         root: dict[str, RLMTool] = by_function([*own, *more], reserved)
         children = root if self.children is self.root else self.children
         return replace(self, root=root, children=children)
@@ -90,6 +96,7 @@ def open_toolset(
     interrupt_on: Mapping[str, Any],
     not_idempotent: Collection[str],
     reserved: Collection[str],
+    interrupt_mode: InterruptMode = "batched",
 ) -> Toolset:
     """Check everything about tools that can be checked before a run.
 
@@ -100,6 +107,7 @@ def open_toolset(
         interrupt_on: as in `create_rlm`.
         not_idempotent: as in `create_rlm`.
         reserved: names in code that no tool may have.
+        interrupt_mode: as in `create_rlm`.
 
     Raises:
         ConfigurationError: a tool, a schema, a name or a key of `interrupt_on` is wrong.
@@ -115,6 +123,7 @@ def open_toolset(
         children=children,
         interrupt_on=checked_interrupt_on(interrupt_on, every),
         not_idempotent=_checked_not_idempotent(not_idempotent, every),
+        interrupt_mode=interrupt_mode,
     )
 
 
