@@ -135,6 +135,15 @@ class ApprovalNeededError(RLMError):
         """LangChain's `HITLRequest`: `action_requests` and `review_configs`, one for each call."""
 
 
+class ModelReplyError(RLMError):
+    """Raised when what a model or its server sent cannot be used as a reply.
+
+    For example a page of HTML, nothing at all, a call of a tool that it was not given, or, after
+    several tries, an answer of another form than the one that was asked for. The message says what
+    was sent. Ask again, or ask another model.
+    """
+
+
 class ThreadBusyError(RLMError):
     """Raised when a thread is already running, in this process or in another.
 

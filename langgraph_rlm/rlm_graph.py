@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables.graph import Graph
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
@@ -21,7 +23,14 @@ from langgraph.types import Command
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
-from langgraph_rlm.pregel.keys import CHECKPOINTER, RESUMING, RUNTIME, with_own_store
+from langgraph_rlm.pregel.keys import (
+    CHECKPOINTER,
+    RESUMING,
+    RUNTIME,
+    SCRATCHPAD,
+    TASK,
+    with_own_store,
+)
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.sync import iterate, wait_for
@@ -64,6 +73,31 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             if recurse and isinstance(graph, Pregel):
                 yield from _within(name, cast(Any, graph), namespace)
 
+    def get_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
+        """Draw as `Pregel.get_graph` does. What is within a child is named after its depth, such as
+        `sub_call:sub_call_2:plan_code`: LangChain draws no two subgraphs of one name."""
+        return self._named_by_depth(super().get_graph(config, xray=xray))
+
+    async def aget_graph(
+        self, config: RunnableConfig | None = None, *, xray: int | bool = False
+    ) -> Graph:
+        """Draw as `get_graph` does."""
+        return self._named_by_depth(await super().aget_graph(config, xray=xray))
+
+    def _named_by_depth(self, drawn: Graph) -> Graph:
+        if self.level == 0:
+            return drawn
+
+        def named(id: str) -> str:
+            within, colon, rest = id.partition(TASK)
+            return f"{within}_{self.level + 1}{colon}{rest}" if colon else id
+
+        nodes = {named(id): node.copy(id=named(id)) for id, node in drawn.nodes.items()}
+        edges = [
+            edge.copy(source=named(edge.source), target=named(edge.target)) for edge in drawn.edges
+        ]
+        return Graph(nodes=nodes, edges=edges)
+
     async def astream(  # type: ignore[override]
         self, input: Any, config: RunnableConfig | None = None, **options: Any
     ) -> AsyncIterator[Any]:
@@ -75,18 +109,31 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
                 ones stay open.
             ThreadBusyError: another call is running the same thread, here or in a process that
                 `leases.py` can see.
+            ValueError: there is a checkpointer and no `thread_id`.
         """
-        config = ensure_config(config)
-        given = await self._by_reference(input)
+        config = self._bound(config)
+        if self._lacks_thread(config):
+            config = {**config, "configurable": {}}  # for LangGraph's own check of it
+            async for part in cast(Any, super().astream(input, config, **options)):
+                yield part
+            return
+        is_strict = SCRATCHPAD not in config.get("configurable", {})
+        given = await self._by_reference(input, is_strict=is_strict)
         saver = self._saver(config)
         if saver is not None:
             config = with_key(config, CHECKPOINTER, for_many_writes(saver))
             if self.rlm.toolset.not_idempotent:
                 options = {**options, "durability": "sync"}
+                options.pop("checkpoint_during", None)  # its older name
         with ExitStack() as until_done:
             await self._occupy(config, until_done)
             given = await self._by_pause(given, config)
-            is_resumed = given is None or isinstance(given, Command) or _is_resumed_within(config)
+            is_resumed = (
+                given is None
+                or isinstance(given, Command)
+                or _is_resumed_within(config)
+                or await self._is_retried(config)
+            )
             framed = self._framed(config, is_resumed=is_resumed)
             await self._carry(framed)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
@@ -98,14 +145,18 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     ) -> Iterator[Any]:
         """Stream as `Pregel.stream` does: the async core on a background loop, with sync
         checkpointers in threads."""
-        graph, config = self._in_sync_use(ensure_config(config))
+        graph, config = self._in_sync_use(self._bound(config))
         yield from iterate(lambda: graph.astream(input, config, **options))
 
     def bulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
         """Do what `Pregel.bulk_update_state` does, which `update_state` calls. The edges are async,
         so this runs on the background loop too."""
-        graph, config = self._in_sync_use(ensure_config(config))
+        graph, config = self._in_sync_use(self._bound(config))
         return wait_for(lambda: graph.abulk_update_state(config, supersteps))
+
+    def _bound(self, config: RunnableConfig | None) -> RunnableConfig:
+        """A call's config with what `with_config` has bound to the graph."""
+        return ensure_config(merge_configs(self.config, config))
 
     def _in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
         """This graph and a config whose checkpointers, own and parent's, may be used from the
@@ -118,12 +169,17 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             config = with_key(config, CHECKPOINTER, for_sync_use(cast(Saver, parents)))
         return cast(RLMGraph, graph), config
 
-    async def _by_reference(self, input: Any) -> Any:
+    async def _by_reference(self, input: Any, *, is_strict: bool) -> Any:
         """The input as it may be checkpointed: a question and contexts by reference."""
         if input is None or isinstance(input, Command):
             return cast(Any, input)
-        is_stored = isinstance(input, Stored)
-        return await asyncio.to_thread(by_reference, input, self.rlm.blobs, is_stored=is_stored)
+        return await asyncio.to_thread(
+            by_reference,
+            input,
+            self.rlm.blobs,
+            is_stored=isinstance(input, Stored),
+            is_strict=is_strict,
+        )
 
     async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
         """`Command(resume=...)` with each answer under the id of its pause, checked before anything
@@ -137,6 +193,21 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         state = await self.aget_state(config)
         pauses = {pause.id: (pause.value, pause.response_schema) for pause in state.interrupts}
         return replace(command, resume=resume_map(command.resume, pauses))
+
+    def _lacks_thread(self, config: RunnableConfig) -> bool:
+        """Whether a root has a checkpointer, and no thread to save."""
+        given = config.get("configurable", {})
+        has_own = isinstance(self.checkpointer, BaseCheckpointSaver)
+        return has_own and CHECKPOINTER not in given and "thread_id" not in given
+
+    async def _is_retried(self, config: RunnableConfig) -> bool:
+        """Whether a root is given the run again that its thread is in, as servers do after a crash:
+        LangGraph then resumes it, whatever the input."""
+        id, given = config.get("metadata", {}).get("run_id"), config.get("configurable", {})
+        if id is None or SCRATCHPAD in given or self._saver(config) is None:
+            return False
+        state = await self.aget_state(config)
+        return bool(state.values) and (state.metadata or {}).get("run_id") == id
 
     def _saver(self, config: RunnableConfig) -> Saver | None:
         """The checkpointer that this invocation uses: its parent's, else its own."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from langgraph.checkpoint.memory import InMemorySaver
+
 from langgraph_rlm import Limits, create_rlm
 from langgraph_rlm.log.places import spent_on
 from langgraph_rlm.testing import ScriptedModel, cell
@@ -56,3 +58,23 @@ def timeless(log: Mapping[str, Any]) -> dict[str, Any]:
 def thread(name: str = "t") -> dict[str, Any]:
     """A config for one thread."""
     return {"configurable": {"thread_id": name}}
+
+
+class FailsOnce(InMemorySaver):
+    """A saver whose database is full for one checkpoint."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.saves = 0
+        self._at = at
+
+    def fail_at(self, at: int) -> None:
+        """Fail once more."""
+        self._at = at
+
+    async def aput(self, *args: Any, **kwargs: Any) -> Any:
+        """As `InMemorySaver`."""
+        self.saves += 1
+        if self.saves == self._at:
+            raise OSError("no space left on device")
+        return await super().aput(*args, **kwargs)

@@ -110,7 +110,7 @@ def test_progress_is_told_in_order(way: str) -> None:
 
 def test_a_reply_that_gives_nothing_to_run_is_told() -> None:
     model = ScriptedModel(
-        replies=["", "Hm.", "```repl\nprint(1)", "```\nprint(1)\n```", cell("FINAL('done')")]
+        replies=["", "Hm.", "```repl\nprint((1", "```\nprint(1)\n```\n" * 2, cell("FINAL('done')")]
     )
     events = parts(rlm(model), {"query": "go"}, "sync", stream_mode="custom")
     told = [(event["turn"], event["problem"]) for event in events if event["type"] == "nudge"]

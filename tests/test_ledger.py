@@ -13,7 +13,7 @@ from langgraph.types import Command
 from langgraph_rlm import ConfigurationError, Limits, create_rlm
 from langgraph_rlm.testing import ScriptedModel, cell
 
-from .models import rlm, root, thread
+from .models import FailsOnce, rlm, root, thread
 from .openai_server import OpenAIServer
 
 PRICES = {"scripted": {"input": 1_000_000, "output": 0}}
@@ -43,22 +43,6 @@ class Slow(Tree):
     async def _agenerate(self, messages: list[Any], *args: Any, **options: Any) -> Any:
         await asyncio.sleep({"slow": 60, "a while": 1.5}.get(messages[-1].text, 0))
         return await super()._agenerate(messages, *args, **options)
-
-
-class FailsOnce(InMemorySaver):
-    """A saver whose database is full for one checkpoint."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self.saves = 0
-        self._at = at
-
-    async def aput(self, *args: Any, **kwargs: Any) -> Any:
-        """As `InMemorySaver`."""
-        self.saves += 1
-        if self.saves == self._at:
-            raise OSError("no space left on device")
-        return await super().aput(*args, **kwargs)
 
 
 def test_usage_has_totals_and_a_breakdown_by_depth_and_model() -> None:

@@ -278,17 +278,18 @@ class TestLimits:
         assert (out["answer"], out["stop_reason"], model.calls) == ("hm", "max_iterations", 3)
 
     def test_sub_calls_over_the_whole_tree(self) -> None:
-        """Two children are two sub-calls, the first one's three make five: the second's three are refused, and the run ends."""
+        """Two children are two sub-calls, the first one's three make five: the second's three are refused. One more is made, and the next ends the run."""
 
         class Sub(ScriptedModel):
             def _scripted(self, messages: list[Any]) -> Any:
                 return super()._scripted(messages) if messages[0].type == "system" else "leaf"
 
-        sub = Sub(replies=[cell("FINAL(' '.join(llm_query_batched(['a', 'b', 'c'])))")])
+        code = "try:\n    FINAL(' '.join(llm_query_batched(['a', 'b', 'c'])))\nexcept ValueError as error:\n    FINAL(str(error))"
+        sub = Sub(replies=[cell(code)])
         model = ScriptedModel(
             replies=[
                 cell(
-                    "r = rlm_query_batched(['x', 'y'])\nprint(r)\nmore = llm_query_batched(['late'])"
+                    "r = rlm_query_batched(['x', 'y'])\nprint(r)\nmore = [llm_query('late'), llm_query('later')]"
                 ),
                 "what I have",
             ]
@@ -297,9 +298,10 @@ class TestLimits:
             {"query": "q"}
         )
         assert (out["answer"], out["stop_reason"]) == ("what I have", "max_sub_calls")
-        assert out["usage"]["sub_calls"] == 5
+        assert out["usage"]["sub_calls"] == 6
         assert shown(model, 1).count("leaf") == 3
-        assert shown(model, 1).count("Error: Limit max_sub_calls of 6 reached") == 3
+        assert "a batch of 3, but sub-calls left: 1." in shown(model, 1)
+        assert "Limit max_sub_calls of 6 reached" in shown(model, 1)
 
     def test_what_code_makes_of_the_calls_it_had_counts(self) -> None:
         code = "done = []\nfor i in range(9):\n    try:\n        done.append(llm_query(f'{i}'))\n    except RuntimeError:\n        break\nFINAL(len(done))"
@@ -551,13 +553,6 @@ class TestSetUp:
             rlm(["x"], sandbox="docker")
         with pytest.raises(ConfigurationError, match="not among the tools"):
             rlm(["x"], interrupt_on={"nothing": True})
-
-        def llm_query(prompt: str) -> str:
-            """A name that is taken."""
-            return prompt
-
-        with pytest.raises(ConfigurationError, match="'llm_query' cannot be a function"):
-            rlm(["x"], tools=[llm_query])
 
 
 async def _one_turn(graph: Any, given: dict[str, Any]) -> None:

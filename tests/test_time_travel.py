@@ -9,7 +9,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_rlm import ForkError, ReplayDivergedError, afork, create_rlm, fork
@@ -363,7 +363,13 @@ def test_subgraphs_are_found_as_deep_as_the_limits_allow() -> None:
     assert [
         name for name, _ in graph.get_subgraphs(namespace=f"{child}|{child}|{steps}", recurse=True)
     ] == [f"{child}|{child}|{steps}"]
-    assert f"{child}:{child}:plan_code" in graph.get_graph(xray=True).nodes
+    drawn = graph.get_graph(xray=True)
+    assert {f"{child}:plan_code", f"{child}:{child}_2:plan_code", f"{steps}:approve"} <= set(
+        drawn.nodes
+    )
+    assert f"{child}:{child}_2:{steps}_3:approve" in drawn.nodes
+    assert "plan_code" in drawn.draw_mermaid()
+    assert len(asyncio.run(graph.aget_graph(xray=True)).nodes) == len(drawn.nodes)
     assert {name for name, _ in rlm(["FINAL(1)"]).get_subgraphs(recurse=True)} == {steps}
 
 
@@ -410,3 +416,10 @@ def test_an_rlm_inside_another_graph_can_be_forked_while_it_waits() -> None:
     assert graph.invoke(Command(resume={"type": "approve"}), thread())["answer"] == "bought tea"
     with pytest.raises(ForkError, match="There is no RLM at checkpoint_ns='' of this graph"):
         fork(graph, thread(), "0", "x")
+
+
+def test_a_graph_around_an_rlm_can_be_drawn() -> None:
+    builder = StateGraph(MessagesState)
+    builder.add_node("rlm", rlm(["FINAL(1)"], limits={"max_depth": 3}))
+    builder.add_edge(START, "rlm")
+    assert "plan_code" in builder.compile().get_graph(xray=True).draw_mermaid()

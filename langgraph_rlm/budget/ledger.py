@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.budget.limits import Limits, StopReason
 from langgraph_rlm.budget.prices import Prices
-from langgraph_rlm.budget.usage import Spending, Usage, add_usage, spent
+from langgraph_rlm.budget.usage import Spending, Usage, add_usage, spent, sub_calls_made
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
 CHARS_PER_TOKEN = 4
-"""Used for holds alone: what is settled is what the provider reports."""
+"""Used for holds, and for calls of which the provider does not say what they used."""
 
 FIRST_REPLY_TOKENS = 256
 """The length that is held for a model's first reply; later ones hold the mean of its replies."""
@@ -74,7 +74,7 @@ class Ledger:
         Called once for each RLM of the tree.
         """
         self.usage = add_usage(self.usage, usage)
-        self._sub_calls += usage["sub_calls"]
+        self._sub_calls += sub_calls_made(usage)
         self._seconds_before += usage["seconds"]
 
     def reserve_sub_calls(self, items: int) -> bool:
@@ -87,6 +87,10 @@ class Ledger:
             return False
         self._sub_calls += items
         return True
+
+    def sub_calls_left(self) -> int:
+        """Tell how many sub-calls are left for the tree."""
+        return max(0, self._limits.max_sub_calls - self._sub_calls)
 
     def take_over_sub_call(self) -> None:
         """Count a sub-call that an earlier process had reserved and that is made now."""
@@ -135,30 +139,41 @@ class Ledger:
         """Give a hold back, when its call has ended."""
         self._held -= hold
 
-    def settle(self, model: str, depth: int, reply: "AIMessage") -> Usage:
-        """Count what a call has spent, as the provider reports it.
+    def settle(self, model: str, depth: int, reply: "AIMessage", prompt_chars: int) -> Usage:
+        """Count what a call has spent, as the provider reports it, or as the texts let one think.
+
+        Args:
+            model: that answered.
+            depth: that the spending is counted under.
+            reply: of the model.
+            prompt_chars: of what it was sent.
 
         Returns:
             The increment for the state.
         """
-        usage = spent(by={f"{depth}/{model}": self._spending(model, reply)})
+        usage = spent(by={f"{depth}/{model}": self._spending(model, reply, prompt_chars)})
         self.usage = add_usage(self.usage, usage)
         return usage
 
-    def _spending(self, model: str, reply: "AIMessage") -> Spending:
+    def _spending(self, model: str, reply: "AIMessage", prompt_chars: int) -> Spending:
+        reported: Mapping[str, Any] = reply.usage_metadata or {}
+        input_tokens = _count(reported.get("input_tokens"))
+        output_tokens = _count(reported.get("output_tokens"))
         spending = Spending(
-            model_calls=1, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=1
+            model_calls=1,
+            input_tokens=input_tokens or prompt_chars // CHARS_PER_TOKEN,
+            output_tokens=output_tokens or _length(reply) // CHARS_PER_TOKEN,
+            cost=0.0,
+            unpriced_calls=1,
         )
-        reported = reply.usage_metadata
-        if reported is None:
-            return spending
-        input_tokens, output_tokens = reported["input_tokens"], reported["output_tokens"]
-        spending["input_tokens"] = input_tokens
-        spending["output_tokens"] = output_tokens
+        if not input_tokens or (not output_tokens and spending["output_tokens"]):
+            spending["estimated_calls"] = 1
         price = self._prices.of(model)
         if price is not None:
-            cached = reported.get("input_token_details", {}).get("cache_read") or 0
-            spending["cost"] = price.cost(input_tokens, output_tokens, cached)
+            cached = _counts(reported.get("input_token_details")).get("cache_read", 0)
+            spending["cost"] = price.cost(
+                spending["input_tokens"], spending["output_tokens"], cached
+            )
             spending["unpriced_calls"] = 0
         if details := _counts(reported.get("input_token_details")):
             spending["input_token_details"] = details
@@ -200,6 +215,20 @@ class Ledger:
         seconds = now - self._reported
         self._reported = now
         return seconds
+
+
+def _count(reported: Any) -> int:
+    """Give a number of tokens; 0 for anything else that a provider has put there."""
+    return reported if isinstance(reported, int) and reported > 0 else 0
+
+
+def _length(reply: "AIMessage") -> int:
+    """Count the characters that a model has written: its text, its thoughts and its calls."""
+    content: Any = reply.content
+    texts = [content] if isinstance(content, str) else [str(block) for block in content]
+    thoughts = [str(value) for value in reply.additional_kwargs.values() if value]
+    calls = [] if isinstance(content, list) else [str(call["args"]) for call in reply.tool_calls]
+    return sum(map(len, [*texts, *thoughts, *calls]))
 
 
 def _counts(details: Mapping[str, Any] | None) -> dict[str, int]:

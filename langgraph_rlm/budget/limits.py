@@ -59,8 +59,9 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
     max_seconds: float | None = Field(default=None, gt=0)
     """Wall-clock seconds that a run works, its pauses not counted.
 
-    Reaches into running cells and model calls: enforced by `Ledger.hold` before a model call, by
-    `Run.call` during it, by repl/replay.py in a cell, and by nodes/execute_repl.py and
+    Reaches into running cells, model calls and tools: enforced by `Ledger.hold` before a model
+    call, by `Run.call` during it, by nodes/tool_interrupt.py in a tool (one without an async form
+    is left behind), by repl/replay.py in a cell, and by nodes/execute_repl.py and
     nodes/finalize.py, which then start no other turn.
     """
     max_cell_seconds: float = Field(default=30, gt=0)

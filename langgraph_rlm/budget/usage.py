@@ -26,6 +26,9 @@ class Spending(TypedDict):
     """
     output_token_details: NotRequired[dict[str, int]]
     """Parts of the output tokens, such as `reasoning`. Left out where no provider says."""
+    estimated_calls: NotRequired[int]
+    """Calls whose provider did not say all that they used: tokens and cost count an estimate from
+    the texts for what is missing. Left out where there are none."""
 
 
 DETAILS: tuple[Literal["input_token_details", "output_token_details"], ...] = (
@@ -42,6 +45,8 @@ class Usage(Spending):
     """Calls of root models, at any depth."""
     sub_calls: int
     """Answered `llm_query` and `rlm_query` calls, at any depth."""
+    failed_sub_calls: NotRequired[int]
+    """Those that code got an error for. Left out where there are none."""
     seconds: float
     """Wall-clock seconds that the run worked; its pauses do not count.
 
@@ -56,18 +61,22 @@ class Share(TypedDict):
 
     turns: int
     sub_calls: int
+    failed_sub_calls: NotRequired[int]
     seconds: float
     breakdown: dict[str, Spending]
 
 
 def share(usage: Usage) -> Share:
     """Leave the totals out of a usage; `whole` gives them back."""
-    return Share(
+    part = Share(
         turns=usage["turns"],
         sub_calls=usage["sub_calls"],
         seconds=usage["seconds"],
         breakdown=usage["breakdown"],
     )
+    if failed := usage.get("failed_sub_calls"):
+        part["failed_sub_calls"] = failed
+    return part
 
 
 def whole(part: Share) -> Usage:
@@ -75,6 +84,7 @@ def whole(part: Share) -> Usage:
     return spent(
         turns=part["turns"],
         sub_calls=part["sub_calls"],
+        failed_sub_calls=part.get("failed_sub_calls", 0),
         seconds=part["seconds"],
         by=part["breakdown"],
     )
@@ -84,6 +94,7 @@ def spent(
     *,
     turns: int = 0,
     sub_calls: int = 0,
+    failed_sub_calls: int = 0,
     seconds: float = 0.0,
     by: dict[str, Spending] | None = None,
 ) -> Usage:
@@ -92,6 +103,7 @@ def spent(
     Args:
         turns: calls of root models.
         sub_calls: answered sub-calls.
+        failed_sub_calls: sub-calls that gave an error.
         seconds: wall-clock seconds worked.
         by: the spending by depth and model; the totals are its sum.
     """
@@ -99,7 +111,10 @@ def spent(
     total = Spending(model_calls=0, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=0)
     for spending in breakdown.values():
         total = _sum(total, spending)
-    return Usage(**total, turns=turns, sub_calls=sub_calls, seconds=seconds, breakdown=breakdown)
+    usage = Usage(**total, turns=turns, sub_calls=sub_calls, seconds=seconds, breakdown=breakdown)
+    if failed_sub_calls:
+        usage["failed_sub_calls"] = failed_sub_calls
+    return usage
 
 
 def add_usage(total: Usage | None, more: Usage) -> Usage:
@@ -111,13 +126,21 @@ def add_usage(total: Usage | None, more: Usage) -> Usage:
         if key in breakdown:
             spending = _sum(breakdown[key], spending)
         breakdown[key] = spending
-    return Usage(
+    usage = Usage(
         **_sum(total, more),
         turns=total["turns"] + more["turns"],
         sub_calls=total["sub_calls"] + more["sub_calls"],
         seconds=total["seconds"] + more["seconds"],
         breakdown=breakdown,
     )
+    if failed := total.get("failed_sub_calls", 0) + more.get("failed_sub_calls", 0):
+        usage["failed_sub_calls"] = failed
+    return usage
+
+
+def sub_calls_made(usage: Usage) -> int:
+    """How many sub-calls were made, whatever came of them: what `max_sub_calls` counts."""
+    return usage["sub_calls"] + usage.get("failed_sub_calls", 0)
 
 
 def _sum(one: Spending, other: Spending) -> Spending:
@@ -131,6 +154,8 @@ def _sum(one: Spending, other: Spending) -> Spending:
     for key in DETAILS:
         if key in one or key in other:
             summed[key] = _added(one.get(key, {}), other.get(key, {}))
+    if estimated := one.get("estimated_calls", 0) + other.get("estimated_calls", 0):
+        summed["estimated_calls"] = estimated
     return summed
 
 

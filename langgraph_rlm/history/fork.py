@@ -16,7 +16,7 @@ from langgraph.types import Overwrite
 from langgraph_rlm.errors import ConfigurationError, ForkError
 from langgraph_rlm.log.entries import CallEntry, Log, LogEntry, QuestionEntry, ReplyEntry, TurnEntry
 from langgraph_rlm.log.places import call_at, call_of, call_place, cell_place
-from langgraph_rlm.log.reply import parse_reply
+from langgraph_rlm.log.reply import RULES, parse_reply
 from langgraph_rlm.pregel.keys import nodes_of, tasks_of
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.pregel.sync import wait_for
@@ -156,7 +156,7 @@ def _edit(place: str, value: Any, log: Log, blobs: BlobStore) -> tuple[RLMUpdate
 
 def _turn(place: str, reply: str, blobs: BlobStore) -> RLMUpdate:
     """Write a turn as `plan_code` would: an answer in prose ends the run."""
-    entry = TurnEntry(kind="turn", reply=blobs.put_text(reply), limit=None)
+    entry = TurnEntry(kind="turn", reply=blobs.put_text(reply), limit=None, rules=RULES)
     no_limit: Any = Overwrite("")
     update = RLMUpdate(log={place: entry}, final=None, limit=no_limit)
     parsed = parse_reply(reply)

@@ -29,6 +29,7 @@ from langgraph_rlm.log.places import (
     turns,
 )
 from langgraph_rlm.log.reply import Reply, reply_of
+from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.divergence import outcome_digest
@@ -189,13 +190,14 @@ class _Replay:
 
     def _check_turn(self, log: Log, number: int, reply: Reply, *, is_open: bool) -> None:
         before: list[CellEntry] = []
+        open_ones = set(open_steps(log, number, reply, self._blobs))
         for index in range(len(reply.steps)):
             place = cell_place(number, index)
             entry = cell_at(log, place)
             if entry is not None:
                 self._check_text(place, entry)
                 before.append(entry)
-            elif not (is_open or _is_left_out(reply, index, before)):
+            elif not is_open and index in open_ones and not _has_answered(before):
                 raise _diverged(place, "is in its turn's reply, but not in the log", None)
 
     def _check_text(self, place: str, entry: CellEntry) -> None:
@@ -280,15 +282,9 @@ class _Replay:
                 yield f"{name}: {self._blobs.get_text(entry[name])}"
 
 
-def _is_left_out(reply: Reply, index: int, before: Sequence[CellEntry]) -> bool:
-    """Say whether a run leaves out a step of a reply, after the cells `before` it.
-
-    Nothing runs after an answer or a stopped cell. A FINAL_VAR in prose, the step after the reply's
-    own cells, is not looked up if one of them failed.
-    """
-    if index == len(reply.cells) and any(cell["outcome"] != "ok" for cell in before):
-        return True
-    return any(cell["final"] is not None or cell["outcome"] == "stopped" for cell in before)
+def _has_answered(cells: Sequence[CellEntry]) -> bool:
+    """Say whether one of some cells gave the answer: nothing runs after it."""
+    return any(cell["final"] is not None for cell in cells)
 
 
 def _check_places(log: Log) -> None:

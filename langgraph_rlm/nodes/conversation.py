@@ -1,10 +1,17 @@
 """Conversation: the root model's messages, rendered from the log alone. A prefix that was sent is
 never rewritten."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolCall,
+)
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.log.entries import CellEntry, LogEntry, QuestionEntry, TurnEntry
@@ -18,8 +25,11 @@ from langgraph_rlm.log.places import (
     turn_at,
     turn_count,
 )
-from langgraph_rlm.log.reply import assigned_names, reply_of
+from langgraph_rlm.log.python import assigned_names
+from langgraph_rlm.log.reply import Reply, reply_of, text_of_reply
+from langgraph_rlm.log.steps import all_are_well, any_shows
 from langgraph_rlm.log.text import clip
+from langgraph_rlm.models.replies import with_thoughts
 from langgraph_rlm.nodes.native_calls import native_messages
 from langgraph_rlm.prompts import (
     CellDoc,
@@ -39,6 +49,13 @@ from langgraph_rlm.repl.host_functions import RESERVED, descriptions
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.tools import RLMTool
+
+EMPTY_REPLY = "(empty)"
+"""What stands for a reply that has no text."""
+
+CUT_CHARS = 100
+"""More than the line that `clip` puts where it cuts."""
 
 BRIEF_CHARS = 300
 """Characters that are shown of a question whose turns are summed up."""
@@ -105,13 +122,25 @@ def _turn(number: int, iteration: int, state: RLMState, rlm: RLMRuntime) -> list
     shown: list[AnyMessage] = []
     if turn["limit"] is not None:
         shown.append(_best_answer(turn["limit"], state, rlm))
-    text = rlm.blobs.get_text(turn["reply"])
-    shown.append(AIMessage(text, tool_calls=[call for call, _ in called]))
+    shown.append(_said(turn, [call for call, _ in called], rlm))
     shown += [result for _, result in called]
     if not turn["limit"]:
-        outcome = _outcome(number, iteration, turn, log, rlm)
+        most = rlm.output_chars(state.get("depth", 0), state.get("model"))
+        outcome = _outcome(number, iteration, turn, log, rlm, most)
         shown += [HumanMessage(outcome)] if outcome else []
     return shown
+
+
+def _said(turn: TurnEntry, calls: list[ToolCall], rlm: RLMRuntime) -> AIMessage:
+    """A reply without its thoughts. Beside tool calls these are sent too: providers want them back
+    there, signed as they were. It is never empty, which many providers refuse."""
+    text = text_of_reply(turn, rlm.blobs)
+    if not calls:
+        return AIMessage(text if text.strip() else EMPTY_REPLY)
+    said = AIMessage(text, tool_calls=calls)
+    if "thoughts" not in turn:
+        return said
+    return with_thoughts(said, json.loads(rlm.blobs.get_text(turn["thoughts"])))
 
 
 def _best_answer(limit: str, state: RLMState, rlm: RLMRuntime) -> HumanMessage:
@@ -133,19 +162,28 @@ def merged(messages: list[AnyMessage]) -> list[AnyMessage]:
 
 
 def _system(state: RLMState, rlm: RLMRuntime) -> str:
-    depth, limits = state.get("depth", 0), rlm.limits
+    depth = state.get("depth", 0)
+    most = rlm.output_chars(depth, state.get("model"))
+    limits = rlm.limits.model_copy(update={"max_output_chars": most})
     tools = rlm.toolset.at(depth).values()
     given = [rlm.prompt, _text(state.get("instructions"), rlm.blobs)]
     return _system_text(
         depth=depth,
         functions=_functions(limits, rlm.is_recursive(depth)),
-        tools=tuple(ToolDoc(tool.signature, tool.description) for tool in tools),
+        tools=tuple(_tool(tool) for tool in tools),
         models=tuple(sorted(rlm.models)),
         interpreter=rlm.interpreter,
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
         schema=_text(state.get("answer_schema"), rlm.blobs),
     )
+
+
+def _tool(tool: RLMTool) -> ToolDoc:
+    """What the prompt says of a tool; one that has another name in code is said to."""
+    is_renamed = tool.function != tool.name
+    description = f"(`{tool.name}`) {tool.description}" if is_renamed else tool.description
+    return ToolDoc(tool.signature, description)
 
 
 def _text(text: Text | None, blobs: BlobStore) -> str | None:
@@ -171,9 +209,10 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
             kind=handle.kind,
             length=handle.length,
             items=handle.items,
-            loaded=is_loaded(handle, rlm.limits),
+            loaded=is_loaded(handle, rlm.limits, rlm.host(0).capacity),
             preview="" if is_brief else rlm.preview(handle),
             also=name if is_first else None,
+            shape="" if is_brief else rlm.shape(handle),
         )
         shown.append(doc)
     question = rlm.blobs.get_text(questions[-1]["question"])
@@ -183,27 +222,57 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
 
 
 def _outcome(
-    number: int, iteration: int, turn: TurnEntry, log: Mapping[str, LogEntry], rlm: RLMRuntime
+    number: int,
+    iteration: int,
+    turn: TurnEntry,
+    log: Mapping[str, LogEntry],
+    rlm: RLMRuntime,
+    most: int,
 ) -> str:
-    """What the model sees after its turn: what its cells did, or why nothing was run."""
+    """What the model sees after its turn: what its cells did, or why nothing was run.
+
+    Args:
+        number: of the turn.
+        iteration: its number in its question, from 1.
+        turn: its entry.
+        log: of the RLM.
+        rlm: its runtime.
+        most: characters that are shown of one cell's output.
+    """
     reply = reply_of(turn, rlm.blobs)
-    ends = enumerate(cells_of(log, number, len(reply.steps)))
-    ran = tuple(_cell(index, entry, rlm.blobs) for index, entry in ends if entry is not None)
+    cells = cells_of(log, number, len(reply.steps))
+    ended = enumerate(cells)
+    ran = tuple(_cell(index, cell, rlm.blobs, most) for index, cell in ended if cell is not None)
     notices = _rebound(reply.cells)
     if reply.problem is not None:
         notices.append(nudge_prompt(reply.problem))
-    if reply.final is not None and any(cell.outcome != "ok" for cell in ran):
-        notices.append(nudge_prompt("final_failed"))
+    notices += _about_cells(reply, cells, rlm.blobs)
     refused = refusal(log, number)
     if refused is not None:
         notices.append(refused_prompt(error=rlm.blobs.get_text(refused["error"])))
-    if ran:
-        limits = rlm.limits
-        most, seconds = limits.max_iterations, limits.max_cell_seconds
-        return _rendered(ran, tuple(notices), iteration, most, seconds)
-    if not notices and not turn.get("tool_calls") and not reply.final:
+    if not (ran or notices or turn.get("tool_calls") or reply.final):
         notices.append(nudge_prompt("prose"))
-    return "\n\n".join(notices)
+    if not (ran or notices):
+        return ""
+    limits = rlm.limits
+    return _rendered(ran, tuple(notices), iteration, limits.max_iterations, limits.max_cell_seconds)
+
+
+def _about_cells(reply: Reply, cells: Sequence[CellEntry | None], blobs: BlobStore) -> list[str]:
+    """Which blocks did not run, and why an answer in prose beside them was none."""
+    own, final = cells[: len(reply.cells)], reply.final
+    if any(cell is not None and cell["final"] is not None for cell in cells):
+        return []  # code has answered
+    notices: list[str] = []
+    if None in own[1:]:
+        notices.append(nudge_prompt("skipped"))
+    if not all_are_well(own):
+        return [*notices, nudge_prompt("final_failed")] if final is not None else notices
+    if reply.has_early_final or (final is not None and any_shows(own, blobs)):
+        notices.append(nudge_prompt("final_unseen"))
+    elif final is not None and final.is_word and not all_are_well(cells):
+        notices.append(nudge_prompt("no_word", name=final.text))
+    return notices
 
 
 @lru_cache(maxsize=4096)
@@ -224,14 +293,21 @@ def _rendered(
     )
 
 
-def _cell(index: int, entry: CellEntry, blobs: BlobStore) -> CellDoc:
+def _cell(index: int, entry: CellEntry, blobs: BlobStore, most: int) -> CellDoc:
+    value = _text(entry["value"], blobs)
     return CellDoc(
         number=index + 1,
-        stdout=_text(entry["stdout"], blobs) or "",
-        value=_text(entry["value"], blobs),
+        stdout=_shortened(_text(entry["stdout"], blobs) or "", most),
+        value=None if value is None else _shortened(value, most),
         error=_text(entry["error"], blobs),
         outcome=entry["outcome"],
+        ran=entry.get("ran", True),
     )
+
+
+def _shortened(text: str, most: int) -> str:
+    """A text of an entry, which was cut to the run's limit already, cut to a smaller window."""
+    return text if len(text) <= most + CUT_CHARS else clip(text, limit=most)
 
 
 def _rebound(cells: Sequence[str]) -> list[str]:

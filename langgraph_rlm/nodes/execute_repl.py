@@ -9,12 +9,11 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import CallEntry, Log, error_entry, rolled_back_entry
+from langgraph_rlm.log.entries import CallEntry, Log, error_entry, refused_entry, rolled_back_entry
 from langgraph_rlm.log.places import (
     call_at,
     cell_of,
     cell_place,
-    cells_of,
     item_place,
     iteration_of,
     last_turn,
@@ -23,6 +22,7 @@ from langgraph_rlm.log.places import (
     turn_count,
 )
 from langgraph_rlm.log.reply import Reply, reply_of
+from langgraph_rlm.log.steps import has_answer_in_prose
 from langgraph_rlm.nodes.events import Events, events_of
 from langgraph_rlm.nodes.root_call import time_spent
 from langgraph_rlm.repl.replay import Advance
@@ -71,8 +71,8 @@ class ExecuteRepl:
     async def _run_on(self, run: Run, state: RLMState) -> tuple[Advance, StopReason | None]:
         """Run until the cells end, or wait for a call that may be made.
 
-        At a limit, calls fail at once, so that code can still make something of what it has. That
-        turn is the last.
+        A batch that is larger than what is left is refused. At a limit, calls fail at once, so that
+        code can still make something of what it has. That turn is the last.
         """
         done, limit = Advance(), limit_of(state)
         while True:
@@ -83,8 +83,12 @@ class ExecuteRepl:
                 break
             if limit is None and run.reserve(state["trajectory"], place, call["items"]):
                 break
-            limit = limit or "max_sub_calls"
-            done.entries |= self._refused(place, call, limit)
+            left = run.ledger.sub_calls_left()
+            if limit is None and left:
+                done.entries[item_place(place, 0)] = refused_entry(_too_large(call["items"], left))
+            else:
+                limit = limit or "max_sub_calls"
+                done.entries |= self._refused(place, call, limit)
             if _refusals(done.entries) > MAX_REFUSALS:
                 done = self._stopped(state, done, place)
                 break
@@ -128,12 +132,13 @@ class ExecuteRepl:
 
     async def _ended(self, state: RLMState, done: Advance, limit: StopReason | None) -> RLMUpdate:
         """All cells of the turn are done: there is an answer, a limit, or another turn."""
+        if iteration_of(state["log"]) == 0:  # the user said more while the code waited for a tool
+            return RLMUpdate()
         if done.final is not None:
             return RLMUpdate(final=done.final)
         reply, number = self._reply(state), turn_count(state["log"]) - 1
-        cells = cells_of({**state["log"], **done.entries}, number, len(reply.cells))
-        all_are_well = all(cell is not None and cell["outcome"] == "ok" for cell in cells)
-        if reply.final is not None and reply.final.kind == "value" and all_are_well:
+        log = {**state["log"], **done.entries}
+        if reply.final is not None and has_answer_in_prose(log, number, reply, self._rlm.blobs):
             return RLMUpdate(final=await self._rlm.blobs.keep(reply.final.text))
         if limit is None and iteration_of(state["log"]) >= self._rlm.limits.max_iterations:
             return RLMUpdate(limit="max_iterations")
@@ -161,6 +166,11 @@ class ExecuteRepl:
         call = call_at(done.entries, done.suspended)
         if call is not None and done.suspended is not None:
             events.sub_calls(done.suspended, call["function"], 0, call["items"])
+
+
+def _too_large(items: int, left: int) -> str:
+    """Say why a batch is refused."""
+    return f"a batch of {items:,}, but sub-calls left: {left:,}. Ask fewer, longer prompts."
 
 
 def _refusals(entries: Log) -> int:

@@ -15,7 +15,7 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import Log, RefusedEntry, TurnEntry
+from langgraph_rlm.log.entries import Log, RefusedEntry
 from langgraph_rlm.log.places import (
     cells_of,
     iteration_of,
@@ -24,12 +24,17 @@ from langgraph_rlm.log.places import (
     refused_place,
     turn_at,
     turn_count,
+    turns,
 )
-from langgraph_rlm.log.reply import parse_reply, plain_final, without_reasoning
+from langgraph_rlm.log.python import assigned_names, plain_final
+from langgraph_rlm.log.reply import RULES, parse_reply, reply_of
 from langgraph_rlm.log.text import answer_text
+from langgraph_rlm.log.thoughts import without_thoughts
+from langgraph_rlm.models.overflow import overflow_of
+from langgraph_rlm.models.replies import message_text
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.events import events_of
-from langgraph_rlm.nodes.root_call import ask_root, failed_update, time_spent
+from langgraph_rlm.nodes.root_call import ask_root, failed_update, new_turn, time_spent
 from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format, Mismatch, code_format, text_of, user_format
@@ -91,25 +96,25 @@ class Finalize:
     ) -> RLMUpdate:
         """A limit came first: ask the root model for its best answer, and make do with what there
         is if it gives none."""
-        text, paid = "", [time_spent(run)]
+        reply, paid = AIMessage(""), [time_spent(run)]
         try:
-            text = await self._ask(state, config, run, paid)
+            reply = await self._ask(state, config, run, paid)
         except LimitReached:
             pass  # what code has shown so far is the answer
         except ModelFailed as failure:
             failed = failed_update(failure, state.get("depth", 0))
             failed["usage"] = reduce(add_usage, paid)
             return failed | _ended(run, changed(state, limit="failed"), failed)
-        answer = answer_in(text) or shown_so_far(state["log"], self._rlm.blobs)
+        answer = self._answer_in(reply, state) or shown_so_far(state["log"], self._rlm.blobs)
         given = await _valued(answer, form)
         if isinstance(given, Mismatch):
             given = RLMUpdate(answer=answer, structured_response=None)
-        update = RLMUpdate(log=await self._turn(state, text), usage=reduce(add_usage, paid))
+        update = RLMUpdate(log=await self._turn(state, reply), usage=reduce(add_usage, paid))
         return update | _ended(run, state, given)
 
     async def _ask(
         self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]
-    ) -> str:
+    ) -> AIMessage:
         """The root model's best answer. If it calls its tools instead, it is told once that it is
         too late for them.
 
@@ -125,15 +130,40 @@ class Finalize:
         """
         limit = state["limit"]
         messages = await asyncio.to_thread(conversation, state, self._rlm, limit=limit)
-        text = ""
+        reply = AIMessage("")
         for _ in range(TRIES):
-            reply, cost = await ask_root(self._rlm, messages, state, config, run)
+            reply, cost = await self._ask_once(messages, state, config, run)
             paid.append(cost)
-            text = str(reply.text)
-            if text.strip() or not reply.tool_calls:
+            if message_text(reply).strip() or not reply.tool_calls:
                 break
             messages = [*messages, *_too_late(reply, limit)]
-        return text
+        return reply
+
+    async def _ask_once(
+        self, messages: list[AnyMessage], state: RLMState, config: RunnableConfig, run: Run
+    ) -> tuple[AIMessage, Usage]:
+        """One call; a conversation that the model refuses as too long is cut to half its window."""
+        model = self._rlm.root_model(state.get("depth", 0), state.get("model"))
+        try:
+            return await ask_root(self._rlm, messages, state, config, run)
+        except ModelFailed as failure:
+            overflow = overflow_of(failure.error)
+            if overflow is None:
+                raise
+            self._rlm.windows.learn(model, overflow, messages)
+        shorter = self._rlm.windows.fitted(model, messages)
+        return await ask_root(self._rlm, shorter, state, config, run)
+
+    def _answer_in(self, reply: AIMessage, state: RLMState) -> str:
+        """What a best answer says; empty where it names a variable, since no code runs any more."""
+        log, blobs = state["log"], self._rlm.blobs
+        text = message_text(reply)
+        final = parse_reply(text).final
+        if final is not None and final.kind == "variable":
+            codes = (code for turn in turns(log) for code in reply_of(turn, blobs).cells)
+            is_bound = any(final.text in assigned_names(code) for code in codes)
+            return final.text if final.is_word and not is_bound else ""
+        return answer_in(text)
 
     def _form(self, state: RLMState, given: Format | None) -> Format | None:
         """The form that the answer must have; None for text."""
@@ -164,12 +194,11 @@ class Finalize:
             return "max_iterations"
         return None
 
-    async def _turn(self, state: RLMState, text: str) -> Log:
+    async def _turn(self, state: RLMState, reply: AIMessage) -> Log:
         """The log entry of a best answer; nothing if there was none."""
-        if not text.strip():
+        if not message_text(reply).strip():
             return {}
-        reply = await self._rlm.blobs.keep(text)
-        entry = TurnEntry(kind="turn", reply=reply, limit=state["limit"])
+        entry = await new_turn(reply, self._rlm, limit=state["limit"])
         return {str(turn_count(state["log"])): entry}
 
 
@@ -197,8 +226,8 @@ def answer_in(text: str) -> str:
     for code in reversed(reply.cells):
         value = plain_final(code)
         if value is not None:
-            return answer_text(value)
-    return without_reasoning(text).strip()
+            return answer_text(value, RULES)
+    return without_thoughts(text).strip()
 
 
 async def _valued(answer: str, form: Format | None) -> RLMUpdate | Mismatch:
@@ -229,7 +258,7 @@ def shown_so_far(log: Log, blobs: BlobStore) -> str:
         refused = refusal(log, number)
         if refused is not None:
             return blobs.get_text(refused["answer"])
-        reply = parse_reply(blobs.get_text(turn_at(log, number)["reply"]))
+        reply = reply_of(turn_at(log, number), blobs)
         for entry in reversed(cells_of(log, number, len(reply.steps))):
             printed = "" if entry is None else blobs.get_text(entry["stdout"]).strip()
             if printed:

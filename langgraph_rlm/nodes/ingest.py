@@ -18,6 +18,7 @@ from langgraph_rlm.log.places import (
     turn_count,
 )
 from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.runtime.run import Frame, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
@@ -82,10 +83,10 @@ class Ingest:
         turn = last_turn(log)
         if turn["limit"]:
             return {}
-        steps = reply_of(turn, self._rlm.blobs).steps
-        for place in (cell_place(number, index) for index in range(len(steps))):
-            if place not in log:
-                return {place: rolled_back_entry("stopped", self._rlm.blobs)}
+        reply = reply_of(turn, self._rlm.blobs)
+        for index in open_steps(log, number, reply, self._rlm.blobs):
+            place = cell_place(number, index)
+            return {place: rolled_back_entry("stopped", self._rlm.blobs)}
         return {}
 
 

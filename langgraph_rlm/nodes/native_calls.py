@@ -16,11 +16,20 @@ from langgraph_rlm.log.entries import (
     TurnEntry,
     error_entry,
 )
-from langgraph_rlm.log.places import call_at, call_place, item_place, native_places, reply_at
+from langgraph_rlm.log.places import (
+    AnyLog,
+    call_at,
+    call_place,
+    item_place,
+    native_places,
+    reply_at,
+    turn_count,
+    turns,
+)
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.runtime.shared import RLMRuntime
-from langgraph_rlm.tools import BadArguments
+from langgraph_rlm.tools import BadArguments, ExternalTool
 
 
 @dataclass(frozen=True)
@@ -46,22 +55,24 @@ class Called:
         return bool(self.calls)
 
 
-def native_calls(reply: AIMessage, turn: int, rlm: RLMRuntime) -> Called:
+def native_calls(reply: AIMessage, log: AnyLog, rlm: RLMRuntime) -> Called:
     """Make the tool calls of a reply log entries. A wrong name or wrong arguments become an answer
-    that says so.
+    that says so, and an id that is missing or was used before becomes one of our own.
 
     Args:
-        reply: of the root model.
-        turn: its number.
+        reply: of the root model, for the next turn.
+        log: of the RLM.
         rlm: knows the tools; where the root model was given none, its calls are ignored.
     """
-    called = Called()
+    turn, called = turn_count(log), Called()
     if not rlm.native_tools:
         return called
+    used = {call["id"] for entry in turns(log) for call in entry.get("tool_calls", ())}
     for ordinal, made in enumerate(_made(reply)):
         place = call_place(str(turn), ordinal)
         request, problem = _request(made, rlm)
-        id = made.id or f"call_{turn}_{ordinal}"
+        id = made.id if made.id and made.id not in used else f"call_{turn}_{ordinal}"
+        used.add(id)
         called.calls.append(NativeCall(name=made.name, id=id))
         called.entries[place] = rlm.requests.entry(request)
         if problem is not None:
@@ -79,7 +90,8 @@ def _made(reply: AIMessage) -> list[Made]:
 
 def _request(made: Made, rlm: RLMRuntime) -> tuple[Request, str | None]:
     """The request of a call, and what is wrong with it."""
-    tools = {tool.name: tool for tool in rlm.toolset.root.values() if tool.is_external}
+    external = [tool for tool in rlm.toolset.root.values() if isinstance(tool, ExternalTool)]
+    tools = {tool.native_name: tool for tool in external}
     tool = tools.get(made.name)
     if tool is None:
         problem = (

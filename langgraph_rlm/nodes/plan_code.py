@@ -8,14 +8,15 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.usage import Usage
-from langgraph_rlm.log.entries import TurnEntry
 from langgraph_rlm.log.places import iteration_of, turn_count
 from langgraph_rlm.log.reply import parse_reply
-from langgraph_rlm.nodes.compaction import compact, is_due
+from langgraph_rlm.models.overflow import overflow_of
+from langgraph_rlm.models.replies import message_text
+from langgraph_rlm.nodes.compaction import can_compact, compact, is_due
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.events import Events, events_of
 from langgraph_rlm.nodes.native_calls import native_calls
-from langgraph_rlm.nodes.root_call import ask_root, failed_update, time_spent
+from langgraph_rlm.nodes.root_call import ask_root, failed_update, new_turn, time_spent
 from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
@@ -51,26 +52,38 @@ class PlanCode:
         self, state: RLMState, config: RunnableConfig, run: Run
     ) -> tuple[AIMessage, Usage] | RLMUpdate:
         """The model's reply and what it cost; where the conversation was summed up instead, that
-        update."""
-        messages = await asyncio.to_thread(conversation, state, self._rlm)
-        model = self._rlm.root_model(state.get("depth", 0), state.get("model"))
-        if is_due(messages, state, self._rlm, model):
-            return await compact(messages, state, self._rlm, model, config, run)
-        return await ask_root(self._rlm, messages, state, config, run)
+        update.
+
+        A conversation that the model refuses as too long is summed up too, once a turn.
+        """
+        rlm = self._rlm
+        messages = await asyncio.to_thread(conversation, state, rlm)
+        model = rlm.root_model(state.get("depth", 0), state.get("model"))
+        if is_due(messages, state, rlm, model):
+            room = int(rlm.compact_at * rlm.windows.of(model))
+            return await compact(messages, state, rlm, model, config, run, room=room)
+        try:
+            return await ask_root(rlm, messages, state, config, run)
+        except ModelFailed as failure:
+            overflow = overflow_of(failure.error)
+            if overflow is None or state.get("compacted") or not can_compact(state):
+                raise
+            rlm.windows.learn(model, overflow, messages)
+        room = rlm.windows.of(model) // 2
+        return await compact(messages, state, rlm, model, config, run, room=room)
 
     async def _turn(
         self, state: RLMState, reply: AIMessage, cost: Usage, iteration: int, events: Events
     ) -> RLMUpdate:
         """Log the reply. An answer in prose, or a last turn that has neither code nor answer, ends
         the run here."""
-        number, text = turn_count(state["log"]), str(reply.text)
-        kept = await self._rlm.blobs.keep(text)
-        turn = TurnEntry(kind="turn", reply=kept, limit=None)
-        called = native_calls(reply, number, self._rlm)
+        number = turn_count(state["log"])
+        turn = await new_turn(reply, self._rlm)
+        called = native_calls(reply, state["log"], self._rlm)
         if called:
             turn["tool_calls"] = called.calls
             return RLMUpdate(log={str(number): turn, **called.entries}, usage=cost)
-        parsed = parse_reply(text)
+        parsed = parse_reply(message_text(reply), is_cut="is_cut" in turn)
         if parsed.problem is not None:
             events.nudged(iteration, parsed.problem)
         update = RLMUpdate(log={str(number): turn}, usage=cost)

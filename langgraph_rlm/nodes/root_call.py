@@ -1,13 +1,15 @@
-"""Root call: one call of the model that writes an RLM's code, what its failure means, and the time
-that was worked.
+"""Root call: one call of the model that writes an RLM's code, its reply as a turn, what its failure
+means, and the time that was worked."""
 
-Writes no log.
-"""
+import json
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.budget.usage import Usage, add_usage, spent
+from langgraph_rlm.log.entries import TurnEntry
+from langgraph_rlm.log.reply import RULES
+from langgraph_rlm.models.replies import kept_thoughts, message_text, shortfall_of
 from langgraph_rlm.runtime.run import ModelFailed, Run
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
@@ -33,6 +35,24 @@ async def ask_root(
     model = rlm.root_model(depth, state.get("model"))
     reply, cost = await run.call_root(model, messages, config, depth)
     return reply, add_usage(add_usage(cost, spent(turns=1)), time_spent(run))
+
+
+async def new_turn(reply: AIMessage, rlm: RLMRuntime, limit: str | None = None) -> TurnEntry:
+    """The entry of a reply, with what its model thought.
+
+    Args:
+        reply: of the root model.
+        rlm: the runtime, whose store takes what is long.
+        limit: the limit that was reached, where it was asked for its best answer.
+    """
+    text = await rlm.blobs.keep(message_text(reply))
+    turn = TurnEntry(kind="turn", reply=text, limit=limit, rules=RULES)
+    if shortfall_of(reply) == "length":
+        turn["is_cut"] = True
+    thoughts = kept_thoughts(reply)
+    if thoughts is not None:
+        turn["thoughts"] = await rlm.blobs.keep(json.dumps(thoughts, ensure_ascii=False))
+    return turn
 
 
 def failed_update(failure: ModelFailed, depth: int) -> RLMUpdate:

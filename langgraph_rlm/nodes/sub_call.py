@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.budget.ledger import LimitReached
+from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.log.places import call_of
+from langgraph_rlm.log.thoughts import split_thoughts
+from langgraph_rlm.models.overflow import overflow_of
+from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
 from langgraph_rlm.nodes.events import Events
 from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.repl.requests import context_of, form_of
@@ -30,6 +33,13 @@ question says so."""
 
 ERROR_CHARS = 1_000
 """Most characters of a child's answer in the error that it does not match."""
+
+SHORTFALLS: dict[Shortfall, str] = {
+    "length": "the reply was cut off at its limit of tokens (finish_reason length)",
+    "content_filter": "the provider filtered the reply (finish_reason content_filter)",
+    "refusal": "the model refused",
+}
+"""What code gets to see where a reply is not what was asked for."""
 
 REPORTS = 100
 """About how often the progress of one batch is shown."""
@@ -53,6 +63,10 @@ class Answer(NamedTuple):
     limit: StopReason | None = None
 
 
+class Unfinished(Exception):
+    """A reply is not what was asked for; the message says why, with what did arrive."""
+
+
 @dataclass
 class Item:
     """One item of a call, as it is asked."""
@@ -67,6 +81,8 @@ class Item:
     frame: Frame
     paid: list[Usage] = field(default_factory=list[Usage])
     """Takes what each try has cost, as soon as it is known."""
+    thoughts: str = ""
+    """What the model thought before its last reply."""
 
 
 class SubCall:
@@ -115,14 +131,28 @@ class SubCall:
             answer = await ask(item)
         except LimitReached as reached:
             answer = Answer(error_entry(str(reached), item.model), reached.limit)
-        except (Mismatch, ModelFailed) as failure:
+        except ModelFailed as failure:
+            told = _overflow(failure, item) or str(failure)
+            answer = Answer(error_entry(told, item.model))
+        except (Mismatch, Unfinished) as failure:
             answer = Answer(error_entry(str(failure), item.model))
-        own = spent(sub_calls=1, seconds=item.frame.run.ledger.take_seconds())
-        usage = share(reduce(add_usage, item.paid, own))
-        update = RLMUpdate(log={call["place"]: {**answer.entry, "usage": usage}})
+        update = RLMUpdate(log={call["place"]: await self._entry(answer.entry, item)})
         if answer.limit is not None:
             update["limit"] = answer.limit
         return update
+
+    async def _entry(self, entry: ReplyEntry, item: Item) -> ReplyEntry:
+        """An answer with what it has spent, and what its model thought."""
+        is_answered = entry["error"] is None
+        own = spent(
+            sub_calls=int(is_answered),
+            failed_sub_calls=int(not is_answered),
+            seconds=item.frame.run.ledger.take_seconds(),
+        )
+        whole: ReplyEntry = {**entry, "usage": share(reduce(add_usage, item.paid, own))}
+        if item.thoughts:
+            whole["thoughts"] = await self._rlm.blobs.keep(item.thoughts)
+        return whole
 
     async def _ask(self, item: Item) -> Answer:
         """Call the model once; several times where its reply does not match the schema."""
@@ -132,7 +162,7 @@ class SubCall:
             model, depth = self._rlm.sub(item.model), item.frame.depth + 1
             reply, cost = await item.frame.run.call(model, given, config, depth)
             item.paid.append(cost)
-            return str(reply.text)
+            return _said(reply, item)
 
         if item.form is None:
             text = await call(item.prompt)
@@ -146,7 +176,8 @@ class SubCall:
         given = await asyncio.to_thread(_question, item)
         frame = item.frame.below(item.model, item.form)
         out = await self._child().ainvoke(given, with_key(item.config, FRAME, frame))
-        item.paid.append(out["usage"])
+        if out.get("usage"):  # there is none where the first call of the child's model failed
+            item.paid.append(out["usage"])
         if out["stop_reason"] == "failed":
             return Answer(error_entry(out["answer"], item.model))
         entry, reason = await self._child_entry(out, item), out["stop_reason"]
@@ -175,6 +206,38 @@ class SubCall:
             events.sub_calls(place, call["function"], done, total)
             events.spent(run.ledger.usage)
         return done
+
+
+def _said(reply: AIMessage, item: Item) -> str:
+    """The text of a reply without its thoughts, which the item keeps.
+
+    Raises:
+        Unfinished: the reply is not what was asked for.
+    """
+    text, thoughts = split_thoughts(message_text(reply))
+    item.thoughts = "\n".join(part for part in (thought_text(reply), thoughts) if part)
+    text = text.strip() if thoughts else text
+    shortfall = shortfall_of(reply)
+    if shortfall is None:
+        return text
+    arrived = f"; this did arrive: {text}" if text else ", before any of it arrived"
+    raise Unfinished(f"{SHORTFALLS[shortfall]}{arrived}")
+
+
+def _overflow(failure: ModelFailed, item: Item) -> str | None:
+    """What code gets to see where a prompt is longer than the model's window; None for another
+    failure."""
+    overflow = overflow_of(failure.error)
+    if overflow is None:
+        return None
+    length = len(item.prompt)
+    fits = length // 2
+    if overflow.window is not None:
+        fits = overflow.window * CHARS_PER_TOKEN * 3 // 4
+    return (
+        f"the prompt has {length:,} characters, more than the model takes: about {fits:,} fit. "
+        "Cut it into smaller pieces."
+    )
 
 
 def _question(item: Item) -> dict[str, Any]:

@@ -11,15 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import Ledger, LimitReached
 from langgraph_rlm.budget.usage import Usage
-from langgraph_rlm.models.resolve import model_name
+from langgraph_rlm.models.ask import ask
+from langgraph_rlm.models.roles import in_order
+from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.progress import Event
 from langgraph_rlm.runtime.batch_ends import BatchEnds
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -105,7 +106,7 @@ class Run:
             self.ledger.take_over_sub_call()
 
     async def call_root(
-        self, model: BaseChatModel, messages: list[AnyMessage], config: RunnableConfig, depth: int
+        self, model: Model, messages: list[AnyMessage], config: RunnableConfig, depth: int
     ) -> tuple[AIMessage, Usage]:
         """Wait for a slot and call a model that writes an RLM's code; see `call`.
 
@@ -120,7 +121,7 @@ class Run:
 
     async def call(
         self,
-        model: BaseChatModel,
+        model: Model,
         prompt: str | list[AnyMessage],
         config: RunnableConfig,
         depth: int,
@@ -147,12 +148,13 @@ class Run:
         given = dict(options or {})
         name = given.get("model") or model_name(model)
         await self.rlm.prices.prepare(name)
-        hold = self.ledger.hold(name, _chars(prompt))
+        chars = _chars(prompt)
+        hold = self.ledger.hold(name, chars)
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:
             async with time_left:
-                bound = model.bind_tools(tools) if tools else model
-                reply = cast(BaseMessage, await bound.ainvoke(_encodable(prompt), config, **given))
+                sent = _sent(prompt, model)
+                reply = await ask(model, sent, config, tools=tools, options=given)
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -161,16 +163,15 @@ class Run:
             raise ModelFailed(error) from error
         finally:
             self.ledger.release(hold)
-        if not isinstance(reply, AIMessage):  # some models reply with a role of their own
-            reply = AIMessage(reply.text)
-        return reply, self.ledger.settle(name, depth, reply)
+        return reply, self.ledger.settle(name, depth, reply, chars)
 
 
-def _encodable(prompt: str | list[AnyMessage]) -> str | list[AnyMessage]:
-    """The prompt without lone surrogates, which clients cannot encode."""
+def _sent(prompt: str | list[AnyMessage], model: Model) -> str | list[AnyMessage]:
+    """The prompt as the model's client takes it: without lone surrogates, which clients cannot
+    encode, and in the order of roles that the model wants."""
     if isinstance(prompt, str):
         return encodable(prompt)
-    return [_encodable_message(message) for message in prompt]
+    return [_encodable_message(message) for message in in_order(prompt, model)]
 
 
 def _encodable_message(message: AnyMessage) -> AnyMessage:

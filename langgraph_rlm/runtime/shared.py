@@ -6,32 +6,36 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
-
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.models.http_clients import Clients
-from langgraph_rlm.models.resolve import takes_tools
+from langgraph_rlm.models.wrapped import Model, takes_tools
+from langgraph_rlm.repl.base import capacity_of
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.runtime.windows import LEAST_CHARS, Windows
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle
 from langgraph_rlm.storage.reads import Reader
+from langgraph_rlm.storage.shapes import shape_of
 from langgraph_rlm.tools.toolset import Toolset
 
 PREVIEW_CHARS = 300
 """Characters of a context that its question shows."""
+
+SHAPE_CHARS = 20_000
+"""Characters of a context that are looked at to say what its items are."""
 
 
 @dataclass(eq=False)
 class RLMRuntime:
     """What all runs of one graph share."""
 
-    model: BaseChatModel
-    sub_model: BaseChatModel
-    models: Mapping[str, BaseChatModel]
+    model: Model
+    sub_model: Model
+    models: Mapping[str, Model]
     """More sub-models, by the name that code gives as `model=`."""
     toolset: Toolset
     limits: Limits
@@ -42,8 +46,8 @@ class RLMRuntime:
     """What the prompt says of the interpreter."""
     prompt: str | None
     """The user's own instructions."""
-    window: int | None
-    """Tokens that the root model takes, where the user says so."""
+    windows: Windows
+    """How many tokens root models take."""
     compact_at: float
     """The share of the window at which the conversation is summed up."""
     response_format: Format | None
@@ -53,7 +57,7 @@ class RLMRuntime:
     """Marks of tools that must not run twice: those that were begun in this process and have not
     started."""
 
-    def root_model(self, depth: int, name: str | None) -> BaseChatModel:
+    def root_model(self, depth: int, name: str | None) -> Model:
         """The model that writes the code of an RLM, usable on this event loop.
 
         Args:
@@ -62,9 +66,23 @@ class RLMRuntime:
         """
         return self.clients.here(self.model) if depth == 0 else self.sub(name)
 
-    def sub(self, name: str | None) -> BaseChatModel:
+    def output_chars(self, depth: int, name: str | None) -> int:
+        """The most characters of one cell's output that a root model is shown: no more than a
+        quarter of its window.
+
+        Args:
+            depth: of the RLM.
+            name: as in `root_model`.
+        """
+        model = self.model if depth == 0 else self._sub(name)
+        return min(self.limits.max_output_chars, max(LEAST_CHARS, self.windows.of(model)))
+
+    def _sub(self, name: str | None) -> Model:
+        return self.sub_model if name is None else self.models[name]
+
+    def sub(self, name: str | None) -> Model:
         """The model that answers an `llm_query`, usable on this event loop."""
-        return self.clients.here(self.sub_model if name is None else self.models[name])
+        return self.clients.here(self._sub(name))
 
     def is_recursive(self, depth: int) -> bool:
         """Whether an RLM at `depth` may have children."""
@@ -81,6 +99,16 @@ class RLMRuntime:
 
         def read(handle: ContextHandle) -> str:
             return Reader(handle, self.blobs).peek(0, PREVIEW_CHARS)[0]
+
+        return lru_cache(maxsize=64)(read)
+
+    @cached_property
+    def shape(self) -> Callable[[ContextHandle], str]:
+        """Says what the items of a context are, once for all turns that show it. Blocks. Raises
+        `BlobError`."""
+
+        def read(handle: ContextHandle) -> str:
+            return shape_of(handle.kind, Reader(handle, self.blobs).peek(0, SHAPE_CHARS)[0])
 
         return lru_cache(maxsize=64)(read)
 
@@ -109,4 +137,5 @@ class RLMRuntime:
             blobs=self.blobs,
             requests=self.requests,
             limits=self.limits,
+            capacity=capacity_of(self.sessions.backend),
         )

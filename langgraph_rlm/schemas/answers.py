@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.log.reply import without_reasoning
 from langgraph_rlm.log.text import plain
+from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.schemas.checks import (
     MAX_PROBLEMS,
     Policy,
@@ -66,7 +66,8 @@ class Format:
         Raises:
             Mismatch: there is no such value, or there are several.
         """
-        text = without_reasoning(text).strip()
+        text = text if _is_json(text) else without_thoughts(text)
+        text = text.strip()
         problem: Mismatch | None = None
         for values in _readings(text):
             fits, refused = self._checked(values)
@@ -229,6 +230,15 @@ def json_of(value: Any) -> str:
 def text_of(value: Any) -> str:
     """Write a structured answer as text: a str as it is, anything else as JSON."""
     return value if isinstance(value, str) else json_of(value)
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is JSON as a whole: tags in its strings are no thoughts."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _readings(text: str) -> Iterator[list[Any]]:
