@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Send
@@ -63,7 +62,7 @@ SUB_MODEL = os.environ.get("LANGGRAPH_RLM_SUB_MODEL") or MODEL
 ARCHIVE = os.environ.get("LANGGRAPH_RLM_ARCHIVE")
 
 
-def model_of(name: str, offline: Any) -> BaseChatModel:
+def model_of(name: str, offline: Any) -> Any:
     """Give the script for "offline", else the model of that name."""
     if name == "offline":
         return ScriptedModel(answer=offline)

@@ -31,6 +31,12 @@ class Reply(TypedDict, total=False):
     """`prompt_tokens` and `completion_tokens`; counted as one for four characters when left out."""
     message: dict[str, Any]
     """More fields of the assistant's message, such as `tool_calls`."""
+    finish: str
+    """The finish_reason; `tool_calls` or `stop` when left out."""
+    deltas: list[dict[str, Any]]
+    """The deltas of a stream, instead of the words of `content`."""
+    raw: tuple[int, str, str]
+    """Status, content type and body of whatever else a server may send."""
 
 
 class OpenAIServer:
@@ -54,6 +60,12 @@ class OpenAIServer:
         """Those whose reply was sent to the end, in that order; errors are not among them."""
         self.headers: list[dict[str, str]] = []
         """Headers of `requests`."""
+        self.models: list[str] | None = None
+        """What `GET {url}/models` lists; None answers 404, as servers without a list do."""
+        self.raw_list: tuple[int, str, str] | None = None
+        """Status, content type and body of whatever else it may answer there."""
+        self.lists = 0
+        """How often it was asked for."""
         self.most_at_once = 0
         self._now = 0
 
@@ -82,6 +94,7 @@ class OpenAIServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(client_max_size=1 << 30)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/v1/models", self._list)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -91,6 +104,16 @@ class OpenAIServer:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        self.lists += 1
+        if self.raw_list is not None:
+            status, kind, text = self.raw_list
+            return web.Response(status=status, content_type=kind, text=text)
+        if self.models is None:
+            return web.Response(status=404, text="404 page not found")
+        data = [{"id": id, "object": "model", "created": 1, "owned_by": "x"} for id in self.models]
+        return web.json_response({"object": "list", "data": data})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body: Body = await request.json()
@@ -108,6 +131,9 @@ class OpenAIServer:
         given = await self._loop.run_in_executor(self._threads, self.reply, body)
         reply: Reply = Reply(content=given) if isinstance(given, str) else given
         await asyncio.sleep(self._seconds + reply.get("seconds", 0))
+        if "raw" in reply:
+            status, kind, text = reply["raw"]
+            return web.Response(status=status, content_type=kind, text=text)
         if "status" in reply:
             error = {
                 "message": reply.get("content", "scripted error"),
@@ -152,6 +178,11 @@ def _usage(body: Body, reply: Reply) -> dict[str, int]:
     return usage | {"total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}
 
 
+def _finish(reply: Reply) -> str:
+    calls = "tool_calls" in reply.get("message", {})
+    return reply.get("finish") or ("tool_calls" if calls else "stop")
+
+
 def _frame(body: Body, kind: str, **more: Any) -> dict[str, Any]:
     return {"id": "chatcmpl-test", "object": kind, "created": 1, "model": body["model"], **more}
 
@@ -161,7 +192,7 @@ async def _whole(request: web.Request, body: Body, reply: Reply) -> web.StreamRe
     choice = {
         "index": 0,
         "message": message,
-        "finish_reason": "tool_calls" if "tool_calls" in message else "stop",
+        "finish_reason": _finish(reply),
     }
     response = web.json_response(
         _frame(body, "chat.completion", choices=[choice], usage=_usage(body, reply))
@@ -184,9 +215,10 @@ async def _streamed(request: web.Request, body: Body, reply: Reply) -> web.Strea
 
     await chunk({"role": "assistant", "content": "", **reply.get("message", {})})
     words = reply.get("content", "").split(" ")
-    for index, word in enumerate(words):
-        await chunk({"content": word if index == len(words) - 1 else f"{word} "})
-    await chunk({}, "tool_calls" if "tool_calls" in reply.get("message", {}) else "stop")
+    texts = [word if index == len(words) - 1 else f"{word} " for index, word in enumerate(words)]
+    for delta in reply.get("deltas", [{"content": text} for text in texts]):
+        await chunk(delta)
+    await chunk({}, _finish(reply))
     if (body.get("stream_options") or {}).get("include_usage"):
         await send(
             json.dumps(_frame(body, "chat.completion.chunk", choices=[], usage=_usage(body, reply)))

@@ -1,4 +1,4 @@
-"""HTTP clients: one for each event loop.
+"""HTTP clients: one for each event loop, and replies of OpenAI's API put right.
 
 A client keeps its connections on the event loop that opened them. LangChain's OpenAI models share
 one client for the whole process: used from a second loop, it fails with "Event loop is closed".
@@ -11,46 +11,54 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from langgraph_rlm.models.wrapped import Model
+
 
 class Clients:
     """The models of one RLM, as each event loop may use them."""
 
     def __init__(self) -> None:
-        self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, BaseChatModel]] = (
+        self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Model]] = (
             WeakKeyDictionary()
         )
         """The models of each loop, by the `id` of the model that was given."""
         self._http: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
-    def here(self, model: "BaseChatModel") -> "BaseChatModel":
+    def here(self, model: "Model") -> "Model":
         """Give the model for the running event loop.
 
-        That is the model itself, unless it is an OpenAI model that the user gave no HTTP client.
+        That is the model itself, with other OpenAI models in it: their replies are put right
+        (`openai_replies.py`), and those that the user gave no HTTP client use one of this loop.
 
         Args:
             model: kept alive by the caller for as long as this object.
         """
+        from langgraph_rlm.models.wrapped import mapped
+
         models = self._models.setdefault(asyncio.get_running_loop(), {})
         if id(model) not in models:
-            models[id(model)] = self._with_client(model) if _is_shared(model) else model
+            models[id(model)] = mapped(model, self._chat_model)
         return models[id(model)]
 
-    def _with_client(self, model: "BaseChatModel") -> "BaseChatModel":
-        """Copy a model, with the HTTP client of the running loop."""
+    def _chat_model(self, model: "BaseChatModel") -> "BaseChatModel":
+        from langgraph_rlm.models.openai_replies import Completions
+        from langgraph_rlm.models.wrapped import is_openai
+
+        if not is_openai(model):
+            return model
+        copy: Any = model.model_copy()
+        if getattr(model, "http_async_client", None) is None:
+            copy.root_async_client = copy.root_async_client.with_options(http_client=self._client())
+        copy.async_client = Completions(copy.root_async_client.chat.completions)
+        if copy.stream_usage is None:  # as LangChain leaves it where there is a base URL
+            copy.stream_usage = True
+        return copy
+
+    def _client(self) -> Any:
+        """Give the HTTP client of the running loop."""
         from openai import DefaultAsyncHttpxClient
 
         loop = asyncio.get_running_loop()
         if loop not in self._http:
             self._http[loop] = DefaultAsyncHttpxClient()
-        copy: Any = model.model_copy()
-        copy.root_async_client = copy.root_async_client.with_options(http_client=self._http[loop])
-        copy.async_client = copy.root_async_client.chat.completions
-        return copy
-
-
-def _is_shared(model: "BaseChatModel") -> bool:
-    """Whether the model calls through the HTTP client that LangChain's OpenAI models share."""
-    return (
-        getattr(model, "root_async_client", None) is not None
-        and getattr(model, "http_async_client", None) is None
-    )
+        return self._http[loop]

@@ -1,33 +1,41 @@
-"""Models: the names that users give, resolved to chat models, and the names of these."""
+"""Models: the names that users give, resolved to chat models."""
 
 import importlib
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from langgraph_rlm.models.wrapped import Model
+
 MODEL_VARIABLE = "LANGGRAPH_RLM_MODEL"
 """The environment variable that names the command's and the server's model."""
+
+BASE_VARIABLES = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+"""The environment variables with the address of OpenAI's API, or of another server of it."""
 
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
 
 
 def resolve_model(
-    model: "str | BaseChatModel",
+    model: "str | Model",
     *,
     option: str = "model",
     settings: Mapping[str, Any] | None = None,
-) -> "BaseChatModel":
-    """Make a chat model from `"provider:model"`; give back one that is a chat model already.
+) -> "Model":
+    """Make a chat model from `"provider:model"`; give back what is a model already.
 
     `openai` needs nothing more than OPENAI_API_KEY, and follows OPENAI_BASE_URL (vLLM, Ollama).
     Other providers are made by `langchain.chat_models.init_chat_model`.
 
     Args:
-        model: the chat model or its name.
+        model: the name; or a chat model, also behind `bind`, `with_config`, `with_retry` and
+            `with_fallbacks`.
         option: the argument that it was given as, for messages.
         settings: for a model by name, what its class takes, such as `temperature`; values that are
             None are left out.
@@ -36,13 +44,12 @@ def resolve_model(
         ConfigurationError: no such provider, a missing package (with the command that installs
             it), or no key.
     """
-    from langchain_core.language_models import BaseChatModel
+    from langgraph_rlm.models.wrapped import is_model
 
-    if isinstance(model, BaseChatModel):
+    if is_model(model):
         return model
-    # Users pass anything.
-    if not isinstance(model, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigurationError(f"{option}={model!r} is not a chat model. {HOW}")
+    if not isinstance(model, str):  # users pass anything
+        raise ConfigurationError(f"{option}={shown(model)} is not a chat model. {HOW}")
     provider, colon, name = model.partition(":")
     if not colon or not provider or not name:
         raise ConfigurationError(f"{option}={model!r} names no provider. {HOW}")
@@ -56,6 +63,9 @@ def _openai(name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel"
     from langchain_openai import ChatOpenAI
     from openai import OpenAIError
 
+    for variable in BASE_VARIABLES:
+        check_address(variable, os.environ.get(variable))
+    check_address("base_url", settings.get("base_url"))
     try:
         return ChatOpenAI(model=name, **settings)
     except OpenAIError as error:
@@ -63,6 +73,24 @@ def _openai(name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel"
             f"{option}='openai:{name}' cannot be used: {error} Set OPENAI_API_KEY (any text for a "
             "local server with OPENAI_BASE_URL)."
         ) from error
+
+
+def check_address(name: str, url: str | None) -> None:
+    """Check that the address of an API can be one.
+
+    Args:
+        name: of the option or the variable that has it.
+        url: the address; None for none.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    try:
+        _ = urlsplit(url or "").port
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{name}={shown(url)} is not an address: {error}. Write it as http://HOST:PORT/v1."
+        ) from None
 
 
 def _other(provider: str, name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel":
@@ -79,19 +107,3 @@ def _other(provider: str, name: str, option: str, settings: dict[str, Any]) -> "
         return models.init_chat_model(name, model_provider=provider, **settings)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"{option}='{provider}:{name}' cannot be used: {error}") from error
-
-
-def takes_tools(model: "BaseChatModel") -> bool:
-    """Whether the model can be given tools to call."""
-    from langchain_core.language_models import BaseChatModel
-
-    return type(model).bind_tools is not BaseChatModel.bind_tools
-
-
-def model_name(model: "BaseChatModel") -> str:
-    """Give the name under which a model's prices and spending are kept."""
-    for attribute in ("model_name", "model", "model_id"):
-        name = getattr(model, attribute, None)
-        if isinstance(name, str) and name:
-            return name
-    return type(model).__name__
