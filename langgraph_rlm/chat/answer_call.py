@@ -9,7 +9,12 @@ from langchain_core.messages import AIMessageChunk
 from langgraph_rlm.chat.calls import Call
 from langgraph_rlm.chat.direct import answer_directly, answer_directly_once, is_direct
 from langgraph_rlm.chat.ids import new_run_id
-from langgraph_rlm.chat.open_run import begin_run, continue_run, find_or_begin_run
+from langgraph_rlm.chat.open_run import (
+    begin_run,
+    continue_run,
+    find_or_begin_run,
+    is_awaited,
+)
 from langgraph_rlm.chat.runs import lock_of
 from langgraph_rlm.chat.tool_results import ToolResults, tool_results
 from langgraph_rlm.chat.work_on_run import work_on_run
@@ -35,6 +40,8 @@ async def _reply(call: Call, held: AsyncExitStack) -> AsyncGenerator[AIMessageCh
         held: takes what has to be held while the reply is read.
     """
     results = _results(call)
+    if results is not None and results.said and not await is_awaited(call, results):
+        results = None
     if results is None and is_direct(call):
         if call.task is None:
             return answer_directly(call)

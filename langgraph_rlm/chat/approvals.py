@@ -12,7 +12,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from langgraph_rlm.chat.shapes import is_list, is_mapping
 from langgraph_rlm.errors import ResumeError
-from langgraph_rlm.tools.approvals import checked_answer
+from langgraph_rlm.tools.approvals import checked_answer, tool_of_review
 
 Pauses = Mapping[str, Interrupt[Any]]
 """Pauses by their digests."""
@@ -23,18 +23,19 @@ def is_call(pause: Interrupt[Any]) -> bool:
     return is_mapping(pause.value) and pause.value.get("type") == "external_tool_call"
 
 
-def _is_review(pause: Interrupt[Any]) -> bool:
-    """Tell whether a human has to decide about a tool call; a tool itself may ask other things."""
+def _is_batched(pause: Interrupt[Any]) -> bool:
+    """Tell whether what a pause asks may stand in one request with others."""
     return is_mapping(pause.value) and "action_requests" in pause.value
 
 
 def round_of(pauses: Pauses) -> dict[str, Interrupt[Any]]:
     """Select what a human is shown at once.
 
-    All tool calls that need approval; where there are none, one question of a tool itself.
+    All tool calls that need approval, as one request of LangChain's. Where that cannot be, one
+    question: a `ToolApprovalRequest`, or what a tool itself asks.
     """
     asking = {digest: pause for digest, pause in pauses.items() if not is_call(pause)}
-    reviews = {digest: pause for digest, pause in asking.items() if _is_review(pause)}
+    reviews = {digest: pause for digest, pause in asking.items() if _is_batched(pause)}
     if reviews:
         return reviews
     return dict(list(asking.items())[:1])
@@ -43,12 +44,13 @@ def round_of(pauses: Pauses) -> dict[str, Interrupt[Any]]:
 def human_request(pauses: Pauses) -> Any:
     """Give what a human is shown about `pauses`.
 
-    It is LangChain's `HITLRequest` with an action for each call, or whatever a tool itself asked.
+    It is LangChain's `HITLRequest` with an action for each call, its `ToolApprovalRequest`, or
+    whatever a tool itself asked.
     """
     shown = list(pauses.values())
     if not shown:
         return {}
-    if not _is_review(shown[0]):
+    if not _is_batched(shown[0]):
         return shown[0].value
     return {
         key: [each for pause in shown for each in pause.value[key]]
@@ -63,7 +65,7 @@ def subject_of(request: object) -> str:
     """
     if is_mapping(request) and request.get("action_requests"):
         return ", ".join(action["name"] for action in request["action_requests"])
-    return repr(request)
+    return tool_of_review(request) or repr(request)
 
 
 def answers_of(pauses: Pauses, answer: Any) -> dict[str, Any]:

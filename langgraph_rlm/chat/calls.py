@@ -12,6 +12,7 @@ from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import Request
 from langgraph_rlm.chat.runs import RunHome
 from langgraph_rlm.chat.tasks import Task
+from langgraph_rlm.models.sampling import SAMPLING
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Chat:
     """Shorter inputs go straight to the root model; 0 for none."""
     rule: int | Rule
     """How messages are read, as `messages_to_input.input_of` takes it."""
+    max_tokens: int | None = None
+    """Most tokens of the answers to calls that say nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,25 @@ class Call:
     """The LangGraph task that the call is made in."""
     resumed: Resumed | None = None
     """A human's answer, instead of messages."""
+    is_streamed: bool = True
+    """Whether the caller sees the reply piece by piece."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens of the answer; None for no limit."""
+        return self.request.max_tokens or self.chat.max_tokens
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The options of a model that is asked directly: what bounds the answer bounds its
+        reply."""
+        options = self.request.turn_options
+        if self.max_tokens is not None:
+            sampling = options.get(SAMPLING, {})
+            options[SAMPLING] = {**sampling, "max_tokens": self.max_tokens}
+        if self.request.stop:
+            options["stop"] = self.request.stop
+        return options
 
     @property
     def digest(self) -> str:
@@ -56,6 +78,8 @@ class Call:
         said = [_said(message) for message in self.messages]
         # A `Format` holds a function, which has no stable text; the other fields say the same.
         asked = {**vars(self.request), "form": None}
+        # It would change the digests of runs that an earlier version began.
+        del asked["frees"]
         text = json.dumps([said, asked], default=str, sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -3,32 +3,31 @@
 On short inputs, by published results, RLMs do worse than the plain model.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 
+from langgraph_rlm.chat.answer_in_form import answer_in_form
 from langgraph_rlm.chat.calls import Call
 from langgraph_rlm.chat.isolation import isolated
+from langgraph_rlm.chat.model_reply import Said, shown
 from langgraph_rlm.chat.replies import ReplyMetadata, final
 from langgraph_rlm.chat.requests import Request
 from langgraph_rlm.chat.run_records import keep_reply, kept_reply
-from langgraph_rlm.chat.shapes import blocks_of
+from langgraph_rlm.chat.sendable import sendable
+from langgraph_rlm.chat.shapes import chars_in, texts_of
 from langgraph_rlm.chat.tasks import Task
-from langgraph_rlm.models.resolve import takes_tools
-from langgraph_rlm.runtime.structured_query import structured_query
-from langgraph_rlm.schemas.answers import Format
+from langgraph_rlm.errors import ModelReplyError
+from langgraph_rlm.log.thought_stream import ThoughtStream
+from langgraph_rlm.log.thoughts import without_thoughts
+from langgraph_rlm.models.ask import ask_streaming
+from langgraph_rlm.models.wrapped import Model, takes_tools
 
 BYTES_PER_TOKEN = 4
 """Bytes of UTF-8, as inputs are counted."""
-
-FINISH_REASONS = {"tool_use": "tool_calls", "max_tokens": "length", "end_turn": "stop"}
-"""OpenAI's names of other providers' reasons to stop."""
 
 
 # Which calls are direct
@@ -53,7 +52,7 @@ def _is_short(messages: Sequence[BaseMessage], request: Request, tokens: int) ->
     """Tell whether an input, schemas included, is below `tokens`."""
     schemas = (str(request.tools), str(request.response_format or ""))
     left = tokens * BYTES_PER_TOKEN
-    for text in chain(*map(_texts, messages), schemas):
+    for text in chain(*map(texts_of, messages), schemas):
         if len(text) > left:
             return False
         left -= len(text.encode("utf-8", "surrogatepass"))
@@ -62,22 +61,16 @@ def _is_short(messages: Sequence[BaseMessage], request: Request, tokens: int) ->
     return True
 
 
-def _texts(message: BaseMessage) -> Iterator[str]:
-    """Give the texts of a message where they are.
-
-    `message.text` would copy them, and 100 MB take a third of a second.
-    """
-    for block in blocks_of(message):
-        text = block if isinstance(block, str) else block.get("text")
-        if isinstance(text, str):
-            yield text
-
-
 # Answering them
 
 
 def answer_directly(call: Call) -> AsyncGenerator[AIMessageChunk]:
-    """Give the root model's reply, as it comes."""
+    """Give the root model's reply, as it comes.
+
+    Raises:
+        ModelReplyError: what came is not a reply.
+        Exception: whatever the model's client raised.
+    """
     model = call.chat.graphs.rlm.root_model(0, None)
     return isolated(lambda: _reply(call, model))
 
@@ -99,101 +92,116 @@ async def answer_directly_once(call: Call, task: Task) -> AsyncGenerator[AIMessa
             await keep_reply(call.home.saver, config, whole)
 
 
-@dataclass
-class _Spent:
-    """What a provider says of its replies beside their text."""
-
-    usage: UsageMetadata | None = None
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    def add(self, reply: AIMessage) -> None:
-        """Add the usage of a reply or a chunk, and take its metadata."""
-        if reply.usage_metadata:
-            self.usage = add_usage(self.usage, reply.usage_metadata)
-        self.metadata.update(reply.response_metadata)
-
-
-async def _reply(call: Call, model: BaseChatModel) -> AsyncGenerator[AIMessageChunk]:
-    request = call.request
-    spent = _Spent()
-    if request.form is not None and not request.forced and not _takes_formats(model):
-        parts = _checked(call, model, request.form, spent)
+async def _reply(call: Call, model: Model) -> AsyncGenerator[AIMessageChunk]:
+    said = Said()
+    if call.request.form is not None and not call.request.forced:
+        parts = answer_in_form(call, model, call.request.form, said)
+    elif call.is_streamed:
+        parts = _streamed(call, model, said)
     else:
-        parts = _streamed(call, model, spent)
+        parts = _whole(call, model, said)
     async with aclosing(parts) as chunks:
         async for chunk in chunks:
             yield chunk
-    for chunk in final(usage=spent.usage, metadata=_metadata(call, spent.metadata)):
+    for chunk in final(usage=said.usage, metadata=_metadata(call, said)):
         yield chunk
 
 
-def _takes_formats(model: BaseChatModel) -> bool:
-    """Tell whether a model takes OpenAI's `response_format`.
-
-    Others are told the schema, and their reply is checked.
-    """
-    return getattr(model, "root_async_client", None) is not None
-
-
-async def _streamed(
-    call: Call, model: BaseChatModel, spent: _Spent
-) -> AsyncGenerator[AIMessageChunk]:
+async def _streamed(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessageChunk]:
     """Give the text and the tool calls of a model's reply, as they come."""
+    thoughts = ThoughtStream(is_inside=call.chat.graphs.thinks_at_once)
+    async with aclosing(_asked(call, model, said)) as chunks:
+        async for chunk in chunks:
+            for part in _shown(call, chunk, thoughts.feed, said):
+                yield part
+    rest = thoughts.end()
+    if rest:
+        said.has_text = True
+        yield AIMessageChunk(content=rest)
+    _remember(call, thoughts)
+    _check_calls(call.request, said)
+
+
+async def _whole(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessageChunk]:
+    """Give the same when all of it is there: thoughts that the model's chat template opened are
+    then known as such by their end."""
+    async with aclosing(_asked(call, model, said)) as asked:
+        chunks = [chunk async for chunk in asked]
+    text = "".join(str(chunk.text) for chunk in chunks)
+    reply = without_thoughts(text)
+    has_thoughts = reply != text
+    for chunk in chunks:
+        for part in _shown(call, chunk, (lambda _: "") if has_thoughts else str, said):
+            yield part
+    if has_thoughts and reply:
+        said.has_text = True
+        yield AIMessageChunk(content=reply)
+    if has_thoughts:
+        thoughts = ThoughtStream()
+        thoughts.feed(text)
+        _remember(call, thoughts)
+    _check_calls(call.request, said)
+
+
+def _remember(call: Call, thoughts: ThoughtStream) -> None:
+    """Remember of a model that its chat template opens thoughts: its next stream begins in one."""
+    graphs = call.chat.graphs
+    graphs.thinks_at_once = graphs.thinks_at_once or thoughts.had_no_opening
+
+
+def _shown(
+    call: Call, chunk: AIMessageChunk, cleaned: Callable[[str], str], said: Said
+) -> Iterator[AIMessageChunk]:
+    """Give what of a model's chunk the caller sees, if anything."""
+    part = shown(chunk, cleaned)
+    taken = call.request.taken_pieces(part.tool_call_chunks)
+    if len(taken) < len(part.tool_call_chunks):
+        part = part.model_copy(update={"tool_call_chunks": taken})
+    if part.content or part.tool_call_chunks or part.additional_kwargs:
+        said.note_shown(part)
+        yield part
+
+
+async def _asked(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessageChunk]:
     request = call.request
-    options = dict(request.options)
-    if request.response_format is not None and not request.forced:
-        options["response_format"] = request.response_format
-    if _takes_formats(model):
-        options["stream_usage"] = True
-    bound: Any = model
-    if request.tools:
-        bound = model.bind_tools(request.tools, **request.tool_options)
-    config = call.home.inner_config()
-    stream = bound.astream(call.messages, config, stop=request.stop or None, **options)
+    stream = ask_streaming(
+        model,
+        sendable(call.messages),
+        call.home.inner_config(),
+        tools=request.tools,
+        tool_options=request.tool_options,
+        options=call.model_options,
+    )
     async with aclosing(stream) as chunks:
         async for chunk in chunks:
-            spent.add(chunk)
-            plain = _plain(chunk)
-            if plain.content or plain.tool_call_chunks or plain.additional_kwargs:
-                yield plain
+            said.add(chunk)
+            yield chunk
+    said.end_reply(chars_in(call.messages))
 
 
-def _plain(chunk: AIMessageChunk) -> AIMessageChunk:
-    """Take out of a chunk what the last chunk of our reply says for all."""
-    without = dict[str, Any](
-        usage_metadata=None, response_metadata={}, chunk_position=None, id=None
-    )
-    return chunk.model_copy(update=without)
+def _check_calls(request: Request, said: Said) -> None:
+    """Refuse a reply that is a call of tools that were not there; beside a text it is left out.
+
+    Raises:
+        ModelReplyError: the reply has nothing else.
+    """
+    if said.called and not request.tools and not said.has_text:
+        names = ", ".join(map(repr, said.called))
+        raise ModelReplyError(
+            f"The model called {names}, though it was given no tools, and said nothing else. Ask "
+            "again, or another model."
+        )
 
 
-async def _checked(
-    call: Call, model: BaseChatModel, form: Format, spent: _Spent
-) -> AsyncGenerator[AIMessageChunk]:
-    """Give the reply of a model that is told the schema, and asked again if it does not match."""
-    request = call.request
-    config = call.home.inner_config()
-
-    async def ask(given: list[AnyMessage]) -> str:
-        messages = [*call.messages, *given]
-        stop = request.stop or None
-        reply = await model.ainvoke(messages, config, stop=stop, **request.options)
-        spent.add(reply)
-        return str(reply.text)
-
-    text = await structured_query("Answer the conversation above.", form, ask)
-    if text:
-        yield AIMessageChunk(content=text)
-
-
-def _metadata(call: Call, provider: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(call: Call, said: Said) -> Mapping[str, Any]:
     """Complete a provider's metadata by what every reply has."""
-    reason = provider.get("finish_reason") or provider.get("stop_reason")
     ours = ReplyMetadata(
         model_name=call.chat.name,
-        finish_reason=FINISH_REASONS.get(str(reason), reason) or "stop",
+        finish_reason=said.finish_reason(has_calls=bool(said.called and call.request.tools)),
         thread_id=None,
         turns=0,
         sub_calls=0,
         stop_reason="answered",
+        estimated_calls=said.estimated_calls,
     )
-    return {**provider, **ours}
+    return {**said.metadata, **ours}

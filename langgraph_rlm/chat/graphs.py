@@ -29,6 +29,9 @@ class Graphs:
         self._base = base
         self._made: LRUCache[str, RLMGraph] = LRUCache(KEPT_GRAPHS)
         self._lock = threading.Lock()
+        self.thinks_at_once = False
+        """Whether a direct reply has ended thoughts that it never opened: its chat template opens
+        them."""
 
     @property
     def rlm(self) -> RLMRuntime:

@@ -15,7 +15,11 @@ from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
-from langgraph_rlm.pregel.keys import config_around, forget_config_around
+from langgraph_rlm.pregel.keys import (
+    config_around,
+    forget_config_around,
+    forget_counters_around,
+)
 from langgraph_rlm.pregel.sync import pump
 
 T = TypeVar("T")
@@ -29,6 +33,7 @@ async def isolated(stream: Callable[[], AsyncIterator[T]]) -> AsyncGenerator[T]:
     items: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
     context = contextvars.copy_context()
     context.run(forget_config_around)
+    context.run(forget_counters_around)
     task = asyncio.get_running_loop().create_task(pump(stream, items.put_nowait), context=context)
     try:
         while (item := await items.get()) is not None:

@@ -1,45 +1,47 @@
 """Chat model: `ChatRLM`, the RLM wherever a LangChain chat model goes."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price
-from langgraph_rlm.chat.answer_call import answer_call
+from langgraph_rlm.chat.about import (
+    parameters_of,
+    profile_of_rlm,
+    tokens_in_messages,
+    tokens_in_text,
+)
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
+from langgraph_rlm.chat.generate import GeneratingChatModel
 from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.isolation import inner_callbacks
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import request_of
-from langgraph_rlm.chat.retries import PausingChatModel
 from langgraph_rlm.chat.runs import RunHome
 from langgraph_rlm.chat.structured_output import Method, parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import Task, task_here
 from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.graph import create_rlm
-from langgraph_rlm.models.resolve import model_name, resolve_model
+from langgraph_rlm.models.resolve import resolve_model
+from langgraph_rlm.models.wrapped import Model, first_of, model_name
 from langgraph_rlm.options import check_options, unknown_option
 from langgraph_rlm.pregel.savers import for_sync_use
-from langgraph_rlm.pregel.sync import iterate
 from langgraph_rlm.repl import DEFAULT_SANDBOX
+from langgraph_rlm.tools.approvals import InterruptMode
 
-MODEL_SETTINGS = ("temperature", "max_tokens", "timeout", "max_retries", "api_key", "base_url")
+MODEL_SETTINGS = ("temperature", "timeout", "max_retries", "api_key", "base_url")
 """Fields that go to the models that are given by name."""
 
 
-class ChatRLM(PausingChatModel):
+class ChatRLM(GeneratingChatModel):
     """A Recursive Language Model as a LangChain chat model: it goes wherever a chat model goes.
 
     The root model answers by writing code, in a loop; the code reads the long parts of the input,
@@ -65,24 +67,27 @@ class ChatRLM(PausingChatModel):
     the outer graph. Elsewhere it raises `ApprovalNeededError`, and `resume` continues the run.
 
     **Replies.** Progress comes as reasoning (in `content_blocks` of the chunks), the answer as
-    text at the end. `stop` cuts the answer, not the code. All other sampling parameters of a call
-    go to each call of the root model.
+    text at the end. `stop` and `max_tokens` cut the answer, not the code. All other sampling
+    parameters of a call go to each call of the root model.
 
     Raises:
         ConfigurationError: on construction; an option is wrong, as in `create_rlm`.
         InputError: messages or options of a call are wrong.
         UnknownToolCallError: a tool message answers a call that is not known here.
         ApprovalNeededError: a human has to decide, and there is no graph that could pause.
+        ModelReplyError: a model that was asked directly gave no reply that could be used.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     model: Any
-    """The root model, which writes the code: a chat model, or `"provider:model"`."""
+    """The root model, which writes the code: a chat model, also behind `bind`, `with_config`,
+    `with_retry` and `with_fallbacks`, or `"provider:model"`."""
     temperature: float | None = None
     """Sampling temperature of the models that are given by name."""
     max_tokens: int | None = None
-    """Most tokens of one reply of the models that are given by name."""
+    """Most tokens of an answer. A run's answer is cut there, counted as four bytes each, and its
+    turns are not; a model that is asked directly gets it as its own limit."""
     timeout: float | None = None
     """Seconds that one request of the models that are given by name may take."""
     max_retries: int | None = None
@@ -103,6 +108,9 @@ class ChatRLM(PausingChatModel):
     """Tools that the model runs itself: LangChain tools and functions, called from code."""
     interrupt_on: Mapping[str, Any] | None = None
     """Tools that wait for a human's approval: True by name, or LangChain's config."""
+    interrupt_mode: InterruptMode = "batched"
+    """What a pause for approval shows: an `HITLRequest`, or with `"per_call"` LangChain's newer
+    `ToolApprovalRequest`, one call after the other."""
     not_idempotent: Collection[str] = ()
     """Names of tools that must not run twice: one that was cut off asks a human."""
     limits: Limits | None = None
@@ -113,6 +121,10 @@ class ChatRLM(PausingChatModel):
     """USD per million tokens by model name; of other models the `genai-prices` package's."""
     prompt: str | None = None
     """Instructions of your own, ahead of those for the REPL."""
+    window_tokens: int | None = None
+    """Tokens that a root model takes; by default what its profile says, else 128,000."""
+    compact_at: float = 0.75
+    """The share of the window at which a run's conversation is summed up."""
     store: Any = None
     """LangGraph store (long-term memory) for `tools`; by default that of the graph around."""
     blob_store: Any = None
@@ -148,7 +160,7 @@ class ChatRLM(PausingChatModel):
         """Resolve the models, check the configuration, and make the graph."""
         settings = {name: getattr(self, name) for name in MODEL_SETTINGS}
 
-        def resolved(model: Any, option: str) -> BaseChatModel:
+        def resolved(model: Any, option: str) -> Model:
             return resolve_model(model, option=option, settings=settings)
 
         model = resolved(self.model, "model")
@@ -161,17 +173,21 @@ class ChatRLM(PausingChatModel):
             models={name: resolved(model, "models") for name, model in self.models.items()},
             tools=self.tools,
             interrupt_on=self.interrupt_on,
+            interrupt_mode=self.interrupt_mode,
             not_idempotent=self.not_idempotent,
             limits=self.limits,
             sandbox=self.sandbox,
             prices=self.prices,
             prompt=self.prompt,
+            window_tokens=self.window_tokens,
+            compact_at=self.compact_at,
             store=self.store,
             blob_store=self.blob_store,
         )
         self._graphs = Graphs(base)
         if self.profile is None:
-            self.profile = self._graphs.rlm.model.profile
+            profile: Any = profile_of_rlm(self.root_model)
+            self.profile = profile
 
     def for_owner(self, owner: str) -> "ChatRLM":
         """Give the same model for another owner.
@@ -179,6 +195,11 @@ class ChatRLM(PausingChatModel):
         Models, HTTP clients, stores and interpreters are shared; runs are not.
         """
         return self.model_copy(update={"owner": owner})
+
+    @property
+    def root_model(self) -> Model:
+        """The model that writes the code, and is asked directly for short inputs."""
+        return self._graphs.rlm.model
 
     # What LangChain asks of a chat model
 
@@ -189,87 +210,40 @@ class ChatRLM(PausingChatModel):
     @property
     def model_name(self) -> str:
         """`rlm:` and the root model's name, so that nobody's list of prices has it."""
-        return f"rlm:{model_name(self._graphs.rlm.model)}"
+        return f"rlm:{model_name(self.root_model)}"
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        rlm = self._graphs.rlm
         rule = self.context_rule
         return {
-            "model_name": self.model_name,
-            "sub_model": model_name(rlm.sub_model),
-            "models": {name: model_name(model) for name, model in rlm.models.items()},
+            **parameters_of(self._graphs.rlm),
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "stop": self.stop,
-            "tools": sorted(rlm.toolset.root),
-            "limits": rlm.limits.model_dump(),
             "sandbox": self.sandbox,
-            "prompt": self.prompt,
             "direct_below_tokens": self.direct_below_tokens,
             "context_rule": rule if isinstance(rule, int) else repr(rule),
             "owner": self.owner,
         }
 
+    def get_num_tokens(self, text: str) -> int:
+        """Count tokens as the root model does; by an estimate if it cannot."""
+        return tokens_in_text(self.root_model, text)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Give the ids that the root model's own counter gives."""
+        return first_of(self.root_model).get_token_ids(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Count the tokens of messages, as `trim_messages(token_counter=model)` does."""
+        return tokens_in_messages(self.root_model, messages, tools)
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
         name = kwargs.get("model") or self.model_name
         return params | LangSmithParams(ls_provider="langgraph_rlm", ls_model_name=name)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
-        return _result([*iterate(partial(answer_call, call))])
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
-        async with aclosing(answer_call(call)) as chunks:
-            return _result([chunk async for chunk in chunks])
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        call = self._call(messages, stop, run_manager, kwargs, is_sync=True)
-        for chunk in iterate(partial(answer_call, call)):
-            yield self._generation(chunk)
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        call = self._call(messages, stop, run_manager, kwargs, is_sync=False)
-        async with aclosing(answer_call(call)) as chunks:
-            async for chunk in chunks:
-                yield self._generation(chunk)
-
-    def _generation(self, chunk: AIMessageChunk) -> ChatGenerationChunk:
-        """Wrap a chunk for LangChain.
-
-        Version 1 of LangChain's output merges blocks by their index alone, and gives reasoning 0
-        and text 1: tool calls get an index after those.
-        """
-        if self.output_version == "v1" and chunk.tool_call_chunks:
-            moved = [{**call, "index": (call["index"] or 0) + 2} for call in chunk.tool_call_chunks]
-            chunk = chunk.model_copy(update={"tool_call_chunks": moved})
-        return ChatGenerationChunk(message=chunk)
 
     def _call(
         self,
@@ -285,7 +259,8 @@ class ChatRLM(PausingChatModel):
         task = task_here()
         home = self._home(task, run_manager, is_sync=is_sync)
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
-        chat = Chat(self._graphs, name, self.direct_below_tokens, self.context_rule)
+        below, rule = self.direct_below_tokens, self.context_rule
+        chat = Chat(self._graphs, name, below, rule, self.max_tokens)
         return Call(chat, home, request_of(stop or self.stop, options), messages, task, resumed)
 
     def _home(self, task: Task | None, run_manager: Any, *, is_sync: bool) -> RunHome:
@@ -385,11 +360,3 @@ class ChatRLM(PausingChatModel):
     ) -> AIMessage:
         """Do what `resume` does, async."""
         return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)
-
-
-def _result(chunks: list[AIMessageChunk]) -> ChatResult:
-    whole, *rest = chunks
-    for chunk in rest:
-        whole = whole + chunk
-    message = message_chunk_to_message(whole)
-    return ChatResult(generations=[ChatGeneration(message=message)])

@@ -1,21 +1,18 @@
 """Open run: the run that a call belongs to, and what the call gives it. Runs nothing."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langgraph_rlm.chat.approvals import answers_of, round_of
 from langgraph_rlm.chat.calls import Call
+from langgraph_rlm.chat.follow_up import follow_up, is_known, with_follow_up
 from langgraph_rlm.chat.messages_to_input import input_of
-from langgraph_rlm.chat.requests import (
-    Settings,
-    continued_settings,
-    settings_from,
-    settings_text,
-)
+from langgraph_rlm.chat.requests import Settings, settings_from, settings_text
 from langgraph_rlm.chat.run_records import RunRecord
 from langgraph_rlm.chat.runs import ChatRun, saved_record, unknown_calls
 from langgraph_rlm.chat.tool_results import ToolResults
+from langgraph_rlm.log.entries import QuestionEntry
 from langgraph_rlm.runtime.run import RunOptions
 from langgraph_rlm.schemas.answers import Format, user_format
 
@@ -74,14 +71,53 @@ async def continue_run(call: Call, results: ToolResults) -> OpenRun:
     command = run.resume(answers)
     if command is None:
         return OpenRun(run, has_work=run.is_cut_off)
+    update = {**await _changed_form(call, run), **await _more_said(call, run, results)}
     run.record = run.record.begun(run.values.get("usage"))
-    return OpenRun(run, command)
+    return OpenRun(run, replace(command, update=update or None))
+
+
+async def is_awaited(call: Call, results: ToolResults) -> bool:
+    """Tell whether results that a user's words follow are the business of their run.
+
+    They are if it waits for one of them, or has already taken up what the user says. Otherwise they
+    are earlier history, such as that of a run whose answer was lost.
+    """
+    record = await saved_record(results.run, call.home)
+    if record is None:
+        return False
+    run = await _reopened(call, results.run, record)
+    if run.open.keys() & results.messages.keys():
+        return True
+    return is_known(run.values["log"], await _follow_up(call, run, results))
+
+
+async def _more_said(call: Call, run: ChatRun, results: ToolResults) -> dict[str, Any]:
+    """Give the update of a run's state by what a user says behind the results."""
+    if not results.said:
+        return {}
+    log = with_follow_up(run.values["log"], await _follow_up(call, run, results))
+    return {"log": log} if log else {}
+
+
+async def _follow_up(call: Call, run: ChatRun, results: ToolResults) -> QuestionEntry:
+    log, blobs = run.values["log"], call.chat.graphs.rlm.blobs
+    return await asyncio.to_thread(follow_up, results.said, call.chat.rule, log, blobs)
+
+
+async def _changed_form(call: Call, run: ChatRun) -> dict[str, Any]:
+    """Give the update of a run's state by the form that the answer now has to have."""
+    schema = None
+    if run.form is not None:
+        schema = await call.chat.graphs.rlm.blobs.keep(run.form.text)
+    if schema == run.values.get("answer_schema"):
+        return {}
+    return {"answer_schema": schema, "structured_response": None}
 
 
 async def settings_of(call: Call, record: RunRecord) -> Settings:
     """Read what a run was begun with, and add the tools that are bound since."""
     text = await asyncio.to_thread(call.chat.graphs.rlm.blobs.get, record.settings)
-    return continued_settings(settings_from(text), call.request)
+    return call.request.continued(settings_from(text))
 
 
 async def _reopened(call: Call, id: str, record: RunRecord) -> ChatRun:
@@ -92,7 +128,7 @@ async def _reopened(call: Call, id: str, record: RunRecord) -> ChatRun:
 
 def _opened(call: Call, id: str, record: RunRecord, settings: Settings) -> ChatRun:
     graph = call.chat.graphs.with_tools(settings["tools"])
-    options = RunOptions({**call.request.options}, _form(call, settings))
+    options = RunOptions(call.request.turn_options, _form(call, settings))
     return ChatRun(id, call.home, graph, options, record)
 
 

@@ -1,15 +1,13 @@
 """Replies: a run's progress and its outcome, as the message chunks of a chat model."""
 
-import json
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from langchain_core.messages import AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
-from langchain_core.messages.tool import tool_call_chunk
 
 from langgraph_rlm.budget.usage import Usage
+from langgraph_rlm.models.tool_calls import CallStream
 from langgraph_rlm.progress import Event
 
 CODE_CHARS = 2_000
@@ -22,13 +20,16 @@ class ReplyMetadata(TypedDict):
     """What the `response_metadata` of every reply has."""
 
     model_name: str
-    finish_reason: Any
-    """`"stop"`, `"length"` or `"tool_calls"`; of a direct reply also what else a provider says."""
+    finish_reason: str
+    """`"stop"`, `"length"`, `"tool_calls"` or `"content_filter"`."""
     thread_id: str | None
     """The run's; None for a direct reply."""
     turns: int
     sub_calls: int
     stop_reason: str
+    estimated_calls: int
+    """Model calls whose provider did not say all that they used: `usage_metadata` counts an
+    estimate from the texts for what is missing."""
 
 
 def reasoning(text: str) -> AIMessageChunk:
@@ -73,19 +74,17 @@ def final(
     chunks: list[AIMessageChunk] = []
     if text:
         chunks.append(AIMessageChunk(content=text))
-    made = [_call_chunk(call, index) for index, call in enumerate(calls)]
-    if made:
-        chunks.append(AIMessageChunk(content="", tool_call_chunks=made))
+    if calls:
+        chunks.append(AIMessageChunk(content="", tool_call_chunks=call_chunks(calls)))
     last = AIMessageChunk(
         content="", usage_metadata=usage, response_metadata=dict(metadata), chunk_position="last"
     )
     return [*chunks, last]
 
 
-def _call_chunk(call: Mapping[str, Any], index: int) -> ToolCallChunk:
-    args = json.dumps(call["args"], ensure_ascii=False)
-    id = call.get("id") or f"call_{uuid.uuid4().hex[:24]}"
-    return tool_call_chunk(name=call["name"], args=args, id=id, index=index)
+def call_chunks(calls: Sequence[Mapping[str, Any]]) -> list[ToolCallChunk]:
+    """Make the chunks of whole tool calls, each with `name`, `args` and perhaps `id`."""
+    return CallStream().feed([{**call, "index": index} for index, call in enumerate(calls)])
 
 
 def usage_since(before: Mapping[str, Any], now: Usage) -> UsageMetadata:
@@ -100,11 +99,29 @@ def usage_since(before: Mapping[str, Any], now: Usage) -> UsageMetadata:
     return usage
 
 
+def estimated_since(before: Mapping[str, Any], now: Usage) -> int:
+    """Give how many calls of a reply were estimated."""
+    return now.get("estimated_calls", 0) - before.get("estimated_calls", 0)
+
+
 def _details_since(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Give the counts under `key` now, each less what it was before."""
     old: Mapping[str, int] = before.get(key) or {}
     new: Mapping[str, int] = now.get(key) or {}
     return {name: count - old.get(name, 0) for name, count in new.items()}
+
+
+BYTES_PER_TOKEN = 4
+"""Bytes of UTF-8 that count as one token of an answer."""
+
+
+def cut_to(text: str, max_tokens: int | None) -> str:
+    """Cut an answer to a client's `max_tokens`, counted as four bytes of UTF-8 each."""
+    if max_tokens is None or len(text) <= max_tokens:  # no character has more than four bytes
+        return text
+    data = text.encode("utf-8", "surrogatepass")
+    most = max_tokens * BYTES_PER_TOKEN
+    return text if len(data) <= most else data[:most].decode("utf-8", "ignore")
 
 
 def cut_at(text: str, stop: Sequence[str]) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from langchain_core.messages import ToolCallChunk
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json_schema import dereference_refs
 
 from langgraph_rlm.chat.shapes import is_mapping
 from langgraph_rlm.errors import ConfigurationError, InputError
 from langgraph_rlm.schemas.answers import Format, user_format
+from langgraph_rlm.storage.json_types import is_whole
 
 NOT_FOR_MODELS = (
     "ls_structured_output_format",
@@ -31,12 +33,16 @@ NOT_FORCED = (None, "auto", "none", False)
 FORCED = ("any", "required", True)
 """Values of `tool_choice` that force a call of any tool."""
 
+ANSWER_OPTIONS = ("max_completion_tokens", "max_tokens")
+"""Options that bound the answer. A model that is asked directly gets them; in a run, whose turns
+write code, they cut the answer alone."""
+
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 class Settings(TypedDict):
-    """What a run was begun with, and is continued with, whatever a later call says."""
+    """What a run was begun with, and is continued with; see `Request.continued`."""
 
     tools: list[dict[str, Any]]
     """OpenAI functions that code may call and the caller runs."""
@@ -68,20 +74,60 @@ class Request:
     """Stop sequences."""
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Sampling parameters, passed on to the root model."""
+    frees: bool = False
+    """Whether the call says that no tool has to be called, as after one that was forced."""
 
     @property
     def settings(self) -> Settings:
         """What has to be kept for the run."""
-        return Settings(
-            tools=[] if self.forced else self.tools,
-            schema=None if self.form is None else self.form.schema,
-            calls=self.forced,
-        )
+        return Settings(tools=self.bound, schema=self._schema, calls=self.forced)
+
+    @property
+    def bound(self) -> list[dict[str, Any]]:
+        """The tools that code may call: where a call is forced, those of which one has to be."""
+        if not self.forced:
+            return self.tools
+        return [tool for tool in self.tools if tool["function"]["name"] in self.forced]
+
+    @property
+    def _schema(self) -> dict[str, Any] | None:
+        return None if self.form is None else self.form.schema
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens of the answer, where the call says so."""
+        return next((self.options[name] for name in ANSWER_OPTIONS if name in self.options), None)
+
+    @property
+    def turn_options(self) -> dict[str, Any]:
+        """The sampling parameters of turns that write code."""
+        return {key: value for key, value in self.options.items() if key not in ANSWER_OPTIONS}
+
+    def continued(self, settings: Settings) -> Settings:
+        """Give the settings of a run that this call continues.
+
+        The tools that it binds are added. Whether the answer has to be a tool call is as this call
+        says, where it says anything: a client may force the first call alone, and then ask for the
+        answer in words.
+        """
+        names = {tool["function"]["name"] for tool in settings["tools"]}
+        more = [tool for tool in self.bound if tool["function"]["name"] not in names]
+        tools = [*settings["tools"], *more]
+        if self.forced or (self.frees and settings["calls"]):
+            return Settings(tools=tools, schema=self._schema, calls=self.forced)
+        return Settings(tools=tools, schema=settings["schema"], calls=settings["calls"])
 
     @property
     def one_call_at_a_time(self) -> bool:
         """Whether the caller takes only one tool call in a reply."""
         return self.tool_options.get("parallel_tool_calls") is False
+
+    def taken_pieces(self, pieces: Sequence[ToolCallChunk]) -> list[ToolCallChunk]:
+        """Give the pieces of tool calls that the caller takes: of all calls, or the first, or none
+        where it has no tools. Not every provider lets a model be told so."""
+        if not self.tools:
+            return []
+        return [piece for piece in pieces if not (self.one_call_at_a_time and piece["index"])]
 
 
 def settings_text(settings: Settings) -> str:
@@ -95,22 +141,11 @@ def settings_from(text: str | bytes) -> Settings:
     return settings
 
 
-def continued_settings(settings: Settings, request: Request) -> Settings:
-    """Add the tools that a later call binds to the settings that its run was begun with."""
-    if request.forced:
-        return settings
-    names = {tool["function"]["name"] for tool in settings["tools"]}
-    more = [tool for tool in request.tools if tool["function"]["name"] not in names]
-    return Settings(
-        tools=[*settings["tools"], *more], schema=settings["schema"], calls=settings["calls"]
-    )
-
-
 def request_of(stop: Sequence[str] | str | None, options: Mapping[str, Any]) -> Request:
     """Read a request from a call's options.
 
     Raises:
-        InputError: `tools`, `tool_choice` or `response_format` is wrong.
+        InputError: `tools`, `tool_choice`, `response_format` or `max_tokens` is wrong.
     """
     left = {
         key: value
@@ -120,9 +155,11 @@ def request_of(stop: Sequence[str] | str | None, options: Mapping[str, Any]) -> 
     tools = _openai_tools(left.pop("tools", None) or [])
     tool_options = {key: left.pop(key) for key in TOOL_OPTIONS if key in left}
     choice = tool_options.pop("tool_choice", None)
+    frees = not _forced(choice, tools) and bool(tools or choice is not None)
     if choice in ("none", False):
         tools = []
     response_format = left.pop("response_format", None)
+    _check_answer_options(left)
     forced = _forced(choice, tools)
     if forced:
         tool_options["tool_choice"] = choice
@@ -139,7 +176,15 @@ def request_of(stop: Sequence[str] | str | None, options: Mapping[str, Any]) -> 
         form=form,
         stop=list(stop or ()),
         options=left,
+        frees=frees,
     )
+
+
+def _check_answer_options(options: Mapping[str, Any]) -> None:
+    for name in ANSWER_OPTIONS:
+        value = options.get(name, 1)
+        if not is_whole(value) or value < 1:
+            raise InputError(f"{name}={value!r} must be a whole number of tokens, at least 1.")
 
 
 def _form(tools: list[dict[str, Any]], forced: list[str], response_format: Any) -> Format | None:
@@ -220,6 +265,18 @@ def _named_call_schema(function: dict[str, Any], arguments: dict[str, Any]) -> d
         "properties": {"name": {"const": function["name"]}, "arguments": flat},
         "required": ["name", "arguments"],
     }
+
+
+def call_of(forced: Sequence[str], value: Any) -> dict[str, Any]:
+    """Give the call that a value of a `_call_schema` is.
+
+    Args:
+        forced: names of the tools of which one has to be called.
+        value: of the schema.
+    """
+    if len(forced) == 1:
+        return {"name": forced[0], "args": value}
+    return {"name": value["name"], "args": value["arguments"]}
 
 
 # Forms of answers

@@ -24,6 +24,7 @@ from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
 from langgraph_rlm.progress import Event
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions, with_key
+from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.state import RLMState
 
 
@@ -80,6 +81,11 @@ class ChatRun:
         """The graph's state, as last read."""
         values: Any = self._state.values
         return values
+
+    @property
+    def form(self) -> Format | None:
+        """The form that this call wants the answer to have."""
+        return self._options.form
 
     @property
     def open(self) -> dict[str, Interrupt[Any]]:

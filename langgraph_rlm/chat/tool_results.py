@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import BaseMessage, SystemMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langgraph_rlm.chat.ids import parse_call_id
 from langgraph_rlm.chat.shapes import blocks_of
@@ -19,6 +19,9 @@ class ToolResults:
     """Id of the run."""
     messages: Mapping[str, ToolMessage] = field(default_factory=dict[str, ToolMessage])
     """The results by the digests of the pauses that they answer, in the order of the chat."""
+    said: Sequence[HumanMessage] = ()
+    """What a user says behind them. They may then be earlier history, and no business of the
+    run's."""
 
 
 def tool_results(messages: Sequence[BaseMessage]) -> ToolResults | None:
@@ -30,31 +33,39 @@ def tool_results(messages: Sequence[BaseMessage]) -> ToolResults | None:
     Raises:
         InputError: the results answer calls of several runs, or of a run and of another model.
     """
-    trailing = _trailing(messages)
+    trailing, said = _trailing(messages)
     parsed = [parse_call_id(message.tool_call_id) for message in trailing]
     ours = [found for found in parsed if found is not None]
     if not ours:
         return None
     runs = {run for run, _ in ours}
     if len(runs) > 1 or len(ours) < len(parsed):
+        if said:
+            return None
         ids = ", ".join(dict.fromkeys(message.tool_call_id for message in trailing))
         raise InputError(
             f"The last tool messages answer calls of different replies: {ids}. "
             "Answer those of one reply."
         )
     by_digest = {digest: message for (_, digest), message in zip(ours, trailing, strict=True)}
-    return ToolResults(runs.pop(), by_digest)
+    return ToolResults(runs.pop(), by_digest, said)
 
 
-def _trailing(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
-    """Select the tool messages at the end of a chat. System messages among them are passed over."""
+def _trailing(messages: Sequence[BaseMessage]) -> tuple[list[ToolMessage], list[HumanMessage]]:
+    """Select the tool messages at the end of a chat, and what a user says behind them.
+
+    System messages among them are passed over.
+    """
     found: list[ToolMessage] = []
+    said: list[HumanMessage] = []
     for message in reversed(messages):
         if isinstance(message, ToolMessage):
             found.append(message)
+        elif isinstance(message, HumanMessage) and not found:
+            said.append(message)
         elif not isinstance(message, SystemMessage):
             break
-    return found[::-1]
+    return found[::-1], said[::-1]
 
 
 def value_for_code(answer: Any) -> Any:

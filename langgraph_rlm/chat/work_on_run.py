@@ -16,12 +16,14 @@ from langgraph_rlm.chat.open_run import OpenRun, settings_of
 from langgraph_rlm.chat.replies import (
     ReplyMetadata,
     cut_at,
+    cut_to,
+    estimated_since,
     final,
     progress_text,
     reasoning,
     usage_since,
 )
-from langgraph_rlm.chat.requests import Settings
+from langgraph_rlm.chat.requests import Settings, call_of
 from langgraph_rlm.chat.runs import ChatRun
 from langgraph_rlm.chat.tasks import Task
 from langgraph_rlm.errors import ApprovalNeededError
@@ -125,14 +127,17 @@ async def _ending(call: Call, run: ChatRun) -> list[AIMessageChunk]:
         await asyncio.to_thread(sessions.drop, values["trajectory"])
     reason = values.get("stop_reason") or "paused"
     calls = _waiting_calls(call, run) or _forced_calls(run, settings)
-    text = "" if calls else cut_at(_answer_text(run, settings), call.request.stop)
+    answer = "" if calls else cut_at(_answer_text(run, settings), call.request.stop)
+    text = cut_to(answer, call.max_tokens)
+    is_whole = reason in ("answered", "paused") and text == answer
     metadata = ReplyMetadata(
         model_name=call.chat.name,
-        finish_reason=_finish_reason(reason, has_calls=bool(calls)),
+        finish_reason=_finish_reason(is_whole=is_whole, has_calls=bool(calls)),
         thread_id=thread_of(call.home.owner, run.id),
         turns=turn_count(values["log"]),
         sub_calls=values["usage"]["sub_calls"],
         stop_reason=reason,
+        estimated_calls=estimated_since(run.record.before, values["usage"]),
     )
     usage = usage_since(run.record.before, values["usage"])
     return final(text=text, calls=calls, usage=usage, metadata=metadata)
@@ -162,10 +167,7 @@ def _forced_calls(run: ChatRun, settings: Settings) -> list[dict[str, Any]]:
     value = run.values.get("structured_response")
     if not names or value is None:
         return []
-    name, args = names[0], value
-    if len(names) > 1:
-        name, args = value["name"], value["arguments"]
-    return [{"name": name, "args": args, "id": f"call_{run.id}"}]
+    return [{**call_of(names, value), "id": f"call_{run.id}"}]
 
 
 def _answer_text(run: ChatRun, settings: Settings) -> str:
@@ -176,10 +178,8 @@ def _answer_text(run: ChatRun, settings: Settings) -> str:
     return text_of(value)
 
 
-def _finish_reason(stop_reason: str, *, has_calls: bool) -> str:
+def _finish_reason(*, is_whole: bool, has_calls: bool) -> str:
     """Name why the reply ends, as OpenAI does."""
     if has_calls:
         return "tool_calls"
-    if stop_reason == "answered":
-        return "stop"
-    return "length"
+    return "stop" if is_whole else "length"

@@ -1,0 +1,100 @@
+"""Follow-up: what a user says behind the results of a run's tool calls, as a question of that run.
+
+A client sends so what a tool message cannot hold, such as a picture that a tool made, or the user
+has more to say while the run waits. It is a question of its own in the run's log, which the root
+model sees at its next turn, and the run does not end before. Asks no model.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+
+from langgraph_rlm.chat.messages_to_input import Rule
+from langgraph_rlm.chat.shapes import blocks_of, is_mapping
+from langgraph_rlm.log.entries import Log, QuestionEntry
+from langgraph_rlm.log.places import question_place, questions_of, turn_count
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.context import ingest
+from langgraph_rlm.storage.messages import Door, read_chat
+
+QUESTION_CHARS = 4_000
+"""Most characters of such a message that are shown whole, where the user gave a rule of another
+kind."""
+
+ASIDE = (
+    "(The user said this while your code waited for its tools. Answer it together with the "
+    "question before.)"
+)
+
+
+def follow_up(
+    said: Sequence[HumanMessage], rule: int | Rule, log: Log, blobs: BlobStore
+) -> QuestionEntry:
+    """Make the entry of what a user said. Blocks.
+
+    Args:
+        said: the messages, at least one.
+        rule: as `messages_to_input.input_of` takes it; one of the user's own is for whole inputs,
+            and not asked here.
+        log: of the run that waits.
+        blobs: takes what is large.
+    """
+    first = sum(len(question["contexts"]) for question in questions_of(log))
+    parts = [ASIDE]
+    contexts: list[Any] = []
+    text = "\n\n".join(text for message in said for text in _texts(message))
+    if text.strip():
+        chat = read_chat([HumanMessage(text)], _most(rule), _door(first))
+        parts.append(chat.question)
+        contexts = chat.contexts
+    others = [kind for message in said for kind in _other_kinds(message)]
+    if others:
+        kinds = ", ".join(dict.fromkeys(others))
+        name = f"`context_{first + len(contexts)}`"
+        parts.append(f"(The user also sent {kinds}, which code cannot see: as data in {name}.)")
+        contexts = [*contexts, [*said]]
+    return QuestionEntry(
+        kind="run",
+        question=blobs.put_text("\n\n".join(parts)),
+        contexts=[ingest(context, blobs).as_dict() for context in contexts],
+        turn=turn_count(log),
+        started=time.time(),
+    )
+
+
+def _most(rule: int | Rule) -> int:
+    return rule if isinstance(rule, int) else QUESTION_CHARS
+
+
+def _door(first: int) -> Door:
+    """Name contexts as code does, counted over the thread."""
+    return Door(
+        name=lambda number, _: f"`context_{first + number}`", shows_conversation=True, what_to_do=""
+    )
+
+
+def with_follow_up(log: Log, entry: QuestionEntry) -> Log:
+    """Give what is to be added to a log: the entry; nothing if it is there already."""
+    if is_known(log, entry):
+        return {}
+    return {question_place(len(questions_of(log))): entry}
+
+
+def is_known(log: Log, entry: QuestionEntry) -> bool:
+    """Tell whether the newest question of a log says the same, as when a client asks again."""
+    last = questions_of(log)[-1]
+    return last["question"] == entry["question"] and last["contexts"] == entry["contexts"]
+
+
+def _texts(message: HumanMessage) -> list[str]:
+    blocks = blocks_of(message)
+    texts = [block if isinstance(block, str) else block.get("text") for block in blocks]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+def _other_kinds(message: HumanMessage) -> list[str]:
+    """Name the kinds of content in a message that are not text."""
+    blocks = [block for block in blocks_of(message) if is_mapping(block)]
+    return [str(block.get("type")) for block in blocks if not isinstance(block.get("text"), str)]
