@@ -397,6 +397,23 @@ def test_options_given_to_a_thread_override_those_that_it_remembers(
     assert [body["model"] for body in server.requests] == ["root", "other", "sub"]
 
 
+def test_the_window_of_the_model_can_be_set_and_is_remembered(
+    server: OpenAIServer, script: Script, ask: Callable[..., Result]
+) -> None:
+    """A conversation that passes three quarters of it is summed up."""
+    script.cells = ["print('x ' * 1400)"]
+    few = ["--max-iterations", "4"]
+    for options, is_summed_up in (
+        ([], False),
+        (["--window-tokens", "4000", "--thread", "t"], True),
+        (["--thread", "t"], True),
+    ):
+        server.requests.clear()
+        ask("?", *MODELS, *few, *options)
+        assert any("summed them up" in str(body) for body in server.requests) is is_summed_up
+    assert ask("?", *MODELS, "--window-tokens", "0").exit_code == 2
+
+
 def test_only_an_unfinished_run_can_be_resumed(
     server: OpenAIServer, ask: Callable[..., Result], text: str
 ) -> None:
@@ -431,7 +448,7 @@ def test_an_unfinished_run_takes_no_new_question(
         (["?", "-c", "text.txt", "--model", "gpt-5"], "names no provider"),
         (["?", "-c", "text.txt", "--db", "text.txt"], "text.txt cannot keep threads"),
         (["?", "--db", "text.txt/threads.db"], "threads.db cannot keep threads"),
-        (["?", "-c", "utf16.txt"], "utf16.txt is not UTF-8"),
+        (["?", "-c", "latin1.txt"], "latin1.txt is not UTF-8"),
         (["?", "-c", "loop"], "loop cannot be read"),
         (["?", "-c", "nothing"], "nothing has no file of text"),
     ],
@@ -448,7 +465,7 @@ def test_what_is_wrong_is_one_clear_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "binary.bin").write_bytes(bytes(range(256)) * 10)
     (tmp_path / "empty.txt").touch()
-    (tmp_path / "utf16.txt").write_text("text", encoding="utf-16")
+    (tmp_path / "latin1.txt").write_text("für", encoding="latin-1")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "nothing").mkdir()
     result = ask(*MODELS, *arguments)

@@ -298,6 +298,7 @@ def test_more_requests_than_may_wait_are_told_to_come_back() -> None:
 
 def test_what_the_request_sets_goes_to_the_upstream(upstream: OpenAIServer, tmp_path: Path) -> None:
     """Sampling parameters, tools, the format, and what only the upstream knows."""
+    upstream.reply = lambda body: "{}"
     settings = {
         "temperature": 0.5,
         "top_p": 0.9,
@@ -334,7 +335,7 @@ def test_model_ids_and_aliases(upstream: OpenAIServer, tmp_path: Path) -> None:
         listed = [model["id"] for model in httpx.get(f"{server.url}/models").json()["data"]]
         for name in ("a:b", "Qwen/Qwen3-8B", "contracts", "rlm"):
             assert post(server.url, {"model": name}).json()["model"] == name
-        status, told = error_of(post(server.url, {"model": "anthropic/claude"}))
+        status, told = error_of(post(server.url, {"model": "anthropic:claude"}))
     assert listed == ["contracts", "rlm"] and [body["model"] for body in upstream.requests] == [
         "a",
         "Qwen/Qwen3-8B",
@@ -396,6 +397,24 @@ def test_the_server_does_not_call_itself(monkeypatch: pytest.MonkeyPatch) -> Non
             "127.0.0.1",
             8000,
         )  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999/v1", "http://host:port/v1"])
+def test_an_upstream_that_is_no_address_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    alias: Any = {"m": {"model": "root", "base_url": url}}
+    with pytest.raises(ConfigurationError, match=r"base_url of .* is not an address"):
+        check_upstreams(Settings(aliases=alias), "127.0.0.1", 8000)
+    with Served(create_app(Settings(db=str(tmp_path / "server.db"), aliases=alias))) as server:
+        assert error_of(post(server.url))[1].startswith("The model 'm' cannot be used: base_url=")
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(ConfigurationError, match=r"OPENAI_BASE_URL=.*is not an address"):
+        check_upstreams(Settings(), "127.0.0.1", 8000)
+    with Served(create_app(Settings(db=str(tmp_path / "server.db"), model="m"))) as server:
+        assert httpx.get(f"{server.url}/models").json()["data"][0]["id"] == "rlm"
+        assert "OPENAI_BASE_URL" in error_of(post(server.url, {"model": "rlm"}))[1]
 
 
 @pytest.mark.slow

@@ -46,6 +46,8 @@ class Options:
     sandbox: str | None = None
     blob_store: str | None = None
     """Where contexts and long values are; None is the default folder."""
+    window_tokens: int | None = None
+    """Tokens that the root model takes, where the user says so."""
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def over(self, older: "Options") -> "Options":
@@ -55,6 +57,7 @@ class Options:
             sub_model=self.sub_model or older.sub_model,
             sandbox=self.sandbox or older.sandbox,
             blob_store=self.blob_store or older.blob_store,
+            window_tokens=self.window_tokens or older.window_tokens,
             limits={**older.limits, **self.limits},
         )
 
@@ -80,6 +83,7 @@ class Options:
             sub_model=sub_model,
             limits=Limits(**limits),
             sandbox=self.sandbox or DEFAULT_SANDBOX,
+            window_tokens=self.window_tokens,
             checkpointer=saver,
             blob_store=self.blob_store,
         )

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from types import FrameType
 from typing import Any, TypeVar
 
 from langgraph_rlm.lazy import per_process
@@ -32,6 +33,9 @@ def run_until_ctrl_c(work: Coroutine[Any, Any, T], on_stop: Callable[[], None]) 
 def _runner() -> asyncio.Runner:
     """Make the event loop of this process: models' clients keep connections that live on it."""
     runner = asyncio.Runner()
+    # Python's own end would let a late press kill the process, whatever it has to say; the last
+    # that is registered runs first
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     atexit.register(runner.close)
     return runner
 
@@ -51,6 +55,9 @@ async def _until_ctrl_c(work: Coroutine[Any, Any, T], on_stop: Callable[[], None
             # something ignores its cancellation; what is finished is in the database
             os._exit(STOPPED)
 
+    def late_press(number: int, frame: FrameType | None) -> None:
+        press()
+
     # on Windows, and outside the main thread, asyncio's own handling stays
     with suppress(NotImplementedError, RuntimeError, ValueError):
         loop.add_signal_handler(signal.SIGINT, press)
@@ -58,4 +65,6 @@ async def _until_ctrl_c(work: Coroutine[Any, Any, T], on_stop: Callable[[], None
         return await task
     finally:
         with suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
+            is_removed = loop.remove_signal_handler(signal.SIGINT)
+            if presses and is_removed:  # a second press must not cut off what is printed at the end
+                signal.signal(signal.SIGINT, late_press)

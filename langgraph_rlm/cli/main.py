@@ -52,6 +52,12 @@ def main() -> None:
 )
 @limit_options
 @click.option(
+    "--window-tokens",
+    type=WHOLE,
+    metavar="N",
+    help="Tokens that the model takes.  [default: what is known of it, else 128000]",
+)
+@click.option(
     "--sandbox",
     type=click.Choice(list(SANDBOXES)),
     help="What runs the code; local is NOT isolated.  [default: monty]",
@@ -82,6 +88,7 @@ def ask(
     contexts: tuple[str, ...],
     model: str | None,
     sub_model: str | None,
+    window_tokens: int | None,
     sandbox: str | None,
     db: Path | None,
     thread: str | None,
@@ -99,6 +106,7 @@ def ask(
         given = Options(
             model=model,
             sub_model=sub_model,
+            window_tokens=window_tokens,
             sandbox=sandbox,
             limits={name: limit for name, limit in limits.items() if limit is not None},
         )
@@ -204,7 +212,7 @@ def demo(
     "--model",
     "-m",
     metavar="ID",
-    help="The model behind the id 'rlm', such as gpt-5 or anthropic/NAME.  "
+    help="The model behind the id 'rlm', such as gpt-5, qwen3:8b or anthropic/NAME.  "
     f"[default: ${MODEL_VARIABLE}]",
 )
 @click.option("--sub-model", metavar="ID", help="Answers the sub-calls of ids that name one model.")
@@ -218,6 +226,19 @@ def demo(
     metavar="FILE|URL",
     help="SQLite file, or PostgreSQL URL for several servers.  "
     "[default: in the user's data folder]",
+)
+@click.option(
+    "--window-tokens",
+    type=WHOLE,
+    metavar="N",
+    help="Tokens that root models take.  [default: what is known of each, else 128000]",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin whose pages may ask from a browser, such as http://localhost:3000; repeat it.",
 )
 @click.option(
     "--max-concurrent",

@@ -12,15 +12,19 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.chats import Chat, described, open_chat
-from langgraph_rlm.server.engine import Answer, Engine, Head, Local, refused
+from langgraph_rlm.server.engine import IGNORED, Answer, Engine, Head, Local, refused
 from langgraph_rlm.server.errors import Refused, refusal, unknown_model
 from langgraph_rlm.server.openapi import document
+from langgraph_rlm.server.paths import not_served, wrong_method
 from langgraph_rlm.server.savers import open_saver
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
+from langgraph_rlm.server.upstream import Upstream, environment_upstream
 
 try:
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
@@ -32,11 +36,6 @@ except ImportError as error:
 
 NOBODY = "anonymous"
 """The owner of all requests where no key is asked for."""
-HTTP_ERRORS = {
-    404: "There is no such path. There are /v1/chat/completions, /v1/models and /health.",
-    405: "The path has no such method.",
-}
-"""What a client is told instead of Starlette's own words, by status code."""
 CLOSE = {"connection": "close"}
 """Header of an answer to a request whose body was not read to its end."""
 
@@ -65,7 +64,10 @@ def create_app(
         engine: opens what answers requests, instead of both.
     """
     settings = settings or Settings()
-    return App(settings, engine or (lambda: _local(settings, chat))).starlette
+    # a list of the upstream's models would be wrong where the caller decides what an id means
+    lists_upstream = chat is None
+    open_engine = engine or (lambda: _local(settings, chat))
+    return App(settings, open_engine, lists_upstream=lists_upstream).starlette
 
 
 @asynccontextmanager
@@ -80,9 +82,13 @@ async def _local(settings: Settings, chat: Chat | None) -> AsyncGenerator[Engine
 class App:
     """The endpoints of one server."""
 
-    def __init__(self, settings: Settings, open_engine: OpenEngine) -> None:
+    def __init__(
+        self, settings: Settings, open_engine: OpenEngine, *, lists_upstream: bool
+    ) -> None:
         self._settings = settings
         self._open_engine = open_engine
+        self._lists_upstream = lists_upstream
+        self._upstream: Upstream | None = None
         self._keys = [hashlib.sha256(key.encode()).digest() for key in keys_of_environment()]
         self._slots = asyncio.Semaphore(settings.max_concurrent)
         self._waiting = 0
@@ -100,6 +106,7 @@ class App:
                 Refused: _any_error,
                 Exception: _any_error,
             },
+            middleware=_middleware(settings),
             lifespan=self._lifespan,
         )
 
@@ -107,6 +114,8 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         async with self._open_engine() as engine:
             self._engine = engine
+            if self._lists_upstream:
+                self._upstream = environment_upstream()
             yield
             self._engine = None
 
@@ -120,12 +129,13 @@ class App:
 
     async def _models(self, request: Request) -> Response:
         self._owner(request.scope)
-        return JSONResponse(described(self._settings))
+        return JSONResponse(await described(self._settings, self._upstream))
 
     async def _model(self, request: Request) -> Response:
         self._owner(request.scope)
         name = request.path_params["model"]
-        for model in described(self._settings)["data"]:
+        known = await described(self._settings, self._upstream)
+        for model in known["data"]:
             if model["id"] == name:
                 return JSONResponse(model)
         raise unknown_model(f"There is no model {name!r} in this server's list.")
@@ -170,6 +180,7 @@ class App:
     async def _answer(self, scope: Scope, body: "_Body", send: Send) -> None:
         try:
             owner = self._owner(scope)
+            _check_page(scope)
             body.check_size(scope)
             async with self._slot():
                 assert self._engine is not None, "The application's lifespan has not begun."
@@ -200,6 +211,18 @@ class App:
             yield
         finally:
             self._slots.release()
+
+
+def _check_page(scope: Scope) -> None:
+    """Refuse what a page of any origin may send without asking first: a body that is not JSON.
+
+    It could not read the answer, and would spend the models' money all the same.
+    """
+    headers = dict(scope["headers"])
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if b"origin" in headers and kind != b"application/json":
+        message = "A request from a browser must have the content type application/json."
+        raise Refused(415, message, code="unsupported_media_type", headers=CLOSE)
 
 
 class ClientGone(Exception):
@@ -271,6 +294,20 @@ class _Raw:
         await self._endpoint(scope, receive, send)
 
 
+def _middleware(settings: Settings) -> list[Middleware]:
+    """Let browsers in from the origins that the settings name; from no others."""
+    if not settings.cors_origins:
+        return []
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=[*settings.cors_origins],
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],  # OpenAI's own client sends a dozen
+        expose_headers=[IGNORED, "retry-after", "x-should-retry"],
+    )
+    return [cors]
+
+
 def _outer_user(scope: Scope) -> str:
     """Name the owner by the user that the server around this application found."""
     user = getattr(scope.get("user"), "identity", None)
@@ -304,8 +341,12 @@ async def _any_error(_: Request, error: Exception) -> Response:
     return JSONResponse(told.body, told.status, told.headers)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = HTTP_ERRORS.get(error.status_code, error.detail)
+    message = error.detail
+    if error.status_code == 404:
+        message = not_served(request.url.path)
+    elif error.status_code == 405:
+        message = wrong_method(request.method, request.url.path, error.headers or {})
     body = Refused(error.status_code, message).body
     return JSONResponse(body, error.status_code, error.headers)

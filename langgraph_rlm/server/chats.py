@@ -1,14 +1,16 @@
 """Chats: from a model id and an owner to a chat model. The one seam between HTTP and `ChatRLM`."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.errors import unknown_model
+from langgraph_rlm.server.names import models_of, named_model
 from langgraph_rlm.server.settings import Alias, Settings
+from langgraph_rlm.server.upstream import Upstream, environment_upstream
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -20,23 +22,15 @@ DEFAULT = "rlm"
 """The id of the server's own model, `--model`."""
 KEPT = 32
 """Chat models that are kept for the next request, by their ids."""
-PROVIDERS = frozenset(
-    """
-    anthropic anthropic_bedrock azure_ai azure_openai baseten bedrock bedrock_converse cohere
-    deepseek fireworks google_anthropic_vertex google_genai google_vertexai groq huggingface ibm
-    litellm mistralai nvidia ollama openai openrouter perplexity together upstage xai
-    """.split()  # noqa: SIM905 - a list of names reads best as one
-)
-"""What may stand before the slash of `provider/model`.
 
-Any other name with a slash is a model of the OpenAI-compatible upstream.
-"""
-
-Chat = Callable[[str, str], "BaseChatModel"]
-"""Gives the chat model for the model id and the owner of a request.
+Chat = Callable[[str, str], "BaseChatModel | Awaitable[BaseChatModel]"]
+"""Gives the chat model for the model id and the owner of a request, at once or awaited.
 
 Raises `Refused` if there is no such model.
 """
+
+
+# The list
 
 
 def listed(settings: Settings) -> list[str]:
@@ -47,13 +41,23 @@ def listed(settings: Settings) -> list[str]:
     return sorted(names)
 
 
-def described(settings: Settings) -> Mapping[str, Any]:
-    """Give the body of `GET /v1/models`."""
-    models = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "langgraph-rlm"}
-        for name in listed(settings)
-    ]
+async def described(settings: Settings, upstream: Upstream | None) -> Mapping[str, Any]:
+    """Give the body of `GET /v1/models`: what the server names itself, then what the upstream
+    lists, if clients may ask for that."""
+    ours = listed(settings)
+    theirs: tuple[str, ...] = ()
+    if upstream is not None and settings.any_model:
+        theirs = await upstream.models() or ()
+    models = [_described(name, "langgraph-rlm") for name in ours]
+    models += [_described(name, "upstream") for name in theirs if name not in ours]
     return {"object": "list", "data": models}
+
+
+def _described(name: str, owner: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
+
+
+# The models
 
 
 def open_chat(settings: Settings, saver: "BaseCheckpointSaver[Any]") -> Chat:
@@ -62,60 +66,91 @@ def open_chat(settings: Settings, saver: "BaseCheckpointSaver[Any]") -> Chat:
     Owners share a model's clients and interpreters, and nothing that belongs to one of them.
     """
     kept: LRUCache[str, ChatRLM] = LRUCache(KEPT)
+    options = ModelOptions(settings)
 
-    def chat(model_id: str, owner: str) -> "BaseChatModel":
+    async def chat(model_id: str, owner: str) -> "BaseChatModel":
         if model_id not in kept:
-            kept[model_id] = _chat_rlm(model_id, settings, saver)
+            given = await options.of(model_id)
+            kept[model_id] = _chat_rlm(model_id, given, settings, saver)
         return kept[model_id].for_owner(owner)
 
     return chat
 
 
-def _chat_rlm(model_id: str, settings: Settings, saver: "BaseCheckpointSaver[Any]") -> "ChatRLM":
+def _chat_rlm(
+    model_id: str,
+    options: dict[str, Any],
+    settings: Settings,
+    saver: "BaseCheckpointSaver[Any]",
+) -> "ChatRLM":
     from langgraph_rlm.chat.model import ChatRLM
 
     try:
-        options = options_of(model_id, settings)
         return ChatRLM(**options, checkpointer=saver, blob_store=settings.blob_store)
     except ConfigurationError as error:
         raise unknown_model(f"The model {model_id!r} cannot be used: {error}") from error
 
 
-def options_of(model_id: str, settings: Settings) -> dict[str, Any]:
-    """Give the arguments of `ChatRLM` that a model id stands for.
+class ModelOptions:
+    """The arguments of `ChatRLM` that model ids stand for."""
 
-    Raises:
-        Refused: there is no such model.
-    """
-    if model_id in settings.aliases:
-        return _options_of_alias(settings.aliases[model_id], settings)
-    if model_id == DEFAULT and settings.model:
-        return _options_of_models(settings.model, settings)
-    if not settings.any_model:
-        names = ", ".join(listed(settings)) or "none"
-        raise unknown_model(f"There is no model {model_id!r}. The server has: {names}.")
-    return _options_of_models(model_id, settings)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._upstream = environment_upstream()
+        self._others: dict[str, Upstream] = {}
+        """The upstreams of aliases that have their own, by alias."""
 
+    async def of(self, model_id: str) -> dict[str, Any]:
+        """Give the arguments.
 
-def _options_of_models(model_id: str, settings: Settings) -> dict[str, Any]:
-    model, sub_model = models_of(model_id, settings.sub_model)
-    return {"model": model, "sub_model": sub_model}
+        Raises:
+            Refused: there is no such model.
+        """
+        settings = self._settings
+        if model_id in settings.aliases:
+            try:
+                return await self._of_alias(model_id, settings.aliases[model_id])
+            except ConfigurationError as error:
+                raise unknown_model(f"The model {model_id!r} cannot be used: {error}") from error
+        if model_id == DEFAULT and settings.model:
+            return await self._of_names(settings.model, settings.sub_model, self._upstream)
+        if not settings.any_model:
+            names = ", ".join(listed(settings)) or "none"
+            raise unknown_model(f"There is no model {model_id!r}. The server has: {names}.")
+        root, sub = await models_of(model_id, settings.sub_model, self._upstream)
+        return self._with_window({"model": root, "sub_model": sub})
 
+    async def _of_names(
+        self, model: str, sub_model: str | None, upstream: Upstream
+    ) -> dict[str, Any]:
+        """Give the arguments for two whole names, colons included."""
+        root = await named_model(model, upstream)
+        sub = None
+        if sub_model is not None:
+            sub = await named_model(sub_model, upstream)
+        return self._with_window({"model": root, "sub_model": sub})
 
-def _options_of_alias(alias: Alias, settings: Settings) -> dict[str, Any]:
-    if alias.sub_model is not None:
-        model = provider_model(alias.model)
-        sub_model = provider_model(alias.sub_model)
-    else:
-        model, sub_model = models_of(alias.model, settings.sub_model)
-    options: dict[str, Any] = {"model": model, "sub_model": sub_model}
-    converted = {"model", "sub_model", "limits", "api_key_env"}
-    options |= alias.model_dump(exclude_none=True, exclude=converted)
-    if alias.limits is not None:
-        options["limits"] = alias.limits
-    if alias.api_key_env is not None:
-        options["api_key"] = _key(alias.api_key_env)
-    return options
+    def _with_window(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "window_tokens": self._settings.window_tokens}
+
+    async def _of_alias(self, name: str, alias: Alias) -> dict[str, Any]:
+        key = None if alias.api_key_env is None else _key(alias.api_key_env)
+        upstream = self._upstream
+        if alias.base_url is not None:
+            own = Upstream(alias.base_url, key or self._upstream.key)
+            upstream = self._others.setdefault(name, own)
+        if alias.sub_model is not None:
+            options = await self._of_names(alias.model, alias.sub_model, upstream)
+        else:
+            root, sub = await models_of(alias.model, self._settings.sub_model, upstream)
+            options = self._with_window({"model": root, "sub_model": sub})
+        converted = {"model", "sub_model", "limits", "api_key_env"}
+        options |= alias.model_dump(exclude_none=True, exclude=converted)
+        if alias.limits is not None:
+            options["limits"] = alias.limits
+        if key is not None:
+            options["api_key"] = key
+        return options
 
 
 def _key(variable: str) -> str:
@@ -126,35 +161,3 @@ def _key(variable: str) -> str:
             "Set it to the upstream's key."
         )
     return key
-
-
-def models_of(model_id: str, sub_model: str | None) -> tuple[str, str | None]:
-    """Give the root model and the sub-model of an id.
-
-    Args:
-        model_id: `root:sub`, or one name.
-        sub_model: the server's own sub-model, for an id of one name.
-
-    Raises:
-        Refused: one of the two names is empty.
-    """
-    root, colon, sub = model_id.partition(":")
-    if not root or (colon and not sub):
-        message = f"The model {model_id!r} names no model: write root:sub, or one name."
-        raise unknown_model(message)
-    if colon:
-        return provider_model(root), provider_model(sub)
-    if sub_model:
-        return provider_model(root), provider_model(sub_model)
-    return provider_model(root), None
-
-
-def provider_model(name: str) -> str:
-    """Give `provider:model`, LangChain's form, for `provider/model`.
-
-    Any other name is a model of the OpenAI-compatible upstream: `openai:name`.
-    """
-    provider, _, model = name.partition("/")
-    if model and provider in PROVIDERS:
-        return f"{provider}:{model}"
-    return f"openai:{name}"

@@ -4,13 +4,17 @@ It knows nothing of HTTP's connections.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from inspect import isawaitable
 from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
+from langgraph_rlm.models.sampling import SAMPLING, ignored_by, sampled
+from langgraph_rlm.models.tool_options import tool_options_of
 from langgraph_rlm.server.chats import Chat
 from langgraph_rlm.server.errors import Refused, refusal
 from langgraph_rlm.server.replies import KEEP_ALIVE, Replies, failed
@@ -22,6 +26,10 @@ SSE = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
+IGNORED = "x-langgraph-rlm-ignored"
+"""Header of an answer with the names of fields that the model's provider does not have."""
+HEADER_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+MOST_NAMES = 32
 LARGE = 1 << 20
 """Bytes above which a body is parsed in a thread."""
 AHEAD = 64
@@ -76,13 +84,20 @@ class Local:
         except Exception as error:
             raise refusal(error) from error
 
-    def _answer(self, request: ChatRequest, owner: str) -> Answer:
-        model = _bound(self._chat(request.model, owner), request)
+    async def _answer(self, request: ChatRequest, owner: str) -> Answer:
+        found: Any = self._chat(request.model, owner)
+        if isawaitable(found):
+            found = await found
+        model, ignored = _bound(found, request)
+        headers = _about_ignored(ignored)
+        answer = _whole(model, request, headers)
         if request.stream:
-            return self._streamed(model, request)
-        return _whole(model, request)
+            answer = self._streamed(model, request, headers)
+        async with aclosing(answer) as parts:
+            async for part in parts:
+                yield part
 
-    async def _streamed(self, model: Any, request: ChatRequest) -> Answer:
+    async def _streamed(self, model: Any, request: ChatRequest, headers: dict[str, str]) -> Answer:
         """Answer with server-sent events.
 
         The head waits for something to show, so that an early failure has a status of its own.
@@ -96,7 +111,7 @@ class Local:
                     shown = [KEEP_ALIVE] if chunk is None else list(replies.chunk(chunk))
                     if shown and not started:
                         started = True
-                        yield Head(200, dict(SSE))
+                        yield Head(200, SSE | headers)
                     for part in shown:
                         yield part
             except Exception as error:
@@ -105,14 +120,14 @@ class Local:
                 yield failed(refusal(error).body)
                 return
         if not started:
-            yield Head(200, dict(SSE))
+            yield Head(200, SSE | headers)
         for part in replies.end():
             yield part
 
 
-async def _whole(model: Any, request: ChatRequest) -> Answer:
+async def _whole(model: Any, request: ChatRequest, headers: dict[str, str]) -> Answer:
     message: AIMessage = await model.ainvoke(request.langchain_messages())
-    yield Head(200)
+    yield Head(200, JSON | headers)
     yield _replies_to(request).whole(message)
 
 
@@ -125,13 +140,34 @@ def _replies_to(request: ChatRequest) -> Replies:
     )
 
 
-def _bound(model: Any, request: ChatRequest) -> Any:
-    """Give the chat model with all that the request sets."""
-    if request.tools:
-        tools = [tool.given() for tool in request.tools]
-        model = model.bind_tools(tools, **request.tool_settings())
-    settings = request.bound()
-    return model.bind(**settings) if settings else model
+def _bound(model: Any, request: ChatRequest) -> tuple[Any, list[str]]:
+    """Give the chat model with all that the request sets, and names of what its provider does not
+    have."""
+    given = request.bound()
+    sampling = request.sampling()
+    root: Any = getattr(model, "root_model", None)
+    ignored = ignored_by(root or model, sampling)
+    if root is None:
+        model, own = sampled(model, sampling)
+        given |= own
+    elif sampling:
+        given[SAMPLING] = sampling
+    settings = request.tool_settings()
+    tools = [tool.given() for tool in request.tools or ()]
+    if root is None:
+        settings = tool_options_of(model, settings)
+        if settings.get("tool_choice") == "none":  # which most providers take for a tool's name
+            tools = []
+    if tools:
+        model = model.bind_tools(tools, **settings)
+    bound = model.bind(**given) if given else model
+    return bound, [*ignored, *request.unused()]
+
+
+def _about_ignored(names: Sequence[str]) -> dict[str, str]:
+    """Make the header that names what was left out. Names are the client's: some fit no header."""
+    fitting = [name for name in names if HEADER_NAME.fullmatch(name)]
+    return {IGNORED: ", ".join(fitting[:MOST_NAMES])} if fitting else {}
 
 
 async def _ahead(

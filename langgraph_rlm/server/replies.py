@@ -6,9 +6,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
 
-FINISHES = ("stop", "length", "tool_calls", "content_filter")
+from langgraph_rlm.models.tool_calls import CallStream, with_ordinary_calls
+
+CUT = ("length", "content_filter")
+"""Reasons of OpenAI's for which a reply is not whole."""
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -30,18 +33,19 @@ class Replies:
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._started = False
-        self._indices: dict[str, int] = {}
-        self._last_index = -1
+        self._calls = CallStream()
         self._usage: Any = None
         self._metadata: dict[str, Any] = {}
 
     def whole(self, message: AIMessage) -> bytes:
         """Give a `chat.completion`."""
-        calls = _calls(message)
-        said: dict[str, Any] = {"role": "assistant", "content": message.text, "refusal": None}
+        calls = _calls(with_ordinary_calls(message))
+        refusal = _refusal_of(message) or None
+        said: dict[str, Any] = {"role": "assistant", "content": message.text, "refusal": refusal}
         if calls:
-            said["content"] = message.text or None
             said["tool_calls"] = calls
+        if calls or refusal:
+            said["content"] = message.text or None
         thought = self._reasoning_of(message)
         if thought:
             said["reasoning_content"] = thought
@@ -60,12 +64,15 @@ class Replies:
             yield self._delta({"reasoning_content": thought})
         if chunk.text:
             yield self._delta({"content": chunk.text})
+        refusal = _refusal_of(chunk)
+        if refusal:
+            yield self._delta({"refusal": refusal})
         if chunk.tool_call_chunks:
-            yield self._delta({"tool_calls": [self._call(call) for call in chunk.tool_call_chunks]})
+            yield self._delta({"tool_calls": self._pieces(chunk)})
 
     def end(self) -> Iterator[bytes]:
         """Give the last events of a stream."""
-        yield self._delta({}, _finish(self._metadata, self._last_index >= 0))
+        yield self._delta({}, _finish(self._metadata, self._calls.count > 0))
         if self._has_usage:
             usage = usage_of(self._usage)
             yield _event(self._frame("chat.completion.chunk", choices=[], usage=usage))
@@ -84,25 +91,11 @@ class Replies:
             frame["usage"] = None
         return _event(frame)
 
-    def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a piece of a tool call.
-
-        A piece without a new id belongs to the call before it, unless it says to which.
-        """
-        function = {"arguments": call.get("args") or ""}
-        if call.get("name"):
-            function["name"] = call["name"]
-        name = _name_of(call)
-        if name is None:
-            return {"index": self._last_index, "function": function}
-        if name in self._indices:
-            return {"index": self._indices[name], "function": function}
-        self._last_index += 1
-        self._indices[name] = self._last_index
-        piece: dict[str, Any] = {"index": self._last_index, "function": function}
-        if call.get("id"):
-            piece |= {"id": call["id"], "type": "function"}
-        return piece
+    def _pieces(self, chunk: AIMessageChunk) -> list[dict[str, Any]]:
+        """Give the pieces of tool calls in a chunk as OpenAI does."""
+        return [
+            _piece(piece) for piece in self._calls.feed([{**p} for p in chunk.tool_call_chunks])
+        ]
 
     def _frame(self, kind: str, **more: Any) -> dict[str, Any]:
         return {
@@ -145,10 +138,21 @@ def usage_of(usage: Any) -> dict[str, Any]:
     }
 
 
-def _name_of(call: Mapping[str, Any]) -> str | None:
-    """Say which call a piece belongs to; None where the piece does not say."""
-    index = call.get("index")
-    return call.get("id") if index is None else str(index)
+def _refusal_of(message: AIMessage) -> str:
+    """Give what a model said when it refused; empty if it did not."""
+    refusal = message.additional_kwargs.get("refusal")
+    return refusal if isinstance(refusal, str) else ""
+
+
+def _piece(piece: ToolCallChunk) -> dict[str, Any]:
+    """Write a piece of a tool call; the first one of a call has its id."""
+    function = {"arguments": piece["args"] or ""}
+    if piece["name"]:
+        function["name"] = piece["name"]
+    written: dict[str, Any] = {"index": piece["index"], "function": function}
+    if piece["id"]:
+        written |= {"id": piece["id"], "type": "function"}
+    return written
 
 
 def _calls(message: AIMessage) -> list[dict[str, Any]]:
@@ -161,7 +165,7 @@ def _calls(message: AIMessage) -> list[dict[str, Any]]:
 
 
 def _finish(metadata: Mapping[str, Any], has_calls: bool) -> str:
-    if has_calls:
-        return "tool_calls"
     reason = metadata.get("finish_reason")
-    return reason if reason in FINISHES else "stop"
+    if reason in CUT:
+        return reason
+    return "tool_calls" if has_calls else "stop"

@@ -1,157 +1,25 @@
-"""Requests: the body of a chat completion, checked, and as LangChain's messages.
+"""Requests: the body of a chat completion, checked. Never asks a model."""
 
-Never asks a model.
-"""
+from typing import Annotated, Any, Literal
 
-import json
-from typing import Annotated, Any, Literal, cast
-
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from langchain_core.messages import BaseMessage
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import from_json
 
-from langgraph_rlm.pregel.keys import OPENAI_ROLE
+from langgraph_rlm.models.sampling import EXTRA_BODY
 from langgraph_rlm.server.errors import Refused
+from langgraph_rlm.server.invalid import invalid
+from langgraph_rlm.server.messages import Message, kind_of
 
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
-class Part(BaseModel):
-    """One part of a content: text, or what only the model understands, such as `image_url`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["text", "image_url", "input_audio", "file", "refusal"]
-    text: str | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Part":
-        given = self.text if self.type == "text" else self._extra(self.type)
-        if given is None or (self.type == "refusal" and not isinstance(given, str)):
-            raise ValueError(f"a part of type {self.type!r} needs {self.type!r}")
-        return self
-
-    def _extra(self, name: str) -> Any:
-        return (self.model_extra or {}).get(name)
-
-    def block(self) -> dict[str, Any]:
-        """Give the part as a content block; a refusal is text."""
-        if self.type == "refusal":
-            return {"type": "text", "text": self._extra("refusal")}
-        return self.model_dump(exclude_none=True)
-
-
-Content = str | list[Part]
-
-
-def _content(content: Content) -> Any:
-    """Give text as text, also where it came as one part; other parts as content blocks."""
-    if isinstance(content, str):
-        return content
-    if len(content) == 1 and content[0].type == "text":
-        return content[0].text
-    return [part.block() for part in content]
-
-
-class Instructions(BaseModel):
-    """A `system` or `developer` message."""
-
-    role: Literal["system", "developer"]
-    content: Content
-    name: str | None = None
-
-    def message(self) -> BaseMessage:
-        """Give a system message, marked as LangChain's OpenAI models mark a developer's."""
-        kwargs: dict[str, Any] = {}
-        if self.role == "developer":
-            kwargs[OPENAI_ROLE] = "developer"
-        content = _content(self.content)
-        return SystemMessage(content=content, name=self.name, additional_kwargs=kwargs)
-
-
-class User(BaseModel):
-    """What a user says."""
-
-    role: Literal["user"]
-    content: Content
-    name: str | None = None
-
-    def message(self) -> BaseMessage:
-        """Give a human message."""
-        return HumanMessage(content=_content(self.content), name=self.name)
-
-
-class Called(BaseModel):
-    """The function of a tool call, with its arguments as text."""
-
-    name: str
-    arguments: str
-
-    def parsed(self) -> dict[str, Any] | None:
-        """Give the arguments; None if they are not a JSON object."""
-        try:
-            value: Any = json.loads(self.arguments or "{}")
-        except ValueError:
-            return None
-        if not isinstance(value, dict):
-            return None
-        return cast(dict[str, Any], value)
-
-
-class ToolCalled(BaseModel):
-    """A tool call of an earlier reply."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: Called
-
-
-class Assistant(BaseModel):
-    """An earlier reply."""
-
-    role: Literal["assistant"]
-    content: Content | None = None
-    name: str | None = None
-    refusal: str | None = None
-    tool_calls: list[ToolCalled] | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> "Assistant":
-        if self.content is None and not self.tool_calls and self.refusal is None:
-            raise ValueError("an assistant's message needs content or tool_calls")
-        return self
-
-    def message(self) -> BaseMessage:
-        """Give an AI message; calls whose arguments are not a JSON object stay as they are."""
-        content = self.refusal or "" if self.content is None else self.content
-        calls: list[dict[str, Any]] = []
-        broken: list[dict[str, Any]] = []
-        for call in self.tool_calls or []:
-            given: dict[str, Any] = {"type": "tool_call", "name": call.function.name}
-            args = call.function.parsed()
-            if args is not None:
-                calls.append({**given, "args": args, "id": call.id})
-            else:
-                given |= {"type": "invalid_tool_call", "args": call.function.arguments}
-                broken.append({**given, "id": call.id, "error": None})
-        return AIMessage(
-            content=_content(content), name=self.name, tool_calls=calls, invalid_tool_calls=broken
-        )
-
-
-class ToolResult(BaseModel):
-    """What a tool gave."""
-
-    role: Literal["tool"]
-    content: Content
-    tool_call_id: Annotated[str, Field(min_length=1)]
-
-    def message(self) -> BaseMessage:
-        """Give the result of one call."""
-        return ToolMessage(content=_content(self.content), tool_call_id=self.tool_call_id)
-
-
-Message = Annotated[Instructions | User | Assistant | ToolResult, Field(discriminator="role")]
 
 
 class Function(BaseModel):
@@ -190,6 +58,17 @@ class Choice(BaseModel):
 
     type: Literal["function"]
     function: ChosenFunction
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("(text)")]
+    | Annotated[Choice, Tag("(other)")],
+    Discriminator(kind_of),
+]
+Stop = Annotated[
+    Annotated[str, Tag("(text)")] | Annotated[list[str], Field(max_length=16), Tag("(other)")],
+    Discriminator(kind_of),
+]
 
 
 class StreamOptions(BaseModel):
@@ -233,7 +112,9 @@ _SAMPLING = (
     "verbosity",
     "user",
 )
-"""Fields that go to the upstream under their own names."""
+"""Fields that go to the upstream under their own names, or what its provider calls them."""
+_UNUSED = ("metadata", "store")
+"""Fields that mean nothing here: replies are not kept for the client to read."""
 
 
 class ChatRequest(BaseModel):
@@ -248,9 +129,9 @@ class ChatRequest(BaseModel):
     include_reasoning: bool | None = None
     """Whether the run's progress comes as `reasoning_content`."""
     n: int | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: Stop | None = None
     tools: list[Tool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | Choice | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -272,9 +153,8 @@ class ChatRequest(BaseModel):
         return [message.message() for message in self.messages]
 
     def bound(self) -> dict[str, Any]:
-        """Give what the request sets for a call to the model, except the tools."""
-        sampling = {name: getattr(self, name) for name in _SAMPLING}
-        given = {name: value for name, value in sampling.items() if value is not None}
+        """Give what the request sets for a call to the model, except tools and sampling."""
+        given: dict[str, Any] = {}
         max_tokens = self.max_completion_tokens or self.max_tokens
         if max_tokens is not None:
             given["max_tokens"] = max_tokens
@@ -283,9 +163,22 @@ class ChatRequest(BaseModel):
         form = self.response_format
         if form is not None and form.type != "text":
             given["response_format"] = form.model_dump(exclude_none=True, by_alias=True)
-        if self.model_extra:
-            given["extra_body"] = self.model_extra
         return given
+
+    def sampling(self) -> dict[str, Any]:
+        """Give the sampling parameters, under OpenAI's names; what is unknown is in `extra_body`,
+        without fields that are null."""
+        all_of_them = {name: getattr(self, name) for name in _SAMPLING}
+        given = {name: value for name, value in all_of_them.items() if value is not None}
+        unknown = self.model_extra or {}
+        extra = {name: value for name, value in unknown.items() if value is not None}
+        if extra:
+            given[EXTRA_BODY] = extra
+        return given
+
+    def unused(self) -> list[str]:
+        """Name the fields that are set, and mean nothing here."""
+        return [name for name in _UNUSED if getattr(self, name)]
 
     def tool_settings(self) -> dict[str, Any]:
         """Give what `bind_tools` takes besides the tools."""
@@ -314,8 +207,8 @@ def parse_request(body: bytes) -> ChatRequest:
     """Read the request in a body.
 
     Raises:
-        Refused: the body is not JSON, or asks for what the server does not have.
-        ValidationError: a field is missing or wrong.
+        Refused: the body is not JSON, a field is missing or wrong, or it asks for what the server
+            does not have.
     """
     try:
         given = from_json(body, allow_inf_nan=False)
@@ -323,7 +216,10 @@ def parse_request(body: bytes) -> ChatRequest:
         raise Refused(400, f"The body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(given, dict):
         raise Refused(400, "The body has to be a JSON object.", code="invalid_json")
-    request = ChatRequest.model_validate(given)
+    try:
+        request = ChatRequest.model_validate(given)
+    except ValidationError as error:
+        raise invalid(error, given) from None
     _check(request)
     _check_tools(request)
     return request

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.models.resolve import BASE_VARIABLES, check_address
 from langgraph_rlm.server.app import create_app
 from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.process import Process, open_process
@@ -35,7 +36,6 @@ if sys.platform == "win32":
     )
 
 BACKLOG = 2048
-UPSTREAMS = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -50,10 +50,11 @@ def serve(
         say: takes the one line that tells where the server is.
 
     Raises:
-        ConfigurationError: the address is taken or open to everybody, the upstream is this server,
-            or the database cannot be opened.
+        ConfigurationError: the address is taken or open to everybody, or the server to every page
+            of the web, the upstream is this server, or the database cannot be opened.
     """
     check_binding(settings, is_forced)
+    check_origins(settings, is_forced)
     with _bound(settings) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
         config = uvicorn.Config(
@@ -142,6 +143,21 @@ def check_binding(settings: Settings, is_forced: bool) -> None:
     )
 
 
+def check_origins(settings: Settings, is_forced: bool) -> None:
+    """Refuse to let every page of the web in without a key.
+
+    Raises:
+        ConfigurationError: the server would.
+    """
+    if is_forced or keys_of_environment() or "*" not in settings.cors_origins:
+        return
+    raise ConfigurationError(
+        "--cors-origin * without a key lets any page that is open in a browser here spend your "
+        f"models' money. Name the origins, or set {KEY_VARIABLE} to the key that clients have to "
+        "give, or add --force."
+    )
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -155,12 +171,13 @@ def check_upstreams(settings: Settings, host: str, port: int) -> None:
     """Refuse an upstream that is this server: each request would make another, without end.
 
     Raises:
-        ConfigurationError: one of the upstreams is.
+        ConfigurationError: one of the upstreams is, or is no address.
     """
-    upstreams = {variable: os.environ.get(variable) for variable in UPSTREAMS}
+    upstreams = {variable: os.environ.get(variable) for variable in BASE_VARIABLES}
     for name, alias in settings.aliases.items():
         upstreams[f"base_url of [models.{name}]"] = alias.base_url
     for name, url in upstreams.items():
+        check_address(name, url)
         if url and _leads_to(url, host, port):
             raise ConfigurationError(
                 f"{name}={url!r} is this server itself: it would call itself for ever. "

@@ -4,6 +4,7 @@ Opens and serves nothing.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.repl import SANDBOXES
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
@@ -25,13 +26,27 @@ def _known_sandbox(name: str) -> str:
     return name
 
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*]+", re.IGNORECASE)
+"""An origin, as browsers send it: scheme, host and perhaps a port."""
+
+
+def _known_origin(origin: str) -> str:
+    if origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
+        raise ValueError(
+            f"{origin!r} is not an origin: give scheme and host, such as http://localhost:3000, "
+            "without a path, or * for all"
+        )
+    return origin.lower()  # as browsers send it
+
+
 class Alias(BaseModel):
     """A model id of the configuration file: `[models.NAME]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    """A model id as clients write it: `gpt-5`, `gpt-5:gpt-5-mini`, `anthropic/claude-opus-4-5`.
+    """A model id as clients write it: `gpt-5`, `gpt-5:gpt-5-mini`, `anthropic/claude-opus-4-5`; or
+    `anthropic:claude-opus-4-5`, which no list of the upstream's makes another model.
 
     Where `sub_model` is set, the whole text is one name, colons included.
     """
@@ -39,6 +54,12 @@ class Alias(BaseModel):
     limits: Limits | None = None
     direct_below_tokens: int | None = Field(default=None, ge=0)
     sandbox: Annotated[str, AfterValidator(_known_sandbox)] | None = None
+    window_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that the root model takes; by default the setting of the same name."""
+    compact_at: float | None = Field(default=None, gt=0, le=1)
+    """The share of the window at which a run's conversation is summed up."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of an answer, for requests that do not say."""
     temperature: float | None = None
     timeout: float | None = Field(default=None, gt=0)
     """Seconds of one call to a model."""
@@ -61,12 +82,16 @@ class Settings(BaseModel):
     blob_store: str | None = None
     """Where contexts and long values are kept; None is `create_rlm`'s default."""
     model: str | None = None
-    """What the id `rlm` stands for."""
+    """What the id `rlm` stands for: one name, colons included."""
     sub_model: str | None = None
     """The model that answers the sub-calls of ids that name one model."""
     aliases: Mapping[str, Alias] = Field(default_factory=dict)
+    window_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that root models take; None is what their profiles say, else 128,000."""
     any_model: bool = True
     """Whether clients may name models that the server does not list."""
+    cors_origins: tuple[Annotated[str, AfterValidator(_known_origin)], ...] = ()
+    """Origins whose pages may ask from a browser, such as `http://localhost:3000`; `*` for all."""
     max_concurrent: int = Field(default=128, ge=1)
     """Requests that are worked on at once; more wait in line."""
     max_queue: int = Field(default=1024, ge=0)
@@ -116,18 +141,20 @@ def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
     They go before those of the configuration file, and these before those of the environment.
 
     Raises:
-        ConfigurationError: see `read_config`.
+        ConfigurationError: a setting is wrong; see `read_config` too.
     """
     from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
     given = {name: value for name, value in options.items() if value is not None}
     model = os.environ.get(MODEL_VARIABLE)
     if model:
-        # the variable has `provider:model`, ids have `provider/model`
-        given.setdefault("model", model.removeprefix("openai:").replace(":", "/", 1))
+        given.setdefault("model", model)
     if config:
         given = {**read_config(config), **given}
-    return Settings(**given)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigurationError(f"serve: {problems_in(error, has_values=False)}.") from None
 
 
 def keys_of_environment() -> tuple[str, ...]:
