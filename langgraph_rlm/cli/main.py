@@ -18,6 +18,7 @@ from langgraph_rlm.cli.demo_command import (
     first_line,
     run_demo,
 )
+from langgraph_rlm.cli.doctor_command import doctor
 from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.jobs import Options, default_db, open_job
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
@@ -267,3 +268,6 @@ def serve(config: Path | None, force: bool, **options: Any) -> None:
             is_forced=force,
             say=lambda line: click.echo(line, err=True),
         )
+
+
+main.add_command(doctor)
