@@ -1,4 +1,4 @@
-"""What `sandbox="local"` does beyond the contract.
+"""What the sandboxes with CPython do beyond the contract.
 
 The user's packages are there, processes end, and nothing that a worker sends is believed.
 """
@@ -20,6 +20,8 @@ from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.repl.base import Finished, Returned, SandboxCrashed, Session, Suspended
 from langgraph_rlm.repl.contract.check import Opener
 from langgraph_rlm.repl.local import LocalBackend
+from langgraph_rlm.repl.python import PythonBackend
+from tests.jails import needs_a_jail
 
 pytestmark = pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox")
 
@@ -46,8 +48,22 @@ def others() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
 
+BACKENDS = [
+    LocalBackend,
+    pytest.param(lambda: PythonBackend(spares=0), marks=needs_a_jail),
+]
+
+
+@pytest.fixture(params=BACKENDS, ids=["local", "python"])
+def open_session(request: pytest.FixtureRequest) -> Iterator[Opener]:
+    backend = request.param()
+    yield Opener(backend)
+    backend.close()
+
+
 @pytest.fixture
-def open_session() -> Iterator[Opener]:
+def open_local() -> Iterator[Opener]:
+    """Opens sessions that are not jailed."""
     backend = LocalBackend()
     yield Opener(backend)
     backend.close()
@@ -156,9 +172,9 @@ def test_what_monty_lacks_is_here(open_session: Opener) -> None:
 
 
 def test_standard_error_is_captured_and_nothing_reaches_the_hosts_streams(
-    open_session: Opener, capfd: pytest.CaptureFixture[str]
+    open_local: Opener, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = open_session().feed(
+    outcome = open_local().feed(
         "import os, sys\nprint('a', file=sys.stderr)\nsys.stdout.write('b\\n')\nos.system('echo c')\nos.write(1, b'd')\nNone"
     )
     assert outcome == Finished("a\nb\n")
@@ -230,16 +246,16 @@ def test_a_forged_frame_ends_the_session_and_nothing_else(
         session.feed("1")
 
 
-def test_processes_that_code_starts_end_with_the_session(open_session: Opener) -> None:
-    session = open_session()
+def test_processes_that_code_starts_end_with_the_session(open_local: Opener) -> None:
+    session = open_local()
     child = value_of(session, "import subprocess\nsubprocess.Popen(['sleep', '1000']).pid")
     assert psutil.pid_exists(child)
     session.kill()
     assert gone(child)
 
 
-def test_a_fork_of_the_guest_cannot_speak_for_it(open_session: Opener) -> None:
-    session = open_session()
+def test_a_fork_of_the_guest_cannot_speak_for_it(open_local: Opener) -> None:
+    session = open_local()
     outcome = session.feed(
         "import os\npid = os.fork()\nif pid == 0:\n    llm_query('from the child')\nos.waitpid(pid, 0)[1] != 0"
     )

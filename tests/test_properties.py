@@ -19,6 +19,7 @@ from langgraph_rlm.log.entries import Log, merge_log
 from langgraph_rlm.log.text import canonical, canonical_texts, plain
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .jails import needs_a_jail
 from .models import paid_calls, rlm, thread, timeless
 
 counts = st.integers(0, 1000)
@@ -291,3 +292,14 @@ def test_random_programs_do_the_same_in_cpython(
     tmp_path: Path, tree: tuple[list[str], list[str]], chosen: list[int]
 ) -> None:
     check(*tree, tmp_path, chosen, "local")
+
+
+@needs_a_jail
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@settings(max_examples=15, **RELAXED)
+@given(trees, st.lists(st.integers(0, 100), min_size=2, max_size=2))
+def test_random_programs_do_the_same_in_a_jail(
+    tmp_path: Path, tree: tuple[list[str], list[str]], chosen: list[int]
+) -> None:
+    check(*tree, tmp_path, chosen, "python")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from langgraph_rlm import ConfigurationError
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .jails import SANDBOXES
 from .models import rlm, root, shown, thread
 
 NUMBERS = {
@@ -202,7 +203,7 @@ class TestRefusal:
         assert "neither code nor an answer" not in shown(model, 2)
 
     @pytest.mark.parametrize("max_idle", [0, 32])
-    @pytest.mark.parametrize("sandbox", ["monty", "local"])
+    @pytest.mark.parametrize("sandbox", SANDBOXES)
     def test_the_answer_variable_keeps_its_content_and_is_not_given_again_by_itself(
         self, sandbox: str, max_idle: int
     ) -> None:

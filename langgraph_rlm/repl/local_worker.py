@@ -1,10 +1,9 @@
-"""The program that the local backend runs: a Python interpreter that asks its parent for the rest.
+"""Local worker: the program of the local backend and of the jailed one.
 
-It runs on its own, with the standard library and `time_machine` alone, and never imports this
-package; `local_frames.py`, beside it, does not either. Parent and worker talk in frames over a
-socket, one each in turn, so that neither has to guess what it reads. Not deterministic: object
-addresses (and so the order of sets of objects that hash by them), `random.seed()` and
-`random.Random()` without a seed, threads, `time.monotonic`, and the name of the temporary folder.
+It is a Python interpreter that asks its parent for the rest. It runs on its own, with the standard
+library and `time_machine` alone, and never imports this package; the files beside it that it loads
+do not either. Parent and worker talk in frames over a socket, one each in turn, so that neither has
+to guess what it reads.
 """
 
 import ast
@@ -14,40 +13,52 @@ import inspect
 import io
 import linecache
 import os
-import random
-import re
 import select
 import shutil
 import signal
 import socket
 import sys
 import threading
-import time
-import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
 if __package__:
+    from langgraph_rlm.repl import jail, jail_words, local_sameness
     from langgraph_rlm.repl.local_frames import Channel, FrameError
+    from langgraph_rlm.repl.local_values import (
+        CELL_FILE,
+        PRINTED_TOO_MUCH,
+        described,
+        plain,
+        source_of,
+        value_of,
+    )
 else:  # run by its path: its folder is on no path, and would hide modules of others there
     sys.path.insert(0, os.path.dirname(__file__))
+    import jail  # pyright: ignore
+    import jail_words  # pyright: ignore
+    import local_sameness  # pyright: ignore
     from local_frames import Channel, FrameError  # pyright: ignore
+    from local_values import (  # pyright: ignore
+        CELL_FILE,
+        PRINTED_TOO_MUCH,
+        described,
+        plain,
+        source_of,
+        value_of,
+    )
 
     del sys.path[0]
+    for _name in ("jail", "jail_calls", "jail_filter", "jail_words", "local_sameness"):
+        del sys.modules[_name]
+    del sys.modules["local_frames"], sys.modules["local_values"]
 
 LIBRARIES_BYTES = 256 << 20
 """Address space granted above `max_heap_bytes`: numpy and matplotlib map 100 MB before any data."""
 HEADROOM_BYTES = 64 << 20
 """Address space for the worker itself, so that it can report a cell that ran out of memory."""
-DEEPEST_VALUE = 100
-"""Levels of lists and dicts that cross; what is deeper crosses as text."""
-LARGEST_INT_BITS = 10_000
-"""A larger int crosses as hexadecimal text, because JSON readers refuse longer decimals."""
-ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-PRINTED_TOO_MUCH = "this cell printed more than {} characters: print less, or slices"
-CELL_FILE = "<python-input-"
 
 
 class Output(io.TextIOBase):
@@ -92,19 +103,22 @@ class LazyBuiltins(dict[str, Any]):
 class Worker:
     """One set of globals and the cells that run in it."""
 
-    def __init__(self, channel: Channel, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, channel: Channel, config: Mapping[str, Any], limits: tuple[int, int]
+    ) -> None:
         self._channel = channel
         self._lock = threading.Lock()
         self._functions: list[str] = config["functions"]
         self._values: list[str] = []
         self._output = Output(config["max_stdout_chars"])
+        self._hint = jail_words.hint if config["jail"] else no_hint
         self._owner = (os.getpid(), threading.get_ident())
         self._cells = 0
         self._has_run = False
         self._own: dict[str, Any] = {}
         self._globals = guest_module(LazyBuiltins(self._fetched))
         self._bind(self._functions)
-        self._limits = memory_limits(config["max_heap_bytes"])
+        self._limits = limits
 
     def serve(self) -> None:
         """Run cells until the parent closes the socket."""
@@ -126,7 +140,7 @@ class Worker:
         try:
             value = self._limited(code)
         except BaseException as raised:  # noqa: BLE001 - whatever model code raises is the outcome
-            error = described(raised)
+            error = described(raised, self._hint(raised))
         return self._report(value, error)
 
     def _report(self, value: Any, error: dict[str, str] | None) -> dict[str, Any]:
@@ -215,77 +229,9 @@ class Worker:
                 os._exit(1)
 
 
-def source_of(called: types.FrameType | None) -> str:
-    """Give the text of a call that a cell made; empty if other code made it."""
-    frame = called and called.f_back
-    if frame is None or not frame.f_code.co_filename.startswith(CELL_FILE):
-        return ""
-    line, last, column, end = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-    lines = linecache.getlines(frame.f_code.co_filename)[(line or 1) - 1 : last]
-    if not lines or column is None or end is None:
-        return ""
-    found = [text.encode("utf-8", "replace") for text in lines]
-    found[-1] = found[-1][:end]
-    found[0] = found[0][column:]
-    return b"".join(found).decode("utf-8", "replace")
-
-
-def value_of(answer: Mapping[str, Any]) -> Any:
-    """Give the value of the host's answer, or raise its exception."""
-    if "raise" in answer:
-        raise getattr(builtins, answer["raise"])(answer["message"])
-    return answer["value"]
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """Make JSON of a guest's value: tuples and (sorted) sets become lists, other objects text."""
-    if value is None or isinstance(value, (bool, float, str)):
-        return value
-    if isinstance(value, int):
-        return value if value.bit_length() <= LARGEST_INT_BITS else hex(value)
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        as_python = value.tolist()
-        return text_of(value) if type(as_python) is type(value) else plain(as_python, depth)
-    if depth >= DEEPEST_VALUE:
-        return text_of(value)
-    if isinstance(value, (list, tuple)):
-        return [plain(item, depth + 1) for item in cast(list[Any], value)]
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(item, depth + 1) for item in cast(set[Any], value)), key=str)
-    if isinstance(value, dict):
-        items = cast(dict[Any, Any], value).items()
-        pairs = ((key if isinstance(key, str) else text_of(key), item) for key, item in items)
-        return {key: plain(item, depth + 1) for key, item in pairs}
-    return text_of(value)
-
-
-def text_of(value: Any) -> str:
-    """Give `str(value)` without addresses, which differ from run to run; never raises."""
-    try:
-        return ADDRESS.sub("", str(value))
-    except Exception:  # noqa: BLE001 - model code may define any `__str__`
-        return f"<{type(value).__name__}>"
-
-
-def described(error: BaseException) -> dict[str, str]:
-    """Describe an exception for the model: the cell's own frames, nothing of this file or host."""
-    kind, message = type(error).__name__, text_of(error)
-    try:
-        report = traceback.TracebackException.from_exception(error, compact=True)
-        keep_cell_frames(report)
-        text = "".join(report.format()).rstrip("\n")
-    except Exception:  # noqa: BLE001 - out of memory, or an exception that cannot be printed
-        text = f"{kind}: {message}"
-    return {"type": kind, "message": message, "traceback": text}
-
-
-def keep_cell_frames(report: traceback.TracebackException) -> None:
-    """Drop the frames of other files, in the causes too."""
-    frames = [frame for frame in report.stack if frame.filename.startswith(CELL_FILE)]
-    report.stack = traceback.StackSummary.from_list(frames)
-    grouped = getattr(report, "exceptions", None) or ()
-    for inner in filter(None, (report.__cause__, report.__context__, *grouped)):
-        keep_cell_frames(inner)
+def no_hint(_error: BaseException) -> str:
+    """Say nothing more than an exception does."""
+    return ""
 
 
 def guest_module(names: LazyBuiltins) -> dict[str, Any]:
@@ -297,7 +243,10 @@ def guest_module(names: LazyBuiltins) -> dict[str, Any]:
 
 
 def memory_limits(heap: int) -> tuple[int, int]:
-    """Give the address space of guest and worker in bytes; -1 where what is in use is unknown."""
+    """Give the address space of guest and worker in bytes; -1 where what is in use is unknown.
+
+    Shared libraries have their `LIBRARIES_BYTES` beyond the guest's heap.
+    """
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -315,34 +264,56 @@ def set_address_space(soft: int, hard: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def stop_clocks(instant: datetime) -> None:
-    """Freeze calendar and stopwatches and skip sleeps; `time.monotonic` runs, for time-outs."""
-    modules: dict[str, Any] = sys.modules
-    # time_machine would import these two, which takes longer than all the rest
-    modules.update(pytest=None, dateutil=None)
-    import time_machine
+def end_with_parent(stream: socket.socket, folder: str, is_jailed: bool) -> None:
+    """Wait until the parent closes its end or dies; then end this process, children and folder.
 
-    del modules["pytest"], modules["dateutil"]
-    time_machine.travel(instant.astimezone(UTC), tick=False).start()
-    for name in ("perf_counter", "process_time", "thread_time"):
-        setattr(time, name, lambda: 0.0)
-        setattr(time, f"{name}_ns", lambda: 0)
-    time.sleep = lambda _seconds, /: None
-
-
-def seed_random(seed: str) -> None:
-    """Seed `random`, and the source of uuid4, secrets, and numpy with its generators."""
-    random.seed(seed)
-    os.urandom = random._urandom = random.Random(f"{seed}/urandom").randbytes  # pyright: ignore
-
-
-def end_with_parent(stream: socket.socket, folder: str) -> None:
-    """Wait until the parent closes its end or dies; then end this process, children and folder."""
+    A jailed process has no children, and its folder is the parent's to remove.
+    """
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     poll.poll()
+    if is_jailed:
+        os.kill(os.getpid(), signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
+
+
+def settle(stream: socket.socket, config: Mapping[str, Any]) -> tuple[int, int]:
+    """Make the process the one that its parent asks for; give its memory limits.
+
+    The thread comes after the jail, which would not hold it otherwise.
+    """
+    sys.path.extend(config["site"])
+    limits = memory_limits(config["max_heap_bytes"])
+    ending = threading.Thread(
+        target=end_with_parent, args=(stream, config["folder"], bool(config["jail"])), daemon=True
+    )
+    if config["jail"]:
+        enter_jail(config["jail"], config["folder"], limits[1])
+    ending.start()
+    local_sameness.stop_clocks(datetime.fromisoformat(config["clock"]))
+    local_sameness.seed_random(config["seed"])
+    return limits
+
+
+def enter_jail(bounds: Mapping[str, Any], folder: str, memory: int) -> None:
+    """Lock this process in, for good, and let code know what it may not do.
+
+    Raises:
+        jail.JailError: something of the jail cannot be had.
+    """
+    if bounds["library"]:
+        sys.path[:] = [path for path in sys.path if path in bounds["library"]]
+    jail.lock(
+        bounds["read"],
+        [folder],
+        file_bytes=bounds["file_bytes"],
+        memory_bytes=memory,
+        parent=bounds["parent"],
+    )
+    jail_words.refuse_with_reasons()
+    local_sameness.sort_listings()
+    local_sameness.keep_modes()
 
 
 def main() -> None:
@@ -351,20 +322,19 @@ def main() -> None:
     stream.set_inheritable(False)
     os.register_at_fork(after_in_child=stream.close)
     channel = Channel(stream)
-    config = channel.read()
     sys.argv = [""]
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
-    sys.path.extend(config["site"])
-    watching = (stream, config["folder"])
-    threading.Thread(target=end_with_parent, args=watching, daemon=True).start()
+    with contextlib.suppress(ImportError):  # a folder that comes with the configuration may have it
+        local_sameness.import_time_machine()
+    config = channel.read()
     try:
-        stop_clocks(datetime.fromisoformat(config["clock"]))
-    except ImportError as error:
+        limits = settle(stream, config)
+    except (ImportError, jail.JailError) as error:
         channel.send({"failed": str(error)})
         return
-    seed_random(config["seed"])
     channel.max_sent = config["max_frame"]
-    Worker(channel, config).serve()
+    channel.max_parts = config["max_parts"]
+    Worker(channel, config, limits).serve()
 
 
 if __name__ == "__main__":

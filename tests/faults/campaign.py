@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from langgraph_rlm.repl import SANDBOXES
+
 from .databases import Postgres
 from .harness import Harness, Kill, Verdict
 from .provider import Provider
@@ -173,15 +175,21 @@ def random_kills(harness: Harness, chance: random.Random) -> list[Kill]:
 
 
 def harnesses_in(
-    folder: Path, provider: Provider, postgres: Postgres | None, durability: str = "sync"
+    folder: Path,
+    provider: Provider,
+    postgres: Postgres | None,
+    durability: str = "sync",
+    sandbox: str = "monty",
 ) -> dict[str, Harness]:
     """One harness for each database, by its name."""
     found = {
-        "SQLite": Harness(f"sqlite:{folder}/threads.db", folder / "sqlite", provider, durability)
+        "SQLite": Harness(
+            f"sqlite:{folder}/threads.db", folder / "sqlite", provider, durability, sandbox
+        )
     }
     if postgres is not None:
         found["PostgreSQL"] = Harness(
-            postgres.url_for("faults"), folder / "postgresql", provider, durability
+            postgres.url_for("faults"), folder / "postgresql", provider, durability, sandbox
         )
     return found
 
@@ -205,6 +213,7 @@ def main() -> int:
     )
     parser.add_argument("--every", type=int, default=1, help="kill at every N-th write only")
     parser.add_argument("--durability", default="sync", choices=["sync", "async"])
+    parser.add_argument("--sandbox", default="monty", choices=list(SANDBOXES))
     parser.add_argument("--seed", type=int, default=random.getrandbits(32))
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
@@ -225,7 +234,8 @@ def main() -> int:
         Provider() as provider,
         Postgres() as postgres,
     ):
-        campaign.run(harnesses_in(Path(folder), provider, postgres, args.durability), plans)
+        harnesses = harnesses_in(Path(folder), provider, postgres, args.durability, args.sandbox)
+        campaign.run(harnesses, plans)
     print(campaign.table())
     print(
         f"{campaign.kills} kills in {time.monotonic() - began:.0f} s; {len(campaign.failures)} threads with anything wrong.",

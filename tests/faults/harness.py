@@ -123,19 +123,28 @@ class Lane:
 class Harness:
     """Threads of the scenario in one database, one after another."""
 
-    def __init__(self, db: str, folder: Path, provider: Provider, durability: str = "sync") -> None:
+    def __init__(
+        self,
+        db: str,
+        folder: Path,
+        provider: Provider,
+        durability: str = "sync",
+        sandbox: str = "monty",
+    ) -> None:
         """Use as a context manager.
 
         Args:
             db: a URL of `databases`, for this harness alone.
             folder: takes blobs, results and logs.
             durability: LangGraph's: when checkpoints are written.
+            sandbox: what runs the code.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.db = db
         self._folder = folder
         self._provider = provider
         self._durability = durability
+        self._sandbox = sandbox
         self._blobs = BlobStore.open(folder / "blobs")
         self.undisturbed = f"undisturbed-{random.getrandbits(32):08x}"
         """The thread of the run that all others are compared with."""
@@ -186,6 +195,8 @@ class Harness:
             str(out),
             "--durability",
             self._durability,
+            "--sandbox",
+            self._sandbox,
             *(["--resume"] if resume else []),
         ]
         arguments += (

@@ -73,7 +73,7 @@ async def deadly_saver(url: str, killer: Killer) -> AsyncIterator[Any]:
         yield saver
 
 
-def graph_of(url: str, store: str, saver: Any) -> Any:
+def graph_of(url: str, store: str, saver: Any, sandbox: str) -> Any:
     """The RLM of the scenario, with its models and its tool at a provider."""
 
     def stamp(label: str, text: str) -> dict[str, str]:
@@ -95,6 +95,7 @@ def graph_of(url: str, store: str, saver: Any) -> Any:
         limits=Limits(max_depth=3),
         checkpointer=saver,
         blob_store=store,
+        sandbox=sandbox,
     )
 
 
@@ -102,7 +103,7 @@ async def play(args: argparse.Namespace) -> dict[str, Any]:
     """Run or resume, as a user does: `ainvoke(None, config)`, and from the start when nothing had been saved yet."""
     began = time.monotonic()
     async with deadly_saver(args.db, killer := Killer(args.kill_at, args.after)) as saver:
-        graph = graph_of(f"{args.url}/{args.thread}", args.store, saver)
+        graph = graph_of(f"{args.url}/{args.thread}", args.store, saver, args.sandbox)
         config, again = {"configurable": {"thread_id": args.thread}}, False
         try:
             out = await graph.ainvoke(
@@ -128,6 +129,7 @@ def main(arguments: list[str]) -> None:
     for name in ("--db", "--store", "--url", "--thread", "--out"):
         parser.add_argument(name, required=True)
     parser.add_argument("--durability", default="sync")
+    parser.add_argument("--sandbox", default="monty")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument(
         "--kill-at", type=int, default=0, help="die at this moment of the database, counted from 1"

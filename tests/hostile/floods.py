@@ -1,0 +1,121 @@
+"""Floods: memory, disk, threads, descriptors, output, and time without end."""
+
+from .row import Row, rows
+
+ROWS: list[Row] = [
+    *rows(
+        "memory",
+        "limit",
+        {
+            "bytes": "x = []\nwhile True: x.append(b'x' * (1 << 20))",
+            "one string": "result = len('x' * (4 << 30))",
+            "ten to the ten": "result = len([0] * 10 ** 10)",
+            "a growing list": "x = [0]\nwhile True: x += x",
+            "shared memory": "x = []\nwhile True:\n    m = mmap.mmap(-1, 1 << 26)\n    m[::4096] = b'x' * (1 << 14)\n    x.append(m)",
+            "private mappings": "x = []\nwhile True: x.append(mmap.mmap(-1, 1 << 26, flags=2 | 0x20))",
+            "malloc": "L.malloc.restype = ctypes.c_void_p\nn = 0\nwhile L.malloc(1 << 26): n += 1\nraise MemoryError(n)",
+            "brk": "L.sbrk.restype = ctypes.c_long\nwhile L.sbrk(1 << 26) != -1: pass\nraise MemoryError",
+            "huge pages": "mmap.mmap(-1, 1 << 30, flags=0x22)\nmmap.mmap(-1, 1 << 30, flags=0x22)",
+            "an integer": "x = 1 << (8 << 30)",
+            "a power": "x = 1 << (1 << 20)\nwhile True: x <<= 1 << 28",
+            "text of format": "'%4000000000d' % 1",
+            "decompression": "import zlib\nz = zlib.compress(bytes(200 << 20))\nx = [zlib.decompress(z) for _ in range(9)]",
+            "raise its own limit": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))",
+            "a recursion": "def f(): return f()\nf()",
+            "a deep list": "x = []\nfor _ in range(10 ** 6): x = [x]\nresult = repr(x)",
+        },
+    ),
+    *rows(
+        "descriptors",
+        "limit",
+        {
+            "dup": "x = []\nwhile True: x.append(os.dup(0))",
+            "pipes": "x = []\nwhile True: x.append(os.pipe())",
+            "pairs": "x = []\nwhile True: x.append(socket.socketpair())",
+            "epolls": "import select\nx = []\nwhile True: x.append(select.epoll())",
+            "one file": "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nf = open('big', 'wb')\nwhile True: f.write(bytes(1 << 20))",
+            "a sparse file": "os.ftruncate(os.open('sparse', 66), 1 << 40)",
+        },
+    ),
+    *rows(
+        "disk",
+        "count",
+        {
+            "many files": "for i in range(99):\n    with open(f'f{i}', 'wb') as f: f.write(bytes(4 << 20))\nwhile True: pass",
+            "many names": "for i in range(99999): open(f'n{i}', 'w').close()\nwhile True: pass",
+            "many folders": "for i in range(99999): os.mkdir(f'd{i}')\nwhile True: pass",
+            "many links": "for i in range(99999): os.symlink('x', f'l{i}')\nwhile True: pass",
+            "a deep folder": "for i in range(99999):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\nwhile True: pass",
+            "removed and held": "x = []\nfor i in range(30):\n    f = open(f'r{i}', 'wb', buffering=0)\n    f.write(bytes(4 << 20))\n    os.remove(f'r{i}')\n    x.append(f)\nwhile True: pass",
+            "removed and mapped": "x = []\nfor i in range(30):\n    with open(f'm{i}', 'w+b', buffering=0) as f:\n        f.write(bytes(4 << 20))\n        x.append(mmap.mmap(f.fileno(), 4096))\n    os.remove(f'm{i}')\nwhile True: pass",
+            "allocated, not written": "x = []\nfor i in range(99): os.posix_fallocate(os.open(f'a{i}', 66), 0, 4 << 20)\nwhile True: pass",
+            "behind a folder without rights": "os.mkdir('hidden', 0o300)\nfor i in range(99):\n    with open(f'hidden/f{i}', 'wb') as f: f.write(bytes(4 << 20))\nwhile True: pass",
+            "from a thread": "def flood():\n    for i in range(99):\n        with open(f't{i}', 'wb') as f: f.write(bytes(4 << 20))\nthreading.Thread(target=flood).start()\nwhile True: pass",
+            "while names come and go": "def blink():\n    while True:\n        os.mkdir('b')\n        os.rmdir('b')\nthreading.Thread(target=blink, daemon=True).start()\nfor i in range(99):\n    with open(f'f{i}', 'wb') as f: f.write(bytes(4 << 20))\nwhile True: pass",
+        },
+    ),
+    *rows(
+        "threads",
+        "limit",
+        {
+            "a bomb": "import threading\nwhile True: threading.Thread(target=threading.Event().wait, daemon=True).start()"
+        },
+    ),
+    *rows(
+        "threads",
+        "count",
+        {
+            "with small stacks": "threading.stack_size(32768)\ntry:\n    while True: threading.Thread(target=threading.Event().wait, daemon=True).start()\nexcept RuntimeError: pass\nwhile True: pass",
+        },
+    ),
+    *rows(
+        "time",
+        "deadline",
+        {
+            "a loop": "while True: pass",
+            "a loop that catches all": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+            "a regex": "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')",
+            "a big integer": "9 ** 9 ** 8",
+            "decimal text of an integer": "sys.set_int_max_str_digits(0)\nstr(1 << 30_000_000)",
+            "sum of a range": "sum(range(10 ** 12))",
+            "a full iterator": "import itertools, collections\ncollections.deque(itertools.repeat(0), maxlen=0)",
+            "a product": "import itertools\nmax(itertools.product(range(99), repeat=99))",
+            "in a search": "import itertools\n'a' in itertools.repeat('b')",
+            "all signals ignored": "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: pass",
+            "all signals blocked": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nwhile True: pass",
+            "stopped by itself": "import signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+            "a lock twice": "l = threading.Lock()\nl.acquire()\nl.acquire()",
+            "a read of an empty pipe": "os.read(os.pipe()[0], 1)",
+            "a wait in C": "L.pause()",
+            "a sleep in C": "L.sleep(1000)",
+            "a thread that is joined": "t = threading.Thread(target=lambda: L.sleep(1000))\nt.start()\nt.join()",
+            "at exit": "import atexit\natexit.register(lambda: L.sleep(1000))\natexit._run_exitfuncs()",
+            "a finalizer": "class F:\n    def __del__(self): L.sleep(1000)\nF()",
+            "a slow trickle on the socket": "@SOCKET@\nos.write(fd, b'J' + (1000).to_bytes(8, 'big'))\nwhile True:\n    os.write(fd, b' ')\n    L.usleep(200000)",
+            "a worker that can send nothing": "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'Channel': o.max_sent = o.max_parts = 0",
+            "a value without end": "class E(list):\n    def __iter__(self):\n        while True: yield 1\nE()",
+            "the switch interval": "sys.setswitchinterval(1000)\nt = threading.Thread(target=lambda: [None for _ in iter(int, 1)])\nt.start()\nt.join()",
+        },
+    ),
+    *rows(
+        "output",
+        "cell",
+        {
+            "prints": "while True: print('x' * 100000)",
+            "one print": "print('x' * 20_000_000)",
+            "on standard error": "while True: print('x' * 100000, file=sys.stderr)",
+            "by write": "while True: sys.stdout.write('x' * 1000)",
+        },
+    ),
+    *rows(
+        "output",
+        "nothing there",
+        {
+            "on descriptor 1": "for _ in range(300): os.write(1, b'x' * (1 << 20))",
+            "on descriptor 2": "for _ in range(300): os.write(2, b'x' * (1 << 20))",
+            "on the real streams": "for _ in range(300): sys.__stdout__.write('x' * (1 << 20))",
+            "by the C library": "for _ in range(300): L.puts(b'x' * 100000)",
+        },
+    ),
+    Row("memory", "numpy", "import numpy\nnumpy.ones(1 << 30)", "limit", alone=True),
+]

@@ -1,0 +1,10 @@
+"""Whether this machine can jail a process, for tests that need it."""
+
+import pytest
+
+from langgraph_rlm.repl import jail
+
+OBSTACLE = jail.obstacle()
+needs_a_jail = pytest.mark.skipif(bool(OBSTACLE), reason=OBSTACLE)
+SANDBOXES = ["monty", "local", pytest.param("python", marks=needs_a_jail)]
+"""Every sandbox by its name, as parameters of a test."""
