@@ -9,6 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_rlm.history.replay_run import replay_run
 from langgraph_rlm.history.saved_run import load_run, save_run
 
+from .jails import SANDBOXES
 from .models import rlm, root, thread
 
 pytestmark = pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox")
@@ -45,10 +46,10 @@ def test_runs_by_the_first_rules_do_what_they_did(sandbox: str) -> None:
     assert replay_run(path, sandbox=sandbox).cells >= 10
 
 
-@pytest.mark.parametrize("sandbox", ["monty", "local"])
+@pytest.mark.parametrize("sandbox", SANDBOXES)
 def test_runs_of_today_do_the_same_again(tmp_path: Path, sandbox: str) -> None:
     batch = "try:\n    llm_query_batched(['a'] * 11)\nexcept ValueError as error:\n    print(error)"
-    codes = [batch, *CODES[sandbox]]
+    codes = [batch, *CODES.get(sandbox, CODES["local"])]
     config: Any = thread()
     graph = rlm(
         root(*codes), sandbox=sandbox, limits={"max_sub_calls": 10}, checkpointer=InMemorySaver()

@@ -31,7 +31,7 @@ def needed_imports(tree: ast.Module) -> list[Import]:
     An import that code is prepared to do without, in a `try` that takes its failure or below an
     `if`, is not among them, and neither are relative ones and those of `*`.
     """
-    found = {found: None for node in _certain(tree) for found in _imports(node)}
+    found = {found: None for node in certain_statements(tree) for found in _imports(node)}
     return sorted(found, key=lambda each: each.line)
 
 
@@ -47,8 +47,8 @@ def _imports(node: ast.AST) -> Iterator[Import]:
             pass
 
 
-def _certain(tree: ast.Module) -> Iterator[ast.AST]:
-    """Give each statement that may not fail to import. There is no recursion."""
+def certain_statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Give each statement that may not fail to import, with the tree. There is no recursion."""
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()

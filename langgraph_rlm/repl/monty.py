@@ -4,7 +4,9 @@ Its worker processes have no file system, network or environment. It is determin
 stands still, `random` is seeded, sleeps take no time.
 """
 
+import logging
 import os
+import platform
 import threading
 from collections.abc import Sequence
 
@@ -17,6 +19,8 @@ from langgraph_rlm.repl.imports import Import
 from langgraph_rlm.repl.monty_cells import USEFUL_MODULES
 from langgraph_rlm.repl.monty_session import MontySession
 from langgraph_rlm.repl.monty_values import MAX_VALUE_BYTES, NODE_BYTES, SCALAR_HEAP
+
+LOG = logging.getLogger("langgraph_rlm.repl")
 
 MAX_WORKERS = 1024
 """Far above what the session cache keeps alive.
@@ -49,8 +53,11 @@ class MontyBackend:
         "classes without bases, try/except, f-strings, async/await, "
         f"and the modules {', '.join(USEFUL_MODULES)}. "
         "Not there: files, network, other packages, `yield`, `del`, decorated methods, "
-        "`globals()`, a function as the replacement in `re.sub`. The clock stands still."
+        "`globals()`. The clock stands still."
     )
+
+    state_format = f"monty {monty.__version__} {platform.machine()}"
+    """A dump of another version of Monty has no meaning here."""
 
     capacity = Capacity(MAX_VALUE_BYTES - NODE_BYTES, SCALAR_HEAP)
 
@@ -61,6 +68,21 @@ class MontyBackend:
 
     def open(self, spec: SessionSpec) -> Session:
         """Start a session in a worker of its own. Raises `SandboxError`."""
+        return self._opened(spec)
+
+    def load(self, spec: SessionSpec, state: bytes) -> Session | None:
+        """Start a session from what another one was; see `Loading.load`."""
+        session = self._opened(spec)
+        try:
+            session.take_up(state)
+        except (ValueError, KeyError, SandboxCrashed) as error:
+            LOG.info("Monty does not read a snapshot, which is left out: %s", error)
+            session.kill()
+            session.close()
+            return None
+        return session
+
+    def _opened(self, spec: SessionSpec) -> MontySession:
         try:
             checkout = self._started().checkout(limits=_limits(spec), os_policy=_policy(spec))
             return MontySession(checkout, spec, self._missing)
@@ -123,6 +145,8 @@ def _has(session: monty.MontySession, needed: Import) -> bool:
         session.feed_run(needed.statement)
     except monty.MontyRuntimeError as error:
         return not isinstance(error.exception(), ImportError)
+    except monty.MontySyntaxError:  # such as `from __future__ import braces`: the cell hears of it
+        return True
     return True
 
 

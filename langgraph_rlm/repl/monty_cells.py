@@ -4,12 +4,22 @@ A cell with syntax or imports that Monty lacks is refused, with all that it lack
 """
 
 import ast
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from langgraph_rlm.log.python import assigned_names, parsed
+from langgraph_rlm.repl import stand_ins
 from langgraph_rlm.repl.base import CellError, SessionSpec
 from langgraph_rlm.repl.imports import Import, needed_imports
 from langgraph_rlm.repl.monty_exceptions import with_text_exceptions
+from langgraph_rlm.repl.monty_stand_ins import (
+    Known,
+    after,
+    can_change,
+    needed_names,
+    provides,
+    with_stand_ins,
+)
 from langgraph_rlm.repl.monty_syntax import Problem, syntax_problems
 from langgraph_rlm.repl.ways_around import PLAIN, way_around
 
@@ -23,7 +33,12 @@ MODULES = (
 OF_THE_SYSTEM = frozenset({"binascii", "os", "os.path", "pathlib", "posixpath", "sys", "tomllib"})
 """Those of `MODULES` that are of little use without files: no text for models lists them."""
 
-USEFUL_MODULES = tuple(name for name in MODULES if name not in OF_THE_SYSTEM)
+USEFUL_MODULES = tuple(
+    sorted({name for name in MODULES if name not in OF_THE_SYSTEM} | {*stand_ins.MODULES})
+)
+"""What texts for models list: modules of Monty, and those that have stand-ins."""
+
+KNOWN = frozenset({*MODULES, *stand_ins.MODULES})
 
 MAX_PROBLEMS = 20
 """Most problems that the refusal of a cell lists."""
@@ -34,19 +49,21 @@ MAX_IMPORTS = 200
 NAME_WAYS = {
     "OrderedDict": "A dict keeps the order of its keys.",
     "ChainMap": "Merge dicts: {**a, **b}.",
-    "asdict": "List the fields: {'x': item.x}.",
-    "replace": "Make a new object.",
-    "wraps": "Leave it out.",
     "cached_property": "Use a method.",
     "total_ordering": "Give sorted() a key=.",
     "cmp_to_key": "Give sorted() a key=.",
     "NamedTuple": "Use @dataclass on a class without bases, or collections.namedtuple.",
     "TypedDict": "Use a plain dict.",
-    "UTC": "Use timezone.utc.",
-    "subn": "Use re.findall to count, and re.sub.",
+    "NormalDist": "Work with mean() and stdev().",
+    "linear_regression": "Work it out with mean() and sums.",
+    "correlation": "Work it out with mean() and sums.",
+    "Template": "Use an f-string or str.format().",
+    "BytesIO": "Work with bytes.",
+    "TextWrapper": "Use textwrap.wrap() with the same options.",
+    "TextCalendar": "Print the days of calendar.monthcalendar().",
     "VERBOSE": "Write the pattern without spaces.",
 }
-"""The way around a name that a module of Monty lacks."""
+"""The way around a name that a module lacks."""
 
 Missing = Callable[[Sequence[Import]], Collection[Import]]
 """Tells which of some imports Monty does not have."""
@@ -57,18 +74,27 @@ def name_way(name: str) -> str:
     return NAME_WAYS.get(name, PLAIN)
 
 
-def refusal(tree: ast.Module, missing: Missing) -> CellError | None:
-    """Give the error of a cell that Monty cannot run; None for one that it may."""
+def refusal(
+    tree: ast.Module, missing: Missing, given: Callable[[Import], bool], names: Sequence[Import]
+) -> CellError | None:
+    """Give the error of a cell that Monty cannot run; None for one that it may.
+
+    Args:
+        tree: of the cell.
+        missing: asks Monty.
+        given: tells whether a stand-in has what an import takes.
+        names: what the cell takes from modules that have nothing but stand-ins.
+    """
     problems = syntax_problems(tree)
-    imports = needed_imports(tree)[:MAX_IMPORTS]
-    lacking = missing(imports) if imports else ()
-    problems += [_import_problem(each) for each in imports if each in lacking]
+    imports = [each for each in needed_imports(tree) if not given(each)][:MAX_IMPORTS]
+    lacking = {*(missing(imports) if imports else ()), *(each for each in names if not given(each))}
+    problems += [_import_problem(each) for each in [*imports, *names] if each in lacking]
     if not problems:
         return None
     problems.sort(key=lambda problem: problem.line)
     kind = "ModuleNotFoundError" if len(lacking) == len(problems) else "NotImplementedError"
     told = ["This interpreter does not have:", *_listed(problems)]
-    if any(each.module not in MODULES for each in lacking):
+    if any(each.module not in KNOWN for each in lacking):
         told.append(f"The modules that it has: {', '.join(USEFUL_MODULES)}.")
     lines = "\n".join(told)
     # the message alone is in the digest of a log: the ways around may be put in other words
@@ -77,7 +103,7 @@ def refusal(tree: ast.Module, missing: Missing) -> CellError | None:
 
 
 def _import_problem(found: Import) -> Problem:
-    if found.name is None or found.module not in MODULES:
+    if found.name is None or found.module not in KNOWN:
         return Problem(found.line, f"the module {found.module}", way_around(found.module))
     return Problem(found.line, f"{found.name} of {found.module}", name_way(found.name))
 
@@ -100,7 +126,9 @@ class Preparation:
         self._spec = spec
         self._missing = missing
         self._hidden: dict[str, frozenset[str]] = {}
+        self._needs: dict[str, Sequence[str]] = {}
         self._written: dict[str, str] = {}
+        self._known = Known()
         self._has_classes = False
         self._has_final = False
         self.has_begun = False
@@ -111,20 +139,64 @@ class Preparation:
         """Whether FINAL may be called with an object of a class of the guest's own."""
         return self._has_classes and self._has_final
 
-    def prepare(self, code: str) -> str | CellError:
-        """See `Preparing.prepare`."""
+    def prepare(self, code: str, rules: int) -> str | CellError:
+        """See `Preparing.prepare`. By the rules 2, there were no stand-ins."""
         self.has_begun = True
         tree = parsed(code)
-        if tree is not None and (refused := refusal(tree, self._missing)) is not None:
+        if tree is None:  # of a newer Python than the host's
+            self._note(code, code, _functions_in(code, self._spec))
+            return code
+        has_stand_ins = rules > 2 and can_change(code)
+        known = after(tree, self._known)
+        given, names = _gives_nothing, list[Import]()
+        if has_stand_ins:
+            given, names = provides, needed_names(tree, known)
+        if (refused := refusal(tree, self._missing, given, names)) is not None:
             return refused
+        self._known = known
+        changed = with_text_exceptions(code, tree)
+        needs: Sequence[str] = ()
+        if has_stand_ins:
+            if changed != code:
+                tree = parsed(changed) or tree
+            changed, needs = with_stand_ins(changed, tree, known)
+        self._note(code, changed, _hidden(tree, self._spec), needs)
+        return changed
+
+    def _note(
+        self, code: str, changed: str, hidden: frozenset[str], needs: Sequence[str] = ()
+    ) -> None:
+        """Note what is known of the cell that is fed next."""
         self._has_classes = self._has_classes or "class" in code or "type(" in code
         self._has_final = self._has_final or "FINAL" in code
-        changed = code if tree is None else with_text_exceptions(code, tree)
         if changed != code:
             pairs = zip(changed.split("\n"), code.split("\n"), strict=True)
             self._written |= {new.strip(): old.strip() for new, old in pairs if new != old}
-        self._hidden = {changed: _hidden(code, tree, self._spec)}
-        return changed
+        self._hidden = {changed: hidden}
+        self._needs = {changed: needs}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `take_up` takes, as JSON values."""
+        return {
+            "hidden": {code: sorted(names) for code, names in self._hidden.items()},
+            "needs": {code: list(modules) for code, modules in self._needs.items()},
+            "written": self._written,
+            "modules": dict(self._known.modules),
+            "functions": sorted(self._known.functions),
+            "flags": [self._has_classes, self._has_final, self.has_begun],
+        }
+
+    def take_up(self, about: Mapping[str, Any]) -> None:
+        """Know what another one knew when it gave `about`."""
+        self._hidden = {code: frozenset(names) for code, names in about["hidden"].items()}
+        self._needs = dict(about["needs"])
+        self._written = dict(about["written"])
+        self._known = Known(dict(about["modules"]), frozenset(about["functions"]))
+        self._has_classes, self._has_final, self.has_begun = about["flags"]
+
+    def needed_by(self, code: str) -> Sequence[str]:
+        """Give the modules whose stand-ins the cell needs which was prepared last."""
+        return self._needs.get(code, ())
 
     def hidden_by(self, code: str) -> frozenset[str]:
         """Give the names that the cell which was prepared last may hide, by running text as code.
@@ -143,14 +215,20 @@ class Preparation:
         return line[: len(line) - len(text)] + self._written.get(text, text)
 
 
-def _hidden(code: str, tree: ast.Module | None, spec: SessionSpec) -> frozenset[str]:
+def _gives_nothing(_: Import) -> bool:
+    return False
+
+
+def _functions_in(code: str, spec: SessionSpec) -> frozenset[str]:
+    return frozenset(name for name in spec.functions if name in code)
+
+
+def _hidden(tree: ast.Module, spec: SessionSpec) -> frozenset[str]:
     """Give names that a cell may hide without its text assigning to them.
 
     Binding a function of the host anew changes nothing where it was not hidden; a value would be
     sent again, so only those are given that a text in the cell assigns to.
     """
-    if tree is None:  # of a newer Python than the host's
-        return frozenset(name for name in spec.functions if name in code)
     nodes = list(ast.walk(tree))
     if not any(isinstance(node, ast.Name) and node.id in ("exec", "eval") for node in nodes):
         return frozenset()

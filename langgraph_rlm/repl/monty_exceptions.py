@@ -49,14 +49,14 @@ def _calls_without_text(tree: ast.Module, known: Collection[str]) -> Iterator[as
             case ast.JoinedStr():
                 continue
             case ast.Call(func=ast.Name(id=name), args=[*args], keywords=[]) if name in known:
-                if len(args) > 1 or not all(map(_is_text, args)):
+                if len(args) > 1 or not all(map(is_text, args)):
                     yield node
             case _:
                 pass
         todo.extend(ast.iter_child_nodes(node))
 
 
-def _is_text(node: ast.expr) -> bool:
+def is_text(node: ast.expr) -> bool:
     """Tell whether an expression is a text, as far as it shows."""
     match node:
         case ast.Constant(value=str()) | ast.JoinedStr():
@@ -66,7 +66,7 @@ def _is_text(node: ast.expr) -> bool:
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str()))):
             return True
         case ast.BinOp(left=left, op=ast.Add() | ast.Mod()):
-            return _is_text(left)
+            return is_text(left)
         case _:
             return False
 

@@ -5,6 +5,7 @@ import re
 
 import pydantic_monty as monty
 
+from langgraph_rlm.repl import stand_ins
 from langgraph_rlm.repl.base import CellError
 from langgraph_rlm.repl.monty_cells import USEFUL_MODULES, name_way
 from langgraph_rlm.repl.monty_syntax import DECORATED, LACKS
@@ -46,18 +47,26 @@ NAMES = {
 }
 """The way around a built-in name that Monty lacks."""
 
+KINDS = tuple(map(stand_ins.file_of, stand_ins.MODULES))
+"""What Monty calls stand-ins, each an object of a class of its own."""
+
 UNDEFINED = re.compile(r"^name '(\w+)' is not defined")
 NO_MODULE = re.compile(r"^No module named '([\w.]+)'")
-NO_NAME = re.compile(r"^cannot import name '(\w+)' from|^module '\w+' has no attribute '(\w+)'")
+NO_NAME = re.compile(
+    r"^(?:cannot import name '(?P<name>\w+)' from|module '\w+' has no attribute '(?P<of>\w+)'|"
+    rf"'(?:{'|'.join(KINDS)})' object has no attribute '(?P<of_stand_in>\w+)')"
+)
 
 
 def hint(message: str) -> str | None:
     """Give the hint for an error; None where there is none."""
     if found := NO_MODULE.search(message):
+        if found[1] in stand_ins.MODULES:
+            return "Import it in the cell itself, not in text that runs as code."
         modules = ", ".join(USEFUL_MODULES)
         return f"{way_around(found[1])} The modules that there are: {modules}."
     if found := NO_NAME.search(message):
-        return name_way(found[1] or found[2])
+        return name_way(found["name"] or found["of"] or found["of_stand_in"])
     if (found := UNDEFINED.search(message)) and hasattr(builtins, found[1]):
         return NAMES.get(found[1], "This interpreter does not have it.")
     for sign, text in HINTS.items():

@@ -1,15 +1,17 @@
 """Monty's sessions: one worker, its cells and their calls of the host."""
 
+import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import pydantic_monty as monty
 
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.log.python import FINALS
+from langgraph_rlm.log.reply import RULES
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.base import (
     Answer,
@@ -23,7 +25,7 @@ from langgraph_rlm.repl.base import (
     Suspended,
     Value,
 )
-from langgraph_rlm.repl.local_worker import PRINTED_TOO_MUCH, plain
+from langgraph_rlm.repl.local_values import plain
 from langgraph_rlm.repl.monty_cells import Missing, Preparation
 from langgraph_rlm.repl.monty_hints import bare_error, cell_error, never_ran
 from langgraph_rlm.repl.monty_objects import (
@@ -39,6 +41,7 @@ from langgraph_rlm.repl.monty_objects import (
     output_of,
     without_objects,
 )
+from langgraph_rlm.repl.monty_printed import Printed
 from langgraph_rlm.repl.monty_values import (
     NODE_BYTES,
     obstacle,
@@ -47,49 +50,17 @@ from langgraph_rlm.repl.monty_values import (
     sendable,
     size_of,
 )
+from langgraph_rlm.repl.packed import pack, unpack
 from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+from langgraph_rlm.repl.stand_ins import source_of, variable_of
 
-FLOOD = 20
-"""A cell that prints this many times its limit is ended with its worker."""
+LOG = logging.getLogger("langgraph_rlm.repl")
 
 MAX_MESSAGE_CHARS = 100_000
 """Most characters of an exception that a host call raises in the guest."""
 
 UNDELIVERED = "request frame of"
 """Monty's words about a message that it did not send: the session cannot continue then."""
-
-
-class Printed:
-    """What one cell printed, up to a limit.
-
-    It replaces Monty's own collector, which ends the session when a cell that printed too much
-    calls the host. Monty cannot tell a guest in the middle of a cell that it prints too much: one
-    that never stops is flooding, and its worker is ended.
-    """
-
-    def __init__(self, limit: int, flooded: Callable[[], None]) -> None:
-        self._limit = limit
-        self._flooded = flooded
-        self._size = 0
-        self._parts: list[str] = []
-
-    def __call__(self, _stream: str, text: str) -> None:
-        self._parts.append(text[: max(0, self._limit - self._size)])
-        self._size += len(text)
-        if self._size > FLOOD * self._limit:
-            self._flooded()
-
-    @property
-    def text(self) -> str:
-        """What it printed, cut at the limit."""
-        return "".join(self._parts)
-
-    @property
-    def excess(self) -> str | None:
-        """The message of the MemoryError, if the cell printed too much."""
-        if self._size <= self._limit:
-            return None
-        return PRINTED_TOO_MUCH.format(self._limit)
 
 
 class MontySession:
@@ -108,9 +79,9 @@ class MontySession:
         self._closed = False
         self._killed = False
 
-    def prepare(self, code: str) -> str | CellError:
+    def prepare(self, code: str, rules: int = RULES) -> str | CellError:
         """Look at the next cell; see `Preparing.prepare`."""
-        return self._preparation.prepare(code)
+        return self._preparation.prepare(code, rules)
 
     def feed(self, code: str, restore: frozenset[str] = frozenset()) -> Outcome:
         """Run one cell; see `Session.feed`."""
@@ -127,6 +98,49 @@ class MontySession:
         if pending is None:
             raise SandboxError(MUST_FEED)
         return self._drive(lambda: pending.resume(self._result(answer)))
+
+    def dump(self) -> bytes | None:
+        """Write the session down; see `Snapshotting.dump`. None beyond 256 MiB."""
+        try:
+            heap = self._session.dump()
+        except (monty.MontyCrashedError, monty.MontyDisconnectError) as error:
+            raise self._lost(error) from error
+        except monty.MontyRuntimeError as error:
+            LOG.info("No snapshot of a Monty session: %s", error)
+            return None
+        about = {
+            "code": self._code,
+            "prepared": self._preparation.as_dict(),
+            "has_prelude": self._has_prelude,
+            "hidden": sorted(self._hidden),
+            "printed": self._output.as_list(),
+            "waits": self._pending is not None,
+        }
+        return pack(about, heap)
+
+    def take_up(self, state: bytes) -> None:
+        """Become the session that wrote `state`. Nothing may have been fed before.
+
+        Raises:
+            ValueError: the bytes cannot be read.
+            SandboxCrashed: the worker died of them.
+        """
+        about, heap = unpack(state)
+        self._code = about["code"]
+        self._preparation.take_up(about["prepared"])
+        self._has_prelude = about["has_prelude"]
+        self._hidden = frozenset(about["hidden"])
+        self._output.take_up(*about["printed"])
+        try:
+            if about["waits"]:
+                pending = self._session.load_snapshot(heap, print_callback=self._output)
+                self._pending = cast("monty.FunctionSnapshot", pending)
+            else:
+                self._session.load_session(heap)
+        except (monty.MontyCrashedError, monty.MontyDisconnectError) as error:
+            raise self._lost(error) from error
+        except monty.MontyRuntimeError as error:
+            raise ValueError(str(error)) from error
 
     def kill(self) -> None:
         """End the worker by its id; it was started by this session's pool."""
@@ -205,6 +219,7 @@ class MontySession:
         if self._preparation.hands_over_objects:
             self._teach()
             restore = restore.difference(FINALS)
+        self._bring(self._preparation.needed_by(code))
         inputs: dict[str, Any] = {}
         room = room_for_code(code)
         for name in sorted(restore):
@@ -233,6 +248,19 @@ class MontySession:
         if not self._has_prelude:
             self._run(PRELUDE)
             self._has_prelude = True
+
+    def _bring(self, modules: Iterable[str]) -> None:
+        """Bind the stand-ins for modules, of those that the guest does not have yet.
+
+        It is asked, so that a session which comes from a dump knows what it has.
+        """
+        for module in modules:
+            try:
+                self._run(f"{variable_of(module)} is None")
+            except monty.MontyRuntimeError:
+                if self._is_lost():
+                    raise
+                self._run(source_of(module))
 
     # What comes from the guest
 
