@@ -37,6 +37,18 @@ class Nudged(Where):
     problem: Problem
 
 
+class Replayed(Where):
+    """Cells that the log has are run again, to rebuild an interpreter of which nothing is left.
+
+    A replay that takes less than a second sends none of these events; their time is not counted.
+    """
+
+    type: Literal["replay"]
+    done: int
+    """Cells that were run again so far."""
+    total: int
+
+
 class CodeWritten(Where):
     """A cell is about to run."""
 
@@ -83,5 +95,5 @@ class Answered(Where):
     stop_reason: str
 
 
-Event = TurnStarted | Nudged | CodeWritten | CellEnded | SubCalls | Spent | Answered
+Event = TurnStarted | Nudged | Replayed | CodeWritten | CellEnded | SubCalls | Spent | Answered
 """Any event. Its `type` says which one it is."""

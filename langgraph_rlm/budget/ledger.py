@@ -4,11 +4,11 @@ A call holds what it may spend before it starts, and settles what it spent after
 children cannot overspend together: what is spent passes a limit by no more than what was in flight.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langgraph_rlm.budget.clock import Deadline, RunClock
 from langgraph_rlm.budget.limits import Limits, StopReason
 from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.budget.usage import Spending, Usage, add_usage, spent, sub_calls_made
@@ -65,7 +65,8 @@ class Ledger:
         self._held = Hold(0, 0.0)
         self._sub_calls = 0
         self._seconds_before = 0.0
-        self._started = time.monotonic()
+        self.clock = RunClock()
+        self._started = self.clock.now()
         self._reported = self._started
 
     def carry(self, usage: Usage) -> None:
@@ -187,31 +188,31 @@ class Ledger:
             return None
         return max(0.0, self._limits.max_seconds - self._elapsed())
 
-    def seconds_for_code(self, depth: int) -> float | None:
-        """Give the seconds until code at a depth is cut off; None without `max_seconds`.
+    def deadline_for_code(self, depth: int) -> Deadline:
+        """Give the moment at which code at a depth is cut off; none without `max_seconds`.
 
-        That is a moment after the deadline: in it, calls fail at once, and code can still make
+        That is a little after the limit: in between, calls fail at once, and code can still make
         something of what it has. Children have less of it than their parents.
         """
         limit = self._limits.max_seconds
         if limit is None:
-            return None
+            return Deadline(self.clock)
         grace = min(GRACE_SECONDS, limit / 4) / (depth + 1)
-        return max(0.0, limit + grace - self._elapsed())
+        return Deadline(self.clock, self.clock.now() + limit + grace - self._elapsed())
 
     def _elapsed(self) -> float:
-        return self._seconds_before + time.monotonic() - self._started
+        return self._seconds_before + self.clock.now() - self._started
 
     def unreported_seconds(self) -> float:
         """Give the seconds that no RLM of the tree has reported yet."""
-        return time.monotonic() - self._reported
+        return self.clock.now() - self._reported
 
     def take_seconds(self) -> float:
         """Seconds since any RLM of the tree last reported time.
 
         Whoever reports first takes them, so no second is counted twice.
         """
-        now = time.monotonic()
+        now = self.clock.now()
         seconds = now - self._reported
         self._reported = now
         return seconds

@@ -47,6 +47,8 @@ def progress_text(event: Event) -> str:
     if event["type"] == "output":
         output = event["output"].strip() or "(no output)"
         return f"{indent}{event['outcome']}: {_clipped(output, OUTPUT_CHARS)}\n"
+    if event["type"] == "replay":
+        return f"{indent}{event['done']} of {event['total']} earlier cells run again\n"
     if event["type"] == "sub_calls":
         return f"{indent}{event['function']}: {event['done']} of {event['total']} answered\n"
     return ""

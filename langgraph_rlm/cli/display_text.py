@@ -7,7 +7,7 @@ from langgraph_rlm.progress import OUTPUT_CHARS
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.progress import Nudged, SubCalls
+    from langgraph_rlm.progress import Nudged, Replayed, SubCalls
     from langgraph_rlm.storage.context import ContextHandle
 
 OUTPUT_LINES = 12
@@ -56,6 +56,12 @@ def tokens(usage: "Usage") -> str:
 def nudged(event: "Nudged") -> str:
     """Say what was wrong with a reply."""
     return f"{WRONG[event['problem']]}: the model is told so"
+
+
+def replayed(event: "Replayed") -> str:
+    """Say how far the replay of an interpreter is."""
+    cells = counted(event["total"], "earlier cell")
+    return f"{event['done']:,} of {cells} run again; their time is not counted"
 
 
 def counted(number: int, noun: str) -> str:

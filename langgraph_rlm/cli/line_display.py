@@ -13,6 +13,7 @@ from langgraph_rlm.cli.display_text import (
     indented,
     nudged,
     printable,
+    replayed,
     summary,
 )
 
@@ -42,6 +43,8 @@ class LineDisplay(Quiet):
             self._sub_calls(event)
         elif event["depth"] > 0:
             return
+        elif event["type"] == "replay":
+            self._line(replayed(event))
         elif event["type"] == "nudge":
             self._line(nudged(event))
         elif event["type"] == "code":

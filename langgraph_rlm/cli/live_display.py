@@ -30,6 +30,7 @@ from langgraph_rlm.cli.display_text import (
     indented,
     nudged,
     printable,
+    replayed,
     seconds,
     summary,
     tokens,
@@ -101,6 +102,8 @@ class LiveDisplay(Quiet):
             self._child(event)
         elif event["type"] == "turn":
             self._start_turn(event)
+        elif event["type"] == "replay":
+            self._doing = replayed(event)
         elif event["type"] == "nudge":
             self.note(f"  {nudged(event)}")
         elif event["type"] == "code":

@@ -31,11 +31,12 @@ from langgraph_rlm.log.places import (
 from langgraph_rlm.log.reply import Reply, reply_of
 from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.repl import open_backend
+from langgraph_rlm.repl.advance import Advance, CellLost
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.divergence import outcome_digest
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.host_functions import TAKEN
-from langgraph_rlm.repl.replay import Advance, CellLost, Repl
+from langgraph_rlm.repl.replay import Repl
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import ReplStart, open_repl
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes

@@ -43,6 +43,9 @@ class QuestionEntry(TypedDict):
     """The number of its first turn."""
     started: float
     """Seconds since the epoch. The interpreter's clock stands where the first question started."""
+    sandbox: NotRequired[str]
+    """Of the first question: the name of the sandbox that the code runs in. Earlier versions have
+    left it out."""
 
 
 class NativeCall(TypedDict):
@@ -92,6 +95,9 @@ class CellEntry(TypedDict):
     """The value given to FINAL, FINAL_VAR or `answer`."""
     ran: NotRequired[bool]
     """False where not one line of it ran, because its interpreter does not take it as it is."""
+    snapshot: NotRequired[str]
+    """Digest of the interpreter as it was then (`repl/snapshots.py`). Whoever does not have it
+    replays the cell."""
 
 
 class CallEntry(TypedDict):
@@ -105,6 +111,8 @@ class CallEntry(TypedDict):
     request: Text
     """The request as JSON, the keys of its dicts in their own order."""
     items: int
+    snapshot: NotRequired[str]
+    """Digest of the interpreter as it was then, as in `CellEntry`."""
 
 
 class ReplyEntry(TypedDict):

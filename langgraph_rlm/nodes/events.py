@@ -12,6 +12,7 @@ from langgraph_rlm.progress import (
     CellEnded,
     CodeWritten,
     Nudged,
+    Replayed,
     Spent,
     SubCalls,
     TurnStarted,
@@ -40,6 +41,10 @@ class Events:
     def nudged(self, turn: int, problem: Problem) -> None:
         """Tell what was wrong with a reply."""
         self.run.emit(Nudged(type="nudge", turn=turn, problem=problem, **self._where))
+
+    def replayed(self, done: int, total: int) -> None:
+        """Tell how many logged cells were run again to rebuild the interpreter."""
+        self.run.emit(Replayed(type="replay", done=done, total=total, **self._where))
 
     def code_written(self, turn: int, code: str) -> None:
         """Tell that a cell is about to run."""

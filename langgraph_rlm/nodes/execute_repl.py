@@ -25,7 +25,7 @@ from langgraph_rlm.log.reply import Reply, reply_of
 from langgraph_rlm.log.steps import has_answer_in_prose
 from langgraph_rlm.nodes.events import Events, events_of
 from langgraph_rlm.nodes.root_call import time_spent
-from langgraph_rlm.repl.replay import Advance
+from langgraph_rlm.repl.advance import Advance
 from langgraph_rlm.repl.sessions import ReplStart
 from langgraph_rlm.runtime.run import Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -104,8 +104,13 @@ class ExecuteRepl:
         start = ReplStart(state["trajectory"], questions_of(state["log"])[0]["started"])
         depth = state.get("depth", 0)
         log = {**state["log"], **done.entries}
-        seconds_left = run.ledger.seconds_for_code(depth)
-        more = await self._rlm.sessions.advance(start, log, self._rlm.host(depth), seconds_left)
+        more = await self._rlm.sessions.advance(
+            start,
+            log,
+            self._rlm.host(depth, log),
+            run.ledger.deadline_for_code(depth),
+            events_of(run, state).replayed,
+        )
         return Advance({**done.entries, **more.entries}, more.suspended, more.final)
 
     def _refused(self, place: str, call: CallEntry, limit: StopReason) -> Log:

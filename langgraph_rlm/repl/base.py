@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from langgraph_rlm.log.reply import RULES
+
 Value = Any
 """A value that crosses between guest and host: None, bool, int, float, str, list or dict.
 
@@ -157,14 +159,37 @@ class Session(Protocol):
 class Preparing(Protocol):
     """A session that looks at cells before they run. A session need not."""
 
-    def prepare(self, code: str) -> str | CellError:
+    def prepare(self, code: str, rules: int = RULES) -> str | CellError:
         """Look at the cell that is fed next.
 
         Cells of logs from before there was this method are fed as they are.
 
+        Args:
+            code: Python source.
+            rules: of its turn (`log/reply.py`): a cell of an old log is prepared as it was then.
+
         Returns:
             What to feed in its place, line by line the same; or the error that tells at once of
             everything in it that the interpreter does not have. Nothing of the cell runs then.
+
+        Raises:
+            SandboxCrashed: the worker died.
+        """
+        ...
+
+
+@runtime_checkable
+class Snapshotting(Protocol):
+    """A session that can write down what it is. A session need not; its backend is a `Loading`."""
+
+    def dump(self) -> bytes | None:
+        """Write down the state of the session, which goes on as if nothing had been.
+
+        It is asked for between cells, and while a cell waits for the answer to a call.
+
+        Returns:
+            What `Loading.load` makes the same session of; None where it is too large, or has what
+            cannot be written down.
 
         Raises:
             SandboxCrashed: the worker died.
@@ -209,4 +234,27 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """End every worker."""
+        ...
+
+
+@runtime_checkable
+class Loading(Protocol):
+    """A backend whose sessions are `Snapshotting`. A backend need not be."""
+
+    state_format: str
+    """Names the interpreter, its version and all else that `load` must have in common with the
+    `dump` that wrote the bytes."""
+
+    def load(self, spec: SessionSpec, state: bytes) -> Session | None:
+        """Start a session from what `dump` wrote.
+
+        It is only given bytes that a session of this `state_format` and of an equal spec has
+        written; a `load` may rely on it.
+
+        Returns:
+            None where the bytes cannot be read after all, or the worker died of them.
+
+        Raises:
+            SandboxError: no worker can be started.
+        """
         ...

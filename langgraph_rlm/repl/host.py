@@ -46,7 +46,9 @@ class OpenCell:
     waiting: str | None = None
     """The place of the call that it is suspended on."""
     seconds: float = 0.0
-    """How long it has executed."""
+    """How long it has executed, replays left out."""
+    replayed: float = 0.0
+    """How long replays of it have taken."""
     reads: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
     """Byte ranges that it has read, by context digest."""
     ended: bool = False
