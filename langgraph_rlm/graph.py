@@ -33,9 +33,10 @@ from langgraph_rlm.nodes.tool_interrupt import (
 )
 from langgraph_rlm.options import check_options
 from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
-from langgraph_rlm.repl import DEFAULT_SANDBOX, open_backend
+from langgraph_rlm.repl import DEFAULT_SANDBOX
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.host_functions import TAKEN
+from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -141,7 +142,6 @@ def create_rlm(
     check_options(locals())
     root = resolve_model(model)
     named = {name: resolve_model(each, option="models") for name, each in (models or {}).items()}
-    backend = open_backend(sandbox)
     rlm = RLMRuntime(
         model=root,
         sub_model=root if sub_model is None else resolve_model(sub_model, option="sub_model"),
@@ -157,9 +157,8 @@ def create_rlm(
         ),
         limits=Limits.model_validate(limits or {}),
         blobs=BlobStore.open(blob_store),
-        sessions=Sessions(backend),
+        sessions=Sessions(Sandboxes(sandbox)),
         prices=Prices(prices),
-        interpreter=backend.notes,
         prompt=prompt,
         windows=Windows(window_tokens),
         compact_at=compact_at,

@@ -1,9 +1,15 @@
 """What every test shares: a blob store of its own, and no network."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from langgraph_rlm.repl import sandboxes
+
+AUTO_IS = "LANGGRAPH_RLM_TEST_SANDBOX"
+"""What `auto` is in tests: Monty, so that they do the same whatever the kernel has."""
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +19,8 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    name = os.environ.get(AUTO_IS, "monty")
+    monkeypatch.setattr(sandboxes, "chosen", lambda: name)
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_rlm.log.python import names_a_variable
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .jails import SANDBOXES, needs_a_jail
 from .models import rlm, root, shown, thread
 
 pytestmark = pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox")
-
-SANDBOXES = ["monty", "local"]
 
 Point = """
 class Point:
@@ -212,8 +211,9 @@ IN_CPYTHON = [
 @pytest.mark.parametrize(
     ("sandbox", "code"),
     [
-        *[(sandbox, code) for sandbox in SANDBOXES for code in HIDING],
+        *[(sandbox, code) for sandbox in ("monty", "local") for code in HIDING],
         *[("local", code) for code in IN_CPYTHON],
+        *[pytest.param("python", code, marks=needs_a_jail) for code in [*HIDING, *IN_CPYTHON]],
     ],
 )
 def test_whatever_hides_a_host_function_is_undone_after_the_cell(sandbox: str, code: str) -> None:

@@ -23,6 +23,7 @@ from langgraph_rlm import (
 from langgraph_rlm.storage.context import ingest
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .jails import SANDBOXES
 from .models import echo, rlm, root, shown, thread
 
 
@@ -449,7 +450,7 @@ class TestInputs:
         with pytest.raises(ContextError, match="empty"):
             rlm([cell("FINAL(1)")]).invoke({"query": "q", "context": context})
 
-    @pytest.mark.parametrize("sandbox", ["monty", "local"])
+    @pytest.mark.parametrize("sandbox", SANDBOXES)
     def test_half_a_character_is_a_question_mark_for_code_and_models_and_stops_nothing(
         self, sandbox: Any
     ) -> None:

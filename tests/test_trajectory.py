@@ -17,6 +17,7 @@ from langgraph_rlm.history.replay_run import Replayed, replay_run
 from langgraph_rlm.history.saved_run import asave_run, load_run, save_run
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .jails import SANDBOXES
 from .models import rlm, root, thread
 
 SAVED = sorted((Path(__file__).parent / "trajectories").glob("*.json"))
@@ -78,7 +79,7 @@ def edited(path: Path, edit: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("sandbox", ["monty", "local"])
+@pytest.mark.parametrize("sandbox", SANDBOXES)
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
 def test_runs_saved_earlier_still_do_the_same(path: Path, sandbox: str) -> None:
     """Files under `tests/trajectories`, written by the code of their day."""

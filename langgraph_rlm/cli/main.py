@@ -23,7 +23,7 @@ from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.jobs import Options, default_db, open_job
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
-from langgraph_rlm.repl import SANDBOXES
+from langgraph_rlm.repl import NAMES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,8 +60,8 @@ def main() -> None:
 )
 @click.option(
     "--sandbox",
-    type=click.Choice(list(SANDBOXES)),
-    help="What runs the code; local is NOT isolated.  [default: monty]",
+    type=click.Choice(NAMES),
+    help="What runs the code; local is NOT isolated.  [default: auto, which is python or monty]",
 )
 @click.option(
     "--db",

@@ -106,7 +106,7 @@ async def asave_run(
     saved = SavedRun(
         format=FORMAT,
         version=version("langgraph-rlm"),
-        sandbox=rlm.sessions.backend.name,
+        sandbox=rlm.sandbox(root["log"]).name,
         limits=rlm.limits.model_dump(),
         models=sorted(rlm.models),
         root=root,

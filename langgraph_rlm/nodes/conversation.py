@@ -44,6 +44,7 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
+from langgraph_rlm.repl.base import capacity_of
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.repl.host_functions import RESERVED, descriptions
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -172,7 +173,7 @@ def _system(state: RLMState, rlm: RLMRuntime) -> str:
         functions=_functions(limits, rlm.is_recursive(depth)),
         tools=tuple(_tool(tool) for tool in tools),
         models=tuple(sorted(rlm.models)),
-        interpreter=rlm.interpreter,
+        interpreter=rlm.sandbox(state["log"]).notes,
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
         schema=_text(state.get("answer_schema"), rlm.blobs),
@@ -201,6 +202,7 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     """What a question's message says. It is brief once all of its turns are summed up: long ones
     would fill the window."""
     handles, names = handles_of(questions), context_names(questions)
+    capacity = capacity_of(rlm.sessions.sandboxes.of(questions))
     shown: list[ContextDoc] = []
     for name in names:
         handle, is_first = handles[name], name == names[0]
@@ -209,7 +211,7 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
             kind=handle.kind,
             length=handle.length,
             items=handle.items,
-            loaded=is_loaded(handle, rlm.limits, rlm.host(0).capacity),
+            loaded=is_loaded(handle, rlm.limits, capacity),
             preview="" if is_brief else rlm.preview(handle),
             also=name if is_first else None,
             shape="" if is_brief else rlm.shape(handle),

@@ -52,6 +52,8 @@ class Ingest:
             turn=turn_count(log),
             started=time.time(),
         )
+        if not questions:
+            question["sandbox"] = self._rlm.sandbox(log).name
         update = RLMUpdate(log={**self._cut_off(state), question_place(len(questions)): question})
         if questions:
             update |= _without_the_last(state)

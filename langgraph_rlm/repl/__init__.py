@@ -20,7 +20,12 @@ class Sandbox:
 
 
 SANDBOXES: Mapping[str, Sandbox] = {
-    "monty": Sandbox("isolated, the default", "langgraph_rlm.repl.monty", "MontyBackend"),
+    "python": Sandbox(
+        "your Python, jailed by the Linux kernel", "langgraph_rlm.repl.python", "PythonBackend"
+    ),
+    "monty": Sandbox(
+        "a safe subset of Python, anywhere", "langgraph_rlm.repl.monty", "MontyBackend"
+    ),
     "local": Sandbox("your Python, NO isolation", "langgraph_rlm.repl.local", "LocalBackend"),
 }
 """Sandboxes by the name that users give.
@@ -28,7 +33,13 @@ SANDBOXES: Mapping[str, Sandbox] = {
 A new one needs nothing but a row here and a `Backend` that passes `repl_contract`.
 """
 
-DEFAULT_SANDBOX = "monty"
+AUTO = "auto"
+"""The name for `python` where this machine can have it, else `monty`; see `sandboxes.py`."""
+
+DEFAULT_SANDBOX = AUTO
+
+NAMES = (AUTO, *SANDBOXES)
+"""What users may give as the name of a sandbox."""
 
 
 def open_backend(sandbox: str | Backend) -> Backend:
@@ -53,4 +64,5 @@ def _open_known(name: str) -> Backend:
 
 
 def _choices() -> str:
-    return " or ".join(f"{name!r} ({found.about})" for name, found in SANDBOXES.items())
+    known = ", ".join(f"{name!r} ({found.about})" for name, found in SANDBOXES.items())
+    return f"{AUTO!r} (the first of these that this machine can have), {known}"

@@ -5,19 +5,27 @@ Dropping one at any moment costs time, never an answer or a call.
 
 import asyncio
 import threading
-import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.budget.clock import Deadline
+from langgraph_rlm.errors import ReplayDivergedError, SandboxError
 from langgraph_rlm.log.entries import Log, LogEntry, rolled_back_entry
-from langgraph_rlm.repl.base import Backend, SandboxCrashed, SessionSpec
+from langgraph_rlm.log.places import questions_of
+from langgraph_rlm.repl.advance import Advance, CellLost
+from langgraph_rlm.repl.base import Backend, Loading, SandboxCrashed, SessionSpec
 from langgraph_rlm.repl.host import Host, LateValues
 from langgraph_rlm.repl.host_functions import names_of
-from langgraph_rlm.repl.replay import Advance, CellLost, Repl
+from langgraph_rlm.repl.replay import Repl
+from langgraph_rlm.repl.sandboxes import Sandboxes
+from langgraph_rlm.repl.snapshots import Snapshots
+from langgraph_rlm.repl.standing import cells_left
+
+TELL_SECONDS = 1.0
+"""How long logged cells are run again before it is told, and between one telling and the next."""
 
 MAX_IDLE = 32
 """Interpreters kept alive between cells and calls.
@@ -34,7 +42,7 @@ None waits for a model or a child while it executes, so this can never deadlock.
 ATTEMPTS = 3
 """How often a cell runs whose worker dies, each time on a new worker; then it has crashed.
 
-More than two, because a new worker may itself be dead on arrival.
+More than two, because a new worker may itself be dead on arrival. The last try uses no snapshot.
 """
 
 
@@ -55,17 +63,46 @@ def open_repl(backend: Backend, start: ReplStart, host: Host) -> Repl:
         SandboxError: none can be started.
     """
     values = LateValues(host)
-    spec = SessionSpec(
+    spec = _spec(start, host, values)
+    snapshots = Snapshots(host.blobs, spec, _format(backend))
+    try:
+        return Repl(backend.open(spec), values, host, snapshots)
+    except SandboxCrashed as error:
+        raise SandboxError(f"The sandbox died as it started: {error}.") from error
+
+
+def rebuilt_repl(
+    backend: Backend, start: ReplStart, host: Host, log: Mapping[str, LogEntry]
+) -> Repl:
+    """Open an interpreter that stands as far in a log as a snapshot has it, or at the beginning.
+
+    Raises:
+        SandboxError: none can be started.
+    """
+    values = LateValues(host)
+    spec = _spec(start, host, values)
+    snapshots = Snapshots(host.blobs, spec, _format(backend))
+    if isinstance(backend, Loading):
+        for found in snapshots.find(log):
+            session = backend.load(spec, found.state)
+            if session is not None:
+                snapshots.size = len(found.state)
+                return Repl(session, values, host, snapshots, found.standing)
+    return open_repl(backend, start, host)
+
+
+def _spec(start: ReplStart, host: Host, values: LateValues) -> SessionSpec:
+    return SessionSpec(
         functions=names_of(host),
         values=values,
         clock=datetime.fromtimestamp(start.started, UTC),
         seed=start.id,
         max_heap_bytes=host.limits.max_heap_bytes,
     )
-    try:
-        return Repl(backend.open(spec), values, host)
-    except SandboxCrashed as error:
-        raise SandboxError(f"The sandbox died as it started: {error}.") from error
+
+
+def _format(backend: Backend) -> str:
+    return backend.state_format if isinstance(backend, Loading) else ""
 
 
 class Job:
@@ -83,6 +120,12 @@ class Job:
             if self.abandoned:
                 repl.kill()
 
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """See `Repl.progress`."""
+        with self._lock:
+            return None if self._repl is None else self._repl.progress
+
     def abandon(self) -> None:
         """End the running interpreter: nobody waits for it any more."""
         with self._lock:
@@ -94,8 +137,8 @@ class Job:
 class Sessions:
     """The live interpreters of one `create_rlm`, over all its threads and children."""
 
-    def __init__(self, backend: Backend, max_idle: int = MAX_IDLE) -> None:
-        self.backend = backend
+    def __init__(self, sandboxes: Sandboxes, max_idle: int = MAX_IDLE) -> None:
+        self.sandboxes = sandboxes
         self.max_idle = max_idle
         self._idle: OrderedDict[str, Repl] = OrderedDict()
         self._lock = threading.Lock()
@@ -112,7 +155,8 @@ class Sessions:
         start: ReplStart,
         log: Mapping[str, LogEntry],
         host: Host,
-        seconds_left: float | None = None,
+        deadline: Deadline | None = None,
+        tell: Callable[[int, int], None] | None = None,
     ) -> Advance:
         """Run the cells of an RLM that come after the end of its log, in a worker thread.
 
@@ -120,19 +164,25 @@ class Sessions:
             start: identifies the interpreter.
             log: the whole log of the RLM.
             host: the host of the RLM.
-            seconds_left: until the run must end; a cell that runs then is cut off, and has the
-                outcome `stopped`.
+            deadline: when the run must end; a cell that runs then is cut off, and has the outcome
+                `stopped`. Its clock stands still while logged cells are run again.
+            tell: takes how many logged cells were run again, and of how many, about once a second
+                where that takes longer.
 
         Raises:
             ReplayDivergedError: code did something else than its log says.
             SandboxError: no worker can be started, or one dies whenever logged cells are run again.
         """
         job = Job()
+        work = asyncio.get_running_loop().run_in_executor(
+            self._executor, self._advance, job, start, log, host, deadline or Deadline()
+        )
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._advance, job, start, log, host, seconds_left
-            )
+            if tell is not None:
+                await _told(work, job, tell)
+            return await work
         except asyncio.CancelledError:
+            work.cancel()
             job.abandon()
             raise
 
@@ -157,13 +207,13 @@ class Sessions:
         What runs continues, and what happens next starts new workers.
         """
         self.drop_all()
-        self.backend.release_idle()
+        self.sandboxes.release_idle()
 
     def close(self) -> None:
         """End every worker."""
         self.drop_all()
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self.backend.close()
+        self.sandboxes.close()
 
     def _advance(
         self,
@@ -171,17 +221,25 @@ class Sessions:
         start: ReplStart,
         log: Mapping[str, LogEntry],
         host: Host,
-        seconds_left: float | None,
+        deadline: Deadline,
     ) -> Advance:
-        deadline = None if seconds_left is None else time.monotonic() + seconds_left
         rolled_back: Log = {}
         deaths: Counter[str] = Counter()
+        is_whole = False
         while True:
             known = {**log, **rolled_back} if rolled_back else log
-            repl = self._taken(start.id, known) or open_repl(self.backend, start, host)
+            is_whole = is_whole or deaths.total() == ATTEMPTS - 1
+            repl = self._taken(start.id, known)
+            repl = repl or self._rebuilt(start, host, known, deadline, is_whole=is_whole)
             job.uses(repl)
             try:
                 done = repl.advance(known, deadline)
+            except ReplayDivergedError:
+                repl.close()
+                if is_whole or not repl.is_from_snapshot:
+                    raise
+                is_whole = True  # a snapshot may be at fault: the log decides
+                continue
             except CellLost as lost:
                 repl.close()
                 deaths[lost.place] += 1
@@ -197,6 +255,28 @@ class Sessions:
                 raise
             self._put(start.id, repl, job)
             return Advance({**rolled_back, **done.entries}, done.suspended, done.final)
+
+    def _rebuilt(
+        self,
+        start: ReplStart,
+        host: Host,
+        log: Mapping[str, LogEntry],
+        deadline: Deadline,
+        *,
+        is_whole: bool,
+    ) -> Repl:
+        """Open an interpreter, as far in its log as a snapshot has it unless `is_whole`.
+
+        That is not the run's own time, if there is anything to rebuild.
+        """
+        backend = self.sandboxes.of(questions_of(log))
+        if is_whole or not cells_left(log, {}):
+            return open_repl(backend, start, host)
+        deadline.clock.stop()
+        try:
+            return rebuilt_repl(backend, start, host, log)
+        finally:
+            deadline.clock.start()
 
     def _entry_of(self, lost: CellLost, deaths: int, host: Host) -> Log:
         """Make what is logged for a lost cell.
@@ -242,3 +322,15 @@ class Sessions:
             parked = [self._idle.popitem(last=False)[1] for _ in range(excess)]
         for old in parked:
             old.close()
+
+
+async def _told(work: asyncio.Future[Advance], job: Job, tell: Callable[[int, int], None]) -> None:
+    """Wait for a job, and tell how far its replay is."""
+    told: tuple[int, int] | None = None
+    while not (await asyncio.wait([work], timeout=TELL_SECONDS))[0]:
+        progress = job.progress
+        if progress is not None and progress != told:
+            told = progress
+            tell(*progress)
+    if told is not None:
+        tell(told[1], told[1])

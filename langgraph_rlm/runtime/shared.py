@@ -2,15 +2,16 @@
 Knows no run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Prices
+from langgraph_rlm.log.places import AnyLog, questions_of
 from langgraph_rlm.models.http_clients import Clients
 from langgraph_rlm.models.wrapped import Model, takes_tools
-from langgraph_rlm.repl.base import capacity_of
+from langgraph_rlm.repl.base import Backend, capacity_of
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
@@ -42,8 +43,6 @@ class RLMRuntime:
     blobs: BlobStore
     sessions: Sessions
     prices: Prices
-    interpreter: str
-    """What the prompt says of the interpreter."""
     prompt: str | None
     """The user's own instructions."""
     windows: Windows
@@ -88,9 +87,19 @@ class RLMRuntime:
         """Whether an RLM at `depth` may have children."""
         return depth + 1 < self.limits.max_depth
 
-    def host(self, depth: int) -> Host:
-        """What code at `depth` may call."""
-        return self._hosts[self.is_recursive(depth), depth == 0]
+    def sandbox(self, log: AnyLog) -> Backend:
+        """The sandbox in which an RLM began, by its log; for a new one, that in which it begins.
+
+        Raises:
+            ConfigurationError: the graph was made with another one.
+            SandboxError: this machine cannot have it.
+        """
+        return self.sessions.sandboxes.of(questions_of(log))
+
+    def host(self, depth: int, log: AnyLog) -> Host:
+        """What code of the RLM with this log may call at `depth`."""
+        host = self._hosts[self.is_recursive(depth), depth == 0]
+        return replace(host, capacity=capacity_of(self.sandbox(log)))
 
     @cached_property
     def preview(self) -> Callable[[ContextHandle], str]:
@@ -137,5 +146,4 @@ class RLMRuntime:
             blobs=self.blobs,
             requests=self.requests,
             limits=self.limits,
-            capacity=capacity_of(self.sessions.backend),
         )

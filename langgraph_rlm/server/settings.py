@@ -14,15 +14,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError, problems_in
-from langgraph_rlm.repl import SANDBOXES
+from langgraph_rlm.repl import NAMES
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
 """The environment variable with the keys that clients may use, separated by commas."""
 
 
 def _known_sandbox(name: str) -> str:
-    if name not in SANDBOXES:
-        raise ValueError(f"there is no sandbox {name!r}: give one of {', '.join(SANDBOXES)}")
+    if name not in NAMES:
+        raise ValueError(f"there is no sandbox {name!r}: give one of {', '.join(NAMES)}")
     return name
 
 
