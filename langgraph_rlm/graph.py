@@ -112,9 +112,11 @@ def create_rlm(
             whatever a call asks for. A tool that calls `interrupt` itself runs again on every
             answer, as LangGraph has it, and does not belong here.
         limits: what one run may use: a `Limits`, or a dict of some of its fields.
-        sandbox: `"monty"`, or `"local"` for a CPython process with your packages and NO isolation
-            from the host, or a `Backend` of your own (`langgraph_rlm.testing.repl_contract` tests
-            it).
+        sandbox: `"auto"`, which is `"python"` (CPython with your packages, jailed by the Linux
+            kernel) where this machine can have it, else `"monty"` (a safe subset of Python);
+            `"local"` for a CPython process with NO isolation from the host; or a `Backend` of your
+            own (`langgraph_rlm.testing.repl_contract` tests it). A thread stays in the sandbox that
+            it began in.
         prices: USD per million tokens by model name, `{"my-model": {"input": 0.5, "output": 2}}`;
             the `genai-prices` package, where it is installed, knows the rest. A call without a
             price counts as unpriced, never as free.

@@ -116,7 +116,8 @@ class ChatRLM(GeneratingChatModel):
     limits: Limits | None = None
     """What one run may use, such as turns, sub-calls, tokens and seconds; or a dict of fields."""
     sandbox: Any = DEFAULT_SANDBOX
-    """Where code runs: `"monty"`, isolated; `"local"`, NOT isolated; or a `Backend` of your own."""
+    """Where code runs: `"auto"`, which is `"python"` or `"monty"`, both isolated; `"local"`, NOT
+    isolated; or a `Backend` of your own."""
     prices: Mapping[str, Price | Mapping[str, float]] | None = None
     """USD per million tokens by model name; of other models the `genai-prices` package's."""
     prompt: str | None = None
