@@ -14,7 +14,9 @@ def S(name, *given):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return got
+KEPT = []
 def P(data):
+    KEPT.append(data)  # the pointer alone would not keep it
     return ctypes.cast(data, ctypes.c_void_p)
 def Q(*numbers):
     return struct.pack("Q" * len(numbers), *numbers)
