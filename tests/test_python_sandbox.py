@@ -285,6 +285,7 @@ class TestBounds:
         os.utime(left, (before, before))
         young = run()
         assert not left.exists()
+        assert young.is_dir()
 
     def test_a_folder_that_another_process_has_just_removed_is_let_be(self, tmp_path: Path) -> None:
         """Both had opened it; the lock comes free once the other is done."""
@@ -296,7 +297,6 @@ class TestBounds:
         local_folder.remove_tree(str(folder))
         assert not local_folder._is_left(held, folder, later)
         os.close(held)
-        assert young.is_dir()
 
     def test_a_folder_goes_however_deep_it_is_and_whatever_its_modes(self, tmp_path: Path) -> None:
         top = tmp_path / "top"
