@@ -1,4 +1,4 @@
-"""A process that runs RLMs before and after it forks, as web servers do: `python -m tests.fork_process FOLDER CASE`."""
+"""A process that runs RLMs before and after it forks, as web servers do: `python -m tests.fork_process FOLDER CASE SANDBOX`."""
 
 import os
 import sys
@@ -13,11 +13,13 @@ from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import rlm, thread
 
+SANDBOX = sys.argv[3]
+
 
 def ask(folder: Path, name: str, model: ScriptedModel) -> str:
     """One question on a thread, with a connection of its own."""
     with SqliteSaver.from_conn_string(str(folder / "db")) as saver:
-        return rlm(model, checkpointer=saver, blob_store=folder / "blobs").invoke(
+        return rlm(model, sandbox=SANDBOX, checkpointer=saver, blob_store=folder / "blobs").invoke(
             {"query": "q"}, thread(name)
         )["answer"]
 

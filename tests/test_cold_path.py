@@ -1,6 +1,7 @@
 """A session is only a cache of its log: dropped at any moment, the run goes on the same, and pays for nothing twice."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -142,11 +143,11 @@ def test_a_graph_that_is_dropped_takes_its_workers_with_it() -> None:
     import psutil
 
     def workers() -> set[int]:
-        return {
-            child.pid
-            for child in psutil.Process().children(recursive=True)
-            if "monty" in child.name()
-        }
+        found: set[int] = set()
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                found |= {child.pid} if "monty" in child.name() else set()
+        return found
 
     before = workers()
     gc.disable()

@@ -15,13 +15,14 @@ from langgraph_rlm import ThreadBusyError
 from langgraph_rlm.pregel.leases import database_of
 from langgraph_rlm.testing import ScriptedModel
 
+from .jails import needs_a_jail
 from .models import rlm, thread
 
 FOLDER = Path(__file__).parent.parent
 
 
-def forked(folder: Path, case: str) -> list[str]:
-    command = [sys.executable, "-m", "tests.fork_process", str(folder), case]
+def forked(folder: Path, case: str, sandbox: str = "monty") -> list[str]:
+    command = [sys.executable, "-m", "tests.fork_process", str(folder), case, sandbox]
     done = subprocess.run(
         command, cwd=FOLDER, capture_output=True, text=True, timeout=100, check=True
     )
@@ -43,6 +44,11 @@ def test_a_process_that_ran_code_and_forked_is_told_so_and_does_not_wait_for_eve
     assert before == "1"
     assert after.startswith("SandboxError Monty was used in process")
     assert "'spawn'" in after
+
+
+@needs_a_jail
+def test_a_jailed_python_runs_in_the_fork_as_before(tmp_path: Path) -> None:
+    assert forked(tmp_path, "used", "python") == ["1", "1"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])

@@ -131,7 +131,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "interrupt_on": (["search"], "must be a dict by tool name"),
     "not_idempotent": ("search", "must be a list of names of tools"),
     "limits": (30, "must be a Limits, or a dict of some of its fields"),
-    "sandbox": (7, "sandbox=7 must be 'monty'"),
+    "sandbox": (7, "sandbox=7 must be 'auto'"),
     "prices": ([1], "must be a dict by model name"),
     "prompt": (SystemMessage("Be brief."), "prompt=message.text"),
     "checkpointer": ("runs.db", "must be a LangGraph checkpointer"),
