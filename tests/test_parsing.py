@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from langgraph_rlm.log.final_words import Final
 from langgraph_rlm.log.python import assigned_names
 from langgraph_rlm.log.reply import parse_reply
+from langgraph_rlm.log.thoughts import split_thoughts
 
 
 def value(text: str) -> Final:
@@ -412,10 +413,15 @@ def test_no_reply_makes_the_parser_fail(text: str) -> None:
     assert reply.cells or reply.final or reply.problem
 
 
+def is_a_cell(code: str) -> bool:
+    """Whether a text has something to run. A line that ends thoughts, and is no Python, ends them."""
+    return bool(code.strip()) and not split_thoughts(f"```repl\n{code}\n```\n")[1]
+
+
 @given(
     st.lists(
         st.text(alphabet=st.characters(exclude_characters="`\r\x00", codec="utf-8")).filter(
-            str.strip
+            is_a_cell
         )
     )
 )
