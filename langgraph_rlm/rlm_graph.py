@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig, ensure_config
-from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.graph import Graph
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
@@ -155,8 +154,11 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         return wait_for(lambda: graph.abulk_update_state(config, supersteps))
 
     def _bound(self, config: RunnableConfig | None) -> RunnableConfig:
-        """A call's config with what `with_config` has bound to the graph."""
-        return ensure_config(merge_configs(self.config, config))
+        """A call's config with the values that `with_config` has bound to the graph, such as its
+        thread. LangGraph adds the rest of what is bound, and would add callbacks twice."""
+        config = ensure_config(config)
+        bound = (self.config or {}).get("configurable", {})
+        return {**config, "configurable": {**bound, **config.get("configurable", {})}}
 
     def _in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
         """This graph and a config whose checkpointers, own and parent's, may be used from the

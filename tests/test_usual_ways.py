@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
@@ -212,6 +213,27 @@ class TestLangGraph:
         assert graph.get_state(thread("bound")).values["answer"] == "x"
         piped = graph | (lambda out: out["answer"] + "!")
         assert piped.invoke({"query": "q"}, thread("piped")) == "x!"
+
+    @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+    def test_bound_callbacks_are_called_as_often_as_given_ones(self, way: str) -> None:
+        class Counts(BaseCallbackHandler):
+            starts = 0
+
+            def on_chain_start(self, *args: Any, **kwargs: Any) -> None:
+                self.starts += 1
+
+        def starts(*, bound: bool) -> int:
+            counts, graph = Counts(), rlm(root("FINAL('x')"))
+            config: Any = {"callbacks": [counts]}
+            given = [] if bound else [config]
+            graph = graph.with_config(config) if bound else graph
+            if way == "invoke":
+                graph.invoke({"query": "q"}, *given)
+            else:
+                asyncio.run(graph.ainvoke({"query": "q"}, *given))
+            return counts.starts
+
+        assert starts(bound=True) == starts(bound=False)
 
     def test_schemas_of_input_and_output(self) -> None:
         graph = rlm(["FINAL(1)"])
