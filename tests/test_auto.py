@@ -1,6 +1,8 @@
 """The default sandbox: `python` where this machine can have it, else `monty`; a thread stays in its own."""
 
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -166,3 +168,24 @@ def test_a_fork_stays_in_it(choose: Any) -> None:
 def test_an_unknown_name_is_refused_with_those_there_are(make: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"'auto'.*'python'.*'monty'.*'local'"):
         make(ScriptedModel(replies=["x"]), sandbox="docker")
+
+
+ELSEWHERE = """
+import sys
+for name in ("resource", "fcntl", "termios", "pwd", "grp"):
+    sys.modules[name] = None
+import platform, socket, subprocess, tempfile, asyncio
+sys.platform = "win32"
+from langgraph_rlm.repl import sandboxes
+assert sandboxes.choose() == "monty"
+print(sandboxes.obstacle())
+"""
+
+
+def test_where_there_is_no_linux_it_is_monty_and_nothing_fails_to_import() -> None:
+    """Windows has none of these modules."""
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "It needs Linux, and this is win32" in done.stdout

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import os
 import platform
-import resource
 import socket
 import struct
 import sys
@@ -175,6 +174,8 @@ def _limit(file_bytes: int, memory_bytes: int) -> None:
 
     A core of 1 byte is none for a file and, unlike 0, none for a program that gathers them.
     """
+    import resource  # not on Windows, where this module is imported to say that it cannot jail
+
     if memory_bytes <= 0 or file_bytes <= 0:
         raise JailError(f"No limit of memory or files: {memory_bytes}, {file_bytes}.")
     for name, wanted in {
