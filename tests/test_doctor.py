@@ -11,12 +11,13 @@ from click.testing import CliRunner, Result
 from langgraph_rlm.cli import doctor as parts
 from langgraph_rlm.cli.main import main
 from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.models.resolve import BASE_VARIABLES
 from langgraph_rlm.repl import SANDBOXES
 
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (*parts.KEYS, *parts.BASE_VARIABLES, parts.MODEL_VARIABLE):
+    for name in (*parts.KEYS, *BASE_VARIABLES, parts.MODEL_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "blobs"))
 

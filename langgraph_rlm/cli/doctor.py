@@ -19,9 +19,17 @@ from pathlib import Path
 from typing import Literal
 
 from langgraph_rlm.errors import RLMError, SandboxError
-from langgraph_rlm.models.resolve import BASE_VARIABLES, MODEL_VARIABLE
+from langgraph_rlm.models.resolve import MODEL_VARIABLE, base_address
 from langgraph_rlm.repl import SANDBOXES, open_backend
-from langgraph_rlm.repl.base import Finished, Returned, Session, SessionSpec, Suspended
+from langgraph_rlm.repl.base import (
+    Finished,
+    Returned,
+    SandboxCrashed,
+    Session,
+    SessionSpec,
+    Suspended,
+)
+from langgraph_rlm.repl.escapes import escapes
 
 Mark = Literal["ok", "none", "fault"]
 """It works; it is not there, and nothing needs it; it does not work."""
@@ -45,18 +53,6 @@ LOCK_SECONDS = 5.0
 """How long the database may be locked by somebody else."""
 
 PROBE = "got = ask('6 * 7')\nprint(got)"
-ESCAPES = """
-import os, socket
-seen = []
-for what in (lambda: open('/etc/passwd').read(), lambda: os.fork(), lambda: socket.socket()):
-    try:
-        what()
-        seen.append('open')
-    except Exception:
-        seen.append('refused')
-print(seen)
-"""
-"""What a jail refuses: a file of the host, another process, a socket."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +122,16 @@ def _sandbox(name: str) -> Finding:
         took = time.perf_counter() - started
     except SandboxError as error:
         return Finding(f"sandbox {name}", "none", f"{about}: {error}")
-    if said is not None:
+    if said:
         return Finding(f"sandbox {name}", "fault", f"{about}: {said}")
     return Finding(f"sandbox {name}", "ok", f"{about}: a cell ran in {took:.2f} s")
 
 
-def _run_in(name: str) -> str | None:
+def _run_in(name: str) -> str:
     """Run a cell that asks the host and, in an isolated sandbox, one that tries to get out.
 
     Returns:
-        What went wrong; None if nothing did.
+        What went wrong; empty if nothing did.
 
     Raises:
         SandboxError: it cannot be had here.
@@ -145,6 +141,8 @@ def _run_in(name: str) -> str | None:
         session = backend.open(_spec())
         try:
             return _problem(session, is_isolated=name not in OPEN_TO_THE_HOST)
+        except SandboxCrashed as error:
+            return str(error)
         finally:
             session.close()
     finally:
@@ -161,19 +159,15 @@ def _spec() -> SessionSpec:
     )
 
 
-def _problem(session: Session, *, is_isolated: bool) -> str | None:
+def _problem(session: Session, *, is_isolated: bool) -> str:
+    """Say what goes wrong in a session; empty if nothing does. Raises `SandboxCrashed`."""
     outcome = session.feed(PROBE)
     if not isinstance(outcome, Suspended):
         return f"a call of the host did not come: {outcome}"
     outcome = session.resume(Returned(42))
     if outcome != Finished("42\n"):
         return f"a cell did not end as it should: {outcome}"
-    if not is_isolated:
-        return None
-    outcome = session.feed(ESCAPES)
-    if isinstance(outcome, Finished) and "open" in outcome.stdout:
-        return f"code got out: of a host's file, a process and a socket {outcome.stdout.strip()}"
-    return None
+    return escapes(session) if is_isolated else ""
 
 
 # Models
@@ -199,8 +193,7 @@ def _model(name: str | None) -> Iterator[Finding]:
     except RLMError as error:
         yield Finding("model", "fault", str(error))
         return
-    address = next((os.environ[each] for each in BASE_VARIABLES if os.environ.get(each)), "")
-    yield Finding("model", "ok", f"{name} at {address or 'its own address'}")
+    yield Finding("model", "ok", f"{name} at {base_address() or 'its own address'}")
     yield Finding("window", "ok", f"{Windows(None).of(model):,} tokens")
     price = Prices().of(model_name(model))
     if price is None:

@@ -12,14 +12,13 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError, SandboxError
 from langgraph_rlm.repl import jail
-from langgraph_rlm.repl.base import Finished, Outcome, SandboxCrashed, Session, SessionSpec
+from langgraph_rlm.repl.base import Outcome, Session, SessionSpec
 from langgraph_rlm.repl.jail_quota import Quota
 from langgraph_rlm.repl.local import check_time_machine
 from langgraph_rlm.repl.local_process import WorkerProcess
@@ -164,37 +163,6 @@ class PythonSession(LocalSession):
         """End a process that uses more than it may."""
         if excess:
             raise self._lost(excess)
-
-
-TRIED = """
-import os, _socket
-def is_refused(attempt, *given):
-    try:
-        attempt(*given)
-    except PermissionError:
-        return True
-    return False
-tried = {"read a folder": (os.listdir, "/"), "write a file": (open, "/tmp/rlm-trial", "w"),
-    "open a socket": (_socket.socket, 2, 1), "start a process": (os.fork,),
-    "signal a process": (os.kill, os.getppid(), 0)}
-[what for what, how in tried.items() if not is_refused(*how)]
-"""
-"""A cell that tries what it may not do, and tells what it could."""
-
-
-def trial() -> str:
-    """Try in a session what must not be done. Say what is wrong with it; empty if nothing is."""
-    backend = PythonBackend(spares=0)
-    spec = SessionSpec(frozenset(), {}, datetime.now(UTC), "trial", 64 << 20)
-    try:
-        outcome = backend.open(spec).feed(TRIED)
-    except (SandboxError, SandboxCrashed) as error:
-        return str(error)
-    finally:
-        backend.close()
-    if outcome == Finished("", []):
-        return ""
-    return f"sandbox='python' lets code through here, so do not use it: {outcome}"
 
 
 def check_can_jail() -> None:
