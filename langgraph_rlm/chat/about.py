@@ -13,6 +13,8 @@ from langchain_core.messages.utils import count_tokens_approximately
 
 from langgraph_rlm.models.wrapped import Model, first_of, model_name, profile_of
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
+from langgraph_rlm.storage.blobs import to_bytes
 
 WINDOW = 1_000_000_000
 """Tokens of an input, 4 GB of text: what a `ChatRLM` takes does not depend on a model's window.
@@ -20,8 +22,6 @@ WINDOW = 1_000_000_000
 It has to be a number: LangChain's middleware summarizes a history at a share of it, and would cut
 one that the RLM reads whole.
 """
-
-BYTES_PER_TOKEN = 4
 
 T = TypeVar("T")
 
@@ -100,4 +100,4 @@ def _counted(count: Callable[[], T], estimate: Callable[[], T]) -> T:
 
 
 def _estimated(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN
+    return len(to_bytes(text)) // BYTES_PER_TOKEN

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from langgraph_rlm.chat.calls import Call
 from langgraph_rlm.chat.model_reply import REFUSAL, Said, refusal_in
-from langgraph_rlm.chat.sendable import EMPTY_REPLY, sendable
+from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import blocks_of, chars_in
 from langgraph_rlm.errors import InputError, ModelReplyError, shown
 from langgraph_rlm.log.thoughts import without_thoughts
@@ -20,8 +20,8 @@ from langgraph_rlm.models.ask import ask, takes_formats
 from langgraph_rlm.models.replies import shortfall_of
 from langgraph_rlm.models.tool_calls import pieces_of
 from langgraph_rlm.models.wrapped import Model
-from langgraph_rlm.prompts import reply_again_prompt, reply_schema_prompt
-from langgraph_rlm.runtime.structured_query import TRIES
+from langgraph_rlm.prompts import reply_schema_prompt
+from langgraph_rlm.runtime.structured_query import TRIES, asked_again
 from langgraph_rlm.schemas.answers import Format, Hopeless, Mismatch, json_of
 
 
@@ -58,7 +58,7 @@ async def answer_in_form(
             raise InputError(f"response_format: {hopeless}") from hopeless
         except Mismatch as mismatch:
             problem = str(mismatch)
-            messages = [*messages, *_again(text, problem)]
+            messages = [*messages, *asked_again(text, problem)]
             continue
         yield AIMessageChunk(content=json_of(value))
         return
@@ -126,7 +126,3 @@ def _passed(call: Call, reply: AIMessage, said: Said) -> AIMessageChunk:
         additional_kwargs={REFUSAL: refusal} if refusal else {},
         tool_call_chunks=call.request.taken_pieces(pieces_of(reply)),
     )
-
-
-def _again(text: str, problem: str) -> list[BaseMessage]:
-    return [AIMessage(text or EMPTY_REPLY), HumanMessage(reply_again_prompt(error=problem))]

@@ -25,10 +25,7 @@ from langgraph_rlm.log.thought_stream import ThoughtStream
 from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.ask import ask_streaming
 from langgraph_rlm.models.wrapped import Model, takes_tools
-
-BYTES_PER_TOKEN = 4
-"""Bytes of UTF-8, as inputs are counted."""
-
+from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
 
 # Which calls are direct
 

@@ -17,11 +17,8 @@ from langgraph_rlm.log.entries import Log, QuestionEntry
 from langgraph_rlm.log.places import question_place, questions_of, turn_count
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ingest
+from langgraph_rlm.storage.inputs import MOST_OF_A_MESSAGE
 from langgraph_rlm.storage.messages import Door, read_chat
-
-QUESTION_CHARS = 4_000
-"""Most characters of such a message that are shown whole, where the user gave a rule of another
-kind."""
 
 ASIDE = (
     "(The user said this while your code waited for its tools. Answer it together with the "
@@ -65,7 +62,8 @@ def follow_up(
 
 
 def _most(rule: int | Rule) -> int:
-    return rule if isinstance(rule, int) else QUESTION_CHARS
+    """Give the most characters that are shown whole; a rule of another kind says nothing of it."""
+    return rule if isinstance(rule, int) else MOST_OF_A_MESSAGE
 
 
 def _door(first: int) -> Door:

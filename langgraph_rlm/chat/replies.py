@@ -9,6 +9,7 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.models.tool_calls import CallStream
 from langgraph_rlm.progress import Event
+from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
 
 CODE_CHARS = 2_000
 """Most characters of a cell's code that progress shows."""
@@ -111,10 +112,6 @@ def _details_since(before: Mapping[str, Any], now: Mapping[str, Any], key: str) 
     old: Mapping[str, int] = before.get(key) or {}
     new: Mapping[str, int] = now.get(key) or {}
     return {name: count - old.get(name, 0) for name, count in new.items()}
-
-
-BYTES_PER_TOKEN = 4
-"""Bytes of UTF-8 that count as one token of an answer."""
 
 
 def cut_to(text: str, max_tokens: int | None) -> str:

@@ -6,10 +6,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 
 from langgraph_rlm.chat.shapes import is_mapping
+from langgraph_rlm.models.replies import EMPTY_REPLY
 from langgraph_rlm.storage.context import encodable
-
-EMPTY_REPLY = "(empty)"
-"""What stands for an earlier reply that said nothing, which many providers refuse."""
 
 
 def sendable(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

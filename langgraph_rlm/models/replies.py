@@ -32,6 +32,9 @@ REASONS: Mapping[str, Shortfall] = {
 }
 """Reasons of OpenAI, Anthropic, Google, Mistral, Bedrock and Ollama, in lower case."""
 
+EMPTY_REPLY = "(empty)"
+"""What stands for an earlier reply without text, which many providers refuse."""
+
 REASON_KEYS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 THOUGHT_TYPES = ("thinking", "redacted_thinking", "reasoning", "reasoning_content")
 """Content blocks in which a model thinks."""

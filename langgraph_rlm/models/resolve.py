@@ -22,6 +22,12 @@ BASE_VARIABLES = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
 
 
+def base_address() -> str | None:
+    """Give the address of OpenAI's API that the environment names; None is OpenAI's own."""
+    given = (os.environ.get(variable) for variable in BASE_VARIABLES)
+    return next((url for url in given if url), None)
+
+
 def resolve_model(
     model: "str | Model",
     *,

@@ -29,7 +29,7 @@ from langgraph_rlm.log.python import assigned_names
 from langgraph_rlm.log.reply import Reply, reply_of, text_of_reply
 from langgraph_rlm.log.steps import all_are_well, any_shows
 from langgraph_rlm.log.text import clip
-from langgraph_rlm.models.replies import with_thoughts
+from langgraph_rlm.models.replies import EMPTY_REPLY, with_thoughts
 from langgraph_rlm.nodes.native_calls import native_messages
 from langgraph_rlm.prompts import (
     CellDoc,
@@ -51,9 +51,6 @@ from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.tools import RLMTool
-
-EMPTY_REPLY = "(empty)"
-"""What stands for a reply that has no text."""
 
 CUT_CHARS = 100
 """More than the line that `clip` puts where it cuts."""

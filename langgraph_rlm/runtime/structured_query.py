@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
+from langgraph_rlm.models.replies import EMPTY_REPLY
 from langgraph_rlm.prompts import reply_again_prompt, reply_schema_prompt
 from langgraph_rlm.schemas.answers import Format, Hopeless, Mismatch, json_of
 
@@ -45,6 +46,10 @@ async def structured_query(
             raise
         except Mismatch as mismatch:
             problem = str(mismatch)
-        again = HumanMessage(reply_again_prompt(error=problem))
-        messages = [*messages, AIMessage(text or "(empty)"), again]
+        messages = [*messages, *asked_again(text, problem)]
     raise Mismatch(f"no reply matched the schema in {TRIES} tries; the last one: {problem}")
+
+
+def asked_again(text: str, problem: str) -> list[AnyMessage]:
+    """Give a reply that has another form, and what the model is told of it."""
+    return [AIMessage(text or EMPTY_REPLY), HumanMessage(reply_again_prompt(error=problem))]

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from langgraph_rlm.models.failures import is_page, page_text
-from langgraph_rlm.models.resolve import BASE_VARIABLES
+from langgraph_rlm.models.resolve import base_address
 from langgraph_rlm.server.secrets import without_secrets
 from langgraph_rlm.storage.json_types import is_dict, is_list
 
@@ -86,9 +86,7 @@ class Upstream:
 
 def environment_upstream() -> Upstream:
     """Give the upstream that the environment names."""
-    given = (os.environ.get(variable) for variable in BASE_VARIABLES)
-    base_url = next((url for url in given if url), None)
-    return Upstream(base_url, os.environ.get(KEY_VARIABLE) or None)
+    return Upstream(base_address(), os.environ.get(KEY_VARIABLE) or None)
 
 
 def _ids_in(text: str) -> tuple[str, ...]:
