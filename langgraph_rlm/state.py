@@ -29,7 +29,7 @@ class RLMInput(TypedDict, total=False):
 
     query: str
     context: Any
-    """Anything that `langgraph_rlm.storage.context.ingest` takes."""
+    """Anything that `langgraph_rlm.storage.ingest.ingest` takes."""
     messages: Sequence[AnyMessage]
 
 

@@ -18,7 +18,8 @@ from langgraph_rlm import File, create_rlm
 from langgraph_rlm.errors import BlobError, ContextError
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import MAX_SKIPPED, ContextHandle, ingest, materialize
+from langgraph_rlm.storage.context import ContextHandle, materialize
+from langgraph_rlm.storage.ingest import MAX_SKIPPED, ingest
 from langgraph_rlm.testing import ScriptedModel, cell
 
 
@@ -299,7 +300,7 @@ def test_a_large_file_is_streamed(store: BlobStore, tmp_path: Path) -> None:
             file.write(line * 50_000)
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from langgraph_rlm.storage.blobs import BlobStore; from langgraph_rlm.storage.context import ingest\n"
+        "from langgraph_rlm.storage.blobs import BlobStore; from langgraph_rlm.storage.ingest import ingest\n"
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; h = ingest(Path(sys.argv[1]), BlobStore.open(sys.argv[2]))\n"
         "print(h.length, h.size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)"
     )

@@ -20,7 +20,8 @@ from langgraph_rlm.errors import BlobError, ReplayDivergedError
 from langgraph_rlm.history.replay_run import replay_run
 from langgraph_rlm.history.saved_run import save_run
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ingest, materialize
+from langgraph_rlm.storage.context import materialize
+from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.lines import LINE_CHARS, REACH
 from langgraph_rlm.storage.reads import Reader, merge_ranges
 from langgraph_rlm.storage.text_index import BLOCK

@@ -20,7 +20,7 @@ from langgraph_rlm import (
     ThreadBusyError,
     create_rlm,
 )
-from langgraph_rlm.storage.context import ingest
+from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .jails import SANDBOXES

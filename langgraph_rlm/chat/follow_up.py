@@ -16,7 +16,7 @@ from langgraph_rlm.chat.shapes import blocks_of, is_mapping
 from langgraph_rlm.log.entries import Log, QuestionEntry
 from langgraph_rlm.log.places import question_place, questions_of, turn_count
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ingest
+from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.inputs import MOST_OF_A_MESSAGE
 from langgraph_rlm.storage.messages import Door, read_chat
 

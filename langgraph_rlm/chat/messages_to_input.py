@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage
 
 from langgraph_rlm.errors import ContextError, InputError
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ingest
+from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.inputs import Stored, by_reference
 from langgraph_rlm.storage.messages import Chat, Door, read_chat
 

@@ -48,7 +48,7 @@ def stored_context(paths: tuple[str, ...], blob_store: str | None) -> "ContextHa
     This is done before the run: reading stdin may take for ever, and here Ctrl-C simply ends it.
     """
     from langgraph_rlm.storage.blobs import BlobStore
-    from langgraph_rlm.storage.context import ingest
+    from langgraph_rlm.storage.ingest import ingest
 
     if not paths:
         return None

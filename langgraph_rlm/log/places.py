@@ -174,13 +174,14 @@ def context_names(questions: Sequence[QuestionEntry]) -> list[str]:
 
 
 def handles_of(questions: Sequence[QuestionEntry]) -> dict[str, ContextHandle]:
-    """The contexts of `questions` by name: `context_0`, ..., and `context` for the first one of the
-    newest that has any."""
-    named: dict[str, ContextHandle] = {}
+    """The contexts of `questions` by name: `context_0`, ..., the names that users gave, and
+    `context` for the first one of the newest that has any."""
+    numbered: dict[str, ContextHandle] = {}
     newest: ContextHandle | None = None
     for question in questions:
         handles = [ContextHandle.from_dict(given) for given in question["contexts"]]
         newest = handles[0] if handles else newest
         for handle in handles:
-            named[f"context_{len(named)}"] = handle
-    return named if newest is None else {**named, "context": newest}
+            numbered[f"context_{len(numbered)}"] = handle
+    named = {handle.name: handle for handle in numbered.values() if handle.name is not None}
+    return numbered if newest is None else {**numbered, **named, "context": newest}

@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 Problem = Literal["empty", "prose", "unclosed_fence", "untagged_fence", "unfenced_code"]
 """Why a reply has nothing to do, or not all of it: each kind has a nudge of its own."""
 
-RULES = 3
+RULES = 4
 """The rules by which replies are read now.
 
 A turn's entry says by which its reply was read, so that a thread of an earlier version runs the
 same cells again. Version 1 had no such key. It took code up to the first line of backticks, ran no
 block that lacked a tag or an end, dropped no thoughts but a leading `<think>`, and took a FINAL
 wherever it stood. Version 2 reads replies as version 3 does; in its cells, Monty had no stand-ins
-for modules that it lacks.
+for modules that it lacks. In version 3, code had fewer host functions: `HostFunction.since` says
+which are newer.
 """
 
 

@@ -46,7 +46,7 @@ from langgraph_rlm.prompts import (
 )
 from langgraph_rlm.repl.base import capacity_of
 from langgraph_rlm.repl.host import is_loaded
-from langgraph_rlm.repl.host_functions import RESERVED, descriptions
+from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
@@ -242,7 +242,7 @@ def _outcome(
     cells = cells_of(log, number, len(reply.steps))
     ended = enumerate(cells)
     ran = tuple(_cell(index, cell, rlm.blobs, most) for index, cell in ended if cell is not None)
-    notices = _rebound(reply.cells)
+    notices = _rebound(reply.cells, turn.get("rules", 1))
     if reply.problem is not None:
         notices.append(nudge_prompt(reply.problem))
     notices += _about_cells(reply, cells, rlm.blobs)
@@ -309,10 +309,10 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most + CUT_CHARS else clip(text, limit=most)
 
 
-def _rebound(cells: Sequence[str]) -> list[str]:
+def _rebound(cells: Sequence[str], rules: int) -> list[str]:
     """The notice about names of the host that cells have assigned to; none where they have not."""
     assigned = {name for code in cells for name in assigned_names(code)}
-    names = sorted(assigned & (RESERVED | {"context"}))
+    names = sorted(assigned & (reserved(rules) | {"context"}))
     if not names:
         return []
     return [

@@ -7,7 +7,8 @@ whose code has a variable of that name.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from langgraph_rlm.budget.limits import Limits
@@ -35,8 +36,17 @@ class HostFunction:
     """The signature in the prompt."""
     text: str
     """The description in the prompt, with names of `Limits` in braces."""
-    first: Callable[..., None] | None = None
-    """The signature for code of turns by the rules 1, where it was another."""
+    earlier: Mapping[int, Callable[..., None]] = field(default_factory=dict[int, Any])
+    """Signatures that it had before, each by the last rules of turns (`log/reply.py`) that had
+    it."""
+    since: int = 1
+    """The first rules of turns that know it. In code of earlier turns its name was free, so what
+    they have bound to it stays."""
+
+    def signature_by(self, rules: int) -> Callable[..., None]:
+        """Give the signature for code of a turn."""
+        known = [last for last in sorted(self.earlier) if last >= rules]
+        return self.earlier[known[0]] if known else self.signature
 
 
 @dataclass(frozen=True)
@@ -98,10 +108,7 @@ def _response(
         return _tool_response(call, host.tools[call.function], cell.rules)
     function = BY_NAME[call.function]
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
-    signature = function.signature
-    if cell.rules == 1 and function.first is not None:
-        signature = function.first
-    arguments = bound(signature, call, cell.rules)
+    arguments = bound(function.signature_by(cell.rules), call, cell.rules)
     return function.answer(
         Called(function.name, function.kind, arguments, cell, handles, host, call.source)
     )
@@ -168,7 +175,7 @@ TABLE: tuple[HostFunction, ...] = (
         answer=read(lambda reader, given: (reader.info(**given), [])),
         shown='context_info(of="context", page=0) -> dict',
         text="kind and size of an input; of files also their names, 100 a `page`.",
-        first=_first_context_info,
+        earlier={1: _first_context_info},
     ),
     HostFunction(
         name="peek",
@@ -191,7 +198,7 @@ TABLE: tuple[HostFunction, ...] = (
         "(characters from 0, as `peek` takes them) and `text` (at most `width` characters of "
         "its line). These three work on inputs of any size, also on one too large to be bound "
         "to its name.",
-        first=_first_grep,
+        earlier={1: _first_grep},
     ),
     HostFunction(
         name="llm_query",
@@ -273,8 +280,13 @@ One line stands for both functions.
 
 BY_NAME: Mapping[str, HostFunction] = {row.name: row for row in TABLE}
 
-RESERVED = frozenset(BY_NAME)
-"""Names that mean the same in every cell, whatever earlier code has bound to them."""
 
-TAKEN = RESERVED | {"context", "answer", "history"}
+@cache
+def reserved(rules: int) -> frozenset[str]:
+    """Give the names that mean the same in every cell of turns by these rules, whatever earlier
+    code has bound to them."""
+    return frozenset(row.name for row in TABLE if row.since <= rules)
+
+
+TAKEN = frozenset(BY_NAME) | {"context", "answer", "history"}
 """Names that no tool may have in code."""

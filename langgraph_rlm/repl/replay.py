@@ -52,7 +52,7 @@ from langgraph_rlm.repl.cell_time import CellTime
 from langgraph_rlm.repl.divergence import check_call, check_cell, check_end, outcome_digest
 from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
 from langgraph_rlm.repl.host import Host, LateValues, OpenCell
-from langgraph_rlm.repl.host_functions import RESERVED, names_of, respond
+from langgraph_rlm.repl.host_functions import BY_NAME, names_of, reserved, respond
 from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
@@ -202,7 +202,8 @@ class Repl:
         self._values.handles = handles_of(questions)
         self._values.history = lambda: history(log, number, self._host.blobs)
         if len(questions) > max(self._at.questions, 1):  # a new question has another `context`
-            self._at.restore |= {"context", "answer"}
+            own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
+            self._at.restore |= {"context", "answer", *own}
         self._at.questions = len(questions)
 
     def _note_refusal(self, turn: int, log: AnyLog) -> None:
@@ -238,16 +239,21 @@ class Repl:
             done.suspended = cell.waiting
             return None
         entry = self._entry(cell, outcome, log)
-        rebindable = RESERVED | names_of(self._host) | frozenset(self._values.handles)
+        rebindable = self._rebindable(cell.rules)
         self._at.hidden |= outcome.hidden & rebindable
         self._at.restore |= frozenset(assigned_names(cell.code)) & rebindable
         self._at.open = None
         return entry
 
+    def _rebindable(self, rules: int) -> frozenset[str]:
+        """The names that mean the same in every cell of a turn, whatever code binds to them."""
+        tools = names_of(self._host) - BY_NAME.keys()
+        return reserved(rules) | tools | frozenset(self._values.handles)
+
     def _feed_cell(self, cell: OpenCell, log: AnyLog) -> Outcome:
         """Run a cell from its first line, after binding anew what earlier cells have rebound."""
         if "SHOW_VARS" in cell.code:
-            source = show_vars_source(self._at.names - RESERVED)
+            source = show_vars_source(self._at.names - reserved(cell.rules))
             self._step(partial(self._session.feed, source), cell, log)
         if "history" in cell.code:
             self._at.restore |= {"history"}

@@ -1,44 +1,19 @@
-"""Context: turns any input into a handle and stored text, and back into what code sees.
+"""Context: the handle of a stored input, and what code sees of it.
 
-Never searches it (see `reads`).
+Stores nothing (see `ingest`), and searches nothing (see `reads`).
 """
 
 import json
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal, TypeGuard, cast
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.errors import BlobError, ContextError
-from langgraph_rlm.storage.backends import CHUNK
-from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
-from langgraph_rlm.storage.files import (
-    File,
-    Joined,
-    named,
-    printable,
-    read_file,
-    read_open,
-    text_files,
-)
-from langgraph_rlm.storage.json_types import is_array
-from langgraph_rlm.storage.rows import JSONLines, RowKind, is_langchain, pairs_of, rows_of
-from langgraph_rlm.storage.utf8 import Utf8
+from langgraph_rlm.storage.blobs import BlobStore, to_text
 
 Kind = Literal["text", "list", "dict", "messages", "documents", "files"]
-
-MAX_SKIPPED = 100
-"""Most names of skipped files that a handle keeps."""
-
-WANTED = (
-    "Give a str, a pathlib.Path or a list of them, a list, a dict, LangChain messages or "
-    "documents, or a file that is open."
-)
 
 FileSpan = tuple[str, int, int]
 """A file of a context: its path, its first byte in the stored text, its bytes."""
@@ -56,6 +31,8 @@ class HandleDict(TypedDict):
     source: str | None
     index: str | None
     skipped: list[str]
+    name: NotRequired[str]
+    about: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -88,10 +65,15 @@ class ContextHandle:
     """Digest of the manifest of "files": a JSON list of `[path, first byte, bytes]`."""
     skipped: tuple[str, ...] = ()
     """What of a folder was not read, with the reason; the first `MAX_SKIPPED`."""
+    name: str | None = None
+    """The name that code knows it by beside `context_0` and on, where the user gave it one."""
+    about: str | None = None
+    """Digest of what is known of its files beside their text: a JSON dict from path to facts, such
+    as the digest of the original bytes."""
 
     def as_dict(self) -> HandleDict:
         """Give plain values for state, which any checkpointer takes."""
-        return HandleDict(
+        given = HandleDict(
             digest=self.digest,
             kind=self.kind,
             length=self.length,
@@ -102,6 +84,11 @@ class ContextHandle:
             index=self.index,
             skipped=list(self.skipped),
         )
+        if self.name is not None:  # left out otherwise: digests of older requests stay
+            given["name"] = self.name
+        if self.about is not None:
+            given["about"] = self.about
+        return given
 
     @staticmethod
     def from_dict(given: HandleDict) -> "ContextHandle":
@@ -113,39 +100,6 @@ class ContextHandle:
     def ascii(self) -> bool:
         """Whether every character is one byte."""
         return self.length == self.size
-
-
-def ingest(value: object, blobs: BlobStore) -> ContextHandle:
-    """Store an input, and give its handle. Files are streamed. Blocks: call it in a thread.
-
-    Args:
-        value: a str (the content, never a path); a Path or `File` of a file or folder, or a list
-            of them; bytes of text; a list or a dict of JSON values; LangChain messages or
-            documents; an open file; or a handle, which is checked and given back.
-        blobs: stores the text; the same text is stored once.
-
-    Raises:
-        ContextError: the input is missing, unreadable, binary, in another encoding, empty, not
-            JSON, or of another type.
-        BlobError: the store cannot be written, or no longer has the blob of a handle.
-    """
-    if isinstance(value, ContextHandle):
-        return _checked(value, blobs)
-    if isinstance(value, str):
-        return _ingest_text(value, blobs)
-    if isinstance(value, (bytes, bytearray)):
-        return _ingest_bytes([bytes(value)], blobs, "The bytes value")
-    if isinstance(value, (Path, File)):
-        return _ingest_file(_file(value), blobs)
-    if isinstance(value, Mapping):
-        return _ingest_rows("dict", pairs_of(cast("Mapping[Any, Any]", value)), blobs)
-    if is_array(value):
-        return _ingest_sequence(value, blobs)
-    if is_langchain(value):
-        return _ingest_sequence([value], blobs)
-    if hasattr(value, "read"):
-        return _ingest_open(value, blobs)
-    raise ContextError(f"A context cannot be a {type(value).__name__}. {WANTED}")
 
 
 def materialize(
@@ -206,147 +160,3 @@ def encodable(text: str) -> str:
     Models and users write them at times, and neither clients nor sandboxes take them.
     """
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _checked(handle: ContextHandle, blobs: BlobStore) -> ContextHandle:
-    """Give a handle back, whose blobs must be there."""
-    for digest in filter(None, (handle.digest, handle.index)):
-        if not blobs.has(digest):
-            came = f" (it came from {handle.source})" if handle.source else ""
-            raise BlobError(
-                f"Blob {digest} of a context{came} is not in the store {blobs.location}: "
-                "ingest the same input again."
-            )
-    return handle
-
-
-# Text, bytes and files
-
-
-def _ingest_text(text: str, blobs: BlobStore) -> ContextHandle:
-    text = text.removeprefix("\ufeff")
-    if not text:
-        raise _empty("The string")
-    digest, size = blobs.put_stream(
-        to_bytes(text[start : start + CHUNK]) for start in range(0, len(text), CHUNK)
-    )
-    return ContextHandle(digest=digest, kind="text", length=len(text), size=size)
-
-
-def _ingest_bytes(
-    chunks: Iterable[bytes], blobs: BlobStore, name: str, source: str | None = None
-) -> ContextHandle:
-    utf8 = Utf8(name)
-    return _ingest_utf8(utf8, utf8.check(chunks), blobs, name, source)
-
-
-def _ingest_utf8(
-    utf8: Utf8, text: Iterable[bytes], blobs: BlobStore, name: str, source: str | None
-) -> ContextHandle:
-    digest, size = blobs.put_stream(_not_empty(text, name))
-    return ContextHandle(digest=digest, kind="text", length=utf8.chars, size=size, source=source)
-
-
-def _ingest_open(file: Any, blobs: BlobStore) -> ContextHandle:
-    if file is sys.stdin:
-        file = getattr(file, "buffer", file)
-    name = getattr(file, "name", None)
-    source = printable(name) if isinstance(name, str) else None
-    shown = source or "The open file"
-    return _ingest_bytes(read_open(file, shown), blobs, shown, source)
-
-
-def _ingest_file(file: File, blobs: BlobStore) -> ContextHandle:
-    source = printable(str(file.path))
-    if not os.path.isdir(file.path):
-        utf8, text = read_file(file)
-        return _ingest_utf8(utf8, text, blobs, str(file.path), source)
-    files, skipped = text_files(file)
-    if not files:
-        others = ", ".join(skipped[:10]) or "nothing, it is empty"
-        raise ContextError(f"{file.path} has no file of text to read; skipped: {others}.")
-    return _ingest_files(files, blobs, source, tuple(skipped))
-
-
-def _ingest_list_of_files(files: list[File], blobs: BlobStore) -> ContextHandle:
-    once: dict[Path, File] = {}
-    for file in files:
-        if os.path.isdir(file.path):
-            raise ContextError(
-                f"{file.path} is a folder in a list of files. Give the folder alone, or the files "
-                "in it."
-            )
-        once.setdefault(file.path, file)
-    return _ingest_files(named([*once.values()]), blobs)
-
-
-def _ingest_files(
-    files: list[tuple[str, File]],
-    blobs: BlobStore,
-    source: str | None = None,
-    skipped: tuple[str, ...] = (),
-) -> ContextHandle:
-    joined = Joined(files)
-    shown = source or " and ".join(name for name, _ in files[:3])
-    digest, size = blobs.put_stream(_not_empty(joined.chunks(), shown))
-    index = blobs.put(to_bytes(json.dumps(joined.manifest, ensure_ascii=False)))
-    return ContextHandle(
-        digest=digest,
-        kind="files",
-        length=joined.chars,
-        size=size,
-        items=len(files),
-        source=source,
-        index=index,
-        skipped=_capped(skipped),
-    )
-
-
-def _not_empty(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Pass chunks on; raise at their end if there were none, while nothing is stored yet."""
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        yield chunk
-    if not size:
-        raise _empty(name)
-
-
-def _empty(name: str) -> ContextError:
-    return ContextError(
-        f"{name} is empty: there is nothing to read. "
-        "Leave the context out, or give one with content."
-    )
-
-
-def _capped(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Keep the first `MAX_SKIPPED` names, and count the others."""
-    if len(names) <= MAX_SKIPPED:
-        return names
-    return (*names[:MAX_SKIPPED], f"... and {len(names) - MAX_SKIPPED:,} more")
-
-
-# Lists, dicts, messages and documents
-
-
-def _ingest_sequence(values: Sequence[object], blobs: BlobStore) -> ContextHandle:
-    if values and _are_files(values):
-        return _ingest_list_of_files([_file(value) for value in values], blobs)
-    kind, rows = rows_of(values)
-    return _ingest_rows(kind, rows, blobs)
-
-
-def _are_files(values: Sequence[object]) -> TypeGuard[Sequence[Path | File]]:
-    return all(isinstance(value, (Path, File)) for value in values)
-
-
-def _file(value: Path | File) -> File:
-    return value if isinstance(value, File) else File(value)
-
-
-def _ingest_rows(kind: RowKind, rows: Sequence[object], blobs: BlobStore) -> ContextHandle:
-    if not rows:
-        raise _empty(f"The {kind}" if kind in ("list", "dict") else f"The list of {kind}")
-    text = JSONLines(kind)
-    digest, size = blobs.put_stream(text.lines(rows))
-    return ContextHandle(digest=digest, kind=kind, length=text.chars, size=size, items=len(rows))

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.storage.blobs import BlobStore, Text
-from langgraph_rlm.storage.context import HandleDict, ingest
+from langgraph_rlm.storage.context import HandleDict
+from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.storage.messages import Door, ends_of, read_chat
 from langgraph_rlm.storage.names import warn_of_file_names

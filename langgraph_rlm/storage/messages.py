@@ -57,7 +57,7 @@ class Chat:
     system: list[SystemMessage]
     question: str
     contexts: list[Any]
-    """Anything that `context.ingest` takes."""
+    """Anything that `ingest.ingest` takes."""
 
 
 def read_chat(
