@@ -26,6 +26,7 @@ ORDER = [
     "pregel",
     "budget",
     "storage",
+    "tables",
     "models",
     "log",
     "schemas",
