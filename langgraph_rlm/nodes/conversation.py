@@ -204,15 +204,16 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     capacity = capacity_of(rlm.sessions.sandboxes.of(questions))
     shown: list[ContextDoc] = []
     for name in names:
-        handle, is_first = handles[name], name == names[0]
+        handle = handles[name]
+        shown_name, *others = _names_of(handle, name, is_first=name == names[0])
         doc = ContextDoc(
-            name="context" if is_first else name,
+            name=shown_name,
             kind=handle.kind,
             length=handle.length,
             items=handle.items,
             loaded=is_loaded(handle, rlm.limits, capacity),
             preview="" if is_brief else rlm.preview(handle),
-            also=name if is_first else None,
+            also=tuple(others),
             shape="" if is_brief else rlm.shape(handle),
             tables=() if is_brief else _tables(handle, handles, rlm),
         )
@@ -231,6 +232,16 @@ def _tables(
         return ()
     known = tables_among(handles, rlm.blobs)
     return tuple(lines([each.table for each in known if each.handle == handle]))
+
+
+def _names_of(handle: ContextHandle, numbered: str, *, is_first: bool) -> list[str]:
+    """All names of a context in code, the one that says most first."""
+    names = [numbered]
+    if is_first:
+        names.insert(0, "context")
+    if handle.name is not None:
+        names.insert(0, handle.name)
+    return names
 
 
 def _outcome(

@@ -17,7 +17,8 @@ from langgraph_rlm.repl.requests import Request
 from langgraph_rlm.storage.json_types import is_dict, is_whole
 from langgraph_rlm.storage.reads import merge_ranges
 from langgraph_rlm.tables.catalog import Known, catalog_of, facts, tables_among
-from langgraph_rlm.tables.desk import INSTALL, QUERY_SECONDS, QueryError, is_installed
+from langgraph_rlm.tables.desk import INSTALL, QUERY_SECONDS, is_installed
+from langgraph_rlm.tables.words import QueryError
 
 MAX_ROWS = 10_000
 MAX_QUERY_CHARS = 100_000
@@ -96,7 +97,7 @@ def _wanted(called: Called) -> list[Known]:
     raise BadCall(
         "ValueError",
         f"sql: no table is among the contexts{missing}. Tables are CSV, TSV, JSONL, Parquet, "
-        "XLSX and SQLite files, and lists of at least 100 dicts.",
+        "XLSX and SQLite files, and lists of dicts.",
     )
 
 

@@ -4,7 +4,6 @@ What a worker answers is a stranger's word: its files may be hostile. So each se
 workers of its own, and answers are checked for their form and size.
 """
 
-import json
 import os
 import tempfile
 import threading
@@ -23,15 +22,23 @@ from langgraph_rlm.processes.worker import Bounds, Worker, WorkerFailed, WorkerR
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.storage.json_types import is_array, is_dict
-from langgraph_rlm.tables.catalog import Catalog, Known, Table, columns_of
-from langgraph_rlm.tables.names import distinct, sql_name
+from langgraph_rlm.tables.catalog import Catalog, Known, Table
+from langgraph_rlm.tables.infer import columns_of_rows
 from langgraph_rlm.tables.sources import Source, sources_of
+from langgraph_rlm.tables.words import (
+    MAX_CHARS,
+    MAX_TABLES,
+    QueryError,
+    explained,
+    first_line,
+    names_of,
+    plainly,
+    rows_of,
+    tables_of,
+)
 
 ENGINE = "langgraph_rlm.tables.engine"
 INSTALL = "pip install 'langgraph-rlm[sql]'"
-MAX_CHARS = 10_000_000
-"""Most characters of one answer, as JSON."""
 QUERY_SECONDS = 30.0
 LOOK_SECONDS = 10.0
 """How long one file is looked at."""
@@ -41,26 +48,21 @@ GRACE_SECONDS = 5.0
 """How long a worker has to stop by itself before it is ended."""
 MAX_SOURCES = 200
 """Files of one context that are looked at."""
-MAX_TABLES = 1_000
-MAX_COLUMNS = 2_000
 WHOLE_BYTES = 64 << 20
 """Largest text file that is read to its end when it is looked at; of a larger one the first rows
 tell the types."""
+LIST_BYTES = 8 << 20
+"""Largest list that is looked at here and not by a worker."""
 MAX_POOLS = 4
 """Sets of contexts whose workers are kept."""
 WORKERS = 2
 """Workers of one set at a time: a query has one thread."""
-ERROR_CHARS = 2_000
 BOUNDS = Bounds(
     memory_bytes=2 << 30,
     reply_bytes=48 << 20,
     read=("/proc/self/cgroup", "/sys/fs/cgroup"),
 )
 """DuckDB itself keeps to 512 MB; it does not start where it cannot read what its cgroup allows."""
-
-
-class QueryError(Exception):
-    """A query has no answer. The message says why, and what to do."""
 
 
 def is_installed() -> bool:
@@ -99,6 +101,9 @@ class Desk:
                 left_out.append(f"{len(sources) - number:,} more files: they are too many")
                 break
             try:
+                if source.path is None and handle.size <= LIST_BYTES:
+                    tables += _list(source, blobs)
+                    continue
                 tables += self._look(handle, source, tables, blobs, min(left, LOOK_SECONDS))
             except QueryError as error:
                 left_out.append(f"{source.path}: {error}")
@@ -136,16 +141,16 @@ class Desk:
             with self._worker(_key([each.handle for each in known]), blobs) as worker:
                 self._define(worker, [each.table for each in known])
                 named = _asked(worker, "named", {"query": query}, seconds)
-                read = [by_name[name] for name in _names(named) if name in by_name]
+                read = [by_name[name] for name in names_of(named) if name in by_name]
                 for each in read:
                     self._give(worker, each.table, blobs)
                 given = {"query": query, "max_rows": max_rows, "max_chars": MAX_CHARS}
                 text = _asked(worker, "rows", {**given, "seconds": seconds}, seconds)
         except WorkerFailed as error:
-            raise QueryError(f"the query was ended: {_plainly(error)}.") from None
+            raise QueryError(f"the query was ended: {plainly(error)}.") from None
         except WorkerRefused as error:
-            raise QueryError(_explained(error, known)) from None
-        return _rows(text, max_rows), read
+            raise QueryError(explained(error, known)) from None
+        return rows_of(text, max_rows), read
 
     def release_idle(self) -> None:
         """End every worker that does nothing."""
@@ -221,10 +226,10 @@ class Desk:
                 given = {"file": file, "form": source.form, "whole": is_whole}
                 found = _asked(worker, "look", {**given, "seconds": seconds}, seconds)
         except WorkerFailed as error:
-            raise QueryError(f"it could not be read: {_plainly(error)}") from None
+            raise QueryError(f"it could not be read: {plainly(error)}") from None
         except WorkerRefused as error:
-            raise QueryError(_first_line(str(error))) from None
-        return _tables(found, source, [table.name for table in before])
+            raise QueryError(first_line(str(error))) from None
+        return tables_of(found, source, [table.name for table in before])
 
 
 @dataclass
@@ -274,86 +279,10 @@ def _give_piece(worker: Worker, path: Path, piece: tuple[int, int], name: str) -
         os.unlink(new)
 
 
-# What workers say
-
-
-def _tables(found: Any, source: Source, taken: Sequence[str]) -> list[Table]:
-    """Make tables of what a worker has found in a file.
-
-    Raises:
-        QueryError: it is not of that form.
-    """
-    tables: list[Table] = []
-    for each in found if is_array(found) else []:
-        match each:
-            case {"columns": [*columns], "rows": int() | None as rows} if (
-                len(columns) <= MAX_COLUMNS
-            ):
-                part = each.get("part")
-                path = source.path or "table"
-                name = distinct(sql_name(path, part), [*taken, *(table.name for table in tables)])
-                table = Table(
-                    name=name,
-                    path=source.path,
-                    part=None if part is None else str(part),
-                    form=source.form,
-                    digest=source.digest,
-                    piece=source.piece,
-                    span=source.span,
-                    columns=tuple((str(column), str(kind)) for column, kind in columns),
-                    rows=rows,
-                )
-                tables.append(table)
-            case _:
-                raise QueryError(f"it has more than {MAX_COLUMNS:,} columns")
-    return tables[:MAX_TABLES]
-
-
-def _names(named: Any) -> list[str]:
-    return [name for name in named if isinstance(name, str)] if is_array(named) else []
-
-
-def _rows(text: Any, max_rows: int) -> list[dict[str, Any]]:
-    """Check an answer: JSON, a list of dicts, within its bounds."""
-    try:
-        rows = json.loads(text) if isinstance(text, str) and len(text) <= MAX_CHARS else None
-    except (ValueError, RecursionError):
-        rows = None
-    if not is_array(rows) or len(rows) > max_rows or not all(map(is_dict, rows)):
-        raise QueryError("the query was ended: its process answered with something else.")
-    return [*rows]
-
-
-def _plainly(error: WorkerFailed) -> str:
-    return str(error).partition(" (exit")[0]
-
-
-def _explained(error: WorkerRefused, known: Sequence[Known]) -> str:
-    """Make of an engine's error one that code can act on."""
-    message = str(error).partition("\n\nPossible solutions")[0]
-    message = message.partition("\nPossible solutions")[0]
-    if error.type == "OutOfMemoryException":
-        return "The query needs more than 512 MB of memory: filter or aggregate first."
-    if error.type == "TookTooLong":
-        return f"The query was ended: {message}. Filter or aggregate first."
-    if (error.type == "ConversionException" and "CSV Error" in message) or "JSON" in message:
-        message += (
-            "\nTypes of a large file are those of its first rows. The same table with every "
-            "column as text has `_as_text` after its name: use TRY_CAST(column AS ...) on it."
-        )
-    tables = _told(known) if error.type in TELL_TABLES else ""
-    return message[:ERROR_CHARS] + tables
-
-
-TELL_TABLES = ("RefusedQuery", "BinderException", "CatalogException")
-
-
-def _told(known: Sequence[Known]) -> str:
-    """Name the tables and their columns."""
-    named = [f"{each.table.name}({columns_of(each.table)})" for each in known[:10]]
-    more = f" and {len(known) - 10:,} more" if len(known) > 10 else ""
-    return f"\nTables: {'; '.join(named)}{more}." if known else ""
-
-
-def _first_line(message: str) -> str:
-    return message.partition("\n")[0][:200]
+def _list(source: Source, blobs: BlobStore) -> list[Table]:
+    """Give the table that a list of dicts is."""
+    found = columns_of_rows(blobs.get(source.digest).splitlines())
+    if found is None or not found[0]:
+        return []
+    columns, rows = found
+    return tables_of([{"columns": columns, "rows": rows}], source, [])

@@ -22,9 +22,6 @@ TEXT_FORMS: Mapping[str, Form] = {
 WORKBOOKS = frozenset({"xlsx", "xlsm", "xlsb", "xls", "ods"})
 MAGIC: Mapping[bytes, Form] = {b"PAR1": "parquet", b"SQLite format 3\0": "sqlite"}
 """What other files are, by their first bytes."""
-LEAST_ITEMS = 100
-"""Items of a list that is also a table. Code has a shorter one at hand, and an RLM may have a
-thousand children that are given one each."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,6 @@ def sources_of(handle: ContextHandle, blobs: BlobStore) -> list[Source]:
 
 def _list(handle: ContextHandle, blobs: BlobStore) -> Iterator[Source]:
     """Give a list if it begins with a dict."""
-    if (handle.items or 0) < LEAST_ITEMS:
-        return
     with blobs.path(handle.digest).open("rb") as file:
         if file.read(1) == b"{":
             yield Source(None, "jsonl", handle.digest, None, (0, handle.size))
