@@ -34,6 +34,8 @@ def context_info(called: Called) -> Answer:
     handle = context_named(called.arguments["of"], called)
     if handle.tables is None or not isinstance(answer, Returned) or not is_dict(answer.value):
         return answer
+    if answer.value.get("page", 0) > 0:
+        return answer  # the first page has them
     known = [each.table for each in _all(called) if each.handle == handle]
     about: dict[str, Any] = {**answer.value, "tables": [facts(table) for table in known]}
     left_out = catalog_of(handle, called.host.blobs).left_out

@@ -75,7 +75,7 @@ class Desk:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pools: OrderedDict[Hashable, Pool] = OrderedDict()
+        self.pools: OrderedDict[Hashable, Pool] = OrderedDict()
         self._held: WeakKeyDictionary[Worker, _Held] = WeakKeyDictionary()
 
     def look(self, handle: ContextHandle, blobs: BlobStore) -> Catalog:
@@ -155,8 +155,8 @@ class Desk:
     def release_idle(self) -> None:
         """End every worker that does nothing."""
         with self._lock:
-            pools = list(self._pools.values())
-            self._pools.clear()
+            pools = list(self.pools.values())
+            self.pools.clear()
         for pool in pools:
             pool.release_idle()
 
@@ -165,12 +165,12 @@ class Desk:
     @contextmanager
     def _worker(self, key: Hashable, blobs: BlobStore) -> Generator[Worker]:
         with self._lock:
-            pool = self._pools.pop(key, None)
+            pool = self.pools.pop(key, None)
             if pool is None:
                 where = _inbox_at(blobs)
                 pool = Pool(ENGINE, BOUNDS, most=WORKERS, inbox_at=where, keeps_files=True)
-            self._pools[key] = pool
-            old = [self._pools.popitem(last=False)[1] for _ in range(len(self._pools) - MAX_POOLS)]
+            self.pools[key] = pool
+            old = [self.pools.popitem(last=False)[1] for _ in range(len(self.pools) - MAX_POOLS)]
         for each in old:
             each.release_idle()
         with pool.worker() as worker:

@@ -29,7 +29,7 @@ def sql_name(path: str, part: str | None = None) -> str:
     stem = path.rpartition("/")[2]
     stem = stem.rpartition(".")[0] or stem
     words = re.sub(r"[\W_]+", "_", "_".join(filter(None, (stem, part)))).strip("_")[:MAX_CHARS]
-    name = words.strip("_") or "table"
+    name = words.strip("_") or "file"
     if name[0].isdigit():
         return f"t_{name}"
     return f"{name}_table" if name.lower() in RESERVED else name

@@ -18,6 +18,8 @@ MAX_CHARS = 10_000_000
 MAX_TABLES = 1_000
 """Tables of one context."""
 MAX_COLUMNS = 2_000
+COLUMNS_CHARS = 200_000
+"""Most characters of all names and types of a table's columns."""
 ERROR_CHARS = 2_000
 TOLD_TABLES = 10
 TELL_TABLES = ("RefusedQuery", "BinderException", "CatalogException")
@@ -37,9 +39,7 @@ def tables_of(found: Any, source: Source, taken: Sequence[str]) -> list[Table]:
     tables: list[Table] = []
     for each in found if is_array(found) else []:
         match each:
-            case {"columns": [*columns], "rows": int() | None as rows} if (
-                len(columns) <= MAX_COLUMNS
-            ):
+            case {"columns": [*columns], "rows": int() | None as rows} if _fit(columns):
                 part = each.get("part")
                 path = source.path or "table"
                 name = distinct(sql_name(path, part), [*taken, *(table.name for table in tables)])
@@ -56,8 +56,18 @@ def tables_of(found: Any, source: Source, taken: Sequence[str]) -> list[Table]:
                 )
                 tables.append(table)
             case _:
-                raise QueryError(f"it has more than {MAX_COLUMNS:,} columns")
+                raise QueryError(
+                    f"it has more than {MAX_COLUMNS:,} columns, or their types are long"
+                )
     return tables[:MAX_TABLES]
+
+
+def _fit(columns: Sequence[Any]) -> bool:
+    """Whether columns are pairs of texts, and no more or longer than they may be."""
+    pairs = [column for column in columns if is_array(column) and len(column) == 2]
+    texts = [text for pair in pairs for text in pair if isinstance(text, str)]
+    are_pairs = len(texts) == 2 * len(columns)
+    return are_pairs and len(columns) <= MAX_COLUMNS and sum(map(len, texts)) <= COLUMNS_CHARS
 
 
 def names_of(named: Any) -> list[str]:
