@@ -1,9 +1,11 @@
 """Kinds: what a file is, by its first and last bytes, then by its name. Reads nothing else."""
 
+import importlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 Reader = Literal["library", "mail", "mailbox", "notebook", "archive", "picture", "none"]
 """What reads a file: the extraction library (the extra `documents`), our own code over the
@@ -116,7 +118,7 @@ _ZIP_EXTENSIONS[".xlsm"] = XLSM
 _OLE_EXTENSIONS = {kind.extension: kind for kind in (DOC, XLS, PPT, MSG)}
 
 _TEXTUAL = {
-    ".html": (HTML, rb"\s*(<!--.*?-->\s*|<\?xml.*?\?>\s*)*<(!doctype\s+html|html|head|body)\b"),
+    ".html": (HTML, rb"(?is)\s*(<!--.*?-->\s*|<\?xml.*?\?>\s*)*<(!doctype\s+html|html|head|body)\b"),
     ".rtf": (RTF, rb"\{\\rtf"),
     ".eml": (EML, rb"(From .*\r?\n)?([!-9;-~]+:.*\r?\n([ \t].*\r?\n)*){2}"),
     ".ipynb": (IPYNB, rb"\s*\{"),
@@ -125,10 +127,28 @@ _TEXTUAL = {
 """Kinds that are text as well: the name must say it and the content agree."""
 _TEXTUAL[".htm"] = _TEXTUAL[".xhtml"] = _TEXTUAL[".html"]
 _TEXTUAL[".mbx"] = _TEXTUAL[".mbox"]
-_MAILBOX = re.compile(
-    rb"From [^\r\n]{0,200} \d\d:\d\d(:\d\d)? [^\r\n]{0,40}\r?\n([!-9;-~]+:[^\r\n]*\r?\n([ \t][^\r\n]*\r?\n)*){2}"
-)
+_MAILBOX = rb"From .{0,200} \d\d:\d\d(:\d\d)? .{0,40}\r?\n([!-9;-~]+:.*\r?\n([ \t].*\r?\n)*){2}"
 """Mail programs give mailboxes names without an extension."""
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        *(PDF, DOCX, XLSX, XLSM, XLSB, PPTX, ODT, ODS, ODP, EPUB, DOC, XLS, PPT, MSG, RTF, HTML),
+        *(EML, MBOX, IPYNB, ZIP, TAR, GZIP, BZIP2, XZ),
+        *_PICTURES.values(),
+        *_RECOGNISED.values(),
+    )
+}
+"""Every kind by its name."""
+
+
+@cache
+def _linear(pattern: bytes) -> Any:
+    """Compile a pattern that takes time linear in the text, whatever the text."""
+    re2: Any = importlib.import_module("re2")
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes, in any encoding
+    return re2.compile(pattern, options)
 
 
 def kind_of(head: bytes, tail: bytes, name: str) -> Kind | None:
@@ -149,8 +169,8 @@ def kind_of(head: bytes, tail: bytes, name: str) -> Kind | None:
             return kind
     if extension in _TEXTUAL:
         kind, start = _TEXTUAL[extension]
-        return kind if re.match(start, head, re.DOTALL | re.IGNORECASE) else None
-    return MBOX if _MAILBOX.match(head) else None
+        return kind if _linear(start).match(head) else None
+    return MBOX if head.startswith(b"From ") and _linear(_MAILBOX).match(head) else None
 
 
 def _kind_of_zip(head: bytes, tail: bytes, extension: str) -> Kind:
