@@ -4,11 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from langgraph_rlm.documents.archives import read_archive
 from langgraph_rlm.documents.kinds import KINDS, Kind
-from langgraph_rlm.documents.library import read_document
-from langgraph_rlm.documents.mails import read_mail, read_mailbox
-from langgraph_rlm.documents.notebooks import read_notebook
 from langgraph_rlm.documents.outcome import Parts, Unreadable
 
 OUT = "out"
@@ -38,14 +34,25 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(kind: Kind, file: BinaryIO, name: str, parts: Parts) -> None:
+    """Load what reads such files, which takes longer than most files do, and let it."""
     match kind.reader:
         case "archive":
+            from langgraph_rlm.documents.archives import read_archive
+
             read_archive(kind, file, os.fstat(file.fileno()).st_size, name, parts)
         case "mailbox":
-            read_mailbox(file, name, parts)
+            from langgraph_rlm.documents.mails import read_mailbox
+
+            read_mailbox(file, parts)
         case "mail":
-            read_mail(file.read(), name, parts)
+            from langgraph_rlm.documents.mails import read_mail
+
+            read_mail(file.read(), parts)
         case "notebook":
+            from langgraph_rlm.documents.notebooks import read_notebook
+
             parts.text("", *read_notebook(file.read(), name))
         case _:
+            from langgraph_rlm.documents.library import read_document
+
             parts.text("", *read_document(kind, file.read(), name))

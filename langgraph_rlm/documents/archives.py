@@ -11,11 +11,11 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, BinaryIO
 
-from langgraph_rlm.documents.kinds import BZIP2, GZIP, TAR, XZ, ZIP, Kind
+from langgraph_rlm.documents.kinds import BZIP2, GZIP, TAR, ZIP, Kind
 from langgraph_rlm.documents.names import Distinct, is_hidden, plain
 from langgraph_rlm.documents.outcome import Parts, Unreadable
 
@@ -27,12 +27,6 @@ MAX_RATIO = 200
 MAX_DIRECTORY = 64 << 20
 """Bytes of a zip's list of files, 500,000 of them: it is held in memory."""
 
-Opener = Callable[[BinaryIO], IO[bytes]]
-_STREAMS: dict[str, Opener] = {
-    GZIP.name: lambda file: gzip.GzipFile(fileobj=file),
-    BZIP2.name: lambda file: bz2.BZ2File(file),
-    XZ.name: lambda file: lzma.LZMAFile(file),
-}
 BROKEN = (
     OSError,
     EOFError,
@@ -64,9 +58,16 @@ def read_archive(kind: Kind, file: BinaryIO, size: int, name: str, parts: Parts)
         elif kind is TAR:
             _read_tar(file, bounded)
         else:
-            _read_stream(_STREAMS[kind.name](file), name, bounded)
+            _read_stream(_opened(kind, file), name, bounded)
     except BROKEN as error:
         raise Unreadable(f"broken: {str(error) or type(error).__name__}") from error
+
+
+def _opened(kind: Kind, file: BinaryIO) -> IO[bytes]:
+    """Open a compressed file."""
+    if kind is GZIP:
+        return gzip.GzipFile(fileobj=file)
+    return bz2.BZ2File(file) if kind is BZIP2 else lzma.LZMAFile(file)
 
 
 class _Bounded:

@@ -117,8 +117,9 @@ _ZIP_EXTENSIONS = {kind.extension: kind for kind in (DOCX, XLSX, PPTX, ODT, ODS,
 _ZIP_EXTENSIONS[".xlsm"] = XLSM
 _OLE_EXTENSIONS = {kind.extension: kind for kind in (DOC, XLS, PPT, MSG)}
 
+_COMMENTS = rb"\s*(<!--.*?-->\s*|<\?xml.*?\?>\s*)*"
 _TEXTUAL = {
-    ".html": (HTML, rb"(?is)\s*(<!--.*?-->\s*|<\?xml.*?\?>\s*)*<(!doctype\s+html|html|head|body)\b"),
+    ".html": (HTML, rb"(?is)" + _COMMENTS + rb"<(!doctype\s+html|html|head|body)\b"),
     ".rtf": (RTF, rb"\{\\rtf"),
     ".eml": (EML, rb"(From .*\r?\n)?([!-9;-~]+:.*\r?\n([ \t].*\r?\n)*){2}"),
     ".ipynb": (IPYNB, rb"\s*\{"),

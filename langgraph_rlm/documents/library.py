@@ -10,7 +10,19 @@ from functools import lru_cache
 from typing import Any
 
 from langgraph_rlm.documents.docx import for_library, from_library
-from langgraph_rlm.documents.kinds import DOCX, MSG, ODP, ODS, PDF, PPTX, XLS, XLSB, XLSM, XLSX, Kind
+from langgraph_rlm.documents.kinds import (
+    DOCX,
+    MSG,
+    ODP,
+    ODS,
+    PDF,
+    PPTX,
+    XLS,
+    XLSB,
+    XLSM,
+    XLSX,
+    Kind,
+)
 from langgraph_rlm.documents.odp import read_odp
 from langgraph_rlm.documents.outcome import Facts, Unreadable
 
@@ -19,8 +31,6 @@ PAGE = "\n\U0010fffc{page_num}\U0010fffd\n"
 """What the library puts before each page; the marks are made of it afterwards, since a name may
 have anything in it."""
 PAGES = re.compile("\\s*\U0010fffc(\\d+)\U0010fffd\\s*")
-VERSION = 1
-"""Of this file and of `docx`: one more when the text that they make changes."""
 
 
 @lru_cache(maxsize=1)

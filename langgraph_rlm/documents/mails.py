@@ -22,7 +22,7 @@ MAX_DEPTH = 20
 """How deep mails may be attached to mails, in one mail."""
 
 
-def read_mail(data: bytes, name: str, parts: Parts) -> None:
+def read_mail(data: bytes, parts: Parts) -> None:
     """Write the text of a mail, and then each attachment.
 
     Raises:
@@ -32,7 +32,7 @@ def read_mail(data: bytes, name: str, parts: Parts) -> None:
         raise Unreadable("broken: it has neither headers nor text")
 
 
-def read_mailbox(file: BinaryIO, name: str, parts: Parts) -> None:
+def read_mailbox(file: BinaryIO, parts: Parts) -> None:
     """Write the text of each mail of a mailbox, and its attachments.
 
     Raises:
@@ -158,7 +158,7 @@ def _decoded(part: Message) -> str:
 class _Text(HTMLParser):
     """Gathers what a page shows."""
 
-    BREAKS = frozenset("p br div tr li h1 h2 h3 h4 h5 h6 table ul ol blockquote pre hr".split())
+    BREAKS = re.compile("p|br|div|tr|li|ul|ol|table|blockquote|pre|hr|h[1-6]")
     UNSEEN = frozenset(("script", "style", "head", "title"))
 
     def __init__(self) -> None:
@@ -168,14 +168,14 @@ class _Text(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._unseen += tag in self.UNSEEN
-        if tag in self.BREAKS:
+        if self.BREAKS.fullmatch(tag):
             self.texts.append("\n")
         elif tag in ("td", "th"):
             self.texts.append("\t")
 
     def handle_endtag(self, tag: str) -> None:
         self._unseen = max(0, self._unseen - (tag in self.UNSEEN))
-        if tag in self.BREAKS:
+        if self.BREAKS.fullmatch(tag):
             self.texts.append("\n")
 
     def handle_data(self, data: str) -> None:

@@ -1,4 +1,4 @@
-"""Pdfium: the library for PDF that is packed into kreuzberg's wheel, laid out for a locked-in worker.
+"""Pdfium: the library for PDF in kreuzberg's wheel, laid out for a worker that is locked in.
 
 kreuzberg unpacks it into the temporary folder, and makes it executable, which the jail refuses. So
 a process of its own, that reads nothing but a PDF of ours, lets it do so once for each process of

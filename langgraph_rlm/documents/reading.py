@@ -15,14 +15,16 @@ from typing import Any, BinaryIO
 
 from langgraph_rlm.documents.answers import OUT
 from langgraph_rlm.documents.kinds import HTML, PDF, Kind
-from langgraph_rlm.documents.library import VERSION
-from langgraph_rlm.documents.names import plain
+from langgraph_rlm.documents.names import Distinct, plain
 from langgraph_rlm.documents.outcome import Facts, Outcome, Part, Unreadable
 from langgraph_rlm.documents.pdfium import lay_out
 from langgraph_rlm.processes.pool import Pool
-from langgraph_rlm.processes.worker import Bounds, WorkerFailed, WorkerRefused
+from langgraph_rlm.processes.worker import Bounds, Worker, WorkerFailed, WorkerRefused
 
 MODULE = "langgraph_rlm.documents.answers"
+VERSION = 1
+"""Of what makes texts of documents: one more when the same file gives another text."""
+LIBRARY = "kreuzberg"
 INSTALL = "pip install 'langgraph-rlm[documents]'"
 WORKERS = min(2, os.cpu_count() or 1)
 """Workers at a time: each takes a core, and up to its memory limit."""
@@ -57,7 +59,7 @@ class Read:
 def version() -> str:
     """Name what the texts of documents are made by; another version may make others."""
     try:
-        library = importlib.metadata.version("kreuzberg")
+        library = importlib.metadata.version(LIBRARY)
     except importlib.metadata.PackageNotFoundError:
         library = ""
     return f"{VERSION} kreuzberg {library}"
@@ -65,7 +67,7 @@ def version() -> str:
 
 def is_missing(kind: Kind) -> bool:
     """Whether the library that a kind needs is not installed."""
-    return kind.reader == "library" and importlib.util.find_spec("kreuzberg") is None
+    return kind.reader == "library" and importlib.util.find_spec(LIBRARY) is None
 
 
 def is_text_without_library(kind: Kind) -> bool:
@@ -76,19 +78,17 @@ def is_text_without_library(kind: Kind) -> bool:
 class Readers:
     """The workers of one input."""
 
-    def __init__(self, limits: Limits, inbox_at: Path | None = None) -> None:
-        """Set the limits; a worker starts when it is first needed.
-
-        Args:
-            limits: of each file.
-            inbox_at: a folder on the file system of the files, which are then not copied.
-        """
+    def __init__(self, limits: Limits) -> None:
+        """Set the limits; a worker starts when it is first needed."""
         self._limits = limits
         bounds = Bounds(memory_bytes=limits.memory_bytes, folder_bytes=limits.unpacked_bytes)
-        self._pool = Pool(MODULE, bounds, most=WORKERS, inbox_at=inbox_at)
+        self._pool = Pool(MODULE, bounds, most=WORKERS)
+        self._busy: set[Worker] = set()
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, also those that read: whoever waits for them is told so."""
+        for worker in list(self._busy):
+            worker.close()
         self._pool.release_idle()
 
     def read(self, kind: Kind, path: Path, name: str, max_files: int, max_bytes: int) -> Read:
@@ -107,6 +107,7 @@ class Readers:
         """
         request = {"kind": kind.name, "name": name, "max_files": max_files, "max_bytes": max_bytes}
         with self._pool.worker() as worker:
+            self._busy.add(worker)
             try:
                 given = worker.give(path, "file")
                 if kind is PDF:
@@ -116,6 +117,8 @@ class Readers:
                 raise Unreadable(_refusal(error)) from error
             except WorkerFailed as error:
                 raise Unreadable(self._failure(error)) from error
+            finally:
+                self._busy.discard(worker)
             if "unreadable" in reply:
                 raise Unreadable(plain_reason(reply["unreadable"]))
             return _taken(worker.folder / OUT, reply)
@@ -167,16 +170,17 @@ def checked(given: Any, size: int) -> Outcome:
         ValueError, TypeError, KeyError, AttributeError: it is no outcome.
     """
     outcome = Outcome.from_dict(given)
+    names = Distinct()
     return Outcome(
-        parts=tuple(_part(part, size) for part in outcome.parts),
+        parts=tuple(_part(part, size, names) for part in outcome.parts),
         skipped=tuple(map(plain_reason, outcome.skipped)),
     )
 
 
-def _part(part: Part, size: int) -> Part:
+def _part(part: Part, size: int, names: Distinct) -> Part:
     if not (0 <= part.start <= part.start + part.size <= size):
         raise ValueError(f"bytes {part.start} to {part.start + part.size} of {size}")
-    name = plain(part.name) if part.name else ""
+    name = names.name(plain(part.name)) if part.name else ""
     return Part(name, part.start, part.size, bool(part.is_text), _facts(part.facts))
 
 

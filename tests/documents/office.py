@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
@@ -27,6 +27,14 @@ def zipped(files: Mapping[str, str | bytes], *, first: str = "") -> bytes:
             info.compress_type = zipfile.ZIP_STORED if name == first else zipfile.ZIP_DEFLATED
             archive.writestr(info, text)
     return out.getvalue()
+
+
+def changed(data: bytes, part: str, change: Callable[[str], str]) -> bytes:
+    """Change one XML part of an office file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files[part] = change(files[part].decode()).encode()
+    return zipped(files, first="mimetype")
 
 
 def _types(parts: Mapping[str, str]) -> str:
@@ -130,15 +138,19 @@ def pptx(*slides: str) -> bytes:
     )
 
 
-O = "urn:oasis:names:tc:opendocument:xmlns"
+ODF = "urn:oasis:names:tc:opendocument:xmlns"
 
 
 def _odf(kind: str, body: str) -> bytes:
     mime = f"application/vnd.oasis.opendocument.{kind}"
-    spaces = " ".join(
-        f'xmlns:{name}="{O}:{name}:1.0"' for name in ("office", "text", "table", "presentation")
-    ) + f' xmlns:draw="{O}:drawing:1.0"'
-    manifest = f'{O}:manifest:1.0'
+    spaces = (
+        " ".join(
+            f'xmlns:{name}="{ODF}:{name}:1.0"'
+            for name in ("office", "text", "table", "presentation")
+        )
+        + f' xmlns:draw="{ODF}:drawing:1.0"'
+    )
+    manifest = f"{ODF}:manifest:1.0"
     return zipped(
         {
             "mimetype": mime,

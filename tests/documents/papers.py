@@ -49,7 +49,9 @@ def _pdf_file(objects: Sequence[bytes]) -> bytes:
 def rtf(*paragraphs: str) -> bytes:
     """Rich text."""
     text = "\\par\n".join(paragraphs)
-    return ("{\\rtf1\\ansi\\deff0{\\fonttbl{\\f0 Helvetica;}}\\f0\\fs24 " + text + "\\par}").encode()
+    return (
+        "{\\rtf1\\ansi\\deff0{\\fonttbl{\\f0 Helvetica;}}\\f0\\fs24 " + text + "\\par}"
+    ).encode()
 
 
 def notebook(*cells: tuple[str, str]) -> bytes:
@@ -73,9 +75,7 @@ def notebook(*cells: tuple[str, str]) -> bytes:
     return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
 
 
-def eml(
-    subject: str, text: str, attachments: Mapping[str, bytes] = {}, *, html: str = ""
-) -> bytes:
+def eml(subject: str, text: str, attachments: Mapping[str, bytes] = {}, *, html: str = "") -> bytes:
     """A mail, with attachments."""
     mail = EmailMessage()
     mail["From"] = "Ann Baker <ann@example.org>"
@@ -112,7 +112,9 @@ def png(width: int = 4, height: int = 3) -> bytes:
     """A grey picture."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     rows = b"".join(b"\0" + b"\x7f" * width for _ in range(height))
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
