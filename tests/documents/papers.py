@@ -133,3 +133,57 @@ def picture(kind: str, width: int = 40, height: int = 30) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (width, height), (200, 30, 30)).save(out, kind)
     return out.getvalue()
+
+
+def msg(subject: str, text: str) -> bytes:
+    """An Outlook message: the least of [MS-CFB] and [MS-OXMSG] that readers take."""
+    streams = {
+        "__properties_version1.0": bytes(32),
+        "__substg1.0_001A001F": "IPM.Note".encode("utf-16-le"),
+        "__substg1.0_0037001F": subject.encode("utf-16-le"),
+        "__substg1.0_0C1A001F": "Ann Baker".encode("utf-16-le"),
+        "__substg1.0_1000001F": text.encode("utf-16-le"),
+    }
+    return compound(streams)
+
+
+def compound(streams: Mapping[str, bytes]) -> bytes:
+    """A compound file with these streams in its root, each in sectors of 512 bytes."""
+    sector, end, free = 512, 0xFFFFFFFE, 0xFFFFFFFF
+    least = 4096  # shorter streams would go into a stream of small sectors
+    padded = {name: data.ljust(least, b"\0") for name, data in streams.items()}
+    names = sorted(padded, key=lambda name: (len(name), name.upper()))
+    entries = -(-(len(names) + 1) // 4)
+    body, table, starts = b"", [0xFFFFFFFD] + [end] * 0, {}
+    first = 1 + entries
+    table += [n + 1 for n in range(1, entries)] + [end]
+    for name in names:
+        count = -(-len(padded[name]) // sector)
+        starts[name] = first
+        table += [first + n + 1 for n in range(count - 1)] + [end]
+        body += padded[name].ljust(count * sector, b"\0")
+        first += count
+    assert len(table) <= 128, "more than one sector of the table"
+    table += [free] * (128 - len(table))
+
+    def entry(name: str, kind: int, right: int, child: int, start: int, size: int) -> bytes:
+        encoded = name.encode("utf-16-le") + b"\0\0"
+        return (
+            encoded.ljust(64, b"\0")
+            + struct.pack("<HBBIII", len(encoded), kind, 1, free, right, child)
+            + bytes(36)
+            + struct.pack("<IQ", start, size)
+        )
+
+    folder = entry("Root Entry", 5, free, 1, end, 0)
+    for number, name in enumerate(names, 1):
+        following = number + 1 if number < len(names) else free
+        size = max(len(streams[name]), least)
+        folder += entry(name, 2, following, free, starts[name], size)
+    empty = bytes(64) + struct.pack("<HBBIII", 0, 0, 0, free, free, free) + bytes(48)
+    folder += empty * (entries * 4 - len(names) - 1)
+    head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16)
+    head += struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6) + bytes(6)
+    head += struct.pack("<IIIIIIIII", 0, 1, 1, 0, least, end, 0, end, 0)
+    head += struct.pack("<I", 0) + struct.pack("<I", free) * 108
+    return head + struct.pack("<128I", *table) + folder + body
