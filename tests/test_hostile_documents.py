@@ -38,7 +38,8 @@ class Trial:
         for entry in handle.skipped:
             reason = re.search(r"\((.*)\)$", entry)
             assert reason is not None, entry
-            self.refused[" ".join(reason[1].split(":")[0].split()[:4])] += 1
+            kind = re.sub(r"\d[\d,]*", "N", ": ".join(reason[1].split(": ")[:2]))
+            self.refused[kind[:80]] += 1
 
     def _on_file(self, file: FileDone) -> None:
         now = time.monotonic()
@@ -72,7 +73,7 @@ def test_files_that_are_hostile_by_design_are_taken_or_refused(tmp_path: Path) -
     hostile.write_designed(tmp_path / "in")
     trial.ingest(tmp_path / "in")
     trial.check()
-    assert trial.refused["a zip bomb"] >= 3, trial.report()
+    assert trial.refused["a zip bomb: unpacks to over N times its size"] >= 3, trial.report()
 
 
 def test_what_is_odd_in_a_folder_is_taken_or_refused(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_what_is_odd_in_a_folder_is_taken_or_refused(tmp_path: Path) -> None:
     trial.check()
     is_root = os.geteuid() == 0
     assert trial.refused["unreadable"] == (0 if is_root else 1), trial.report()
-    assert trial.refused["not a regular file"] + trial.refused["a link that leads"] >= 5
+    assert trial.refused["not a regular file"] + trial.refused["a link that leads outside"] >= 5
 
 
 @pytest.mark.slow

@@ -55,4 +55,5 @@ def _read(kind: Kind, file: BinaryIO, name: str, parts: Parts) -> None:
         case _:
             from langgraph_rlm.documents.library import read_document
 
-            parts.text("", *read_document(kind, file.read(), name))
+            text, facts = read_document(kind, file.read(), name)
+            parts.text("", text or f"[{kind.name} file {name}: no text in it]\n", facts)

@@ -6,8 +6,8 @@ measured, and its wheel has all that it needs; what it loses of Word files is pu
 
 import importlib
 import re
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 from langgraph_rlm.documents.docx import for_library, from_library
 from langgraph_rlm.documents.kinds import (
@@ -30,16 +30,18 @@ SHEETS = (XLSX, XLSM, XLSB, XLS, ODS)
 PAGE = "\n\U0010fffc{page_num}\U0010fffd\n"
 """What the library puts before each page; the marks are made of it afterwards, since a name may
 have anything in it."""
+Pages = Literal["marked", "split", "whole"]
+"""What becomes of pages: marks before each, or texts of their own, or nothing."""
 PAGES = re.compile("\\s*\U0010fffc(\\d+)\U0010fffd\\s*")
 
 
-@lru_cache(maxsize=1)
+@cache
 def _library() -> Any:
     return importlib.import_module("kreuzberg")
 
 
-@lru_cache(maxsize=2)
-def _config(with_marks: bool) -> Any:
+@cache
+def _config(pages: Pages) -> Any:
     library = _library()
     return library.ExtractionConfig(
         use_cache=False,
@@ -55,7 +57,9 @@ def _config(with_marks: bool) -> Any:
             strip_repeating_text=False,
         ),
         pages=library.PageConfig(
-            extract_pages=True, insert_page_markers=with_marks, marker_format=PAGE
+            extract_pages=pages != "whole",
+            insert_page_markers=pages == "marked",
+            marker_format=PAGE,
         ),
     )
 
@@ -82,20 +86,38 @@ def read_document(kind: Kind, data: bytes, name: str) -> tuple[str, Facts]:
         texts = [page["content"].strip() for page in result.pages or []]
         text = "\n\n".join(filter(None, texts)) or result.content
         return _line(from_library(text)), {}
+    facts = _facts(kind, result)
     text = PAGES.sub(lambda mark: f"\n\n[page {mark[1]} of {name}]\n", result.content)
-    return _line(text), _facts(kind, result)
+    if kind is PDF and not PAGES.sub("", result.content).strip():
+        text = f"[PDF file {name}: its pages have no text, they may be pictures]\n{text}"
+    return _line(text), facts
 
 
 def _result(kind: Kind, data: bytes) -> Any:
+    """Read a document; if it lies about its pages, without any."""
+    if kind not in (PDF, PPTX):
+        return _read(kind, data, "split")
     try:
-        return _library().extract_bytes_sync(data, kind.type, _config(kind in (PDF, PPTX)))
-    except (Exception, BaseException) as error:  # a panic of Rust's is no Exception
+        return _read(kind, data, "marked")
+    except Unreadable as error:
+        if "page" not in str(error):
+            raise
+        return _read(kind, data, "whole")
+
+
+def _read(kind: Kind, data: bytes, pages: Pages) -> Any:
+    try:
+        return _library().extract_bytes_sync(data, kind.type, _config(pages))
+    except MemoryError:
+        raise
+    except BaseException as error:  # a panic of Rust's is no Exception
         raise Unreadable(f"broken: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
-    message = " ".join(str(error).split())
-    return message[:200] or type(error).__name__
+    """Give what the library says, which says most of it twice."""
+    said = " ".join(str(error).split()).split(": ")
+    return ": ".join(dict.fromkeys(said[1:] or said))[:150] or type(error).__name__
 
 
 def _facts(kind: Kind, result: Any) -> Facts:

@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 
 from langgraph_rlm.documents import pictures
 from langgraph_rlm.documents.kinds import HEAD_BYTES, Kind
+from langgraph_rlm.documents.names import plain
 from langgraph_rlm.documents.outcome import Facts, Outcome, Part, Unreadable
 from langgraph_rlm.documents.reading import (
     INSTALL,
@@ -156,4 +157,4 @@ def _line(line: str, facts: Facts) -> Extracted:
 
 def _base(source: Source) -> str:
     """Name a file in marks."""
-    return PurePosixPath(source.name).name or "unnamed"
+    return plain(PurePosixPath(source.name).name)

@@ -3,6 +3,8 @@
 Each file is read once, and never whole into memory.
 """
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -15,6 +17,9 @@ from langgraph_rlm.storage.backends import Writer, chunks_of
 from langgraph_rlm.storage.documents import Documents, Extracted
 from langgraph_rlm.storage.sources import Source, of_part, pieces
 from langgraph_rlm.storage.utf8 import NotText, Utf8
+
+LOG = logging.getLogger("langgraph_rlm.storage")
+LOG_SECONDS = 1.0
 
 AHEAD = 4
 """Files that are begun while the first of them is waited for."""
@@ -31,6 +36,21 @@ class FileDone:
 
 
 OnFile = Callable[[FileDone], None]
+
+
+def logged() -> OnFile:
+    """Make a caller that logs how far an ingest is, once a second, as of its second one."""
+    told = time.monotonic()
+
+    def on_file(file: FileDone) -> None:
+        nonlocal told
+        if time.monotonic() - told > LOG_SECONDS:
+            told = time.monotonic()
+            LOG.info("Read %d of %d files (%s)", file.done, file.total, file.name)
+
+    return on_file
+
+
 Waiting = tuple[Source, "Future[Extracted] | None"]
 """A file that is to be taken next: a text, or a document that is being read."""
 
@@ -49,11 +69,11 @@ class Joined:
         Args:
             sources: in this order.
             documents: reads those that are not text.
-            on_file: called after each.
+            on_file: called after each; None to log how far it is.
         """
         self._sources = sources
         self._documents = documents
-        self._on_file = on_file
+        self._on_file = on_file or logged()
         self._done = 0
         self._last = b"\n"
         self.manifest: list[tuple[str, int, int]] = []
@@ -123,8 +143,7 @@ class Joined:
     def _finished(self, source: Source, depth: int) -> None:
         if depth == 0:
             self._done += 1
-            if self._on_file:
-                self._on_file(FileDone(source.name, self._done, len(self._sources)))
+            self._on_file(FileDone(source.name, self._done, len(self._sources)))
 
     def _take_text(self, source: Source, file: BinaryIO, to: Writer) -> None:
         utf8 = Utf8(source.shown, source.encoding, source.errors)
