@@ -67,17 +67,16 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
-def originals(store: BlobStore, folder: Path) -> ContextHandle:
-    """A context of binary files, as documents store them: a line of text each, and the bytes."""
+def make_binaries(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     make_workbook(folder / "costs.xlsx")
     make_database(folder / "shop.db")
     sales = "SELECT range AS id, range * 1.5 AS x, DATE '2024-02-29' AS day FROM range(10)"
     duckdb.sql(f"COPY ({sales}) TO '{folder / 'big.parquet'}' (FORMAT parquet)")
-    return stored(store, {path.name: path.read_bytes() for path in sorted(folder.iterdir())})
 
 
 def stored(store: BlobStore, files: dict[str, bytes]) -> ContextHandle:
+    """A context of binary files, as documents store them: a line of text each, and the bytes."""
     about, index, text = {}, [], ""
     for name, data in files.items():
         line = f"[file {name}]\n"
@@ -148,15 +147,16 @@ def test_text_files_are_tables(folder: Path) -> None:
     assert got["log"] == [{"t": 1, "x": 1.5, "tags": ["a"]}, {"t": 2, "x": None, "tags": None}]
 
 
-def test_sheets_databases_and_parquet_are_tables(tmp_path: Path, store: BlobStore) -> None:
+def test_sheets_databases_and_parquet_are_tables(tmp_path: Path) -> None:
     code = (
         "info = {t['name']: [t.get('part'), t['rows'], [c['type'] for c in t['columns']]] for t in context_info()['tables']}\n"
         "FINAL([info, sql('FROM costs_Q1_costs'), sql('FROM costs_bare'), sql('FROM shop_users'), "
         "sql('SELECT name, sum(total) AS t FROM shop_users u JOIN shop_old_orders o ON o.user = u.id GROUP BY name ORDER BY name'), "
         "sql('SELECT count(*) AS n, sum(x) AS s, max(day) AS d FROM big')])"
     )
-    context = originals(store, tmp_path / "files")
-    info, costs, bare, users, sums, big = ask(code, context, blob_store=store)
+    files = tmp_path / "files"
+    make_binaries(files)
+    info, costs, bare, users, sums, big = ask(code, files)
     assert info == {
         "big": [None, 10, ["BIGINT", "DECIMAL(21,1)", "DATE"]],
         "costs_Q1_costs": ["Q1 costs", 2, ["VARCHAR", "DOUBLE", "DATE", "BOOLEAN"]],
@@ -499,17 +499,17 @@ def test_wrong_arguments_are_told(call: str, why: str) -> None:
 
 def test_broken_and_hostile_files_are_no_tables(tmp_path: Path, store: BlobStore) -> None:
     good = tmp_path / "good"
-    originals(store, good)
+    make_binaries(good)
     database, parquet = (good / "shop.db").read_bytes(), (good / "big.parquet").read_bytes()
     bomb = tmp_path / "bomb.xlsx"
     with (
         zipfile.ZipFile(good / "costs.xlsx") as source,
-        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as made,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made,
     ):
         for name in source.namelist():
             data = source.read(name)
             if name.endswith("sheet1.xml"):
-                cell_ = b'<row r="1"><c r="A1" t="inlineStr"><is><t>' + b"x" * (600 << 20)
+                cell_ = b'<row r="1"><c r="A1" t="inlineStr"><is><t>' + b"x" * (300 << 20)
                 data = data.replace(b"<sheetData>", b"<sheetData>" + cell_ + b"</t></is></c></row>")
             made.writestr(name, data)
     files = {
@@ -577,7 +577,6 @@ def test_the_jail_alone_holds_an_unlocked_duckdb(
             f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'",
             f"ATTACH '{tmp_path / 'x.db'}'",
             "INSTALL httpfs",
-            "FROM read_csv('https://127.0.0.1/x.csv')",
         ):
             with pytest.raises(WorkerRefused):
                 worker.ask({"sql": query}, 20)
