@@ -212,7 +212,11 @@ def _literal(text: str) -> str:
 
 
 def _csv(path: str, sample: int, columns: list[Column] | None) -> str:
-    options = [f"sample_size = {sample}", f"max_line_size = {MAX_LINE_BYTES}"]
+    options = [
+        f"sample_size = {sample}",
+        f"max_line_size = {MAX_LINE_BYTES}",
+        f"buffer_size = {2 * MAX_LINE_BYTES}",  # 16 lines by default, several times
+    ]
     if columns:
         options.append(f"types = [{', '.join(_literal(kind) for _, kind in columns)}]")
     return f"read_csv({', '.join([_literal(path), *options])})"
