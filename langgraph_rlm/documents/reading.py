@@ -37,6 +37,9 @@ class Limits:
     """What reading one file may take."""
 
     seconds: float = 60.0
+    """For a document."""
+    seconds_of_many: float = 600.0
+    """For an archive or a mailbox, which are many files in one."""
     memory_bytes: int = 1 << 30
     """Address space of the worker, beside that of an empty Python."""
     unpacked_bytes: int = 4 << 30
@@ -106,26 +109,29 @@ class Readers:
             SandboxError: no worker can be started.
         """
         request = {"kind": kind.name, "name": name, "max_files": max_files, "max_bytes": max_bytes}
+        seconds = self._limits.seconds
+        if kind.reader in ("archive", "mailbox"):
+            seconds = self._limits.seconds_of_many
         with self._pool.worker() as worker:
             self._busy.add(worker)
             try:
                 given = worker.give(path, "file")
                 if kind is PDF:
                     lay_out(worker)
-                reply = worker.ask({**request, "path": given}, self._limits.seconds)
+                reply = worker.ask({**request, "path": given}, seconds)
             except WorkerRefused as error:
                 raise Unreadable(_refusal(error)) from error
             except WorkerFailed as error:
-                raise Unreadable(self._failure(error)) from error
+                raise Unreadable(self._failure(error, seconds)) from error
             finally:
                 self._busy.discard(worker)
             if "unreadable" in reply:
                 raise Unreadable(plain_reason(reply["unreadable"]))
             return _taken(worker.folder / OUT, reply)
 
-    def _failure(self, error: WorkerFailed) -> str:
+    def _failure(self, error: WorkerFailed, seconds: float) -> str:
         if "too long" in str(error):
-            return f"not read within {self._limits.seconds:g} s"
+            return f"not read within {seconds:g} s"
         megabytes = self._limits.memory_bytes >> 20
         return f"its reader failed, or needed over {megabytes:,} MB of memory: {error}"
 

@@ -23,6 +23,9 @@ from langgraph_rlm.storage.utf8 import Utf8
 MAX_SKIPPED = 100
 """Most names of skipped files that a handle keeps."""
 
+LIMITS = Limits()
+"""What the documents of one input may take."""
+
 COMPRESSED = (GZIP, BZIP2, XZ)
 """Kinds that mostly are one file, and then a text like that file."""
 
@@ -91,7 +94,7 @@ def ingest_stream(
             kind = looked.kind(file)
         if _is_text(kind):
             return _text(Utf8(name), whole, blobs, name, source)
-        spooled(rest, copy.file)
+        spooled(rest, copy)
         return _document(looked, source, blobs, None)
 
 
@@ -190,7 +193,7 @@ def _joined(
     Raises:
         ContextError: there is nothing to read.
     """
-    documents = Documents(blobs, Limits())
+    documents = Documents(blobs, LIMITS)
     joined = Joined(sources, documents, on_file)
 
     def fill(writer: Writer) -> None:

@@ -151,14 +151,15 @@ class Joined:
 
     def _take_parts(self, source: Source, extracted: Extracted, to: Writer, depth: int) -> None:
         """Write the texts of a document, and take the files that came out of it in turn."""
+        if extracted.facts:
+            self.about[source.name] = extracted.facts
         inner: list[Source] = []
         for part in extracted.outcome.parts:
             name = f"{source.name}/{part.name}" if part.name else source.name
             if part.is_text:
                 utf8 = Utf8(name, "utf-8", "replace")
-                if self._write(name, utf8, pieces(extracted.out, part), to):
-                    own = extracted.facts if not part.name else {}
-                    self.about[name] = {**own, **part.facts}
+                if self._write(name, utf8, pieces(extracted.out, part), to) and part.facts:
+                    self.about[name] = self.about.get(name, {}) | part.facts
             elif depth < self._documents.depth:
                 inner.append(of_part(extracted.out, part, name))
             else:
