@@ -386,3 +386,8 @@ def test_a_document_that_takes_too_long_or_too_much_costs_itself_alone(
     monkeypatch.setattr(ingest_files, "LIMITS", reading.Limits(seconds=0.01))
     again = ingest(tmp_path / "in", BlobStore.open(tmp_path / "other"))
     assert "a.docx (not read within 0.01 s)" in again.skipped
+
+
+def test_a_broken_document_that_is_text_too_is_that_text(store: BlobStore, tmp_path: Path) -> None:
+    half = papers.notebook(("code", "print(1)"))[:-20]
+    assert text_of(ingest(put(tmp_path, "a.ipynb", half), store), store) == half.decode()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from langgraph_rlm.documents.answers import OUT
-from langgraph_rlm.documents.kinds import HTML, PDF, Kind
+from langgraph_rlm.documents.kinds import PDF, Kind
 from langgraph_rlm.documents.names import Distinct, plain
 from langgraph_rlm.documents.outcome import Facts, Outcome, Part, Unreadable
 from langgraph_rlm.documents.pdfium import lay_out
@@ -71,11 +71,6 @@ def version() -> str:
 def is_missing(kind: Kind) -> bool:
     """Whether the library that a kind needs is not installed."""
     return kind.reader == "library" and importlib.util.find_spec(LIBRARY) is None
-
-
-def is_text_without_library(kind: Kind) -> bool:
-    """Whether a kind can be read as the text that it is, where the library is not installed."""
-    return kind is HTML
 
 
 class Readers:

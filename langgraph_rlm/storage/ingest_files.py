@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from langgraph_rlm.documents.kinds import BZIP2, GZIP, HEAD_BYTES, XZ, Kind
-from langgraph_rlm.documents.reading import Limits, is_missing, is_text_without_library
+from langgraph_rlm.documents.reading import Limits, is_missing
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import Writer, chunks_of
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
@@ -109,7 +109,7 @@ def _start_of(chunks: Iterator[bytes]) -> bytes:
 
 
 def _is_text(kind: Kind | None) -> bool:
-    return kind is None or (is_missing(kind) and is_text_without_library(kind))
+    return kind is None or (is_missing(kind) and kind.is_text)
 
 
 def _one(file: File, source: str, blobs: BlobStore, on_file: OnFile | None) -> ContextHandle:
