@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.repl.base import SandboxCrashed
 
 PROGRAM = Path(__file__).with_name("local_worker.py")
 FIXED = {
@@ -28,6 +29,10 @@ FIXED = {
 Linear algebra has one thread: sums come out the same everywhere, and idle threads do not use up the
 memory limit.
 """
+
+
+OUT = "out"
+"""The folder, in that of the process, whose files are given back."""
 
 
 class Folder(Protocol):
@@ -117,6 +122,21 @@ class WorkerProcess:
                 self.stream.shutdown(socket.SHUT_RDWR)
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
+
+    def out_folder(self) -> str:
+        """Make `out/` in its folder, where there is nothing of that name; give the path.
+
+        Raises:
+            SandboxCrashed: the folder is gone.
+        """
+        path = os.path.join(self.folder.path, OUT)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass  # maybe no folder: whoever looks into it sees
+        except OSError as error:
+            raise SandboxCrashed(f"The folder of the process is gone: {error}") from error
+        return path
 
     def discard(self) -> None:
         """End the process and remove its folder. Safe to call twice."""

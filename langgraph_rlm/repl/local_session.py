@@ -71,6 +71,10 @@ class LocalSession:
         """End the process and its children, and wake whoever waits for them."""
         self._process.kill()
 
+    def out_folder(self) -> str:
+        """Give the folder in the process's own; see `Writing.out_folder`."""
+        return self._process.out_folder()
+
     def close(self) -> None:
         """End the process and remove its folder."""
         self._siblings.discard(self)
