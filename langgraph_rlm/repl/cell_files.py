@@ -53,7 +53,7 @@ class CellFiles:
             self._folder.accept(entry)
 
     def settle(self, place: str, then: CellEntry, now: CellEntry, done: Advance) -> None:
-        """Have the files of a cell that was run again be those of its log, and note which differ."""
+        """Have the files of a cell that was run again as its log has them; note which differ."""
         if self._folder is None:
             return
         if differing := self._folder.settle(place, then, now):

@@ -254,7 +254,7 @@ class MontySession:
         )
 
     def _cwd(self) -> str | None:
-        """Give the folder that the session begins in: without it, the first mounted one would be."""
+        """Give the folder that the session begins in, which would else be `out/` itself."""
         return "/" if len(self._code) == 1 else None
 
     def _run(self, code: str, inputs: dict[str, Any] | None = None) -> Any:

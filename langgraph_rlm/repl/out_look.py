@@ -7,7 +7,7 @@ followed, nothing but a regular file is read, and each file is checked again onc
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -62,7 +62,7 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 @contextmanager
-def opened_folder(path: str) -> Iterator[Handle]:
+def opened_folder(path: str) -> Generator[Handle]:
     """Open the folder at a path. Raises OSError where it is no folder, or a link to one."""
     if not HAS_OPEN_FOLDERS:
         yield path
@@ -75,7 +75,7 @@ def opened_folder(path: str) -> Iterator[Handle]:
 
 
 @contextmanager
-def opened_inner(folder: Handle, name: str) -> Iterator[Handle]:
+def opened_inner(folder: Handle, name: str) -> Generator[Handle]:
     """Open a folder within another. Raises OSError where it is none."""
     if isinstance(folder, str):
         yield os.path.join(folder, name)

@@ -8,7 +8,7 @@ import mimetypes
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -187,7 +187,7 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _created(path: Path) -> Iterator[BinaryIO]:
+def _created(path: Path) -> Generator[BinaryIO]:
     """Make a new file; of one that could not be written to its end, nothing is left."""
     with path.open("xb") as file:
         try:
