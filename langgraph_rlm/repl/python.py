@@ -5,6 +5,7 @@ no network, no other processes. `jail.py` is what holds it; here is what it is t
 what the host looks after itself.
 """
 
+import mimetypes
 import os
 import signal
 import site
@@ -41,8 +42,10 @@ SYSTEM = (
     "/usr/local/lib",
     "/etc/ld.so.cache",
     "/usr/share/zoneinfo",
+    *mimetypes.knownfiles,
 )
-"""Shared libraries, and the time zones."""
+"""Shared libraries, the time zones, and tables of media types, without which openpyxl, which finds
+that they are there, cannot be imported."""
 WELL_KNOWN = (
     *("numpy", "pandas", "scipy", "sklearn", "statsmodels", "matplotlib", "sympy", "networkx"),
     *("polars", "pyarrow", "duckdb", "openpyxl", "PIL", "bs4", "lxml", "yaml", "regex", "nltk"),
