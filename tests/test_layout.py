@@ -22,6 +22,8 @@ PACKAGE = ROOT / NAME
 ORDER = [
     "lazy",
     "errors",
+    "processes",
+    "documents",
     "pregel",
     "budget",
     "storage",

@@ -98,7 +98,8 @@ class Job:
     options: Options
     question: str | None
     """None continues the interrupted question."""
-    context: "ContextHandle | None" = None
+    context: "ContextHandle | Mapping[str, ContextHandle] | None" = None
+    """One context, or several by name."""
     out: Path | None = None
     """Where the files are to be saved that the run gives back."""
 
@@ -304,8 +305,9 @@ def _result(values: Mapping[str, Any], job: Job) -> Result:
 def _note_start(job: Job, display: "Display", kept: Mapping[str, int]) -> None:
     from langgraph_rlm.cli.display_text import about
 
-    if job.context:
-        for line in about(job.context):
+    contexts = job.context if isinstance(job.context, Mapping) else {"": job.context}
+    for name, context in contexts.items():
+        for line in about(context, name) if context else ():
             display.note(line)
     for count in kept.values():
         if count:

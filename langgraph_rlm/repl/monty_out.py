@@ -14,9 +14,10 @@ from typing import Any
 import pydantic_monty as monty
 
 from langgraph_rlm.lazy import per_process
+from langgraph_rlm.processes.child import Folder, SharedFolder
+from langgraph_rlm.processes.folder import OwnFolder
 from langgraph_rlm.repl.base import SandboxCrashed
-from langgraph_rlm.repl.local_folder import OwnFolder
-from langgraph_rlm.repl.local_process import OUT, Folder, SharedFolder
+from langgraph_rlm.repl.local_session import OUT
 
 AT = f"/{OUT}"
 """Where the guest has it. Its working folder is the one around it."""

@@ -78,10 +78,18 @@ class Connections:
         writer.close()
 
     def _answer_to(self, request: dict[str, Any], body: AsyncGenerator[bytes]) -> Answer:
-        owner = request["owner"]
         if "file" in request:
-            return self._engine.file(owner, request["file"], has_content=request["has_content"])
-        return self._engine.complete(owner, body)
+            return self._file(request, body)
+        return self._engine.complete(request["owner"], body)
+
+    async def _file(self, request: dict[str, Any], body: AsyncGenerator[bytes]) -> Answer:
+        async for _ in body:  # a frame that nobody reads would reset the connection
+            pass
+        owner, id = request["owner"], request["file"]
+        answer = self._engine.file(owner, id, has_content=request["has_content"])
+        async with aclosing(answer) as parts:
+            async for part in parts:
+                yield part
 
     async def close(self) -> None:
         """Cancel what is still under way: what its runs have done is in the database."""

@@ -1,4 +1,4 @@
-"""Process: one CPython worker, its folder and the socket to it. It knows nothing of cells."""
+"""Child: one CPython process, its folder and the socket to it. Knows nothing of what it does."""
 
 import os
 import signal
@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from langgraph_rlm.errors import SandboxError
-from langgraph_rlm.repl.base import SandboxCrashed
 
-PROGRAM = Path(__file__).with_name("local_worker.py")
 FIXED = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
@@ -29,10 +27,6 @@ FIXED = {
 Linear algebra has one thread: sums come out the same everywhere, and idle threads do not use up the
 memory limit.
 """
-
-
-OUT = "out"
-"""The folder, in that of the process, whose files are given back."""
 
 
 class Folder(Protocol):
@@ -60,10 +54,11 @@ class SharedFolder:
 
 
 class WorkerProcess:
-    """A process that runs `local_worker.py`, from its start until it is killed."""
+    """A process that runs one program, from its start until it is killed."""
 
     def __init__(
         self,
+        program: Path,
         folder: Folder,
         options: Sequence[str],
         environment: Mapping[str, str],
@@ -71,6 +66,7 @@ class WorkerProcess:
         """Start it.
 
         Args:
+            program: the Python file that it runs; its argument is the number of the socket.
             folder: its own, removed by `discard`.
             options: of the interpreter.
             environment: beside the variables that are the same in every process.
@@ -84,7 +80,7 @@ class WorkerProcess:
         self.stream, theirs = socket.socketpair()
         try:
             with theirs:
-                self._process = _start(theirs, folder.path, options, environment)
+                self._process = _start(program, theirs, folder.path, options, environment)
         except OSError as error:
             self.stream.close()
             folder.remove()
@@ -123,21 +119,6 @@ class WorkerProcess:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
 
-    def out_folder(self) -> str:
-        """Make `out/` in its folder, where there is nothing of that name; give the path.
-
-        Raises:
-            SandboxCrashed: the folder is gone.
-        """
-        path = os.path.join(self.folder.path, OUT)
-        try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            pass  # maybe no folder: whoever looks into it sees
-        except OSError as error:
-            raise SandboxCrashed(f"The folder of the process is gone: {error}") from error
-        return path
-
     def discard(self) -> None:
         """End the process and remove its folder. Safe to call twice."""
         self.kill()
@@ -146,10 +127,14 @@ class WorkerProcess:
 
 
 def _start(
-    theirs: socket.socket, folder: str, options: Sequence[str], environment: Mapping[str, str]
+    program: Path,
+    theirs: socket.socket,
+    folder: str,
+    options: Sequence[str],
+    environment: Mapping[str, str],
 ) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-P", "-X", "utf8", *options, str(PROGRAM), str(theirs.fileno())],
+        [sys.executable, "-P", "-X", "utf8", *options, str(program), str(theirs.fileno())],
         env={**environment, **FIXED, "HOME": folder, "TMPDIR": folder},
         cwd=folder,
         stdin=subprocess.DEVNULL,
