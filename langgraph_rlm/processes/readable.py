@@ -14,7 +14,7 @@ SYSTEM = (
     "/usr/local/lib",
     "/etc/ld.so.cache",
     "/usr/share/zoneinfo",
-    *mimetypes.knownfiles,
+    *map(str, mimetypes.knownfiles),
 )
 """Shared libraries, the time zones, and tables of media types: openpyxl, which can see that these
 are there, cannot be imported if they cannot be read."""
