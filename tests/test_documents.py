@@ -15,6 +15,7 @@ import pytest
 from langgraph_rlm import File, create_rlm
 from langgraph_rlm.documents import reading
 from langgraph_rlm.errors import ContextError
+from langgraph_rlm.storage import ingest_files
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, facts_of, materialize
 from langgraph_rlm.storage.ingest import ingest
@@ -231,6 +232,9 @@ def test_a_mail_and_a_mailbox_have_their_attachments(store: BlobStore, tmp_path:
     assert "Attachments: bill.pdf\n\nHello.\n" in texts["Inbox/00001.eml"]
     assert texts["Inbox/00001.eml/bill.pdf"] == "[page 1 of bill.pdf]\nBill\n"
     assert texts["Inbox/00002.eml"].endswith("\n\nOnly html\n")
+    known = facts_of(box, store)
+    assert known["Inbox/00001.eml"] == {"subject": "One", "attachments": 1}
+    assert store.get(known["Inbox"]["original"]) == papers.mbox(mail, inner)
 
 
 def test_names_in_archives_cannot_lead_out_or_be_two(store: BlobStore, tmp_path: Path) -> None:
@@ -343,3 +347,47 @@ def test_what_is_no_regular_file_is_left_out(store: BlobStore, tmp_path: Path) -
     handle = ingest(root, store)
     assert materialize(handle, store) == {"ok.txt": "ok"}
     assert len(handle.skipped) == 3
+
+
+def test_a_file_that_changes_is_taken_as_it_is_when_it_is_read(
+    store: BlobStore, tmp_path: Path
+) -> None:
+    root = tmp_path / "in"
+    put(root, "a.pdf", papers.pdf("x"))
+    for name in ("b.txt", "c.txt", "d.txt", "e.txt"):
+        put(root, name, b"as it was")
+
+    def change(file: FileDone) -> None:
+        if file.name == "a.pdf":
+            put(root, "b.txt", b"another text, which is longer")
+            put(root, "c.txt", bytes(range(256)))
+            (root / "d.txt").unlink()
+
+    handle = ingest(root, store, on_file=change)
+    assert materialize(handle, store) == {
+        "a.pdf": "[page 1 of a.pdf]\nx\n",
+        "b.txt": "another text, which is longer",
+        "e.txt": "as it was",
+    }
+    assert handle.skipped == ("c.txt (binary)", "d.txt (unreadable)")
+
+
+def test_a_document_that_takes_too_long_or_too_much_costs_itself_alone(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "in", "a.docx", office.docx("x"))
+    put(tmp_path / "in", "b.txt", b"b")
+    put(tmp_path / "in", "large.ipynb", b'{"cells": [' + b"[[]]," * 3_000_000 + b"[]]}")
+    tight = reading.Limits(memory_bytes=200 << 20)
+    monkeypatch.setattr(ingest_files, "LIMITS", tight)
+    handle = ingest(tmp_path / "in", store)
+    assert (handle.items, len(handle.skipped)) == (2, 1)
+    assert "needs more memory" in handle.skipped[0]
+    monkeypatch.setattr(ingest_files, "LIMITS", reading.Limits(seconds=0.01))
+    again = ingest(tmp_path / "in", BlobStore.open(tmp_path / "other"))
+    assert "a.docx (not read within 0.01 s)" in again.skipped
+
+
+def test_a_broken_document_that_is_text_too_is_that_text(store: BlobStore, tmp_path: Path) -> None:
+    half = papers.notebook(("code", "print(1)"))[:-20]
+    assert text_of(ingest(put(tmp_path, "a.ipynb", half), store), store) == half.decode()

@@ -25,6 +25,9 @@ class Trial:
 
     def __init__(self, at: Path) -> None:
         self.store = BlobStore.open(at / "blobs")
+        self.files = 0
+        self.refused_whole = 0
+        """Files of the folders, not of what is in them."""
         self.taken = 0
         self.refused: Counter[str] = Counter()
         self.worst = (0.0, "")
@@ -38,10 +41,13 @@ class Trial:
         for entry in handle.skipped:
             reason = re.search(r"\((.*)\)$", entry)
             assert reason is not None, entry
-            kind = re.sub(r"\d[\d,]*", "N", ": ".join(reason[1].split(": ")[:2]))
+            said = ": ".join(reason[1].split(": ")[:2])
+            kind = re.sub(r"0x\w+|b'.*|'.*|\d[\d,]*", "N", said)
             self.refused[kind[:80]] += 1
+            self.refused_whole += "/" not in entry.removesuffix(reason[0])
 
     def _on_file(self, file: FileDone) -> None:
+        self.files += 1
         now = time.monotonic()
         self.worst = max(self.worst, (now - self._before, file.name))
         self._before = now
@@ -51,6 +57,7 @@ class Trial:
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         reasons = "\n".join(f"{count:6} {reason}" for reason, count in self.refused.most_common())
         return (
+            f"{self.files} files, {self.refused_whole} refused whole; with what was in them "
             f"{self.taken} taken, {sum(self.refused.values())} refused; slowest {self.worst[0]:.1f} s "
             f"({self.worst[1]}); largest worker {largest} MB, host {own} MB\n{reasons}"
         )

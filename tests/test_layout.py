@@ -27,6 +27,7 @@ ORDER = [
     "pregel",
     "budget",
     "storage",
+    "tables",
     "models",
     "log",
     "schemas",

@@ -13,13 +13,23 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol, cast
 
 from langgraph_rlm.documents.kinds import BZIP2, GZIP, TAR, ZIP, Kind
 from langgraph_rlm.documents.names import Distinct, is_hidden, plain
 from langgraph_rlm.documents.outcome import Parts, Unreadable
 
 CHUNK = 1 << 20
+
+
+class Stream(Protocol):
+    """What can be read once, from its start to its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most so many bytes; none at its end."""
+        ...
+
+
 FREE_BYTES = 64 << 20
 """Bytes that may come out of an archive of any size before the ratio counts."""
 MAX_RATIO = 200
@@ -63,11 +73,13 @@ def read_archive(kind: Kind, file: BinaryIO, size: int, name: str, parts: Parts)
         raise Unreadable(f"broken: {str(error) or type(error).__name__}") from error
 
 
-def _opened(kind: Kind, file: BinaryIO) -> IO[bytes]:
+def _opened(kind: Kind, file: BinaryIO) -> Stream:
     """Open a compressed file."""
     if kind is GZIP:
         return gzip.GzipFile(fileobj=file)
-    return bz2.BZ2File(file) if kind is BZIP2 else lzma.LZMAFile(file)
+    if kind is BZIP2:
+        return bz2.BZ2File(file)
+    return lzma.LZMAFile(file)
 
 
 class _Bounded:
@@ -79,7 +91,7 @@ class _Bounded:
         self._names = Distinct()
         self.skip = parts.skip
 
-    def copy(self, name: str, file: IO[bytes]) -> None:
+    def copy(self, name: str, file: Stream) -> None:
         start = self._parts.size
         while chunk := file.read(CHUNK):
             if self._parts.size + len(chunk) > self._most:
@@ -128,8 +140,8 @@ def _reason_to_skip(info: zipfile.ZipInfo, name: str) -> str:
     return ""
 
 
-def _read_tar(file: BinaryIO | IO[bytes], bounded: _Bounded) -> None:
-    with tarfile.open(fileobj=file, mode="r|") as archive:
+def _read_tar(file: Stream, bounded: _Bounded) -> None:
+    with tarfile.open(fileobj=cast("IO[bytes]", file), mode="r|") as archive:
         for info in _members(archive):
             name = plain(info.name)
             if info.isdir():
@@ -150,25 +162,24 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         archive.members = []  # pyright: ignore
 
 
-def _read_stream(stream: IO[bytes], name: str, bounded: _Bounded) -> None:
+def _read_stream(stream: Stream, name: str, bounded: _Bounded) -> None:
     """Read a compressed file, which is often a tar."""
-    with stream:
-        start = stream.read(512)
-        inner = _Prefixed(start, stream)
-        if start[257:262] == b"ustar":
-            _read_tar(inner, bounded)
-        else:
-            bounded.copy(_inner_name(name), inner)
+    start = stream.read(512)
+    inner = _Prefixed(start, stream)
+    if start[257:262] == b"ustar":
+        _read_tar(inner, bounded)
+    else:
+        bounded.copy(_inner_name(name), inner)
 
 
 class _Prefixed:
     """A stream of which some bytes were read already. `tarfile` and copies only read."""
 
-    def __init__(self, start: bytes, rest: IO[bytes]) -> None:
+    def __init__(self, start: bytes, rest: Stream) -> None:
         self._start = start
         self._rest = rest
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         given, self._start = self._start[:size], self._start[size:]
         return given or self._rest.read(size)
 

@@ -29,6 +29,8 @@ class Kind:
     reader: Reader
     extension: str
     """What names of such files end with, for a file without a name."""
+    is_text: bool = False
+    """Whether such a file can be read as the text that it is too, if need be."""
 
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -49,10 +51,10 @@ XLS = Kind("XLS", "application/vnd.ms-excel", "library", ".xls")
 PPT = Kind("PPT", "application/vnd.ms-powerpoint", "library", ".ppt")
 MSG = Kind("MSG", "application/vnd.ms-outlook", "library", ".msg")
 RTF = Kind("RTF", "application/rtf", "library", ".rtf")
-HTML = Kind("HTML", "text/html", "library", ".html")
-EML = Kind("EML", "message/rfc822", "mail", ".eml")
-MBOX = Kind("mbox", "application/mbox", "mailbox", ".mbox")
-IPYNB = Kind("notebook", "application/x-ipynb+json", "notebook", ".ipynb")
+HTML = Kind("HTML", "text/html", "library", ".html", is_text=True)
+EML = Kind("EML", "message/rfc822", "mail", ".eml", is_text=True)
+MBOX = Kind("mbox", "application/mbox", "mailbox", ".mbox", is_text=True)
+IPYNB = Kind("notebook", "application/x-ipynb+json", "notebook", ".ipynb", is_text=True)
 ZIP = Kind("zip", "application/zip", "archive", ".zip")
 TAR = Kind("tar", "application/x-tar", "archive", ".tar")
 GZIP = Kind("gzip", "application/gzip", "archive", ".gz")

@@ -56,11 +56,15 @@ def _config(pages: Pages) -> Any:
             include_watermarks=True,
             strip_repeating_text=False,
         ),
-        pages=library.PageConfig(
-            extract_pages=pages != "whole",
-            insert_page_markers=pages == "marked",
-            marker_format=PAGE,
-        ),
+        pages=_pages(library, pages),
+    )
+
+
+def _pages(library: Any, pages: Pages) -> Any:
+    if pages == "whole":
+        return None
+    return library.PageConfig(
+        extract_pages=True, insert_page_markers=pages == "marked", marker_format=PAGE
     )
 
 
@@ -83,7 +87,8 @@ def read_document(kind: Kind, data: bytes, name: str) -> tuple[str, Facts]:
     if kind in SHEETS:
         return _sheets(result, name)
     if kind is DOCX:  # its pages are a guess: Word makes them when it prints
-        texts = [page["content"].strip() for page in result.pages or []]
+        pages: list[dict[str, Any]] = result.pages or []
+        texts = [str(page["content"]).strip() for page in pages]
         text = "\n\n".join(filter(None, texts)) or result.content
         return _line(from_library(text)), {}
     facts = _facts(kind, result)

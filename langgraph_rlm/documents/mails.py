@@ -5,8 +5,11 @@ Source: RFC 5322 and 2045, by the standard library's `email`.
 
 import re
 from collections.abc import Iterator
-from email import message_from_bytes, policy
-from email.message import EmailMessage, Message
+from contextlib import suppress
+from email import message_from_bytes
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.message import Message
 from html.parser import HTMLParser
 from typing import Any, BinaryIO, cast
 
@@ -69,7 +72,7 @@ def _mails(file: BinaryIO) -> Iterator[bytes]:
 
 def _write_mail(data: bytes, name: str, names: Distinct, parts: Parts) -> bool:
     """Write one mail; give False if it has nothing to read."""
-    mail = message_from_bytes(data, policy=policy.default)
+    mail = message_from_bytes(data)
     text, attached = _contents(mail)
     heads = [f"{key}: {value}" for key in HEADERS if (value := _header(mail, key))]
     if not heads and not text.strip():
@@ -88,15 +91,14 @@ def _write_mail(data: bytes, name: str, names: Distinct, parts: Parts) -> bool:
 
 
 def _header(mail: Message, key: str) -> str:
-    """Give a header as text. Broken ones raise all kinds of errors in the library."""
-    try:
-        value = mail.get(key)
-        return " ".join(str(value).split()) if value is not None else ""
-    except (ValueError, IndexError, AttributeError, TypeError, KeyError, LookupError):
-        return ""
+    """Give a header as text; one that is wrongly encoded stays as it is."""
+    value = str(mail.get(key, ""))
+    with suppress(MessageError, ValueError, LookupError):  # no such encoding, or not in it
+        value = str(make_header(decode_header(value)))
+    return " ".join(value.split())
 
 
-def _contents(mail: EmailMessage) -> tuple[str, list[tuple[str, Message]]]:
+def _contents(mail: Message) -> tuple[str, list[tuple[str, Message]]]:
     """Give the text that people read, and the other parts with their names."""
     plains: list[str] = []
     pages: list[str] = []

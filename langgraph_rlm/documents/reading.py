@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from langgraph_rlm.documents.answers import OUT
-from langgraph_rlm.documents.kinds import HTML, PDF, Kind
+from langgraph_rlm.documents.kinds import PDF, Kind
 from langgraph_rlm.documents.names import Distinct, plain
 from langgraph_rlm.documents.outcome import Facts, Outcome, Part, Unreadable
 from langgraph_rlm.documents.pdfium import lay_out
@@ -37,6 +37,9 @@ class Limits:
     """What reading one file may take."""
 
     seconds: float = 60.0
+    """For a document."""
+    seconds_of_many: float = 600.0
+    """For an archive or a mailbox, which are many files in one."""
     memory_bytes: int = 1 << 30
     """Address space of the worker, beside that of an empty Python."""
     unpacked_bytes: int = 4 << 30
@@ -70,11 +73,6 @@ def is_missing(kind: Kind) -> bool:
     return kind.reader == "library" and importlib.util.find_spec(LIBRARY) is None
 
 
-def is_text_without_library(kind: Kind) -> bool:
-    """Whether a kind can be read as the text that it is, where the library is not installed."""
-    return kind is HTML
-
-
 class Readers:
     """The workers of one input."""
 
@@ -106,26 +104,29 @@ class Readers:
             SandboxError: no worker can be started.
         """
         request = {"kind": kind.name, "name": name, "max_files": max_files, "max_bytes": max_bytes}
+        seconds = self._limits.seconds
+        if kind.reader in ("archive", "mailbox"):
+            seconds = self._limits.seconds_of_many
         with self._pool.worker() as worker:
             self._busy.add(worker)
             try:
                 given = worker.give(path, "file")
                 if kind is PDF:
                     lay_out(worker)
-                reply = worker.ask({**request, "path": given}, self._limits.seconds)
+                reply = worker.ask({**request, "path": given}, seconds)
             except WorkerRefused as error:
                 raise Unreadable(_refusal(error)) from error
             except WorkerFailed as error:
-                raise Unreadable(self._failure(error)) from error
+                raise Unreadable(self._failure(error, seconds)) from error
             finally:
                 self._busy.discard(worker)
             if "unreadable" in reply:
                 raise Unreadable(plain_reason(reply["unreadable"]))
             return _taken(worker.folder / OUT, reply)
 
-    def _failure(self, error: WorkerFailed) -> str:
+    def _failure(self, error: WorkerFailed, seconds: float) -> str:
         if "too long" in str(error):
-            return f"not read within {self._limits.seconds:g} s"
+            return f"not read within {seconds:g} s"
         megabytes = self._limits.memory_bytes >> 20
         return f"its reader failed, or needed over {megabytes:,} MB of memory: {error}"
 

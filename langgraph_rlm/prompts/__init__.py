@@ -67,6 +67,8 @@ class ContextDoc:
     """Its other names, such as `context_0` for the one named `context`."""
     shape: str = ""
     """What its items are; empty where that says nothing."""
+    tables: tuple[str, ...] = ()
+    """A line about each of its tables."""
 
     @property
     def left(self) -> int:

@@ -89,7 +89,7 @@ def read(
 
     def answer(called: Called) -> Answer:
         arguments = dict(called.arguments)
-        handle = _context_named(arguments.pop("of"), called)
+        handle = context_named(arguments.pop("of"), called)
         try:
             found = reader(handle, called.host.blobs, called.cell.rules)
             value, ranges = reading(found, arguments)
@@ -102,7 +102,8 @@ def read(
     return answer
 
 
-def _context_named(of: Any, called: Called) -> ContextHandle:
+def context_named(of: Any, called: Called) -> ContextHandle:
+    """Give the context that `of=` names. Raises `BadCall`."""
     if isinstance(of, str) and of in called.handles:
         return called.handles[of]
     known = ", ".join(called.handles) or "none"

@@ -16,6 +16,7 @@ from langgraph_rlm.repl.answers import BadCall, Called, ask, bound, final, read
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
+from langgraph_rlm.repl.table_answers import context_info, sql
 from langgraph_rlm.storage.context import ContextHandle
 from langgraph_rlm.tools import BadArguments, RLMTool
 
@@ -27,9 +28,9 @@ class HostFunction:
     name: str
     signature: Callable[..., None]
     """A Python function of that signature: arguments are bound to it, a TypeError shows it."""
-    kind: Literal["read", "llm", "rlm", "guest", "final"]
-    """`read` and `final` are answered at once, `llm` and `rlm` become requests, and `guest` is
-    defined in the guest itself."""
+    kind: Literal["read", "sql", "llm", "rlm", "guest", "final"]
+    """`read` and `final` are answered at once, `sql` too but with an entry in the log, `llm` and
+    `rlm` become requests, and `guest` is defined in the guest itself."""
     answer: Callable[[Called], Answer | Request] | None
     """Answers a call, or raises `BadCall`. None for the kind `guest`."""
     shown: str
@@ -145,6 +146,7 @@ def _first_grep(
     ignore_case: bool = False,
     of: str = "context",
 ) -> None: ...
+def _sql(query: str, max_rows: int = 100, of: str | None = None) -> None: ...
 def _llm_query(
     prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
@@ -172,7 +174,7 @@ TABLE: tuple[HostFunction, ...] = (
         name="context_info",
         signature=_context_info,
         kind="read",
-        answer=read(lambda reader, given: (reader.info(**given), [])),
+        answer=context_info,
         shown='context_info(of="context", page=0) -> dict',
         text="kind and size of an input; of files also their names, 100 a `page`.",
         earlier={1: _first_context_info},
@@ -199,6 +201,15 @@ TABLE: tuple[HostFunction, ...] = (
         "its line). These three work on inputs of any size, also on one too large to be bound "
         "to its name.",
         earlier={1: _first_grep},
+    ),
+    HostFunction(
+        name="sql",
+        signature=_sql,
+        kind="sql",
+        answer=sql,
+        shown="sql(query, max_rows=100, of=None) -> list[dict]",
+        text="",  # the message of a question that has tables tells of it
+        since=4,
     ),
     HostFunction(
         name="llm_query",

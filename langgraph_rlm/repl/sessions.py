@@ -24,6 +24,7 @@ from langgraph_rlm.repl.replay import Repl
 from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import cells_left
+from langgraph_rlm.tables.desk import Desk
 
 LOG = logging.getLogger("langgraph_rlm.repl")
 
@@ -157,6 +158,7 @@ class Sessions:
 
     def __init__(self, sandboxes: Sandboxes, max_idle: int = MAX_IDLE) -> None:
         self.sandboxes = sandboxes
+        self.desk = Desk()
         self.max_idle = max_idle
         self._idle: OrderedDict[str, Repl] = OrderedDict()
         self._lock = threading.Lock()
@@ -225,12 +227,14 @@ class Sessions:
         What runs continues, and what happens next starts new workers.
         """
         self.drop_all()
+        self.desk.release_idle()
         self.sandboxes.release_idle()
 
     def close(self) -> None:
         """End every worker."""
         self.drop_all()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self.desk.release_idle()
         self.sandboxes.close()
 
     def _advance(

@@ -147,4 +147,5 @@ class RLMRuntime:
             requests=self.requests,
             limits=self.limits,
             gives_files=is_root,
+            desk=self.sessions.desk,
         )

@@ -88,7 +88,7 @@ class Documents:
             path = source.path
             if path is None:
                 with source.open() as file:
-                    spooled(chunks_of(file), copy.file)
+                    spooled(chunks_of(file), copy)
                 path = Path(copy.name)
             read = self._readers.read(kind, path, _base(source), *left)
         with self._lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from langgraph_rlm.documents.kinds import BZIP2, GZIP, HEAD_BYTES, XZ, Kind
-from langgraph_rlm.documents.reading import Limits, is_missing, is_text_without_library
+from langgraph_rlm.documents.reading import Limits, is_missing
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import Writer, chunks_of
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
@@ -22,6 +22,9 @@ from langgraph_rlm.storage.utf8 import Utf8
 
 MAX_SKIPPED = 100
 """Most names of skipped files that a handle keeps."""
+
+LIMITS = Limits()
+"""What the documents of one input may take."""
 
 COMPRESSED = (GZIP, BZIP2, XZ)
 """Kinds that mostly are one file, and then a text like that file."""
@@ -91,7 +94,7 @@ def ingest_stream(
             kind = looked.kind(file)
         if _is_text(kind):
             return _text(Utf8(name), whole, blobs, name, source)
-        spooled(rest, copy.file)
+        spooled(rest, copy)
         return _document(looked, source, blobs, None)
 
 
@@ -106,7 +109,7 @@ def _start_of(chunks: Iterator[bytes]) -> bytes:
 
 
 def _is_text(kind: Kind | None) -> bool:
-    return kind is None or (is_missing(kind) and is_text_without_library(kind))
+    return kind is None or (is_missing(kind) and kind.is_text)
 
 
 def _one(file: File, source: str, blobs: BlobStore, on_file: OnFile | None) -> ContextHandle:
@@ -190,7 +193,7 @@ def _joined(
     Raises:
         ContextError: there is nothing to read.
     """
-    documents = Documents(blobs, Limits())
+    documents = Documents(blobs, LIMITS)
     joined = Joined(sources, documents, on_file)
 
     def fill(writer: Writer) -> None:

@@ -11,8 +11,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from langgraph_rlm.documents.kinds import Kind
 from langgraph_rlm.documents.outcome import Facts, Unreadable
-from langgraph_rlm.documents.reading import is_missing, is_text_without_library
+from langgraph_rlm.documents.reading import is_missing
 from langgraph_rlm.storage.backends import Writer, chunks_of
 from langgraph_rlm.storage.documents import Documents, Extracted
 from langgraph_rlm.storage.sources import Source, of_part, pieces
@@ -51,7 +52,7 @@ def logged() -> OnFile:
     return on_file
 
 
-Waiting = tuple[Source, "Future[Extracted] | None"]
+Waiting = tuple[Source, Kind | None, "Future[Extracted] | None"]
 """A file that is to be taken next: a text, or a document that is being read."""
 
 
@@ -108,7 +109,7 @@ class Joined:
         try:
             with source.open() as file:
                 kind = source.kind(file)
-                if kind and is_missing(kind) and is_text_without_library(kind):
+                if kind and kind.is_text and is_missing(kind):
                     kind = None
                 if kind is None and not waiting:
                     self._take_text(source, file, to)
@@ -119,12 +120,17 @@ class Joined:
             self._finished(source, depth)
             return
         if kind is None:
-            waiting.append((source, None))
+            waiting.append((source, None, None))
         else:
-            waiting.append((source, self._documents.start(source, kind)))
+            waiting.append((source, kind, self._documents.start(source, kind)))
 
     def _take(
-        self, source: Source, reading: "Future[Extracted] | None", to: Writer, depth: int
+        self,
+        source: Source,
+        kind: Kind | None,
+        reading: "Future[Extracted] | None",
+        to: Writer,
+        depth: int,
     ) -> None:
         try:
             if reading is None:
@@ -135,6 +141,9 @@ class Joined:
                 with extracted.out:
                     self._take_parts(source, extracted, to, depth)
         except Unreadable as error:
+            if kind and kind.is_text:
+                self._take(source, None, None, to, depth)
+                return
             self.skipped.append(f"{source.name} ({error})")
         except (OSError, ValueError):
             self.skipped.append(f"{source.name} (unreadable)")
@@ -151,14 +160,15 @@ class Joined:
 
     def _take_parts(self, source: Source, extracted: Extracted, to: Writer, depth: int) -> None:
         """Write the texts of a document, and take the files that came out of it in turn."""
+        if extracted.facts:
+            self.about[source.name] = extracted.facts
         inner: list[Source] = []
         for part in extracted.outcome.parts:
             name = f"{source.name}/{part.name}" if part.name else source.name
             if part.is_text:
                 utf8 = Utf8(name, "utf-8", "replace")
-                if self._write(name, utf8, pieces(extracted.out, part), to):
-                    own = extracted.facts if not part.name else {}
-                    self.about[name] = {**own, **part.facts}
+                if self._write(name, utf8, pieces(extracted.out, part), to) and part.facts:
+                    self.about[name] = self.about.get(name, {}) | part.facts
             elif depth < self._documents.depth:
                 inner.append(of_part(extracted.out, part, name))
             else:

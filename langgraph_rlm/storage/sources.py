@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from langgraph_rlm.documents.kinds import HEAD_BYTES, TAIL_BYTES, Kind, kind_of
 from langgraph_rlm.documents.outcome import Part
@@ -105,7 +105,7 @@ def pieces(out: BinaryIO, part: Part) -> Iterator[bytes]:
     return iter(lambda: file.read(CHUNK) or b"", b"")
 
 
-def spooled(chunks: Iterable[bytes], to: BinaryIO) -> None:
+def spooled(chunks: Iterable[bytes], to: Any) -> None:
     """Copy a stream into a file, and go to its start."""
     for chunk in chunks:
         to.write(chunk)
