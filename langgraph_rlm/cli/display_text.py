@@ -7,7 +7,7 @@ from langgraph_rlm.progress import OUTPUT_CHARS
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.progress import Nudged, Replayed, SubCalls
+    from langgraph_rlm.progress import FilesDiffer, Nudged, Replayed, SubCalls
     from langgraph_rlm.storage.context import ContextHandle
 
 OUTPUT_LINES = 12
@@ -62,6 +62,12 @@ def replayed(event: "Replayed") -> str:
     """Say how far the replay of an interpreter is."""
     cells = counted(event["total"], "earlier cell")
     return f"{event['done']:,} of {cells} run again; their time is not counted"
+
+
+def differing(event: "FilesDiffer") -> str:
+    """Say that a replay wrote other files."""
+    names = ", ".join(printable(name) for name in event["names"][:MAX_LEFT_OUT])
+    return f"run again, the code wrote other bytes; those of the first time are kept: {names}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -44,7 +44,7 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
-from langgraph_rlm.repl.base import capacity_of
+from langgraph_rlm.repl.base import capacity_of, gives_files
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -56,6 +56,9 @@ from langgraph_rlm.tools import RLMTool
 
 CUT_CHARS = 100
 """More than the line that `clip` puts where it cuts."""
+
+MAX_FILES_TOLD = 10
+"""Most names of files that are told of one cell."""
 
 BRIEF_CHARS = 300
 """Characters that are shown of a question whose turns are summed up."""
@@ -176,6 +179,7 @@ def _system(state: RLMState, rlm: RLMRuntime) -> str:
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
         schema=_text(state.get("answer_schema"), rlm.blobs),
+        gives_files=depth == 0 and gives_files(rlm.sandbox(state["log"])),
     )
 
 
@@ -325,7 +329,21 @@ def _cell(index: int, entry: CellEntry, blobs: BlobStore, most: int) -> CellDoc:
         error=_text(entry["error"], blobs),
         outcome=entry["outcome"],
         ran=entry.get("ran", True),
+        files=_changed_files(entry),
+        left_out=tuple(entry.get("left_out", ())),
     )
+
+
+def _changed_files(entry: CellEntry) -> str:
+    """What a cell has changed in `out/`, in a line."""
+    changes = list(entry.get("files", {}).items())
+    told = [
+        f"{name} is gone" if file is None else f"{name} ({file['size']:,} bytes)"
+        for name, file in changes[:MAX_FILES_TOLD]
+    ]
+    if len(changes) > MAX_FILES_TOLD:
+        told.append(f"and {len(changes) - MAX_FILES_TOLD} more")
+    return ", ".join(told)
 
 
 def _shortened(text: str, most: int) -> str:

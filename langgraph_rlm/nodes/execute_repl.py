@@ -111,7 +111,9 @@ class ExecuteRepl:
             run.ledger.deadline_for_code(depth),
             events_of(run, state).replayed,
         )
-        return Advance({**done.entries, **more.entries}, more.suspended, more.final)
+        more.entries = {**done.entries, **more.entries}
+        more.differing = {**done.differing, **more.differing}
+        return more
 
     def _refused(self, place: str, call: CallEntry, limit: StopReason) -> Log:
         """The answers to a call that may not be made."""
@@ -168,6 +170,8 @@ class ExecuteRepl:
             if entry["kind"] == "cell":
                 output = self._rlm.blobs.get_text(entry["error"] or entry["stdout"])
                 events.cell_ended(turn, entry["outcome"], output)
+        for place, names in done.differing.items():
+            events.files_differ(place, names)
         call = call_at(done.entries, done.suspended)
         if call is not None and done.suspended is not None:
             events.sub_calls(done.suspended, call["function"], 0, call["items"])

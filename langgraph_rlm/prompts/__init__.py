@@ -97,6 +97,10 @@ class CellDoc:
     outcome: Literal["ok", "error", "timeout", "crashed", "stopped"]
     ran: bool = True
     """False where not one line of it ran."""
+    files: str = ""
+    """Names of the files that the user gets now, from `out/`, as text."""
+    left_out: tuple[str, ...] = ()
+    """What of `out/` was not taken, and why."""
 
 
 def system_prompt(
@@ -109,6 +113,7 @@ def system_prompt(
     limits: Limits,
     instructions: str | None,
     schema: str | None = None,
+    gives_files: bool = False,
 ) -> str:
     """Explain the REPL, how to work in it, what is defined and what may be spent.
 
@@ -121,6 +126,7 @@ def system_prompt(
         limits: the limits that the model should know.
         instructions: the user's own text, put in verbatim; None for none.
         schema: JSON schema of the answer; None for any answer.
+        gives_files: whether the user gets the files that code writes into `out/`.
     """
     return _render(
         "system",
@@ -132,6 +138,7 @@ def system_prompt(
         limits=limits,
         instructions=instructions,
         schema=schema,
+        gives_files=gives_files,
     )
 
 

@@ -32,6 +32,8 @@ class Host:
     limits: Limits
     capacity: Capacity = field(default_factory=Capacity)
     """What the sandbox takes as one value."""
+    gives_files: bool = False
+    """Whether files in `out/` are given back: those of the root's code are."""
     desk: Desk = field(default_factory=Desk)
     """Answers queries of tables."""
 

@@ -146,5 +146,6 @@ class RLMRuntime:
             blobs=self.blobs,
             requests=self.requests,
             limits=self.limits,
+            gives_files=is_root,
             desk=self.sessions.desk,
         )
