@@ -22,6 +22,11 @@ from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.lines import Ranges
 from langgraph_rlm.storage.reads import Reader
+from langgraph_rlm.storage.references import Names, Reference
+
+
+MOST_TOLD = 500
+"""Characters of an error that shows what code gave."""
 
 
 class BadCall(Exception):
@@ -119,6 +124,7 @@ def ask(called: Called) -> Request:
     prompts = _prompts(name, given)
     form = _form(name, given["schema"])
     payload: dict[str, Any] = {"prompts": prompts, "model": model, **form}
+    payload |= _images(called, len(prompts))
     if called.kind == "llm":
         return Request("llm", name, payload, len(prompts))
     contexts = _contexts(name, given, len(prompts))
@@ -169,6 +175,39 @@ def _form(name: str, schema: Any) -> dict[str, str]:
         return {"schema": code_schema(schema)}
     except ValueError as error:
         raise BadCall("ValueError", f"{name}: schema: {error}.") from None
+
+
+def _images(called: Called, count: int) -> dict[str, list[list[Reference]]]:
+    """Give the part of a payload that says what is shown with each prompt; empty for nothing."""
+    given = called.arguments.get("images")
+    if given is None:
+        return {}
+    lists = [given] if "prompt" in called.arguments else given
+    if not is_array(lists) or len(lists) != count:
+        raise BadCall(
+            "ValueError",
+            f"{called.name}: images must be a list of {count}, one list of names for each prompt.",
+        )
+    names = Names(called.handles, called.host.blobs)
+    found = [_shown(called.name, each, names) for each in lists]
+    return {"images": found} if any(found) else {}
+
+
+def _shown(name: str, given: Any, names: Names) -> list[Reference]:
+    if given is None:
+        return []
+    listed = [given] if isinstance(given, str) else given
+    if not is_array(listed) or not all(isinstance(each, str) for each in listed):
+        raise BadCall(
+            "TypeError",
+            f"{name}: images must be a list of names, each a str such as 'context_1', got {given!r}"[
+                :MOST_TOLD
+            ],
+        )
+    try:
+        return names.all([*listed])
+    except ValueError as error:
+        raise BadCall("ValueError", f"{name}: images: {error}") from None
 
 
 def _contexts(name: str, given: Mapping[str, Any], count: int) -> list[Any]:

@@ -146,9 +146,21 @@ def _first_grep(
     of: str = "context",
 ) -> None: ...
 def _llm_query(
+    prompt: str,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    images: list[str] | None = None,
+) -> None: ...
+def _third_llm_query(
     prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _llm_query_batched(
+    prompts: list[str],
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    images: list[list[str]] | None = None,
+) -> None: ...
+def _third_llm_query_batched(
     prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _rlm_query(
@@ -209,6 +221,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="asks a language model. It sees that prompt and nothing else, so put the question, "
         "the instructions and the text into it. A prompt of some 100,000 to 400,000 characters "
         "is usually fine; how much depends on the model.",
+        earlier={3: _third_llm_query},
     ),
     HostFunction(
         name="llm_query_batched",
@@ -219,6 +232,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="many prompts at once, up to {max_concurrency} in parallel, answers in their order. "
         'A failed one gives `"Error: ..."` in its place: check, and ask those again. Prefer it '
         "to a loop of `llm_query`.",
+        earlier={3: _third_llm_query_batched},
     ),
     HostFunction(
         name="rlm_query",

@@ -5,7 +5,7 @@ Never holds a whole file, and does not know of handles.
 
 import codecs
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import CHUNK, chunks_of
 from langgraph_rlm.storage.blobs import to_bytes
+from langgraph_rlm.storage.media import Facts, Media, described, taken
 from langgraph_rlm.storage.utf8 import NotText, Utf8
 
 Errors = Literal["strict", "replace", "ignore"]
@@ -88,15 +89,22 @@ def read_open(file: Any, name: str) -> Iterator[bytes]:
                 raise ContextError(f"{name}.read() gave a {kind}, not str or bytes.")
 
 
-def read_file(file: File) -> tuple[Utf8, Iterator[bytes]]:
-    """Read a file as UTF-8 text; nothing is read before the first chunk is taken.
+def read_file(file: File) -> tuple[Media | None, Utf8, Iterator[bytes]]:
+    """Read a file: as a picture or a sound, whole, or else as UTF-8 text, only its start yet.
 
     Returns:
-        What counts the text as it is read, and the text in chunks. These raise a ContextError if
-        the file is missing, cannot be read, is binary, or has another encoding.
+        The picture or sound, or None; what counts the text as it is read; and the text in chunks.
+        These raise a ContextError if the file cannot be read, is binary, or has another encoding.
+
+    Raises:
+        ContextError: the file is missing, cannot be read, or is a picture that cannot be taken.
     """
-    utf8 = Utf8(str(file.path), file.encoding, file.errors)
-    return utf8, utf8.check(_bytes_of(file.path))
+    name = str(file.path)
+    media, chunks = None, _bytes_of(file.path)
+    if file.encoding is None:
+        media, chunks = taken(chunks, name)
+    utf8 = Utf8(name, file.encoding, file.errors)
+    return media, utf8, utf8.check(chunks)
 
 
 def _bytes_of(path: Path) -> Iterator[bytes]:
@@ -162,12 +170,16 @@ class Joined:
     A newline is put between two where the first has none at its end.
     """
 
-    def __init__(self, files: list[tuple[str, File]]) -> None:
+    def __init__(self, files: list[tuple[str, File]], keep: Callable[[bytes], str]) -> None:
+        """Join these; `keep` takes the bytes of pictures, and gives their digest."""
         self._files = files
+        self._keep = keep
         self.manifest: list[tuple[str, int, int]] = []
         """After `chunks`: each file's name, first byte, bytes."""
         self.chars = 0
         """After `chunks`: the characters of all."""
+        self.about: dict[str, Facts] = {}
+        """After `chunks`: what is known of the pictures and sounds among them."""
 
     def chunks(self) -> Iterator[bytes]:
         """Read the bytes.
@@ -182,13 +194,20 @@ class Joined:
                 yield b"\n"
                 start += 1
                 self.chars += 1
-            utf8, text = read_file(file)
+            media, utf8, text = read_file(file)
+            if media is not None:
+                text = utf8.check([self._words(name, media)])
             for chunk in text:
                 yield chunk
                 last = chunk[-1:] or last
             self.manifest.append((name, start, utf8.size))
             start += utf8.size
             self.chars += utf8.chars
+
+    def _words(self, name: str, media: Media) -> bytes:
+        """Keep a picture or a sound, and give the words that stand for it in the text."""
+        self.about[name] = Facts(original=self._keep(media.data)) | media.facts
+        return to_bytes(f"<{described(media.facts)}>")
 
 
 def _walk(root: Path, skipped: list[str]) -> Iterator[tuple[str, Path]]:
@@ -243,8 +262,8 @@ def _reason_not_text(file: File) -> str:
 
     Files are read again when they are stored, so that the stored text never has half a file.
     """
-    _, text = read_file(file)
     try:
+        _, _, text = read_file(file)
         for _ in text:
             pass
     except NotText as error:

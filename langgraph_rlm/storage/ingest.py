@@ -7,13 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from langgraph_rlm.errors import BlobError, ContextError
+from langgraph_rlm.storage.attached import Attached, Elsewhere
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.context import ContextHandle, put_about
 from langgraph_rlm.storage.files import (
     File,
     Joined,
@@ -24,6 +26,7 @@ from langgraph_rlm.storage.files import (
     text_files,
 )
 from langgraph_rlm.storage.json_types import is_array
+from langgraph_rlm.storage.media import Facts, Media, taken
 from langgraph_rlm.storage.rows import JSONLines, RowKind, is_langchain, pairs_of, rows_of
 from langgraph_rlm.storage.utf8 import Utf8
 
@@ -41,8 +44,9 @@ def ingest(value: object, blobs: BlobStore) -> ContextHandle:
 
     Args:
         value: a str (the content, never a path); a Path or `File` of a file or folder, or a list
-            of them; bytes of text; a list or a dict of JSON values; LangChain messages or
-            documents; an open file; or a handle, which is checked and given back.
+            of them; bytes of text, of a picture or of a sound; a list or a dict of JSON values;
+            LangChain messages or documents; an open file; what comes in a message beside text
+            (`attached.py`); or a handle, which is checked and given back.
         blobs: stores the text; the same text is stored once.
 
     Raises:
@@ -60,6 +64,8 @@ def ingest(value: object, blobs: BlobStore) -> ContextHandle:
         return _ingest_file(_file(value), blobs)
     if isinstance(value, Mapping):
         return _ingest_rows("dict", pairs_of(cast("Mapping[Any, Any]", value)), blobs)
+    if isinstance(value, (Media, Elsewhere)):
+        return _ingest_media(value, blobs)
     if is_array(value):
         return _ingest_sequence(value, blobs)
     if is_langchain(value):
@@ -97,8 +103,30 @@ def _ingest_text(text: str, blobs: BlobStore) -> ContextHandle:
 def _ingest_bytes(
     chunks: Iterable[bytes], blobs: BlobStore, name: str, source: str | None = None
 ) -> ContextHandle:
+    media, rest = taken(chunks, name)
+    if media is not None:
+        return _ingest_media(media, blobs, source)
     utf8 = Utf8(name)
-    return _ingest_utf8(utf8, utf8.check(chunks), blobs, name, source)
+    return _ingest_utf8(utf8, utf8.check(rest), blobs, name, source)
+
+
+def _ingest_media(given: Attached, blobs: BlobStore, source: str | None = None) -> ContextHandle:
+    """Store a picture or a sound as it is; or its address, where a provider has it."""
+    facts = given.facts
+    if isinstance(given, Media):
+        data = given.data
+    else:
+        source = facts.get("url") or facts.get("file_id", "")
+        data = to_bytes(source)
+    name = os.path.basename(source or "") or given.kind
+    return ContextHandle(
+        digest=blobs.put(data),
+        kind=given.kind,
+        length=len(data),
+        size=len(data),
+        source=source,
+        about=put_about({name: facts}, blobs),
+    )
 
 
 def _ingest_utf8(
@@ -120,7 +148,9 @@ def _ingest_open(file: Any, blobs: BlobStore) -> ContextHandle:
 def _ingest_file(file: File, blobs: BlobStore) -> ContextHandle:
     source = printable(str(file.path))
     if not os.path.isdir(file.path):
-        utf8, text = read_file(file)
+        media, utf8, text = read_file(file)
+        if media is not None:
+            return _ingest_media(media, blobs, source)
         return _ingest_utf8(utf8, text, blobs, str(file.path), source)
     files, skipped = text_files(file)
     if not files:
@@ -147,7 +177,7 @@ def _ingest_files(
     source: str | None = None,
     skipped: tuple[str, ...] = (),
 ) -> ContextHandle:
-    joined = Joined(files)
+    joined = Joined(files, blobs.put)
     shown = source or " and ".join(name for name, _ in files[:3])
     digest, size = blobs.put_stream(_not_empty(joined.chunks(), shown))
     index = blobs.put(to_bytes(json.dumps(joined.manifest, ensure_ascii=False)))
@@ -160,6 +190,7 @@ def _ingest_files(
         source=source,
         index=index,
         skipped=_capped(skipped),
+        about=put_about(joined.about, blobs),
     )
 
 
@@ -193,8 +224,18 @@ def _capped(names: tuple[str, ...]) -> tuple[str, ...]:
 def _ingest_sequence(values: Sequence[object], blobs: BlobStore) -> ContextHandle:
     if values and _are_files(values):
         return _ingest_list_of_files([_file(value) for value in values], blobs)
-    kind, rows = rows_of(values)
-    return _ingest_rows(kind, rows, blobs)
+    media: dict[str, Attached] = {}
+    kind, rows = rows_of(values, media)
+    handle = _ingest_rows(kind, rows, blobs)
+    files = {name: _kept(each, blobs) for name, each in media.items()}
+    return replace(handle, about=put_about(files, blobs))
+
+
+def _kept(given: Attached, blobs: BlobStore) -> Facts:
+    """Store a picture or a sound among other things, and give what is known of it."""
+    if isinstance(given, Media):
+        return Facts(original=blobs.put(given.data)) | given.facts
+    return given.facts
 
 
 def _are_files(values: Sequence[object]) -> TypeGuard[Sequence[Path | File]]:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from langgraph_rlm.errors import ContextError
+from langgraph_rlm.storage.attached import TEXT_BLOCKS, Attached, Elsewhere, attached
 from langgraph_rlm.storage.blobs import to_bytes
 from langgraph_rlm.storage.json_types import is_array, is_dict
+from langgraph_rlm.storage.media import Media, described
 
 RowKind = Literal["list", "dict", "messages", "documents"]
 
@@ -37,15 +39,22 @@ class JSONLines:
             yield to_bytes(line)
 
 
-def rows_of(values: Sequence[object]) -> tuple[RowKind, Sequence[object]]:
-    """Tell what a list holds, and make its rows: of messages or documents alone, else as it is."""
+def rows_of(
+    values: Sequence[object], media: dict[str, Attached]
+) -> tuple[RowKind, Sequence[object]]:
+    """Tell what a list holds, and make its rows: of messages or documents alone, else as it is.
+
+    Args:
+        values: the list.
+        media: takes the pictures and sounds of messages, by the names that their rows give them.
+    """
     if not values or not is_langchain(values[0]):
         return "list", values
     from langchain_core.documents import Document
     from langchain_core.messages import BaseMessage
 
     if all(isinstance(value, BaseMessage) for value in values):
-        return "messages", [_message_row(value) for value in values]
+        return "messages", [_message_row(value, at, media) for at, value in enumerate(values)]
     if all(isinstance(value, Document) for value in values):
         return "documents", [_document_row(value) for value in values]
     return "list", values
@@ -71,21 +80,42 @@ def is_langchain(value: object) -> bool:
     return any(parent.__module__.startswith("langchain") for parent in type(value).__mro__)
 
 
-def _message_row(message: Any) -> dict[str, object]:
+def _message_row(message: Any, number: int, media: dict[str, Attached]) -> dict[str, object]:
     role = message.role if message.type == "chat" else ROLES.get(message.type, message.type)
-    row = {"role": role, "content": _message_content(message)}
+    row = {"role": role, "content": _message_content(message, number, media)}
     extras = {name: getattr(message, name, None) for name in ("name", "tool_calls", "tool_call_id")}
     return row | {name: value for name, value in extras.items() if value}
 
 
-def _message_content(message: Any) -> object:
+def _message_content(message: Any, number: int, media: dict[str, Attached]) -> object:
     """Give a message's text; or all its blocks, where one of them is not text."""
     blocks = message.content
     if isinstance(blocks, str):
         return str(message.text)
     if all(isinstance(block, str) or block.get("type") == "text" for block in blocks):
         return str(message.text)
-    return blocks
+    return [_block(block, f"message {number}, part {at}", media) for at, block in enumerate(blocks)]
+
+
+def _block(block: Any, name: str, media: dict[str, Attached]) -> object:
+    """Give a block as data; of a picture or a sound, only what it is and the name to show it by.
+
+    Base64 is for no reader of a conversation, and earlier messages may have anything in them: what
+    cannot be read is told as such.
+    """
+    kind = block.get("type") if is_dict(block) else "text"
+    if kind in TEXT_BLOCKS:
+        return block
+    try:
+        found = attached(block)
+    except ContextError as error:
+        return {"type": kind, "is": str(error)}
+    if isinstance(found, Media | Elsewhere):
+        media[name] = found
+        return {"type": kind, "is": described(found.facts), "name": name}
+    if isinstance(found, bytes):
+        return {"type": kind, "is": f"file of {len(found):,} bytes"}
+    return block
 
 
 def _document_row(document: Any) -> dict[str, object]:
