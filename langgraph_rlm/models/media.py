@@ -31,9 +31,7 @@ def takes(model: Model, needed: Collection[Needed]) -> bool:
     return all(profile.get(each) is True for profile in profiles for each in needed)
 
 
-def refusal(
-    model: Model, needed: Collection[Needed], others: Mapping[str, Model]
-) -> str | None:
+def refusal(model: Model, needed: Collection[Needed], others: Mapping[str, Model]) -> str | None:
     """Say why a model cannot be asked, and which can; None where it can, as far as is known.
 
     Args:

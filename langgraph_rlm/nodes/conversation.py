@@ -50,6 +50,7 @@ from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.context import MEDIA, ContextHandle
 from langgraph_rlm.tools import RLMTool
 
 CUT_CHARS = 100
@@ -211,13 +212,19 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
             loaded=is_loaded(handle, rlm.limits, capacity),
             preview="" if is_brief else rlm.preview(handle),
             also=name if is_first else None,
-            shape="" if is_brief else rlm.shape(handle),
+            shape=_shape(handle, rlm, is_brief=is_brief),
+            shown=tuple(rlm.names_shown(handle)),
         )
         shown.append(doc)
     question = rlm.blobs.get_text(questions[-1]["question"])
     if is_brief:
         question = clip(question, limit=BRIEF_CHARS)
     return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
+
+
+def _shape(handle: ContextHandle, rlm: RLMRuntime, *, is_brief: bool) -> str:
+    """What the items of a context are. Of a picture it is all that is told, also in brief."""
+    return "" if is_brief and handle.kind not in MEDIA else rlm.shape(handle)
 
 
 def _outcome(

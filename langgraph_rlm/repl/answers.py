@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langgraph_rlm.errors import ContextError
+from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.log.python import names_a_variable
 from langgraph_rlm.log.text import answer_text, plain
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
@@ -23,10 +23,6 @@ from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.lines import Ranges
 from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.storage.references import Names, Reference
-
-
-MOST_TOLD = 500
-"""Characters of an error that shows what code gave."""
 
 
 class BadCall(Exception):
@@ -198,12 +194,8 @@ def _shown(name: str, given: Any, names: Names) -> list[Reference]:
         return []
     listed = [given] if isinstance(given, str) else given
     if not is_array(listed) or not all(isinstance(each, str) for each in listed):
-        raise BadCall(
-            "TypeError",
-            f"{name}: images must be a list of names, each a str such as 'context_1', got {given!r}"[
-                :MOST_TOLD
-            ],
-        )
+        told = f"{name}: images must be a list of names such as 'context_1', got {shown(given)}."
+        raise BadCall("TypeError", told)
     try:
         return names.all([*listed])
     except ValueError as error:

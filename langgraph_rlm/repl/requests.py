@@ -61,7 +61,7 @@ class Requests:
         A large payload, and one that several `Send`s share, is stored by reference.
         """
         inline = INLINE_REQUEST_CHARS if request.items == 1 else 0
-        if request.call == "llm":  # texts and references alone: one form for the log and for the digest
+        if request.call == "llm":  # texts alone, and references: one form for both
             text = canonical_texts(request.payload)
             stored = self._blobs.put_text(text, inline=inline)
             digest = stored.get("blob") or digest_of(text)

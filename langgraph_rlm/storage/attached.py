@@ -90,7 +90,9 @@ def _decoded(text: str, kind: str) -> Media | bytes:
         raise ContextError(f"{name} is not base64: {error}.") from None
     found = media_of(data, name)
     if found is None and kind != "file":
-        raise ContextError(f"{name} is none that is known: PNG, JPEG, GIF and WebP are, or WAV, MP3.")
+        raise ContextError(
+            f"{name} is none that is known: PNG, JPEG, GIF and WebP are, or WAV, MP3."
+        )
     return found or data
 
 

@@ -266,7 +266,9 @@ def described(facts: Facts) -> str:
     type = facts.get("type", UNKNOWN)
     if type == UNKNOWN:
         return f"unreadable data, {facts.get('bytes', 0):,} bytes"
-    size = f"{facts['width']}x{facts['height']} " if "width" in facts else ""
+    size = ""
+    if "width" in facts and "height" in facts:
+        size = f"{facts['width']}x{facts['height']} "
     return f"{kind} {size}{shown_type(type)}, {facts.get('bytes', 0):,} bytes"
 
 

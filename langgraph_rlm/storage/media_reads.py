@@ -1,4 +1,4 @@
-"""Media reads: what `context_info` tells of a picture or a sound, and why it has no text to read."""
+"""Media reads: what `context_info` tells of a picture or a sound, which has no text to read."""
 
 import mmap
 from collections.abc import Generator
@@ -8,6 +8,7 @@ from typing import Any
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, about
 from langgraph_rlm.storage.lines import Ranges
+from langgraph_rlm.storage.media import Facts
 from langgraph_rlm.storage.reads import Reader
 
 
@@ -17,7 +18,7 @@ class MediaReader(Reader):
     def __init__(self, handle: ContextHandle, blobs: BlobStore) -> None:
         super().__init__(handle, blobs)
         self._kind = handle.kind
-        self._facts = next(iter(about(handle, blobs).items()), ("", {}))
+        self._facts = next(iter(about(handle, blobs).items()), ("", Facts()))
 
     def peek(self, start: int = 0, end: int | None = None) -> tuple[str, Ranges]:
         """Refuse."""

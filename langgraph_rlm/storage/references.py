@@ -143,6 +143,18 @@ def is_shown(facts: Facts) -> bool:
     return is_media and not {"original", "url", "file_id"}.isdisjoint(facts)
 
 
+def names_in(handle: ContextHandle, blobs: BlobStore, most: int) -> list[str]:
+    """Give the first names of a context's files that models can be shown; of a PDF its first
+    page."""
+    found: list[str] = []
+    for path, facts in about(handle, blobs).items():
+        if len(found) == most:
+            break
+        if is_shown(facts):
+            found.append(f"{path}#page=1" if facts.get("type") == PDF else path)
+    return found
+
+
 def _of(handle: ContextHandle, facts: Facts) -> Facts:
     """Give the facts of a file with where its bytes are."""
     if handle.kind in MEDIA and not {"url", "file_id"} & facts.keys():
