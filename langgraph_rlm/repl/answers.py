@@ -6,7 +6,7 @@ Reads and the end of a run are answered at once; a question to models or childre
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph_rlm.errors import ContextError, shown
@@ -21,6 +21,7 @@ from langgraph_rlm.storage.first_reads import reader
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.lines import Ranges
+from langgraph_rlm.storage.media import Facts
 from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.storage.references import Names, Reference
 
@@ -50,6 +51,8 @@ class Called:
     host: Host
     source: str
     """The call in the guest's own words; empty where they are not known."""
+    made: Mapping[str, Facts] = field(default_factory=dict[str, Facts])
+    """What is known of the files that code has made, by name."""
 
 
 def bound(signature: Callable[..., None], call: HostCall, rules: int) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def _images(called: Called, count: int) -> dict[str, list[list[Reference]]]:
             "ValueError",
             f"{called.name}: images must be a list of {count}, one list of names for each prompt.",
         )
-    names = Names(called.handles, called.host.blobs)
+    names = Names(called.handles, called.host.blobs, called.made)
     found = [_shown(called.name, each, names) for each in lists]
     return {"images": found} if any(found) else {}
 

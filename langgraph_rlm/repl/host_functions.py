@@ -17,6 +17,7 @@ from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.media import Facts
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 
@@ -82,7 +83,11 @@ def names_of(host: Host) -> frozenset[str]:
 
 
 def respond(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    made: Mapping[str, Facts] | None = None,
 ) -> Answer | Request:
     """Answer a call, or make the request that the graph has to dispatch.
 
@@ -91,9 +96,10 @@ def respond(
         cell: the cell that made it; it takes note of what is read and of a FINAL.
         handles: the contexts that the cell may read, by name.
         host: the host of its RLM.
+        made: what is known of the files that earlier cells made, by name, with `original`.
     """
     try:
-        answer = _response(call, cell, handles, host)
+        answer = _response(call, cell, handles, host, made or {})
     except BadCall as error:
         return Raised(error.type, str(error))
     if isinstance(answer, Request) and answer.items == 0:
@@ -102,7 +108,11 @@ def respond(
 
 
 def _response(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    made: Mapping[str, Facts],
 ) -> Answer | Request:
     if call.function in host.tools:
         return _tool_response(call, host.tools[call.function], cell.rules)
@@ -110,7 +120,7 @@ def _response(
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
     arguments = bound(function.signature_by(cell.rules), call, cell.rules)
     return function.answer(
-        Called(function.name, function.kind, arguments, cell, handles, host, call.source)
+        Called(function.name, function.kind, arguments, cell, handles, host, call.source, made)
     )
 
 

@@ -15,6 +15,9 @@ from langgraph_rlm.storage.media import CONVERTED, PDF, media_of
 from langgraph_rlm.storage.pages import Pages
 from langgraph_rlm.storage.references import Reference
 
+SENT_AS = {"audio/mpeg": "audio/mp3"}
+"""LangChain makes OpenAI's `format` of what stands behind the slash."""
+
 PDF_NAME = "document.pdf"
 """OpenAI wants a file to have a name."""
 
@@ -92,4 +95,5 @@ def _part(reference: Reference, blobs: BlobStore, pages: Pages) -> Part:
 
 
 def _block(kind: str, type: str, data: bytes) -> dict[str, Any]:
-    return {"type": kind, "base64": base64.b64encode(data).decode("ascii"), "mime_type": type}
+    text = base64.b64encode(data).decode("ascii")
+    return {"type": kind, "base64": text, "mime_type": SENT_AS.get(type, type)}

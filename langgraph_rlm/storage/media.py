@@ -36,6 +36,7 @@ PDF = "application/pdf"
 UNKNOWN = "application/octet-stream"
 
 NAMES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WebP"}
+NAMES |= {"audio/mpeg": "MP3", "audio/mp4": "M4A"}
 """What types are called, where that is not the end of the type in capitals."""
 
 
@@ -140,9 +141,9 @@ MAGIC = (
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
     (b"OggS\0", "audio/ogg"),
-    (b"ID3\2", "audio/mp3"),
-    (b"ID3\3", "audio/mp3"),
-    (b"ID3\4", "audio/mp3"),
+    (b"ID3\2", "audio/mpeg"),
+    (b"ID3\3", "audio/mpeg"),
+    (b"ID3\4", "audio/mpeg"),
 )
 """First bytes, and the type that they tell."""
 
@@ -163,7 +164,7 @@ def _mpeg(data: bytes) -> str | None:
         return None
     layer = data[1] & 0x06
     if layer == 0x02 and data[2] & 0xF0 != 0xF0:
-        return "audio/mp3"
+        return "audio/mpeg"
     return "audio/aac" if data[1] & 0xF6 == 0xF0 else None
 
 
