@@ -203,15 +203,16 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     capacity = capacity_of(rlm.sessions.sandboxes.of(questions))
     shown: list[ContextDoc] = []
     for name in names:
-        handle, is_first = handles[name], name == names[0]
+        handle = handles[name]
+        shown_name, *others = _names_of(handle, name, is_first=name == names[0])
         doc = ContextDoc(
-            name="context" if is_first else name,
+            name=shown_name,
             kind=handle.kind,
             length=handle.length,
             items=handle.items,
             loaded=is_loaded(handle, rlm.limits, capacity),
             preview="" if is_brief else rlm.preview(handle),
-            also=name if is_first else None,
+            also=tuple(others),
             shape=_shape(handle, rlm, is_brief=is_brief),
             shown=tuple(rlm.names_shown(handle)),
         )
@@ -225,6 +226,16 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
 def _shape(handle: ContextHandle, rlm: RLMRuntime, *, is_brief: bool) -> str:
     """What the items of a context are. Of a picture it is all that is told, also in brief."""
     return "" if is_brief and handle.kind not in MEDIA else rlm.shape(handle)
+
+
+def _names_of(handle: ContextHandle, numbered: str, *, is_first: bool) -> list[str]:
+    """All names of a context in code, the one that says most first."""
+    names = [numbered]
+    if is_first:
+        names.insert(0, "context")
+    if handle.name is not None:
+        names.insert(0, handle.name)
+    return names
 
 
 def _outcome(

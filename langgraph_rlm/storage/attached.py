@@ -91,7 +91,8 @@ def _decoded(text: str, kind: str) -> Media | bytes:
     found = media_of(data, name)
     if found is None and kind != "file":
         raise ContextError(
-            f"{name} is none that is known: PNG, JPEG, GIF and WebP are, or WAV, MP3."
+            f"{name} is no {kind} by its first bytes. PNG, JPEG, GIF and WebP are known, and WAV "
+            "and MP3."
         )
     return found or data
 

@@ -35,8 +35,12 @@ PDF = "application/pdf"
 
 UNKNOWN = "application/octet-stream"
 
-NAMES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WebP"}
-NAMES |= {"audio/mpeg": "MP3", "audio/mp4": "M4A"}
+NAMES = {
+    "image/jpeg": "JPEG",
+    "image/webp": "WebP",
+    "audio/mpeg": "MP3",
+    "audio/mp4": "M4A",
+}
 """What types are called, where that is not the end of the type in capitals."""
 
 

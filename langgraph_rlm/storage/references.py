@@ -11,9 +11,21 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle, about
-from langgraph_rlm.storage.media import CONVERTED, MAX_BYTES, PDF, SENT, Facts
+from langgraph_rlm.storage.media import (
+    CONVERTED,
+    MAX_BYTES,
+    PDF,
+    SENT,
+    START,
+    UNKNOWN,
+    Facts,
+    type_of,
+)
 
 PAGE = re.compile(r"(?P<file>.+)#page=(?P<page>\d{1,6})")
+
+OUT = "out/"
+"""What the names of files that code has made begin with."""
 
 MOST = 50
 """Pictures and the like that one prompt may have."""
@@ -51,7 +63,7 @@ class Names:
         Args:
             handles: the contexts, by the names that code knows them by.
             blobs: has what is known of their files.
-            made: what is known of the files that code has made, by path, with `original`.
+            made: the files that code has made, by their names within `out/`: `original`, `bytes`.
         """
         self._handles = handles
         self._blobs = blobs
@@ -88,8 +100,8 @@ class Names:
 
     def _facts(self, name: str) -> Facts | None:
         """Find a file by a context's name, by its path, or by both: `context_1/photos/a.png`."""
-        if name in self._made:
-            return self._made[name]
+        if name.startswith(OUT) and name.removeprefix(OUT) in self._made:
+            return self._typed(self._made[name.removeprefix(OUT)])
         if name in self._handles:
             return self._only_file(name, self._handles[name])
         for handle in self._distinct():
@@ -101,6 +113,13 @@ class Names:
             facts = about(handle, self._blobs).get(path)
             return None if facts is None else _of(handle, facts)
         return None
+
+    def _typed(self, facts: Facts) -> Facts:
+        """Tell the type of what code has made by its first bytes: its name may say anything."""
+        with self._blobs.path(facts.get("original", "")).open("rb") as file:
+            start = file.read(START)
+        type = PDF if start.startswith(b"%PDF-") else type_of(start)
+        return {**facts, "type": type or UNKNOWN}
 
     def _only_file(self, name: str, handle: ContextHandle) -> Facts:
         files = about(handle, self._blobs)
@@ -127,7 +146,7 @@ class Names:
             if handle.kind not in MEDIA:
                 files = about(handle, self._blobs).items()
                 known += [path for path, facts in files if is_shown(facts)]
-        known += [path for path, facts in self._made.items() if is_shown(facts)]
+        known += [f"{OUT}{path}" for path in self._made]
         listed = ", ".join(map(repr, known[:NAMES_TOLD])) or "none"
         more = f" and {len(known) - NAMES_TOLD:,} more" if len(known) > NAMES_TOLD else ""
         return (
