@@ -43,7 +43,11 @@ def webp(width: int = 64, height: int = 48) -> bytes:
 def bmp(width: int = 64, height: int = 48) -> bytes:
     rows = (width * 3 + 3) // 4 * 4 * height
     head = struct.pack("<2sIHHI", b"BM", 54 + rows, 0, 0, 54)
-    return head + struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 24, 0, rows, 0, 0, 0, 0) + bytes(rows)
+    return (
+        head
+        + struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 24, 0, rows, 0, 0, 0, 0)
+        + bytes(rows)
+    )
 
 
 def wav(seconds: float = 0.01) -> bytes:

@@ -39,8 +39,27 @@ def follow_up(
             and not asked here.
         log: of the run that waits.
         blobs: takes what is large.
+
+    Returns:
+        The entry; the log's newest question where that says the same already.
     """
-    first = sum(len(question["contexts"]) for question in questions_of(log))
+    questions = questions_of(log)
+    if len(questions) > 1:  # its contexts are counted from where they were
+        before = _entry(said, rule, questions[:-1], turn_count(log), blobs)
+        if is_known(log, before):
+            return before
+    return _entry(said, rule, questions, turn_count(log), blobs)
+
+
+def _entry(
+    said: Sequence[HumanMessage],
+    rule: int | Rule,
+    before: Sequence[QuestionEntry],
+    turn: int,
+    blobs: BlobStore,
+) -> QuestionEntry:
+    """Make the entry of what a user said after the questions `before`."""
+    first = sum(len(question["contexts"]) for question in before)
     parts = [ASIDE]
     contexts: list[Any] = []
     told = [block for message in said for block in blocks_of(message) if _is_told(block)]
@@ -60,7 +79,7 @@ def follow_up(
         kind="run",
         question=blobs.put_text("\n\n".join(parts)),
         contexts=[ingest(context, blobs).as_dict() for context in contexts],
-        turn=turn_count(log),
+        turn=turn,
         started=time.time(),
     )
 
