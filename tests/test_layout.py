@@ -23,6 +23,7 @@ ORDER = [
     "lazy",
     "errors",
     "processes",
+    "documents",
     "pregel",
     "budget",
     "storage",

@@ -31,7 +31,7 @@ from langgraph_rlm.processes.quota import Quota
 from langgraph_rlm.processes.readable import readable_paths
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
-PACKAGE = Path(langgraph_rlm.__file__).parent
+PACKAGE = Path(langgraph_rlm.__file__).absolute().parent
 OPTIONS = ("-s", "-B")
 """Of the interpreter: no packages in a home, which it does not have, and no compiled files."""
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "RAYON_NUM_THREADS": "1"}

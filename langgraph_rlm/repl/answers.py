@@ -16,12 +16,11 @@ from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Return
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request
 from langgraph_rlm.schemas.answers import code_schema
-from langgraph_rlm.storage.context import ContextHandle, HandleDict
+from langgraph_rlm.storage.context import ContextHandle, Facts, HandleDict
 from langgraph_rlm.storage.first_reads import reader
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.lines import Ranges
-from langgraph_rlm.storage.media import Facts
 from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.storage.references import Names, Reference
 

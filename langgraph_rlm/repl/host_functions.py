@@ -16,8 +16,7 @@ from langgraph_rlm.repl.answers import BadCall, Called, ask, bound, final, read
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
-from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.storage.media import Facts
+from langgraph_rlm.storage.context import ContextHandle, Facts
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 

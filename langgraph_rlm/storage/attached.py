@@ -11,8 +11,9 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
+from langgraph_rlm.documents.outcome import Facts
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.storage.media import MAX_BYTES, Facts, Media, MediaKind, media_of
+from langgraph_rlm.storage.media import MAX_BYTES, Media, MediaKind, media_of
 
 MAX_ADDRESS = 2_000
 """Characters of a URL or of an id."""
@@ -58,7 +59,7 @@ def attached(block: Any) -> Attached | bytes | None:
     if kind == "file":
         return None  # it has no text before it is fetched
     is_sound = kind == "audio"
-    facts = Facts(type="audio" if is_sound else "image")
+    facts: Facts = {"type": "audio" if is_sound else "image"}
     url, id = given.get("url"), given.get("file_id")
     if isinstance(url, str) and url.startswith(("https://", "http://")):
         facts["url"] = _short(url)

@@ -12,12 +12,17 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
-from langgraph_rlm.storage.media import Facts, described
+from langgraph_rlm.storage.media import described
 
 Kind = Literal["text", "list", "dict", "messages", "documents", "files", "image", "audio"]
 
 MEDIA: tuple[Kind, ...] = ("image", "audio")
 """Kinds that have no text: code sees a few words about them, and shows them to models."""
+
+Facts = dict[str, Any]
+"""What is known of a file beside its text: `original` (digest of its own bytes, where the stored
+text is not these), `type` (MIME), `bytes` of the original, and what its kind has: `pages`,
+`sheets`, `width`, `height`, ..."""
 
 FileSpan = tuple[str, int, int]
 """A file of a context: its path, its first byte in the stored text, its bytes."""
@@ -154,7 +159,7 @@ def _spans(index: str, blobs: BlobStore) -> tuple[FileSpan, ...]:
     return tuple((path, start, size) for path, start, size in json.loads(blobs.get(index)))
 
 
-def about(handle: ContextHandle, blobs: BlobStore) -> Mapping[str, Facts]:
+def facts_of(handle: ContextHandle, blobs: BlobStore) -> Mapping[str, Facts]:
     """Give what is known of a handle's files, by path; empty where nothing is kept.
 
     Raises:
@@ -177,7 +182,8 @@ def _facts(digest: str, blobs: BlobStore) -> Mapping[str, Facts]:
 
 def described_handle(handle: ContextHandle, blobs: BlobStore) -> str:
     """Say in a few words what a picture or a sound is."""
-    return described(next(iter(about(handle, blobs).values()), Facts()))
+    files = [*facts_of(handle, blobs).values()]
+    return described(files[0] if files else {"bytes": handle.size})
 
 
 def _to_encodable(data: bytes) -> str:

@@ -1,20 +1,18 @@
-"""Files: finds, names and reads files and folders, as a stream of UTF-8 text.
+"""Files: finds and names files and folders, and reads open files.
 
 Never holds a whole file, and does not know of handles.
 """
 
 import codecs
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.storage.backends import CHUNK, chunks_of
+from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import to_bytes
-from langgraph_rlm.storage.media import Facts, Media, described, taken
-from langgraph_rlm.storage.utf8 import NotText, Utf8
 
 Errors = Literal["strict", "replace", "ignore"]
 """What a `File` may do with bytes that are not in its encoding; `open` has the same names."""
@@ -78,7 +76,7 @@ def read_open(file: Any, name: str) -> Iterator[bytes]:
     Raises:
         ContextError: it cannot be read.
     """
-    with _explained(name):
+    with explained(name):
         while chunk := file.read(CHUNK):
             if isinstance(chunk, str):
                 yield to_bytes(chunk)
@@ -89,31 +87,8 @@ def read_open(file: Any, name: str) -> Iterator[bytes]:
                 raise ContextError(f"{name}.read() gave a {kind}, not str or bytes.")
 
 
-def read_file(file: File) -> tuple[Media | None, Utf8, Iterator[bytes]]:
-    """Read a file: as a picture or a sound, whole, or else as UTF-8 text, only its start yet.
-
-    Returns:
-        The picture or sound, or None; what counts the text as it is read; and the text in chunks.
-        These raise a ContextError if the file cannot be read, is binary, or has another encoding.
-
-    Raises:
-        ContextError: the file is missing, cannot be read, or is a picture that cannot be taken.
-    """
-    name = str(file.path)
-    media, chunks = None, _bytes_of(file.path)
-    if file.encoding is None:
-        media, chunks = taken(chunks, name)
-    utf8 = Utf8(name, file.encoding, file.errors)
-    return media, utf8, utf8.check(chunks)
-
-
-def _bytes_of(path: Path) -> Iterator[bytes]:
-    with _explained(str(path)), path.open("rb") as file:
-        yield from chunks_of(file)
-
-
 @contextmanager
-def _explained(name: str) -> Generator[None]:
+def explained(name: str) -> Generator[None]:
     """Turn what reading an input raises into a ContextError."""
     try:
         yield
@@ -131,22 +106,18 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def text_files(root: File) -> tuple[list[tuple[str, File]], list[str]]:
-    """Find every file of text below a folder.
+def files_below(root: File) -> tuple[list[tuple[str, File]], list[str]]:
+    """Find every file below a folder that is neither hidden nor outside.
 
     Returns:
         The files by their names relative to `root`, and the names of what was left out with the
         reason; both sorted.
     """
     skipped: list[str] = []
-    files: list[tuple[str, File]] = []
-    for name, path in sorted(_walk(root.path, skipped)):
-        file = File(path, encoding=root.encoding, errors=root.errors)
-        reason = _reason_not_text(file)
-        if reason:
-            skipped.append(f"{name} ({reason})")
-        else:
-            files.append((name, file))
+    files = [
+        (name, File(path, encoding=root.encoding, errors=root.errors))
+        for name, path in sorted(_walk(root.path, skipped))
+    ]
     return files, sorted(skipped)
 
 
@@ -162,52 +133,6 @@ def named(files: list[File]) -> list[tuple[str, File]]:
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     names = [_name(Path(path), Path(root)) for path in paths]
     return list(zip(names, files, strict=True))
-
-
-class Joined:
-    """Files one after the other.
-
-    A newline is put between two where the first has none at its end.
-    """
-
-    def __init__(self, files: list[tuple[str, File]], keep: Callable[[bytes], str]) -> None:
-        """Join these; `keep` takes the bytes of pictures, and gives their digest."""
-        self._files = files
-        self._keep = keep
-        self.manifest: list[tuple[str, int, int]] = []
-        """After `chunks`: each file's name, first byte, bytes."""
-        self.chars = 0
-        """After `chunks`: the characters of all."""
-        self.about: dict[str, Facts] = {}
-        """After `chunks`: what is known of the pictures and sounds among them."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Read the bytes.
-
-        Raises:
-            ContextError: a file is missing, unreadable, binary or in another encoding.
-        """
-        start = 0
-        last = b"\n"
-        for name, file in self._files:
-            if last != b"\n":
-                yield b"\n"
-                start += 1
-                self.chars += 1
-            media, utf8, text = read_file(file)
-            if media is not None:
-                text = utf8.check([self._words(name, media)])
-            for chunk in text:
-                yield chunk
-                last = chunk[-1:] or last
-            self.manifest.append((name, start, utf8.size))
-            start += utf8.size
-            self.chars += utf8.chars
-
-    def _words(self, name: str, media: Media) -> bytes:
-        """Keep a picture or a sound, and give the words that stand for it in the text."""
-        self.about[name] = Facts(original=self._keep(media.data)) | media.facts
-        return to_bytes(f"<{described(media.facts)}>")
 
 
 def _walk(root: Path, skipped: list[str]) -> Iterator[tuple[str, Path]]:
@@ -254,20 +179,4 @@ def _reason_to_skip_file(path: Path, inside: Path) -> str:
         return "a link that leads outside"
     if not os.path.isfile(target):
         return "not a regular file"
-    return ""
-
-
-def _reason_not_text(file: File) -> str:
-    """Read a whole file, and tell why it is not text; "" if it is.
-
-    Files are read again when they are stored, so that the stored text never has half a file.
-    """
-    try:
-        _, _, text = read_file(file)
-        for _ in text:
-            pass
-    except NotText as error:
-        return error.reason
-    except ContextError:
-        return "unreadable"
     return ""

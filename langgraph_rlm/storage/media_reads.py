@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle, about
+from langgraph_rlm.storage.context import ContextHandle, Facts, facts_of
 from langgraph_rlm.storage.lines import Ranges
-from langgraph_rlm.storage.media import Facts
 from langgraph_rlm.storage.reads import Reader
 
 
@@ -18,7 +17,8 @@ class MediaReader(Reader):
     def __init__(self, handle: ContextHandle, blobs: BlobStore) -> None:
         super().__init__(handle, blobs)
         self._kind = handle.kind
-        self._facts = next(iter(about(handle, blobs).items()), ("", Facts()))
+        no_facts: Facts = {}
+        self._facts = next(iter(facts_of(handle, blobs).items()), ("", no_facts))
 
     def peek(self, start: int = 0, end: int | None = None) -> tuple[str, Ranges]:
         """Refuse."""

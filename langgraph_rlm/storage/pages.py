@@ -6,15 +6,18 @@ reaches no picture of another. What is made is kept in the blob store.
 
 import base64
 import binascii
+import hashlib
 import importlib.util
+import json
+import re
 import threading
 from collections import OrderedDict
 
-from cachetools import LRUCache
-
+from langgraph_rlm.documents.pdfium import lay_out
+from langgraph_rlm.documents.reading import INSTALL
 from langgraph_rlm.processes.pool import Pool
 from langgraph_rlm.processes.worker import Bounds, WorkerFailed, WorkerRefused
-from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.media import MAX_PIXELS, Media, media_of
 from langgraph_rlm.storage.utf8 import NotText
 
@@ -26,8 +29,9 @@ for pages as large as posters."""
 SECONDS = 60.0
 MOST_FILES = 4
 """Files whose workers are kept, while they are drawn from."""
-MOST_KNOWN = 10_000
-"""Pictures that are known to be made already."""
+VERSION = 1
+"""Of how pictures are made: what was noted by another one is made anew."""
+DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class NotMade(Exception):
@@ -39,19 +43,18 @@ class Pages:
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
-        self._made: LRUCache[tuple[str, int], str] = LRUCache(MOST_KNOWN)
         self._pools: OrderedDict[str, Pool] = OrderedDict()
         self._lock = threading.Lock()
 
     def page(self, digest: str, page: int) -> Media:
-        """Draw a page of a PDF, counted from 1.
+        """Draw a page of a PDF, counted from 1, unless it is known.
 
         Raises:
             NotMade: it cannot be drawn.
             BlobError: the PDF is missing in the store.
             SandboxError: no worker can be started.
         """
-        _check_installed("kreuzberg", "pages of a PDF", "pip install 'langgraph-rlm[documents]'")
+        _check_installed("kreuzberg", "pages of a PDF", INSTALL)
         return self._kept(digest, page)
 
     def converted(self, digest: str) -> Media:
@@ -60,14 +63,13 @@ class Pages:
         return self._kept(digest, 0)
 
     def _kept(self, digest: str, page: int) -> Media:
-        with self._lock:
-            known = self._made.get((digest, page))
-        if known is not None and self._blobs.has(known):
+        about = [WORKER, VERSION, DPIS[0], digest, page]
+        key = hashlib.sha256(to_bytes(json.dumps(about))).hexdigest()
+        known = (self._blobs.noted(key) or b"").decode("ascii", "replace")
+        if DIGEST.fullmatch(known) and self._blobs.has(known):
             return _checked(self._blobs.get(known))
         made = self._drawn(digest, page) if page else self._asked(digest, {"pixels": MAX_PIXELS})
-        kept = self._blobs.put(made.data)
-        with self._lock:
-            self._made[digest, page] = kept
+        self._blobs.note(key, to_bytes(self._blobs.put(made.data)))
         return made
 
     def _drawn(self, digest: str, page: int) -> Media:
@@ -83,6 +85,8 @@ class Pages:
         path = self._blobs.path(digest)
         try:
             with self._pool(digest).worker() as worker:
+                if "page" in request:
+                    lay_out(worker)
                 file = worker.give(path, "file")
                 answer = worker.ask({"file": file, **request}, SECONDS)
             return _checked(base64.b64decode(answer, validate=True))

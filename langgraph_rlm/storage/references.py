@@ -9,17 +9,16 @@ from collections.abc import Iterator, Mapping
 
 from typing_extensions import TypedDict
 
+from langgraph_rlm.documents.kinds import HEAD_BYTES, kind_of
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import MEDIA, ContextHandle, about
+from langgraph_rlm.storage.context import MEDIA, ContextHandle, Facts, facts_of
 from langgraph_rlm.storage.media import (
     CONVERTED,
     MAX_BYTES,
     PDF,
     SENT,
-    START,
     UNKNOWN,
-    Facts,
-    type_of,
+    too_many_pixels,
 )
 
 PAGE = re.compile(r"(?P<file>.+)#page=(?P<page>\d{1,6})")
@@ -105,24 +104,23 @@ class Names:
         if name in self._handles:
             return self._only_file(name, self._handles[name])
         for handle in self._distinct():
-            if name in about(handle, self._blobs):
-                return _of(handle, about(handle, self._blobs)[name])
+            if name in facts_of(handle, self._blobs):
+                return _of(handle, facts_of(handle, self._blobs)[name])
         context, _, path = name.partition("/")
         if context in self._handles:
             handle = self._handles[context]
-            facts = about(handle, self._blobs).get(path)
+            facts = facts_of(handle, self._blobs).get(path)
             return None if facts is None else _of(handle, facts)
         return None
 
     def _typed(self, facts: Facts) -> Facts:
         """Tell the type of what code has made by its first bytes: its name may say anything."""
-        with self._blobs.path(facts.get("original", "")).open("rb") as file:
-            start = file.read(START)
-        type = PDF if start.startswith(b"%PDF-") else type_of(start)
-        return {**facts, "type": type or UNKNOWN}
+        with self._blobs.path(str(facts["original"])).open("rb") as file:
+            kind = kind_of(file.read(HEAD_BYTES), b"", "")
+        return {**facts, "type": UNKNOWN if kind is None else kind.type}
 
     def _only_file(self, name: str, handle: ContextHandle) -> Facts:
-        files = about(handle, self._blobs)
+        files = facts_of(handle, self._blobs)
         if len(files) == 1 and handle.kind in (*MEDIA, "text"):
             return _of(handle, next(iter(files.values())))
         listed = ", ".join(repr(path) for path in [*files][:NAMES_TOLD])
@@ -144,7 +142,7 @@ class Names:
         known = [name for name, handle in self._handles.items() if handle.kind in MEDIA]
         for handle in self._distinct():
             if handle.kind not in MEDIA:
-                files = about(handle, self._blobs).items()
+                files = facts_of(handle, self._blobs).items()
                 known += [path for path, facts in files if is_shown(facts)]
         known += [f"{OUT}{path}" for path in self._made]
         listed = ", ".join(map(repr, known[:NAMES_TOLD])) or "none"
@@ -166,7 +164,7 @@ def names_in(handle: ContextHandle, blobs: BlobStore, most: int) -> list[str]:
     """Give the first names of a context's files that models can be shown; of a PDF its first
     page."""
     found: list[str] = []
-    for path, facts in about(handle, blobs).items():
+    for path, facts in facts_of(handle, blobs).items():
         if len(found) == most:
             break
         if is_shown(facts):
@@ -191,6 +189,8 @@ def _whole(name: str, facts: Facts) -> Reference:
     size = facts.get("bytes", 0)
     if size > MAX_BYTES:
         raise ValueError(f"{name!r} has {size:,} bytes; at most {MAX_BYTES:,}. Name its pages.")
+    if told := too_many_pixels(facts.get("width", 0), facts.get("height", 0)):
+        raise ValueError(f"{name!r} {told}")
     reference = Reference()
     if "original" in facts:
         reference["digest"] = facts["original"]
