@@ -1,6 +1,7 @@
 """Pictures and sounds: contexts that code cannot read, and names to models, by reference up to the moment of the call."""
 
 import asyncio
+import base64
 import io
 import json
 from contextlib import suppress
@@ -18,16 +19,18 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langgraph_rlm import ContextError, create_rlm, fork
+from langgraph_rlm.documents.kinds import kind_of
 from langgraph_rlm.log.text import canonical, digest_of
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.ingest import ingest
-from langgraph_rlm.storage.media import MAX_BYTES, media_of, type_of
+from langgraph_rlm.storage.media import MAX_BYTES, is_media, media_of
+from langgraph_rlm.storage.pages import NotMade, Pages
 from langgraph_rlm.storage.utf8 import NotText
 from langgraph_rlm.testing import ScriptedModel, cell, replay_run, save_run
 
 from .models import FailsOnce, rlm, root, shown, thread
 from .openai_server import OpenAIServer
-from .pictures import b64, bmp, gif, image_block, image_url, jpeg, png, png_header, wav, webp
+from .pictures import b64, bmp, gif, image_block, image_url, jpeg, pdf, png, png_header, wav, webp
 
 CAT, DOG = png(64, 48), png(32, 16, 0x99)
 SEES_NOTHING = {"image_inputs": False, "audio_inputs": False, "pdf_inputs": False}
@@ -121,13 +124,13 @@ def test_pictures_of_a_folder_are_files_that_can_be_named(tmp_path: Path) -> Non
     (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     sub = eyes()
     model = root(
-        "print(context, context_info()['skipped'])\nprint(llm_query('?', images=['a.png', 'b/c.jpg', 'context_0/a.png']))",
+        "print(context)\nprint(llm_query('?', images=['a.png', 'b/c.jpg', 'context_0/a.png']))\ntry:\n    llm_query('?', images=['phone.heic'])\nexcept ValueError as error:\n    print(error)",
         "FINAL(llm_query_batched(['x', 'y', 'z'], images=[['a.png'], [], None]))",
     )
     out = rlm(model, sub=sub).invoke({"query": "?", "context": folder})
     assert json.loads(out["answer"]) == ["saw 1", "saw text", "saw text"]
-    assert f"<image 64x48 PNG, {len(CAT)} bytes>" in shown(model, 1) and "saw 3" in shown(model, 1)
-    assert "phone.heic (HEIC picture)" in shown(model, 1)
+    assert "[image 64x48 PNG]" in shown(model, 1) and "saw 3" in shown(model, 1)
+    assert "'phone.heic' is of type image/heif, which models are not shown" in shown(model, 1)
     assert "with names such as 'a.png', 'b/c.jpg'" in shown(model, 0)
     assert [block["mime_type"] for block in blocks(sub, 0)] == [
         "image/png",
@@ -162,7 +165,7 @@ def test_a_users_name_of_a_context_names_it() -> None:
         (webp()[:25], "broken WebP"),
         (png_header(100_000, 100_000), "100,000 x 100,000 pixels"),
         (png(8, 8) + bytes(MAX_BYTES), "more than 20 MB"),
-        (b"\0\0\0\x18ftypheic" + bytes(64), "HEIC.*Convert it"),
+        (b"\0\0\0\x18ftypheic" + bytes(64), "HEIC, AVIF.*Convert it"),
         (b"\0\0\0\x18ftypavif" + bytes(64), "AVIF.*Convert it"),
     ],
 )
@@ -202,7 +205,7 @@ def test_headers_may_say_anything(whole: bytes, draw: Any) -> None:
 def test_text_is_text(text: str, tmp_path: Path) -> None:
     assert ingest(text.encode(), BlobStore.open(tmp_path)).kind == "text"
     for codec in ("utf-16", "utf-16-be", "utf-32"):
-        assert type_of(text.encode(codec)) is None
+        assert not is_media(kind_of(text.encode(codec), b"", ""))
 
 
 WRONG = [
@@ -429,6 +432,74 @@ def test_pictures_count_where_a_provider_does_not_say(tmp_path: Path) -> None:
     limited = rlm(model, sub=sub, limits={"max_tokens": 3_000})
     assert limited.invoke({"query": "?", "context": png(2000, 2000)})["stop_reason"] == "max_tokens"
     assert sub.calls == 0
+
+
+# Pages of PDFs, and what has to be made a PNG
+
+
+def test_pages_of_a_pdf_are_pictures_drawn_once(tmp_path: Path) -> None:
+    pytest.importorskip("kreuzberg")
+    (tmp_path / "contract.pdf").write_bytes(pdf("Hello", "World"))
+    sub = eyes()
+    code = "FINAL(llm_query_batched(['?', '?', '?'], images=[['contract.pdf#page=1'], ['contract.pdf#page=2', 'context#page=1'], ['contract.pdf']]))"
+    model = root(code)
+    out = rlm(model, sub=sub).invoke({"query": "?", "context": tmp_path / "contract.pdf"})
+    assert json.loads(out["answer"]) == ["saw 1", "saw 2", "saw 1"]
+    sent = {prompt[0].content[1]["base64"]: prompt[0].content[1]["type"] for prompt in sub.prompts}  # type: ignore[index]
+    assert sorted(sent.values()) == ["file", "image", "image"]
+    found = [
+        media_of(base64.b64decode(data), "it") for data, type in sent.items() if type == "image"
+    ]
+    assert {each.size for each in found if each} == {(625, 417)}
+    assert "with names such as 'contract.pdf#page=1'" in shown(model, 0)
+    store = BlobStore.open(None)
+    again = Pages(store)
+    again.page(store.put(pdf("Hello", "World")), 2)
+    assert not again._pools  # noted in the store: no worker was needed
+
+
+def test_a_page_that_is_not_there_or_cannot_be_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("kreuzberg")
+    (tmp_path / "two.pdf").write_bytes(pdf("Hello", "World"))
+    model = root(
+        "for name in ('two.pdf#page=3', 'two.pdf#page=0', 'two.pdf#page=x'):\n    try:\n        llm_query('?', images=[name])\n    except ValueError as error:\n        print(error)",
+        "FINAL(1)",
+    )
+    sub = eyes()
+    rlm(model, sub=sub).invoke({"query": "?", "context": tmp_path / "two.pdf"})
+    assert shown(model, 1).count("its pages are 1 to 2") == 2
+    assert "'two.pdf#page=x' is no picture that is known" in shown(model, 1) and sub.calls == 0
+    store = BlobStore.open(None)
+    for data in (b"%PDF-1.4 broken", pdf("x").replace(b"[0 0 300 200]", b"[0 0 900000 900000]")):
+        with pytest.raises(NotMade, match="page 1 of the PDF cannot be drawn"):
+            Pages(store).page(store.put(data), 1)
+
+
+def test_a_pdf_goes_whole_to_a_model_that_takes_it_and_by_its_pages_to_others() -> None:
+    pytest.importorskip("kreuzberg")
+    known: Any = {**SEES, "pdf_inputs": False}
+    sub = ScriptedModel(answer=lambda _: "read", profile=known)
+    model = root(
+        "llm_query('?', images=['context'])", "FINAL(llm_query('?', images=['context#page=1']))"
+    )
+    out = rlm(model, sub=sub).invoke({"query": "?", "context": pdf("Hello")})
+    assert "takes no PDFs" in shown(model, 1) and "'a.pdf#page=1'" in shown(model, 1)
+    assert out["answer"] == "read" and sub.calls == 1
+
+
+def test_bmp_and_tiff_are_sent_as_png() -> None:
+    image = pytest.importorskip("PIL.Image")
+    tiff = io.BytesIO()
+    image.new("RGB", (30, 20), "red").save(tiff, "TIFF")
+    sub = eyes()
+    for data, size in ((bmp(64, 48), (64, 48)), (tiff.getvalue(), (30, 20))):
+        ask("FINAL(llm_query('?', images=['context']))", context=data, sub=sub)
+        sent = media_of(base64.b64decode(blocks(sub)[0]["base64"]), "it")
+        assert sent is not None and (sent.type, sent.size) == ("image/png", size)
+    broken = bmp(64, 48)[:-100] + b""
+    model = root("print(llm_query_batched(['?'], images=['context']))", "FINAL(1)")
+    rlm(model, sub=sub).invoke({"query": "?", "context": broken})
+    assert "Error: " in shown(model, 1)
 
 
 # Durability

@@ -76,7 +76,7 @@ _RECOGNISED = {
     rb".{8}DUCK": Kind("DuckDB", "application/vnd.duckdb", "none", ".duckdb"),
     rb"ARROW1\0\0": Kind("Arrow", "application/vnd.apache.arrow.file", "none", ".arrow"),
     rb"RIFF....WAVE": Kind("WAV", "audio/wav", "none", ".wav"),
-    rb"ID3[\x02-\x04]|\xff[\xfb\xf3\xf2]": Kind("MP3", "audio/mpeg", "none", ".mp3"),
+    rb"ID3[\0-\x04]|\xff[\xfb\xf3\xf2]": Kind("MP3", "audio/mpeg", "none", ".mp3"),
     rb"fLaC[\0\x80]": Kind("FLAC", "audio/flac", "none", ".flac"),
     rb"OggS\0": Kind("Ogg", "audio/ogg", "none", ".ogg"),
     rb"....ftyp(M4A|M4B)": Kind("M4A", "audio/mp4", "none", ".m4a"),
