@@ -25,6 +25,7 @@ from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.media import MAX_BYTES, is_media, media_of
 from langgraph_rlm.storage.pages import NotMade, Pages
+from langgraph_rlm.storage.references import Names
 from langgraph_rlm.storage.utf8 import NotText
 from langgraph_rlm.testing import ScriptedModel, cell, replay_run, save_run
 
@@ -566,3 +567,17 @@ def test_what_a_provider_gets(monkeypatch: pytest.MonkeyPatch) -> None:
         "input_audio": {"data": b64(wav()), "format": "wav"},
     }
     assert out["usage"]["breakdown"]["1/unknown-model"]["input_tokens"] == 812
+
+
+def test_a_file_that_code_has_made_is_known_by_its_content(tmp_path: Path) -> None:
+    store = BlobStore.open(tmp_path)
+    made: dict[str, Any] = {
+        "a/chart.png": {"original": store.put(CAT), "bytes": len(CAT)},
+        "fake.png": {"original": store.put(b"text"), "bytes": 4},
+    }
+    names = Names({}, store, made)
+    assert names.all(["out/a/chart.png"]) == [{"digest": store.put(CAT), "type": "image/png"}]
+    with pytest.raises(ValueError, match="octet-stream, which models are not shown"):
+        names.all(["out/fake.png"])
+    with pytest.raises(ValueError, match=r"There are: 'out/a/chart\.png', 'out/fake\.png'"):
+        names.all(["chart.png"])
