@@ -96,6 +96,8 @@ def about(context: "ContextHandle", name: str = "") -> list[str]:
     size = f"{context.length:,} characters"
     if context.kind == "files":
         size = f"{counted(context.items or 0, 'file')}, {size}"
+    if context.kind in ("image", "audio"):
+        size = f"{context.kind}, {context.size:,} bytes"
     lines = [f"Context {printable(name)}: {size}" if name else f"Context: {size}"]
     if context.skipped:
         names = list(context.skipped[:MAX_LEFT_OUT])

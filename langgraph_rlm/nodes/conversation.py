@@ -50,7 +50,7 @@ from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.context import MEDIA, ContextHandle
 from langgraph_rlm.tables.catalog import lines, tables_among
 from langgraph_rlm.tools import RLMTool
 
@@ -218,8 +218,9 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
             loaded=is_loaded(handle, rlm.limits, capacity),
             preview="" if is_brief else rlm.preview(handle),
             also=tuple(others),
-            shape="" if is_brief else rlm.shape(handle),
             tables=() if is_brief else _tables(handle, handles, rlm),
+            shape=_shape(handle, rlm, is_brief=is_brief),
+            shown=tuple(rlm.names_shown(handle)),
         )
         shown.append(doc)
     question = rlm.blobs.get_text(questions[-1]["question"])
@@ -236,6 +237,11 @@ def _tables(
         return ()
     known = tables_among(handles, rlm.blobs)
     return tuple(lines([each.table for each in known if each.handle == handle]))
+
+
+def _shape(handle: ContextHandle, rlm: RLMRuntime, *, is_brief: bool) -> str:
+    """What the items of a context are. Of a picture it is all that is told, also in brief."""
+    return "" if is_brief and handle.kind not in MEDIA else rlm.shape(handle)
 
 
 def _names_of(handle: ContextHandle, numbered: str, *, is_first: bool) -> list[str]:

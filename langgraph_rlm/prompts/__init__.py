@@ -66,9 +66,16 @@ class ContextDoc:
     also: tuple[str, ...] = ()
     """Its other names, such as `context_0` for the one named `context`."""
     shape: str = ""
-    """What its items are; empty where that says nothing."""
+    """What its items are, or what a picture is; empty where that says nothing."""
     tables: tuple[str, ...] = ()
     """A line about each of its tables."""
+    shown: tuple[str, ...] = ()
+    """Some of the names in it that a model can be shown, as literals."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it has no text, and is for models to see."""
+        return self.kind in ("image", "audio")
 
     @property
     def left(self) -> int:

@@ -3,6 +3,8 @@
 There is one where the sandbox has it, the RLM is a root, and the turn is of rules that know it.
 """
 
+from collections.abc import Mapping
+
 from langgraph_rlm.log.entries import CellEntry
 from langgraph_rlm.log.files import bytes_kept, files_in
 from langgraph_rlm.repl.advance import Advance
@@ -10,6 +12,7 @@ from langgraph_rlm.repl.base import Session, Writing
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.out_folder import OutFolder
 from langgraph_rlm.repl.standing import Standing
+from langgraph_rlm.storage.context import Facts
 
 SINCE = 4
 """The first rules of turns in whose cells there is `out/`. Code of older turns does not see it."""
@@ -63,6 +66,14 @@ class CellFiles:
         """Note what stands in `out/`, for a snapshot."""
         if self._folder is not None and self._is_begun:
             self._standing.out = self._folder.stands(self._room)
+
+    def made(self) -> Mapping[str, Facts]:
+        """Tell of the files that earlier cells have written, by their names within `out/`."""
+        files = files_in(self._standing.applied)
+        return {
+            name: {"original": file["digest"], "bytes": file["size"]}
+            for name, file in files.items()
+        }
 
     def _room(self) -> int:
         """Count the bytes that the code of this question may still give back."""

@@ -307,7 +307,7 @@ class Repl:
 
     def _answer(self, call: HostCall, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer a call at once or from the log; None when it has to wait."""
-        response = respond(call, cell, self._values.handles, self._host)
+        response = respond(call, cell, self._values.handles, self._host, self._files.made)
         if not isinstance(response, Request):
             return response
         now = self._host.requests.entry(response)
