@@ -29,6 +29,7 @@ from langgraph_rlm.storage.references import Names
 from langgraph_rlm.storage.utf8 import NotText
 from langgraph_rlm.testing import ScriptedModel, cell, replay_run, save_run
 
+from .jails import SANDBOXES
 from .models import FailsOnce, rlm, root, shown, thread
 from .openai_server import OpenAIServer
 from .pictures import b64, bmp, gif, image_block, image_url, jpeg, pdf, png, png_header, wav, webp
@@ -581,3 +582,21 @@ def test_a_file_that_code_has_made_is_known_by_its_content(tmp_path: Path) -> No
         names.all(["out/fake.png"])
     with pytest.raises(ValueError, match=r"There are: 'out/a/chart\.png', 'out/fake\.png'"):
         names.all(["chart.png"])
+
+
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+def test_a_chart_that_code_has_written_is_shown_from_the_next_cell_on(sandbox: str) -> None:
+    write = f"with open('out/chart.png', 'wb') as file: file.write({CAT!r})"
+    too_early = f"{write}\nllm_query('?', images=['out/chart.png'])"
+    sub = eyes()
+    graph = rlm(
+        root(too_early, "FINAL(llm_query('?', images=['out/chart.png']))"),
+        sub=sub,
+        sandbox=sandbox,
+        checkpointer=InMemorySaver(),
+    )
+    out = graph.invoke({"query": "?"}, thread())
+    assert out["answer"] == "saw 1"
+    assert blocks(sub) == [image_block(CAT)]
+    told = graph.get_state(thread()).values["log"]["0.0"]["error"]["text"]
+    assert "from the next cell on" in told
