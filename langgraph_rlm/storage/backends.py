@@ -1,18 +1,22 @@
-"""Backends: where the bytes of blobs live, a local folder or an fsspec file system.
+"""Backends: where the bytes of blobs live, and the local folder; `remote.py` has the other.
 
 They know files, not what a blob means or what is kept in memory.
 """
 
+import errno
 import hashlib
-import importlib
 import os
+import re
 import tempfile
+import time
+import uuid
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
-from langgraph_rlm.errors import BlobError, ConfigurationError
+from langgraph_rlm.errors import BlobError
+from langgraph_rlm.storage.notes import FolderNotes, Notes
 
 STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 """The environment variable that names the blob store."""
@@ -38,7 +42,21 @@ def backend_at(location: str) -> "BlobBackend":
     """
     if "://" not in location or location.startswith("file://"):
         return Folder(Path(location.removeprefix("file://")))
+    from langgraph_rlm.storage.remote import Remote
+
     return Remote(location)
+
+
+class Stored(NamedTuple):
+    """A blob in a listing."""
+
+    digest: str
+    size: int
+    """Bytes."""
+    used: float
+    """When it was last put, in seconds since 1970."""
+    name: str
+    """What the backend calls its file."""
 
 
 class BlobBackend(Protocol):
@@ -46,23 +64,32 @@ class BlobBackend(Protocol):
 
     Reads raise FileNotFoundError for a blob that is not there, and any other OSError where the
     location cannot be read.
+
+    A blob is deleted in two steps, beside processes that use the store: it is set aside under
+    another name, where a reader that misses it finds it, and then deleted or put back.
     """
 
     location: str
     """The folder or URL that holds the blobs."""
+    notes: Notes
+    """Who uses the store."""
+    slack: float
+    """By how many seconds `Stored.used` may be too early."""
+    deletes_at_once: bool
+    """Whether what was set aside may be deleted in the same sweep, because setting it aside and
+    putting it are seen by all in the same order."""
 
     def where(self, digest: str) -> str:
         """Give the path or URL of a blob, for messages."""
         ...
 
-    def has(self, digest: str) -> bool:
-        """Whether the blob is there; its bytes are not checked."""
-        ...
+    def renewed(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob is there and, as far as can be known cheaply, whole. If so, its age
+        begins anew.
 
-    def sound(self, digest: str, size: int) -> bool:
-        """Whether the blob is there and, as far as can be known cheaply, whole.
-
-        One that is not is written again.
+        Args:
+            digest: of the blob.
+            size: its bytes; None where they are not known and nothing is checked.
         """
         ...
 
@@ -82,17 +109,73 @@ class BlobBackend(Protocol):
         """Write a blob in pieces, and give its sha256 in hex and its size in bytes."""
         ...
 
+    def reader(self, digest: str) -> BinaryIO:
+        """Open a blob, set aside or not, for a look that does not count as use."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether there is no blob at all."""
+        ...
+
+    def blobs(self) -> Iterator[Stored]:
+        """List the blobs, in any order.
+
+        Raises:
+            ConfigurationError: the file system keeps no times.
+        """
+        ...
+
+    def aside(self) -> Iterator[Stored]:
+        """List what is set aside; `used` is when that was, or when the blob was last put."""
+        ...
+
+    def set_aside(self, digest: str, before: float) -> str | None:
+        """Set a blob aside, unless it was put at `before` or later, also while this is done.
+
+        Returns:
+            Its new name; None where it stays, or is not there.
+        """
+        ...
+
+    def put_back(self, name: str) -> None:
+        """Undo `set_aside`."""
+        ...
+
+    def delete_aside(self, name: str) -> None:
+        """Delete what was set aside under a name."""
+        ...
+
+    def delete_unfinished(self, before: float) -> int:
+        """Delete what killed processes have begun to write before a time, and give its bytes."""
+        ...
+
+
+NEW = ".new-"
+"""The start of the name of a file that is being written."""
+
+BLOB_FOLDER = re.compile("[0-9a-f]{2}")
+"""The name of a folder of blobs: the first two digits of their digests."""
+
+ASIDE = ".aside"
+"""The end of the name of a file that was set aside: `cdef....UNIQUE.aside`."""
+
 
 class Folder:
     """A folder `ab/cdef...`, private to its user.
 
-    A blob appears whole or not at all; it need not survive a power cut.
+    A blob appears whole or not at all; it need not survive a power cut. When it was last put is
+    the file's time of access, as the time of change says that the bytes are as they were hashed.
+    Readers may move the time of access too: then a blob is kept for longer.
     """
+
+    slack = 1.0  # file systems round times
+    deletes_at_once = True
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._is_made = False
         self.location = str(root)
+        self.notes = FolderNotes(root, self._make)
 
     def where(self, digest: str) -> str:
         return str(self._file(digest))
@@ -100,18 +183,46 @@ class Folder:
     def has(self, digest: str) -> bool:
         return self._file(digest).is_file()
 
-    def sound(self, digest: str, size: int) -> bool:
+    def renewed(self, digest: str, size: int | None = None) -> bool:
         file = self._file(digest)
         try:
-            return file.stat().st_size == size and is_verified(file, digest)
-        except OSError:
+            if size is None:
+                return self._renew(file) or (self._found_aside(digest) and self._renew(file))
+            is_whole = file.stat().st_size == size and is_verified(file, digest)
+            return is_whole and self._renew(file)
+        except OSError:  # it is written again, which says what is wrong
             return False
 
+    def _renew(self, file: Path) -> bool:
+        """Begin the age of a file anew; False where it is not there."""
+        try:
+            os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EROFS:  # where nothing can be written, nobody deletes
+                raise
+        return True
+
     def read(self, digest: str) -> bytes:
-        return self._file(digest).read_bytes()
+        return self._met(digest).read_bytes()
 
     def local(self, digest: str) -> Path:
-        return self._file(digest)
+        return self._met(digest)
+
+    def _met(self, digest: str) -> Path:
+        """Find the file of a blob, also one that is being set aside at this moment."""
+        file = self._file(digest)
+        if not file.exists():
+            self._found_aside(digest)
+        return file
+
+    def _found_aside(self, digest: str) -> bool:
+        """Whether a blob that is not in its place was set aside. It is put back."""
+        file = self._file(digest)
+        for path in file.parent.glob(f"{file.name}.*{ASIDE}"):
+            self.put_back(str(path))
+        return file.is_file()
 
     def keep(self, digest: str, data: bytes) -> None:
         with self._new_file() as file:
@@ -121,21 +232,96 @@ class Folder:
     def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         with self._new_file() as file:
             digest, size = _copied(chunks, file)
-            if not self.sound(digest, size):
+            if not self.renewed(digest, size):
                 self._adopt(file, digest)
         return digest, size
 
-    @contextmanager
-    def _new_file(self) -> Generator[Path]:
-        """Make a file that is deleted unless it is adopted.
+    def reader(self, digest: str) -> BinaryIO:
+        file = self._file(digest)
+        aside = file.parent.glob(f"{file.name}.*{ASIDE}")
+        path = file if file.exists() else next(aside, file)
+        try:
+            number = os.open(path, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
+        except PermissionError:  # only the file's owner may look without leaving a time
+            return path.open("rb")
+        return os.fdopen(number, "rb")
 
-        The folder is made once. One that vanishes later was unmounted, and a new folder must not
-        hide it.
-        """
+    def is_empty(self) -> bool:
+        return next(self._folders(), None) is None
+
+    def blobs(self) -> Iterator[Stored]:
+        return (found for found in self._files() if not found.name.endswith(ASIDE))
+
+    def aside(self) -> Iterator[Stored]:
+        return (found for found in self._files() if found.name.endswith(ASIDE))
+
+    def _folders(self) -> Iterator[Path]:
+        if self._root.is_dir():
+            with os.scandir(self._root) as entries:
+                yield from (Path(each) for each in entries if BLOB_FOLDER.fullmatch(each.name))
+
+    def _files(self) -> Iterator[Stored]:
+        for folder in self._folders():
+            for path in folder.iterdir():
+                digest = f"{folder.name}{path.name.partition('.')[0]}"
+                try:
+                    status = path.stat()
+                except FileNotFoundError:  # deleted or renamed since it was listed
+                    continue
+                yield Stored(digest, status.st_size, _used(status), str(path))
+
+    def set_aside(self, digest: str, before: float) -> str | None:
+        file = self._file(digest)
+        aside = file.with_name(f"{file.name}.{uuid.uuid4().hex[:12]}{ASIDE}")
+        try:
+            if _used(file.stat()) >= before:
+                return None
+            file.rename(aside)
+            if _used(aside.stat()) < before:
+                return str(aside)
+        except FileNotFoundError:  # somebody else has deleted it, or put it back
+            return None
+        self.put_back(str(aside))
+        return None
+
+    def put_back(self, name: str) -> None:
+        aside = Path(name)
+        file = aside.with_name(aside.name.partition(".")[0])
+        try:
+            if file.exists():
+                aside.unlink()
+            else:
+                aside.rename(file)
+        except FileNotFoundError:
+            return  # somebody else has done it
+
+    def delete_aside(self, name: str) -> None:
+        Path(name).unlink(missing_ok=True)
+
+    def delete_unfinished(self, before: float) -> int:
+        freed = 0
+        for path in self._root.glob(f"{NEW}*"):
+            try:
+                status = path.stat()
+                if _used(status) < before:
+                    path.unlink()
+                    freed += status.st_size
+            except FileNotFoundError:
+                continue  # its writer has ended
+        return freed
+
+    def _make(self) -> None:
+        """Make the folder, once. One that vanishes later was unmounted, and a new folder must not
+        hide it."""
         if not self._is_made:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._is_made = True
-        number, name = tempfile.mkstemp(prefix=".new-", dir=self._root)
+
+    @contextmanager
+    def _new_file(self) -> Generator[Path]:
+        """Make a file that is deleted unless it is adopted."""
+        self._make()
+        number, name = tempfile.mkstemp(prefix=NEW, dir=self._root)
         os.close(number)
         try:
             yield Path(name)
@@ -153,59 +339,8 @@ class Folder:
         return self._root / digest[:2] / digest[2:]
 
 
-class Remote:
-    """A folder of an fsspec file system.
-
-    Files for `mmap` are kept in a temporary folder until the process ends.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._fs, self._root = _file_system(url)
-        self._temporary = tempfile.TemporaryDirectory(
-            prefix="langgraph-rlm-", ignore_cleanup_errors=True
-        )
-        self._cache = Folder(Path(self._temporary.name))
-        self.location = url
-
-    def where(self, digest: str) -> str:
-        return f"{self.location.rstrip('/')}/{digest[:2]}/{digest[2:]}"
-
-    def has(self, digest: str) -> bool:
-        return bool(self._fs.exists(self._key(digest)))
-
-    def sound(self, digest: str, size: int) -> bool:
-        try:
-            return self._fs.info(self._key(digest))["size"] == size
-        except FileNotFoundError:
-            return False
-
-    def read(self, digest: str) -> bytes:
-        return self._fs.cat_file(self._key(digest))
-
-    def local(self, digest: str) -> Path:
-        if not self._cache.has(digest):
-            with self._fs.open(self._key(digest), "rb") as file:
-                found, _ = self._cache.write(chunks_of(file))
-            if found != digest:
-                raise unusable("altered", digest, self)
-        return self._cache.local(digest)
-
-    def keep(self, digest: str, data: bytes) -> None:
-        self._make_folder(digest)
-        self._fs.pipe_file(self._key(digest), data)
-
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        digest, size = self._cache.write(chunks)
-        if not self.sound(digest, size):
-            self._make_folder(digest)
-            self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
-        return digest, size
-
-    def _make_folder(self, digest: str) -> None:
-        self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
-
-    def _key(self, digest: str) -> str:
-        return f"{self._root}/{digest[:2]}/{digest[2:]}"
+def _used(status: os.stat_result) -> float:
+    return max(status.st_atime, status.st_mtime)
 
 
 _verified: dict[str, tuple[int, int]] = {}
@@ -253,25 +388,6 @@ def _copied(chunks: Iterable[bytes], to: Path) -> tuple[str, int]:
             hasher.update(chunk)
             size += file.write(chunk)
     return hasher.hexdigest(), size
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    """Open the fsspec file system of a URL, and give the path in it, without a slash at its end."""
-    try:
-        core: Any = importlib.import_module("fsspec.core")
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            f"The blob store {url!r} needs fsspec: pip install 'langgraph-rlm[fsspec]'"
-        ) from None
-    try:
-        fs, root = core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        scheme = url.partition("://")[0]
-        raise ConfigurationError(
-            f"The blob store {url!r} cannot be opened: {error}. "
-            f"Install the fsspec package for {scheme!r}."
-        ) from error
-    return fs, str(root).rstrip("/")
 
 
 def unusable(what: str, digest: str, backend: BlobBackend) -> BlobError:

@@ -23,6 +23,7 @@ from langgraph_rlm.storage.backends import (
     is_verified,
     unusable,
 )
+from langgraph_rlm.storage.users import Users
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
@@ -61,7 +62,10 @@ class BlobStore:
 
     def __init__(self, backend: BlobBackend) -> None:
         """Use `BlobStore.open`."""
-        self._backend = backend
+        self.backend = backend
+        """The files, for what deletes blobs."""
+        self.users = Users(backend)
+        """Who uses the store, as it is told there before anything is put."""
         self._recent = _Recent()
 
     @staticmethod
@@ -84,18 +88,21 @@ class BlobStore:
     @property
     def location(self) -> str:
         """The folder or URL that holds the blobs."""
-        return self._backend.location
+        return self.backend.location
 
     def put(self, data: bytes) -> str:
         """Store bytes once, and give their sha256 in hex.
+
+        What is there already gets younger: `prune` deletes nothing that was put a moment ago.
 
         Raises:
             BlobError: the store cannot be written.
         """
         digest = hashlib.sha256(data).hexdigest()
-        if not self._backend.sound(digest, len(data)):
+        self.users.tell()
+        if not self.backend.renewed(digest, len(data)):
             with _writing(self.location):
-                self._backend.keep(digest, data)
+                self.backend.keep(digest, data)
         self._recent.put(digest, data)
         return digest
 
@@ -112,8 +119,9 @@ class BlobStore:
         Raises:
             BlobError: the store cannot be written.
         """
+        self.users.tell()
         with _writing(self.location):
-            return self._backend.write(chunks)
+            return self.backend.write(chunks)
 
     def get(self, digest: str) -> bytes:
         """Give the blob's bytes, checked against its digest.
@@ -123,10 +131,10 @@ class BlobStore:
         """
         data = self._recent.get(digest)
         if data is None:
-            with _reading(digest, self._backend):
-                data = self._backend.read(digest)
+            with _reading(digest, self.backend):
+                data = self.backend.read(digest)
             if hashlib.sha256(data).hexdigest() != digest:
-                raise unusable("altered", digest, self._backend)
+                raise unusable("altered", digest, self.backend)
             self._recent.put(digest, data)
         return data
 
@@ -139,16 +147,20 @@ class BlobStore:
         Raises:
             BlobError: the blob is missing or altered.
         """
-        with _reading(digest, self._backend):
-            path = self._backend.local(digest)
+        with _reading(digest, self.backend):
+            path = self.backend.local(digest)
             if not is_verified(path, digest):
-                raise unusable("altered", digest, self._backend)
+                raise unusable("altered", digest, self.backend)
         return path
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is stored; its bytes are not checked."""
-        with _reading(digest, self._backend):
-            return self._backend.has(digest)
+        """Whether the blob is stored; its bytes are not checked.
+
+        If it is, it gets younger, as if it was put: who asks is about to use it.
+        """
+        self.users.tell()
+        with _reading(digest, self.backend):
+            return self.backend.renewed(digest)
 
     def put_text(self, text: str, *, inline: int = INLINE_CHARS) -> Text:
         """Make a text fit for state: itself up to `inline` characters, else as a blob.

@@ -71,7 +71,7 @@ def ingest(value: object, blobs: BlobStore) -> ContextHandle:
 
 def _checked(handle: ContextHandle, blobs: BlobStore) -> ContextHandle:
     """Give a handle back, whose blobs must be there."""
-    for digest in filter(None, (handle.digest, handle.index)):
+    for digest in filter(None, (handle.digest, handle.index, handle.about)):
         if not blobs.has(digest):
             came = f" (it came from {handle.source})" if handle.source else ""
             raise BlobError(
