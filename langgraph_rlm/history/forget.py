@@ -68,8 +68,8 @@ async def aforget(
     Raises:
         ThreadBusyError: one of them runs. None was deleted.
         ConfigurationError: there is no checkpointer, or a database cannot be read.
-        BlobError: the store cannot be read or written. The threads may be gone then; `prune` deletes
-            their blobs.
+        BlobError: the store cannot be read or written. The threads may be gone then, and
+            `prune` deletes their blobs.
     """
     home = await home_of(graph, blob_store)
     wanted = [thread_id] if isinstance(thread_id, str) else [*dict.fromkeys(thread_id)]

@@ -152,8 +152,8 @@ class Freeing:
         if not self._known.is_complete and not self._backend.is_empty():
             reasons.append(
                 f"The store {self._backend.location} has values of before it kept a list of its "
-                "databases, so that others may need them: if those that you give are all, say so "
-                "with all_databases=True."
+                "databases, so that others may need them. If those that you give are all, say so "
+                "once with all_databases=True (--all-databases)."
             )
         return readable, [] if self._others.all_databases else reasons
 
@@ -240,8 +240,9 @@ def _missing(identity: Identity) -> str:
     elif not identity.is_plain:
         what = "is read by a serializer of its own, and was not given"
     return (
-        f"The database {identity} uses the same store and {what}: give it in databases=[...]; if "
-        "it is no more, say all_databases=True with those that are."
+        f"The database {identity} uses the same store and {what}: give it in databases=[...] "
+        "(--with-db). If it is no more, give those that are, and all_databases=True "
+        "(--all-databases)."
     )
 
 

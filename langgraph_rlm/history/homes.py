@@ -1,10 +1,10 @@
-"""Homes: where the threads of a graph are kept, and the blobs that they refer to. Deletes nothing."""
+"""Homes: where the threads of a graph are kept, and what they refer to. Deletes nothing."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.pregel import Pregel
@@ -13,11 +13,9 @@ from langgraph_rlm.errors import ConfigurationError, shown
 from langgraph_rlm.pregel.databases import Identity, Rows, identity_of, rows_of
 from langgraph_rlm.pregel.leases import Database, database_of
 from langgraph_rlm.pregel.savers import for_sync_use
-from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.storage.blobs import BlobStore
 
-T = TypeVar("T")
 Saver = BaseCheckpointSaver[Any]
 
 CHANNELS = frozenset({"trajectory", "log", "suspended"})
@@ -82,27 +80,22 @@ def saver_of(given: Any) -> Saver:
     Raises:
         ConfigurationError: there is none.
     """
-    found: Any = given if isinstance(given, BaseCheckpointSaver) else None
-    if found is None:
-        found = getattr(given, "checkpointer", None)
+    is_saver = isinstance(given, BaseCheckpointSaver)
+    found = cast(Any, given if is_saver else getattr(given, "checkpointer", None))
     if not isinstance(found, BaseCheckpointSaver):
         raise ConfigurationError(
-            f"Threads are in a checkpointer, and {shown(given)} has none: give a graph that was "
-            "made with one, or the checkpointer itself."
+            f"Threads are in a checkpointer, and {shown(cast(object, given))} has none: give a "
+            "graph that was made with one, or the checkpointer itself."
         )
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return cast(Saver, found)
 
 
 def in_sync_use(given: Any) -> Any:
     """Give a checkpointer that sync code may use, for a graph or a checkpointer."""
-    if isinstance(given, Pregel) and isinstance(given.checkpointer, BaseCheckpointSaver):
-        return given.copy({"checkpointer": for_sync_use(saver_of(given))})
-    return for_sync_use(saver_of(given))
-
-
-def waited(call: Callable[[], Awaitable[T]]) -> T:
-    """Give sync code what an async call gives."""
-    return wait_for(call)
+    saver = for_sync_use(saver_of(given))
+    if isinstance(given, Pregel):
+        return cast(Any, given).copy({"checkpointer": saver})
+    return saver
 
 
 def time_of(saved: CheckpointTuple) -> datetime:

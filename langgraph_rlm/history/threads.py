@@ -35,8 +35,8 @@ class Thread:
     updated: datetime
     """When its newest checkpoint was written, with its time zone."""
     state: ThreadState
-    """It has its answer; it waits for a human; it was cut off, and can be continued; it runs now, as
-    far as that can be seen from here."""
+    """It has its answer; it waits for a human; it was cut off, and can be continued; it runs now,
+    as far as that can be seen from here."""
     question: str
     """The start of its first question; empty where it is not known."""
     checkpoints: int

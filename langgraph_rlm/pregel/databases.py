@@ -5,6 +5,7 @@ class of any module. Only where they are encrypted, their own saver decrypts the
 """
 
 import asyncio
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -69,8 +70,8 @@ async def _identify(own: Any) -> Identity:
         database = await database_of(own)
         if database.lock is None:
             return Identity("memory", database.name)
-        path = Path(database.name)
-        return Identity("sqlite", str(path), path.stat().st_ino, is_plain=is_plain)
+        inode = (await asyncio.to_thread(os.stat, database.name)).st_ino
+        return Identity("sqlite", database.name, inode, is_plain=is_plain)
     if kind in ("psycopg", "psycopg_pool"):
         return await _postgres(own, is_plain)
     if isinstance(own, InMemorySaver) and type(own.storage) is defaultdict:
@@ -182,9 +183,8 @@ class PostgresRows:
         return [row["thread_id"] for row in found]
 
     async def of(self, thread: str) -> ThreadRows:
-        saved = await self._each(
-            "checkpoint::text AS a, metadata::text AS b", "checkpoints", thread
-        )
+        columns = "checkpoint::text AS a, metadata::text AS b"
+        saved = await self._each(columns, "checkpoints", thread)
         typed: list[tuple[Any, Any]] = []
         for table in ("checkpoint_blobs", "checkpoint_writes"):
             typed += [
@@ -229,10 +229,8 @@ class ListedRows:
     async def threads(self) -> list[str]:
         if isinstance(self._saver, InMemorySaver):
             return [*self._saver.storage]
-        found = {
-            saved.config["configurable"]["thread_id"] async for saved in self._saver.alist(None)
-        }
-        return sorted(found)
+        configs: list[Any] = [saved.config async for saved in self._saver.alist(None)]
+        return sorted({config["configurable"]["thread_id"] for config in configs})
 
     async def of(self, thread: str) -> ThreadRows:
         config: Any = {"configurable": {"thread_id": thread}}

@@ -175,7 +175,7 @@ class Folder:
         self._root = root
         self._is_made = False
         self.location = str(root)
-        self.notes = FolderNotes(root, self._make)
+        self.notes: Notes = FolderNotes(root, self._make)
 
     def where(self, digest: str) -> str:
         return str(self._file(digest))

@@ -1,4 +1,4 @@
-"""Remote: blobs in a folder of an fsspec file system, such as a bucket that several machines share."""
+"""Remote: blobs in a folder of an fsspec file system, such as a bucket of several machines."""
 
 import importlib
 import tempfile
@@ -16,7 +16,7 @@ from langgraph_rlm.storage.backends import (
     chunks_of,
     unusable,
 )
-from langgraph_rlm.storage.notes import RemoteNotes
+from langgraph_rlm.storage.notes import Notes, RemoteNotes
 
 RENEW_AFTER = 30 * 60.0
 """Age in seconds from which a blob that is put again is also written again. That is the only way
@@ -49,7 +49,7 @@ class Remote:
         )
         self._cache = Folder(Path(self._temporary.name))
         self.location = url
-        self.notes = RemoteNotes(self._fs, self._root)
+        self.notes: Notes = RemoteNotes(self._fs, self._root)
 
     def where(self, digest: str) -> str:
         return f"{self.location.rstrip('/')}/{digest[:2]}/{digest[2:]}"
@@ -171,8 +171,8 @@ class Remote:
         if used is None:
             raise ConfigurationError(
                 f"The file system of the blob store {self.location} does not say how old a file "
-                "is, so nothing can be deleted from it safely. A saver's own delete_thread deletes a "
-                "thread alone."
+                "is, so nothing can be deleted from it safely. A saver's own delete_thread deletes "
+                "a thread alone."
             )
         return Stored(digest, int(info["size"]), used, path)
 

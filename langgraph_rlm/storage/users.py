@@ -1,9 +1,9 @@
 """Users: who uses a store, so that what deletes blobs knows whom to ask. Deletes no blob.
 
-Several databases may share a store, and a run keeps things in memory before it saves them. So before
-a run first puts something, it leaves two notes in the store: the name of its database, which stays,
-and a claim, which is gone when the run ends, or its process. Threads that only memory has are
-claimed for as long as their saver lives.
+Several databases may share a store, and a run keeps things in memory before it saves them. So
+before a run first puts something, it leaves two notes in the store: the name of its database, which
+stays, and a claim, which is gone when the run ends, or its process. Threads that only memory has
+are claimed for as long as their saver lives.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ class Users:
         self._notes = backend.notes
         self._lock = threading.Lock()
         self._untold: list[_Use] = []
-        self._told: "set[Identity]" = set()
+        self._told: set[Identity] = set()
 
     @contextmanager
     def run(self, database: "Identity | None", saver: Any) -> Generator[None]:
