@@ -11,6 +11,7 @@ from langgraph.pregel import Pregel
 
 from langgraph_rlm.errors import ConfigurationError, shown
 from langgraph_rlm.pregel.databases import Identity, Rows, identity_of, rows_of
+from langgraph_rlm.pregel.keys import BRANCH
 from langgraph_rlm.pregel.leases import Database, database_of
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.rlm_graph import RLMGraph
@@ -18,8 +19,11 @@ from langgraph_rlm.storage.blobs import BlobStore
 
 Saver = BaseCheckpointSaver[Any]
 
-CHANNELS = frozenset({"trajectory", "log", "suspended"})
-"""Channels that only an RLM's checkpoints have all of."""
+CHANNELS = (
+    frozenset({"trajectory", "log"}),
+    frozenset({"query", "context", "messages", f"{BRANCH}ingest"}),
+)
+"""Channels that only an RLM's checkpoints have together: once it has begun, and before."""
 
 KEY_START = "langgraph_rlm"
 """How the keys of metadata start that only this package writes."""
@@ -45,7 +49,8 @@ class Home:
     async def is_ours(self, thread: str) -> bool:
         """Whether an RLM ran on a thread, or within it. A database may have others too."""
         async for saved in self.saver.alist({"configurable": {"thread_id": thread}}):
-            if saved.checkpoint["channel_versions"].keys() >= CHANNELS:
+            channels = saved.checkpoint["channel_versions"].keys()
+            if any(channels >= those for those in CHANNELS):
                 return True
             if any(key.startswith(KEY_START) for key in saved.metadata):
                 return True

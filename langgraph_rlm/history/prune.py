@@ -81,13 +81,15 @@ async def aprune(
     before = datetime.now(UTC) - older_than
     skipped: dict[str, str] = {}
     for thread in await home.rows.threads():
+        reason = await _reason_to_stay(home, thread, before, include_paused)
         try:
-            with lease(home.database, thread):
-                reason = await _reason_to_stay(home, thread, before, include_paused)
-                if reason is None:
-                    await freeing.delete(thread)
+            if reason is None:  # only then it is held: whoever wants to run it meanwhile may not
+                with lease(home.database, thread):
+                    reason = await _reason_to_stay(home, thread, before, include_paused)
+                    if reason is None:
+                        await freeing.delete(thread)
         except ThreadBusyError:
-            reason = ""  # what runs is young
+            reason = "it runs"
         if reason:
             skipped[thread] = reason
     return await freeing.finish(skipped=skipped, everything=True)

@@ -150,6 +150,9 @@ class SqliteRows:
         self._serde = serde
 
     async def threads(self) -> list[str]:
+        sql = "SELECT name FROM sqlite_master WHERE name = 'checkpoints'"
+        if not await asyncio.to_thread(self._asked, sql):
+            return []  # a saver makes the tables when it is first used
         sql = "SELECT DISTINCT thread_id FROM checkpoints"
         return [str(row[0]) for row in await asyncio.to_thread(self._asked, sql)]
 
@@ -228,7 +231,8 @@ class ListedRows:
 
     async def threads(self) -> list[str]:
         if isinstance(self._saver, InMemorySaver):
-            return [*self._saver.storage]
+            storage = self._saver.storage
+            return [thread for thread in [*storage] if any(storage[thread].values())]
         configs: list[Any] = [saved.config async for saved in self._saver.alist(None)]
         return sorted({config["configurable"]["thread_id"] for config in configs})
 
