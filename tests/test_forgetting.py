@@ -630,13 +630,14 @@ async def test_nothing_that_is_needed_is_lost_while_prunes_and_runs_work(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_nothing_that_is_needed_is_lost_while_20_processes_work(tmp_path: Path) -> None:
     """Processes ask questions on contexts that come again and forget half of their threads, while
     two others prune without a pause and without a grace. Some pruners are killed. Every run ends,
     and every thread that is left can go on."""
     with ExitStack() as started:
         pruners = [started.enter_context(process("prune", tmp_path)) for _ in range(2)]
-        working = [started.enter_context(process("work", tmp_path, 15, seed)) for seed in range(20)]
+        working = [started.enter_context(process("work", tmp_path, 6, seed)) for seed in range(20)]
         said: list[str] = []
         while any(worker.poll() is None for worker in working):
             time.sleep(2)
