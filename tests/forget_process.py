@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -81,12 +82,14 @@ async def prune_for_ever(saver: Any, blobs: Path, tell: Callable[[Freed], object
         await asyncio.sleep(0)
 
 
-async def main(what: str, folder: Path, *numbers: int) -> None:
-    """Work or prune on a database of its own process."""
-    async with AsyncSqliteSaver.from_conn_string(str(folder / "db")) as saver:
+async def main(what: str, folder: Path, first: int = 0) -> None:
+    """Prune, or have five runs at work at once; the database may be busy for long."""
+    async with aiosqlite.connect(folder / "db", timeout=300) as connection:
+        saver = AsyncSqliteSaver(connection)
         await saver.setup()
         if what == "work":
-            await work(saver, folder / "blobs", *numbers)
+            seeds = range(first, first + 5)
+            await asyncio.gather(*(work(saver, folder / "blobs", 10, seed) for seed in seeds))
             print("done", flush=True)
         else:
             await prune_for_ever(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -631,18 +632,23 @@ async def test_nothing_that_is_needed_is_lost_while_prunes_and_runs_work(tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_nothing_that_is_needed_is_lost_while_20_processes_work(tmp_path: Path) -> None:
-    """Processes ask questions on contexts that come again and forget half of their threads, while
-    two others prune without a pause and without a grace. Some pruners are killed. Every run ends,
-    and every thread that is left can go on."""
+def test_nothing_that_is_needed_is_lost_while_20_runs_work(tmp_path: Path) -> None:
+    """Four processes ask questions on contexts that come again, five at once in each, and forget
+    half of their threads. Two others prune without a pause and without a grace, and are killed.
+    Every run ends, and every thread that is left can go on."""
     with ExitStack() as started:
         pruners = [started.enter_context(process("prune", tmp_path)) for _ in range(2)]
-        working = [started.enter_context(process("work", tmp_path, 6, seed)) for seed in range(20)]
+        working = [
+            started.enter_context(process("work", tmp_path, first)) for first in (0, 5, 10, 15)
+        ]
         said: list[str] = []
         while any(worker.poll() is None for worker in working):
-            time.sleep(2)
-            os.kill(pruners[0].pid, signal.SIGKILL)
-            said.append(pruners.pop(0).communicate()[0])
+            first = pruners.pop(0)
+            assert first.stdout is not None
+            said.append(first.stdout.readline())  # it has pruned once, and prunes again
+            time.sleep(random.uniform(0, 1))
+            os.kill(first.pid, signal.SIGKILL)
+            said.append(first.communicate()[0])
             pruners.append(started.enter_context(process("prune", tmp_path)))
         for worker in working:
             assert worker.communicate(timeout=500)[0] == "done\n"
@@ -650,7 +656,7 @@ def test_nothing_that_is_needed_is_lost_while_20_processes_work(tmp_path: Path) 
             os.kill(pruner.pid, signal.SIGKILL)
             said.append(pruner.communicate()[0])
     deleted = [int(line) for each in said for line in each.splitlines()]
-    print(f"{len(deleted)} prunes in {len(said)} processes deleted {sum(deleted)} blobs")
+    print(f"{len(deleted)} prunes, {len(said) // 2} of them killed, deleted {sum(deleted)} blobs")
     assert sum(deleted)
     check_all_go_on(tmp_path)
 
