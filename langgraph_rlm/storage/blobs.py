@@ -22,9 +22,10 @@ from langgraph_rlm.storage.backends import (
     Fill,
     backend_at,
     copying,
-    is_verified,
     unusable,
 )
+from langgraph_rlm.storage.folder import is_verified
+from langgraph_rlm.storage.users import Users
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
@@ -63,7 +64,10 @@ class BlobStore:
 
     def __init__(self, backend: BlobBackend) -> None:
         """Use `BlobStore.open`."""
-        self._backend = backend
+        self.backend = backend
+        """The files, for what deletes blobs."""
+        self.users = Users(backend)
+        """Who uses the store, as it is told there before anything is put."""
         self._recent = _Recent()
 
     @staticmethod
@@ -86,18 +90,21 @@ class BlobStore:
     @property
     def location(self) -> str:
         """The folder or URL that holds the blobs."""
-        return self._backend.location
+        return self.backend.location
 
     def put(self, data: bytes) -> str:
         """Store bytes once, and give their sha256 in hex.
+
+        What is there already gets younger: `prune` deletes nothing that was put a moment ago.
 
         Raises:
             BlobError: the store cannot be written.
         """
         digest = hashlib.sha256(data).hexdigest()
-        if not self._backend.sound(digest, len(data)):
+        self.users.tell()
+        if not self.backend.renewed(digest, len(data)):
             with _writing(self.location):
-                self._backend.keep(digest, data)
+                self.backend.keep(digest, data)
         self._recent.put(digest, data)
         return digest
 
@@ -129,8 +136,9 @@ class BlobStore:
         Raises:
             BlobError: the store cannot be written.
         """
+        self.users.tell()
         with _writing(self.location):
-            return self._backend.write(fill)
+            return self.backend.write(fill)
 
     def get(self, digest: str) -> bytes:
         """Give the blob's bytes, checked against its digest.
@@ -140,10 +148,10 @@ class BlobStore:
         """
         data = self._recent.get(digest)
         if data is None:
-            with _reading(digest, self._backend):
-                data = self._backend.read(digest)
+            with _reading(digest, self.backend):
+                data = self.backend.read(digest)
             if hashlib.sha256(data).hexdigest() != digest:
-                raise unusable("altered", digest, self._backend)
+                raise unusable("altered", digest, self.backend)
             self._recent.put(digest, data)
         return data
 
@@ -156,34 +164,38 @@ class BlobStore:
         Raises:
             BlobError: the blob is missing or altered.
         """
-        with _reading(digest, self._backend):
-            path = self._backend.local(digest)
+        with _reading(digest, self.backend):
+            path = self.backend.local(digest)
             if not is_verified(path, digest):
-                raise unusable("altered", digest, self._backend)
+                raise unusable("altered", digest, self.backend)
         return path
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is stored; its bytes are not checked."""
-        with _reading(digest, self._backend):
-            return self._backend.has(digest)
+        """Whether the blob is stored; its bytes are not checked.
 
-    def note(self, key: str, data: bytes) -> None:
+        If it is, it gets younger, as if it was put: who asks is about to use it.
+        """
+        self.users.tell()
+        with _reading(digest, self.backend):
+            return self.backend.renewed(digest)
+
+    def put_hint(self, key: str, data: bytes) -> None:
         """Keep something that is known of blobs, such as which one has the text of which.
 
         Args:
-            key: 64 hex digits, such as a sha256 of what the note is about.
-            data: the note. It may be gone at any time, and what it says has to be checked.
+            key: 64 hex digits, such as a sha256 of what the hint is about.
+            data: the hint. It may be gone at any time, and what it says has to be checked.
 
         Raises:
             BlobError: the store cannot be written.
         """
         with _writing(self.location):
-            self._backend.write_note(key, data)
+            self.backend.write_hint(key, data)
 
-    def noted(self, key: str) -> bytes | None:
-        """Give what was noted; None if nothing was, or it is gone."""
+    def hint(self, key: str) -> bytes | None:
+        """Give what is known under a key; None if nothing is, or it is gone."""
         try:
-            return self._backend.read_note(key)
+            return self.backend.read_hint(key)
         except OSError:
             return None
 

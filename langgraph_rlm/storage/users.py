@@ -1,0 +1,242 @@
+"""Users: who uses a store, so that what deletes blobs knows whom to ask. Deletes no blob.
+
+Several databases may share a store, and a run keeps things in memory before it saves them. So
+before a run first puts something, it leaves two notes in the store: the name of its database, which
+stays, and a claim, which is gone when the run ends, or its process. Threads that only memory has
+are claimed for as long as their saver lives.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from langgraph_rlm.lazy import warn_once
+
+if TYPE_CHECKING:
+    from langgraph_rlm.pregel.databases import Identity
+    from langgraph_rlm.storage.backends import BlobBackend
+    from langgraph_rlm.storage.notes import Release
+
+DATABASE, CLAIM, BEGUN = "database-", "claim-", "begun"
+"""How the names of notes start: of a database, of a claim; and the note that says whether there
+were blobs before the first note."""
+
+EARLIER = 1.0
+"""Seconds by which a claim is dated back: file systems round times."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the notes of a store say."""
+
+    databases: "Collection[Identity]"
+    """All that have threads whose blobs are here."""
+    claims: Collection["Claim"]
+    is_complete: bool
+    """Whether nothing was put before there were notes, by a version that left none."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Somebody who needs what was put since a time."""
+
+    since: float
+    """Seconds since 1970."""
+    host: str
+    pid: int
+    what: Literal["run", "memory"]
+    """A run that works now, or threads that only memory has."""
+    name: str = ""
+    """Of its note."""
+
+
+class Users:
+    """The users of one store in this process, and the notes of all."""
+
+    def __init__(self, backend: "BlobBackend") -> None:
+        self._backend = backend
+        self._notes = backend.notes
+        self._lock = threading.Lock()
+        self._untold: list[_Use] = []
+        self._told: set[Identity] = set()
+
+    @contextmanager
+    def run(self, database: "Identity | None", saver: Any) -> Generator[None]:
+        """Keep what is put while a run works.
+
+        Args:
+            database: of the run's thread; None where nothing saves it.
+            saver: of the thread, which is claimed for as long as it lives, if only memory has it.
+        """
+        use = _Use(database, saver)
+        with self._lock:
+            self._untold.append(use)
+        try:
+            yield
+        finally:
+            with self._lock:
+                if use in self._untold:
+                    self._untold.remove(use)
+            self._release(use)
+
+    def _release(self, use: "_Use") -> None:
+        for release in use.releases:
+            try:
+                release()
+            except OSError as error:  # it is kept for too long, which costs space alone
+                _warn(self._backend.location, error)
+
+    def tell(self) -> None:
+        """Leave the notes of those who have left none. To be called before anything is put.
+
+        Where that fails, a warning says so, and the run goes on: a store that cannot be written
+        cannot be pruned from here either.
+        """
+        if not self._untold:
+            return
+        with self._lock:
+            for use in self._untold:
+                try:
+                    self._tell(use)
+                except OSError as error:
+                    _warn(self._backend.location, error)
+            self._untold.clear()
+
+    def _tell(self, use: "_Use") -> None:
+        notes = dict(self._notes.read()) if use.database not in self._told else None
+        if notes is not None and BEGUN not in notes:
+            is_complete = self._backend.is_empty()
+            self._notes.write(BEGUN, json.dumps({"is_complete": is_complete}).encode())
+        use.releases.append(self._claim(f"{uuid.uuid4().hex}", "run"))
+        if use.database is not None and use.database.kind == "memory":
+            self._claim_memory(use.saver)
+        elif use.database is not None and notes is not None:
+            self._add(use.database, notes)
+        if use.database is not None:
+            self._told.add(use.database)
+
+    def _add(self, database: "Identity", notes: dict[str, bytes]) -> None:
+        name = _name_of(database)
+        data = json.dumps(asdict(database)).encode()
+        if notes.get(name) != data:
+            self._notes.write(name, data)
+
+    def _claim(self, id: str, what: str) -> "Release":
+        about = {"since": time.time() - EARLIER, "host": host(), "pid": os.getpid(), "what": what}
+        return self._notes.claim(f"{CLAIM}{id}", json.dumps(about).encode())
+
+    def _claim_memory(self, saver: Any) -> None:
+        """Claim what is put for threads in memory, until their saver is gone."""
+        key = (self._backend.location, id(saver))
+        if key not in _claimed:
+            release = self._claim(memory_name(saver), "memory")
+            _claimed.add(key)
+            weakref.finalize(saver, _let_go, key, release)
+
+    def known(self) -> Known:
+        """Read the notes of all users. Claims of processes that have died are deleted.
+
+        Raises:
+            OSError: the store cannot be read.
+        """
+        from langgraph_rlm.pregel.databases import Identity
+
+        databases: list[Identity] = []
+        claims: list[Claim] = []
+        is_complete = False
+        for name, data in self._notes.read():
+            about = json.loads(data)
+            if name == BEGUN:
+                is_complete = about["is_complete"]
+            elif name.startswith(DATABASE):
+                databases.append(Identity(**about))
+            elif name.startswith(CLAIM):
+                claim = Claim(**about, name=name)
+                if _is_dead(claim) or not self._notes.is_claimed(name):
+                    self._notes.delete(name)
+                else:
+                    claims.append(claim)
+        return Known(databases, claims, is_complete)
+
+    def vouch(self, databases: "Collection[Identity]", forgotten: "Collection[Identity]") -> None:
+        """Note that a user says which databases there are.
+
+        Args:
+            databases: all that there are.
+            forgotten: those of the notes that are no more.
+        """
+        notes = dict(self._notes.read())
+        for database in databases:
+            if database.kind != "memory":
+                self._add(database, notes)
+        for database in forgotten:
+            self._notes.delete(_name_of(database))
+        self._notes.write(BEGUN, json.dumps({"is_complete": True}).encode())
+
+
+@dataclass(eq=False)
+class _Use:
+    """A run that works in this process."""
+
+    database: "Identity | None"
+    saver: Any
+    releases: list["Release"] = field(default_factory=list["Release"])
+
+
+_claimed: set[tuple[str, int]] = set()
+"""Savers in memory that are claimed: the store's location, and the saver's id."""
+
+_names: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
+
+
+def memory_name(saver: Any) -> str:
+    """Name the claim of a saver whose threads are in memory: the same one in every store."""
+    return _names.setdefault(saver, f"memory-{uuid.uuid4().hex}")
+
+
+def _let_go(key: tuple[str, int], release: "Release") -> None:
+    _claimed.discard(key)
+    release()
+
+
+def _name_of(database: "Identity") -> str:
+    key = f"{database.kind} {database.name}"
+    return f"{DATABASE}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def host() -> str:
+    """Name the place where process ids mean what they mean here: a machine, or a container."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {os.readlink(namespace) if namespace.is_symlink() else ''}"
+
+
+def _is_dead(claim: Claim) -> bool:
+    """Whether the process of a claim was here, and is no more."""
+    if sys.platform == "win32" or claim.host != host():
+        return False
+    try:
+        os.kill(claim.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _warn(location: str, error: OSError) -> None:
+    warn_once(
+        ("users", location),
+        f"The blob store {location} cannot be told that a run uses it ({error}), so `prune` by "
+        "another process may delete what the run stores. Make it writable for this user.",
+    )
