@@ -26,11 +26,12 @@ ROWS_OF_A_BLOCK = 100_000
 def write_csv(path: Path, megabytes: int) -> None:
     """Write a table of five columns: numbers, texts with commas, dates."""
     rng = random.Random(1)
-    block = "".join(
-        f"{number},r{number % 7},{rng.random() * 100:.2f},2024-01-{number % 28 + 1:02d},"
-        f'"no, {number}"\n'
+    rows = (
+        f"{number},r{number % 7},{rng.random() * 100:.2f},"
+        f'2024-01-{number % 28 + 1:02d},"no, {number}"\n'
         for number in range(ROWS_OF_A_BLOCK)
     )
+    block = "".join(rows)
     with path.open("w") as file:
         file.write("id,region,amount,day,label\n")
         for _ in range(max(1, megabytes * 1_000_000 // len(block))):

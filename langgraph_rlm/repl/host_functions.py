@@ -12,12 +12,12 @@ from functools import cache
 from typing import Any, Literal
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.repl.answers import BadCall, Called, ask, bound, final, read
+from langgraph_rlm.repl.answers import BadCall, Called, Made, ask, bound, final, read
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.repl.table_answers import context_info, sql
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.context import ContextHandle, Facts
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 
@@ -83,7 +83,11 @@ def names_of(host: Host) -> frozenset[str]:
 
 
 def respond(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    made: Made = dict[str, Facts],
 ) -> Answer | Request:
     """Answer a call, or make the request that the graph has to dispatch.
 
@@ -92,9 +96,10 @@ def respond(
         cell: the cell that made it; it takes note of what is read and of a FINAL.
         handles: the contexts that the cell may read, by name.
         host: the host of its RLM.
+        made: tells what is known of the files that earlier cells made, by name.
     """
     try:
-        answer = _response(call, cell, handles, host)
+        answer = _response(call, cell, handles, host, made)
     except BadCall as error:
         return Raised(error.type, str(error))
     if isinstance(answer, Request) and answer.items == 0:
@@ -103,7 +108,11 @@ def respond(
 
 
 def _response(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    made: Made,
 ) -> Answer | Request:
     if call.function in host.tools:
         return _tool_response(call, host.tools[call.function], cell.rules)
@@ -111,7 +120,7 @@ def _response(
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
     arguments = bound(function.signature_by(cell.rules), call, cell.rules)
     return function.answer(
-        Called(function.name, function.kind, arguments, cell, handles, host, call.source)
+        Called(function.name, function.kind, arguments, cell, handles, host, call.source, made)
     )
 
 
@@ -148,9 +157,21 @@ def _first_grep(
 ) -> None: ...
 def _sql(query: str, max_rows: int = 100, of: str | None = None) -> None: ...
 def _llm_query(
+    prompt: str,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    images: list[str] | None = None,
+) -> None: ...
+def _third_llm_query(
     prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _llm_query_batched(
+    prompts: list[str],
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    images: list[list[str]] | None = None,
+) -> None: ...
+def _third_llm_query_batched(
     prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _rlm_query(
@@ -220,6 +241,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="asks a language model. It sees that prompt and nothing else, so put the question, "
         "the instructions and the text into it. A prompt of some 100,000 to 400,000 characters "
         "is usually fine; how much depends on the model.",
+        earlier={3: _third_llm_query},
     ),
     HostFunction(
         name="llm_query_batched",
@@ -230,6 +252,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="many prompts at once, up to {max_concurrency} in parallel, answers in their order. "
         'A failed one gives `"Error: ..."` in its place: check, and ask those again. Prefer it '
         "to a loop of `llm_query`.",
+        earlier={3: _third_llm_query_batched},
     ),
     HostFunction(
         name="rlm_query",

@@ -3,6 +3,7 @@
 A frame that is not as expected ends it.
 """
 
+import os
 import site
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ from langgraph_rlm.repl.base import (
     Suspended,
 )
 from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+
+OUT = "out"
+"""The folder, in that of the process, whose files are given back."""
 
 MAX_SOURCE_CHARS = 10_000
 """Most characters of a call's own words that are looked at."""
@@ -70,6 +74,17 @@ class LocalSession:
     def kill(self) -> None:
         """End the process and its children, and wake whoever waits for them."""
         self._process.kill()
+
+    def out_folder(self) -> str:
+        """Give the folder in the process's own; see `Writing.out_folder`."""
+        path = os.path.join(self._process.folder.path, OUT)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass  # maybe no folder: whoever looks into it sees
+        except OSError as error:
+            raise SandboxCrashed(f"The folder of the process is gone: {error}") from error
+        return path
 
     def close(self) -> None:
         """End the process and remove its folder."""

@@ -44,6 +44,7 @@ class PythonBackend:
     """Sessions in jailed processes of the Python that runs this one."""
 
     name = "python"
+    gives_files = True
 
     def __init__(
         self,
