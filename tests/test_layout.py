@@ -22,6 +22,7 @@ PACKAGE = ROOT / NAME
 ORDER = [
     "lazy",
     "errors",
+    "processes",
     "pregel",
     "budget",
     "storage",

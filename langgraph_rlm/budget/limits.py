@@ -73,8 +73,9 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
     max_heap_bytes: int = Field(default=1 << 30, ge=1 << 20)
     """Memory of one interpreter in bytes, its contexts included.
 
-    Enforced by the sandbox (repl/monty.py, repl/local_worker.py, repl/jail.py). Loading a context
-    takes about four times its size: `is_loaded` of repl/host.py leaves out one that cannot fit.
+    Enforced by the sandbox (repl/monty.py, repl/local_worker.py, processes/jail.py). Loading
+    a context takes about four times its size: `is_loaded` of repl/host.py leaves out one that
+    cannot fit.
     """
     max_output_chars: int = Field(default=20_000, ge=100)
     """Most characters of one cell's output that the model sees, head and tail.

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.processes.child import WorkerProcess
+from langgraph_rlm.processes.frames import UNBOUNDED, Channel, FrameError
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -20,8 +22,6 @@ from langgraph_rlm.repl.base import (
     SessionSpec,
     Suspended,
 )
-from langgraph_rlm.repl.local_frames import UNBOUNDED, Channel, FrameError
-from langgraph_rlm.repl.local_process import WorkerProcess
 from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
 
 MAX_SOURCE_CHARS = 10_000
