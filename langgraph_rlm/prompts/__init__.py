@@ -67,6 +67,8 @@ class ContextDoc:
     """A second name, such as `context_0` for the one named `context`."""
     shape: str = ""
     """What its items are; empty where that says nothing."""
+    path: bool = False
+    """Whether code may open its text as a file, which `name` and `_path` name together."""
 
     @property
     def left(self) -> int:

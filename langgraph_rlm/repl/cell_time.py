@@ -31,6 +31,7 @@ class CellTime:
         self._max_cell_seconds = max_cell_seconds
         self._deadline = Deadline()
         self._is_replaying = False
+        self._watch: Watch | None = None
 
     @property
     def is_replaying(self) -> bool:
@@ -45,13 +46,22 @@ class CellTime:
         """Let the run's clock go on, whatever was done last."""
         self._replays(False)
 
+    def check(self) -> None:
+        """End a step of the host, in the middle of it, once its time is up.
+
+        Raises:
+            SandboxCrashed: it is. `step` makes a `CellLost` of it.
+        """
+        if self._watch is not None and self._watch.fired:
+            raise SandboxCrashed("The time of the cell is up.")
+
     def step(
         self, step: Callable[[], T], cell: OpenCell, *, is_replay: bool, logged: bool
     ) -> tuple[T, float]:
-        """Let the guest run within what is left of its cell's time.
+        """Let the guest run, or the host answer it, within what is left of its cell's time.
 
         Args:
-            step: of the session.
+            step: of the session, or of the host.
             cell: that it belongs to.
             is_replay: whether it only repeats what the log has.
             logged: whether the log has the end of the cell.
@@ -66,7 +76,7 @@ class CellTime:
         allowed = self._allowed(cell, is_replay)
         left = self._deadline.left()
         is_cut_off = left < allowed and (not is_replay or left <= 0)
-        watch = Watch(self._session, left if is_cut_off else allowed)
+        watch = self._watch = Watch(self._session, left if is_cut_off else allowed)
         try:
             with watch:
                 result = step()

@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any, Literal
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.repl.answers import BadCall, Called, ask, bound, final, read
+from langgraph_rlm.repl.answers import BadCall, Called, Reading, ask, bound, final, read
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.pieces import chunk_ranges, file_names, read_lines
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 
@@ -42,6 +43,8 @@ class HostFunction:
     since: int = 1
     """The first rules of turns that know it. In code of earlier turns its name was free, so what
     they have bound to it stays."""
+    gives_way: bool = False
+    """Whether code, and a user's tool, may take its name: what is bound to it then stays."""
 
     def signature_by(self, rules: int) -> Callable[..., None]:
         """Give the signature for code of a turn."""
@@ -82,7 +85,11 @@ def names_of(host: Host) -> frozenset[str]:
 
 
 def respond(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    check: Callable[[], None] = lambda: None,
 ) -> Answer | Request:
     """Answer a call, or make the request that the graph has to dispatch.
 
@@ -91,9 +98,10 @@ def respond(
         cell: the cell that made it; it takes note of what is read and of a FINAL.
         handles: the contexts that the cell may read, by name.
         host: the host of its RLM.
+        check: raises once the time of the cell is up; what it raises passes through.
     """
     try:
-        answer = _response(call, cell, handles, host)
+        answer = _response(call, cell, handles, host, check)
     except BadCall as error:
         return Raised(error.type, str(error))
     if isinstance(answer, Request) and answer.items == 0:
@@ -102,7 +110,11 @@ def respond(
 
 
 def _response(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    check: Callable[[], None],
 ) -> Answer | Request:
     if call.function in host.tools:
         return _tool_response(call, host.tools[call.function], cell.rules)
@@ -110,7 +122,7 @@ def _response(
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
     arguments = bound(function.signature_by(cell.rules), call, cell.rules)
     return function.answer(
-        Called(function.name, function.kind, arguments, cell, handles, host, call.source)
+        Called(function.name, function.kind, arguments, cell, handles, host, call.source, check)
     )
 
 
@@ -137,6 +149,15 @@ def _grep(
     ignore_case: bool = False,
     of: str = "context",
     width: int = 500,
+    start: int = 0,
+) -> None: ...
+def _third_grep(
+    pattern: str,
+    max_matches: int = 50,
+    context_lines: int = 0,
+    ignore_case: bool = False,
+    of: str = "context",
+    width: int = 500,
 ) -> None: ...
 def _first_grep(
     pattern: str,
@@ -145,10 +166,30 @@ def _first_grep(
     ignore_case: bool = False,
     of: str = "context",
 ) -> None: ...
+def _grep_count(
+    pattern: str, ignore_case: bool = False, of: str = "context", start: int = 0
+) -> None: ...
+def _read_lines(start: int = 0, max_lines: int = 100, of: str = "context") -> None: ...
+def _chunk_ranges(chars: int = 100_000, of: str = "context") -> None: ...
+def _file_names(pattern: str | None = None, of: str = "context") -> None: ...
 def _llm_query(
+    prompt: str,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    ranges: Any = None,
+    of: str = "context",
+) -> None: ...
+def _third_llm_query(
     prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _llm_query_batched(
+    prompts: list[str] | str,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    ranges: list[Any] | None = None,
+    of: str = "context",
+) -> None: ...
+def _third_llm_query_batched(
     prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _rlm_query(
@@ -165,6 +206,12 @@ def _rlm_query_batched(
 ) -> None: ...
 def _show_vars() -> None: ...
 def _final_value(value: Any) -> None: ...
+
+
+def _of_large(name: str, signature: Callable[..., None], reading: Reading) -> HostFunction:
+    """Make the row of a read that the prompt names beside inputs that are not loaded, and only
+    there."""
+    return HostFunction(name, signature, "read", read(reading), "", "", since=4, gives_way=True)
 
 
 TABLE: tuple[HostFunction, ...] = (
@@ -198,8 +245,12 @@ TABLE: tuple[HostFunction, ...] = (
         "(characters from 0, as `peek` takes them) and `text` (at most `width` characters of "
         "its line). These three work on inputs of any size, also on one too large to be bound "
         "to its name.",
-        earlier={1: _first_grep},
+        earlier={1: _first_grep, 3: _third_grep},
     ),
+    _of_large("grep_count", _grep_count, lambda reader, given: (reader.count(**given), [])),
+    _of_large("read_lines", _read_lines, lambda reader, given: read_lines(reader, **given)),
+    _of_large("chunk_ranges", _chunk_ranges, lambda reader, given: chunk_ranges(reader, **given)),
+    _of_large("file_names", _file_names, lambda reader, given: file_names(reader, **given)),
     HostFunction(
         name="llm_query",
         signature=_llm_query,
@@ -209,6 +260,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="asks a language model. It sees that prompt and nothing else, so put the question, "
         "the instructions and the text into it. A prompt of some 100,000 to 400,000 characters "
         "is usually fine; how much depends on the model.",
+        earlier={3: _third_llm_query},
     ),
     HostFunction(
         name="llm_query_batched",
@@ -219,6 +271,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="many prompts at once, up to {max_concurrency} in parallel, answers in their order. "
         'A failed one gives `"Error: ..."` in its place: check, and ask those again. Prefer it '
         "to a loop of `llm_query`.",
+        earlier={3: _third_llm_query_batched},
     ),
     HostFunction(
         name="rlm_query",
@@ -285,8 +338,8 @@ BY_NAME: Mapping[str, HostFunction] = {row.name: row for row in TABLE}
 def reserved(rules: int) -> frozenset[str]:
     """Give the names that mean the same in every cell of turns by these rules, whatever earlier
     code has bound to them."""
-    return frozenset(row.name for row in TABLE if row.since <= rules)
+    return frozenset(row.name for row in TABLE if row.since <= rules and not row.gives_way)
 
 
-TAKEN = frozenset(BY_NAME) | {"context", "answer", "history"}
+TAKEN = frozenset(row.name for row in TABLE if not row.gives_way) | {"context", "answer", "history"}
 """Names that no tool may have in code."""

@@ -297,7 +297,10 @@ class Repl:
 
     def _answer(self, call: HostCall, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer a call at once or from the log; None when it has to wait."""
-        response = respond(call, cell, self._values.handles, self._host)
+        respond_to = partial(
+            respond, call, cell, self._values.handles, self._host, self._time.check
+        )
+        response = self._step(respond_to, cell, log)
         if not isinstance(response, Request):
             return response
         now = self._host.requests.entry(response)

@@ -130,6 +130,17 @@ class BlobStore:
             self._recent.put(digest, data)
         return data
 
+    def part(self, digest: str, start: int, end: int) -> bytes:
+        """Give the bytes `[start:end]` of a blob, which is not in memory whole.
+
+        Raises:
+            BlobError: the blob is missing or altered.
+        """
+        path = self.path(digest)
+        with _reading(digest, self._backend), path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
     def path(self, digest: str) -> Path:
         """Give a local file with the blob's bytes, for `mmap`; do not write to it.
 

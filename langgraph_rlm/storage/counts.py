@@ -90,15 +90,13 @@ class _Counting:
 
     def _in_lines(self, first: int, last: int) -> int:
         """Count in whole lines that are short."""
-        count = 0
-        for match in self._search.regex.finditer(self._data, first, last):
+        data, count = self._data, 0
+        for match in self._search.regex.finditer(data, first, last):
             start, end = match.span()
-            if start == end or self._data[end - 1] == RETURN:
-                break  # what these count as, is seen by their lines
+            if start == end or data[end - 1] == RETURN:  # what these count as, their lines tell
+                return sum(1 for _ in self._search.hits(data, first, last))
             count += 1
-        else:
-            return count
-        return sum(1 for _ in self._search.hits(self._data, first, last))
+        return count
 
     def _in_long_line(self, line: Line) -> int:
         """Count in one line, which may be the whole text."""
