@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,6 @@ from langgraph_rlm.cli.jobs import Job, Result, run_job
 
 if TYPE_CHECKING:
     from langgraph_rlm.cli.display import Display
-    from langgraph_rlm.storage.context import ContextHandle
 
 MARKDOWN = re.compile(r"^(#{1,6} |```|[-*+] |\d+\. |\|)|\*\*\S", re.MULTILINE)
 """What an answer that is written as Markdown has in it."""
@@ -40,23 +38,6 @@ def _open_display(quiet: bool) -> "Display":
     if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console)
     return LineDisplay(Console(stderr=True, width=10_000))
-
-
-def stored_context(paths: tuple[str, ...], blob_store: str | None) -> "ContextHandle | None":
-    """Store the contexts of a question.
-
-    This is done before the run: reading stdin may take for ever, and here Ctrl-C simply ends it.
-    """
-    from langgraph_rlm.storage.blobs import BlobStore
-    from langgraph_rlm.storage.ingest import ingest
-
-    if not paths:
-        return None
-    if paths == ("-",):
-        return ingest(sys.stdin, BlobStore.open(blob_store))
-    found = [Path(path) for path in paths]
-    given = found[0] if len(found) == 1 else found
-    return ingest(given, BlobStore.open(blob_store))
 
 
 def print_result(result: Result, job: Job, as_json: bool) -> None:

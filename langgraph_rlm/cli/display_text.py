@@ -80,12 +80,17 @@ def indented(text: str, depth: int) -> str:
     return f"{'  ' * depth}{text}"
 
 
-def about(context: "ContextHandle") -> list[str]:
-    """Say what was read for a question; for a folder also what was not."""
+def about(context: "ContextHandle", name: str = "") -> list[str]:
+    """Say what was read for a question; for a folder also what was not.
+
+    Args:
+        context: what was read.
+        name: of the context, where it has one.
+    """
     size = f"{context.length:,} characters"
     if context.kind == "files":
         size = f"{counted(context.items or 0, 'file')}, {size}"
-    lines = [f"Context: {size}"]
+    lines = [f"Context {printable(name)}: {size}" if name else f"Context: {size}"]
     if context.skipped:
         names = list(context.skipped[:MAX_LEFT_OUT])
         if len(context.skipped) > MAX_LEFT_OUT:

@@ -98,7 +98,8 @@ class Job:
     options: Options
     question: str | None
     """None continues the interrupted question."""
-    context: "ContextHandle | None" = None
+    context: "ContextHandle | Mapping[str, ContextHandle] | None" = None
+    """One context, or several by name."""
 
     def command(self, *arguments: str) -> str:
         """Give a command line of `ask` on this job's database."""
@@ -287,8 +288,9 @@ async def _follow(
 def _note_start(job: Job, display: "Display", kept: Mapping[str, int]) -> None:
     from langgraph_rlm.cli.display_text import about
 
-    if job.context:
-        for line in about(job.context):
+    contexts = job.context if isinstance(job.context, Mapping) else {"": job.context}
+    for name, context in contexts.items():
+        for line in about(context, name) if context else ():
             display.note(line)
     for count in kept.values():
         if count:

@@ -3,13 +3,15 @@
 What takes long to import is imported when a command runs.
 """
 
+import os
 import uuid
 from pathlib import Path
 from typing import Any
 
 import click
 
-from langgraph_rlm.cli.asking import print_result, run_shown, stored_context
+from langgraph_rlm.cli.asking import print_result, run_shown
+from langgraph_rlm.cli.contexts import read_arguments, stored_contexts
 from langgraph_rlm.cli.demo_command import (
     about_haystack,
     check_demo,
@@ -34,13 +36,14 @@ def main() -> None:
 
 @main.command()
 @click.argument("question", required=False)
+@click.argument("paths", nargs=-1)
 @click.option(
     "--context",
     "-c",
     "contexts",
     multiple=True,
-    metavar="PATH",
-    help="A file, a folder, or - for stdin; files: repeat it.",
+    metavar="[NAME=]PATH",
+    help="As PATHS, or under a name of its own, such as old=a.pdf; repeat it.",
 )
 @click.option(
     "--model",
@@ -86,6 +89,7 @@ def main() -> None:
 )
 def ask(
     question: str | None,
+    paths: tuple[str, ...],
     contexts: tuple[str, ...],
     model: str | None,
     sub_model: str | None,
@@ -97,13 +101,14 @@ def ask(
     as_json: bool,
     **limits: float | None,
 ) -> None:
-    """Ask a question about files, folders or stdin.
+    """Ask a QUESTION about PATHS: files, folders, patterns such as 'logs/*.txt', or - for stdin.
 
     The answer goes to stdout, how it is found to stderr. Ctrl-C stops the run and keeps what is
     finished: --resume continues it.
     """
     with edge(as_json):
-        _check_question(question, contexts, thread, resume)
+        _check_question(question, (*paths, *contexts), thread, resume)
+        named = read_arguments(paths, contexts)
         given = Options(
             model=model,
             sub_model=sub_model,
@@ -113,7 +118,7 @@ def ask(
         )
         name = resume or thread or uuid.uuid4().hex[:8]
         job = open_job(name, db or default_db(), given, question)
-        job.context = stored_context(contexts, job.options.blob_store)
+        job.context = stored_contexts(named, job.options.blob_store)
         print_result(run_shown(job, quiet=as_json), job, as_json)
 
 
@@ -123,7 +128,7 @@ def _check_question(
     if resume is not None and (question is not None or contexts or thread is not None):
         raise click.UsageError(
             "--resume continues the run's own question: "
-            "give no QUESTION, --context or --thread with it."
+            "give no QUESTION, PATHS, --context or --thread with it."
         )
     if resume is None and question is None:
         raise click.UsageError("Missing argument 'QUESTION': what to ask, or --resume THREAD.")
@@ -132,8 +137,10 @@ def _check_question(
     for option, value in (("--thread", thread), ("--resume", resume)):
         if value == "":
             raise click.UsageError(f"{option} needs the name of a thread, not an empty one.")
-    if "-" in contexts and len(contexts) > 1:
-        raise click.UsageError("--context - (stdin) cannot be given together with other contexts.")
+    if question is not None and os.path.exists(question):
+        raise click.UsageError(
+            f"The QUESTION {question!r} is the name of a file: give the question first, then files."
+        )
 
 
 @main.command()

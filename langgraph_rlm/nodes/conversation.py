@@ -50,6 +50,7 @@ from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.context import ContextHandle
 from langgraph_rlm.tools import RLMTool
 
 CUT_CHARS = 100
@@ -202,15 +203,16 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     capacity = capacity_of(rlm.sessions.sandboxes.of(questions))
     shown: list[ContextDoc] = []
     for name in names:
-        handle, is_first = handles[name], name == names[0]
+        handle = handles[name]
+        shown_name, *others = _names_of(handle, name, is_first=name == names[0])
         doc = ContextDoc(
-            name="context" if is_first else name,
+            name=shown_name,
             kind=handle.kind,
             length=handle.length,
             items=handle.items,
             loaded=is_loaded(handle, rlm.limits, capacity),
             preview="" if is_brief else rlm.preview(handle),
-            also=name if is_first else None,
+            also=tuple(others),
             shape="" if is_brief else rlm.shape(handle),
         )
         shown.append(doc)
@@ -218,6 +220,16 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     if is_brief:
         question = clip(question, limit=BRIEF_CHARS)
     return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
+
+
+def _names_of(handle: ContextHandle, numbered: str, *, is_first: bool) -> list[str]:
+    """All names of a context in code, the one that says most first."""
+    names = [numbered]
+    if is_first:
+        names.insert(0, "context")
+    if handle.name is not None:
+        names.insert(0, handle.name)
+    return names
 
 
 def _outcome(

@@ -63,8 +63,8 @@ class ContextDoc:
     """False when it does not fit the interpreter's memory: then only the host can read it."""
     preview: str
     """The first characters; may be empty."""
-    also: str | None = None
-    """A second name, such as `context_0` for the one named `context`."""
+    also: tuple[str, ...] = ()
+    """Its other names, such as `context_0` for the one named `context`."""
     shape: str = ""
     """What its items are; empty where that says nothing."""
     path: bool = False

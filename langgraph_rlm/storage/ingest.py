@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
@@ -23,8 +25,17 @@ from langgraph_rlm.storage.files import (
     read_open,
     text_files,
 )
+from langgraph_rlm.storage.frames import is_frame, rows_of_frame
 from langgraph_rlm.storage.json_types import is_array
-from langgraph_rlm.storage.rows import JSONLines, RowKind, is_langchain, pairs_of, rows_of
+from langgraph_rlm.storage.rows import (
+    JSONLines,
+    RowKind,
+    is_langchain,
+    pairs_of,
+    rows_of,
+    rows_one_by_one,
+)
+from langgraph_rlm.storage.several import is_several, names_in_code
 from langgraph_rlm.storage.utf8 import Utf8
 
 MAX_SKIPPED = 100
@@ -32,7 +43,7 @@ MAX_SKIPPED = 100
 
 WANTED = (
     "Give a str, a pathlib.Path or a list of them, a list, a dict, LangChain messages or "
-    "documents, or a file that is open."
+    "documents, a DataFrame, an iterator, a file that is open, or a dict of names to these."
 )
 
 
@@ -42,7 +53,9 @@ def ingest(value: object, blobs: BlobStore) -> ContextHandle:
     Args:
         value: a str (the content, never a path); a Path or `File` of a file or folder, or a list
             of them; bytes of text; a list or a dict of JSON values; LangChain messages or
-            documents; an open file; or a handle, which is checked and given back.
+            documents; a DataFrame of pandas or polars, as a list of its rows; an iterator of any
+            of these, such as a loader's `lazy_load()`; an open file; or a handle, which is checked
+            and given back.
         blobs: stores the text; the same text is stored once.
 
     Raises:
@@ -62,11 +75,30 @@ def ingest(value: object, blobs: BlobStore) -> ContextHandle:
         return _ingest_rows("dict", pairs_of(cast("Mapping[Any, Any]", value)), blobs)
     if is_array(value):
         return _ingest_sequence(value, blobs)
+    if hasattr(value, "lazy_load"):  # a loader of LangChain's
+        value = cast(Any, value).lazy_load()
     if is_langchain(value):
         return _ingest_sequence([value], blobs)
+    if is_frame(value):
+        return _ingest_rows("list", rows_of_frame(value), blobs)
     if hasattr(value, "read"):
         return _ingest_open(value, blobs)
+    if isinstance(value, Iterator):
+        return _ingest_iterator(cast("Iterator[object]", value), blobs)
     raise ContextError(f"A context cannot be a {type(value).__name__}. {WANTED}")
+
+
+def ingest_all(value: object, blobs: BlobStore) -> list[ContextHandle]:
+    """Store an input that may be several contexts, and give their handles.
+
+    A dict in which one value is more than JSON, such as a Path, has a context under each of its
+    names. Raises as `ingest` does.
+    """
+    if not is_several(value):
+        return [ingest(value, blobs)]
+    names = names_in_code(value)
+    handles = [ingest(item, blobs) for item in value.values()]
+    return [replace(handle, name=name) for name, handle in zip(names, handles, strict=True)]
 
 
 def _checked(handle: ContextHandle, blobs: BlobStore) -> ContextHandle:
@@ -197,6 +229,17 @@ def _ingest_sequence(values: Sequence[object], blobs: BlobStore) -> ContextHandl
     return _ingest_rows(kind, rows, blobs)
 
 
+def _ingest_iterator(values: Iterator[object], blobs: BlobStore) -> ContextHandle:
+    """Store what an iterator gives; its items are never in memory all at once, unless it gives
+    files."""
+    first = [*islice(values, 1)]
+    values = chain(first, values)
+    if first and _are_files(first):
+        return _ingest_sequence([*values], blobs)
+    kind, rows = rows_one_by_one(values, first)
+    return _ingest_rows(kind, rows, blobs)
+
+
 def _are_files(values: Sequence[object]) -> TypeGuard[Sequence[Path | File]]:
     return all(isinstance(value, (Path, File)) for value in values)
 
@@ -205,9 +248,8 @@ def _file(value: Path | File) -> File:
     return value if isinstance(value, File) else File(value)
 
 
-def _ingest_rows(kind: RowKind, rows: Sequence[object], blobs: BlobStore) -> ContextHandle:
-    if not rows:
-        raise _empty(f"The {kind}" if kind in ("list", "dict") else f"The list of {kind}")
+def _ingest_rows(kind: RowKind, rows: Iterable[object], blobs: BlobStore) -> ContextHandle:
+    name = f"The {kind}" if kind in ("list", "dict") else f"The list of {kind}"
     text = JSONLines(kind)
-    digest, size = blobs.put_stream(text.lines(rows))
-    return ContextHandle(digest=digest, kind=kind, length=text.chars, size=size, items=len(rows))
+    digest, size = blobs.put_stream(_not_empty(text.lines(rows), name))
+    return ContextHandle(digest=digest, kind=kind, length=text.chars, size=size, items=text.rows)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict
-from langgraph_rlm.storage.ingest import ingest
+from langgraph_rlm.storage.ingest import ingest, ingest_all
 from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.storage.messages import Door, ends_of, read_chat
 from langgraph_rlm.storage.names import warn_of_file_names
@@ -100,7 +100,7 @@ def by_reference(
     if is_strict and unknown:
         raise ContextError(
             f"The input has no {', '.join(map(repr, unknown))}: it takes {', '.join(KEYS)}. "
-            "Several contexts go into `context` as a list or a dict."
+            "Several contexts go into `context`, as a list of files or a dict of names to contexts."
         )
     handles = _handles(known.get("context"), blobs, is_stored)
     question, messages = known.get("query"), _messages(known.get("messages"))
@@ -184,10 +184,10 @@ def _is_stored(question: object) -> TypeGuard[Text]:
 
 
 def _handles(context: Any, blobs: BlobStore, is_stored: bool) -> list[HandleDict]:
-    """Store a context, and give its handle; none for None."""
+    """Store a context, or several, and give their handles; none for None."""
     if is_stored and is_dict(context) and "rlm_handles" in context:
         return [*context["rlm_handles"]]
     if context is None:
         return []
     warn_of_file_names(context)
-    return [ingest(context, blobs).as_dict()]
+    return [handle.as_dict() for handle in ingest_all(context, blobs)]

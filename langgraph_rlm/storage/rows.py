@@ -24,6 +24,8 @@ class JSONLines:
         self._kind: RowKind = kind
         self.chars = 0
         """Characters written so far."""
+        self.rows = 0
+        """Rows written so far."""
 
     def lines(self, rows: Iterable[object]) -> Iterator[bytes]:
         """Write a line for each row.
@@ -34,6 +36,7 @@ class JSONLines:
         for position, row in enumerate(rows):
             line = _json_line(row, self._kind, position)
             self.chars += len(line)
+            self.rows += 1
             yield to_bytes(line)
 
 
@@ -49,6 +52,30 @@ def rows_of(values: Sequence[object]) -> tuple[RowKind, Sequence[object]]:
     if all(isinstance(value, Document) for value in values):
         return "documents", [_document_row(value) for value in values]
     return "list", values
+
+
+def rows_one_by_one(
+    values: Iterable[object], first: Sequence[object]
+) -> tuple[RowKind, Iterator[object]]:
+    """Do what `rows_of` does for an iterator, whose first item tells what it holds.
+
+    Args:
+        values: all items, `first` included.
+        first: the first one; none of nothing.
+    """
+    kind, _ = rows_of(first)
+    return kind, _rows(values, kind)
+
+
+def _rows(values: Iterable[object], kind: RowKind) -> Iterator[object]:
+    for position, value in enumerate(values):
+        found, rows = rows_of([value])
+        if found != kind and kind != "list":
+            raise ContextError(
+                f"Item {position} of the iterator is a {type(value).__name__} among {kind}: "
+                "give contexts of different kinds under names of their own, in a dict."
+            )
+        yield from rows
 
 
 def pairs_of(mapping: Mapping[Any, Any]) -> list[list[object]]:
