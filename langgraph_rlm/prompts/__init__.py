@@ -68,7 +68,7 @@ class ContextDoc:
     shape: str = ""
     """What its items are; empty where that says nothing."""
     path: bool = False
-    """Whether code may open its text as a file, which `name` and `_path` name together."""
+    """Whether code may open it as a file, which `name` with `_path` behind it names."""
 
     @property
     def left(self) -> int:

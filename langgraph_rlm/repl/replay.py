@@ -51,7 +51,7 @@ from langgraph_rlm.repl.base import (
 from langgraph_rlm.repl.cell_time import CellTime
 from langgraph_rlm.repl.divergence import check_call, check_cell, check_end, outcome_digest
 from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
-from langgraph_rlm.repl.host import Host, LateValues, OpenCell
+from langgraph_rlm.repl.host import Host, LateValues, OpenCell, with_paths
 from langgraph_rlm.repl.host_functions import BY_NAME, names_of, reserved, respond
 from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
@@ -76,6 +76,7 @@ class Repl:
         """Take up an interpreter that stands somewhere in its log; None for the beginning."""
         self._session = session
         self._values = values
+        values.use(session)
         self._host = host
         self._snapshots = snapshots
         self._at = standing or Standing()
@@ -201,9 +202,10 @@ class Repl:
         questions = [question for question in questions_of(log) if question["turn"] <= number]
         self._values.handles = handles_of(questions)
         self._values.history = lambda: history(log, number, self._host.blobs)
+        self._values.rules = self._rules
         if len(questions) > max(self._at.questions, 1):  # a new question has another `context`
             own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
-            self._at.restore |= {"context", "answer", *own}
+            self._at.restore |= {"answer", *with_paths(["context", *own])}
         self._at.questions = len(questions)
 
     def _note_refusal(self, turn: int, log: AnyLog) -> None:

@@ -90,7 +90,7 @@ class Folder:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._is_made = False
         self.location = str(root)
 
@@ -133,9 +133,9 @@ class Folder:
         hide it.
         """
         if not self._is_made:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._is_made = True
-        number, name = tempfile.mkstemp(prefix=".new-", dir=self._root)
+        number, name = tempfile.mkstemp(prefix=".new-", dir=self.root)
         os.close(number)
         try:
             yield Path(name)
@@ -150,7 +150,7 @@ class Folder:
         _note_verified(file)
 
     def _file(self, digest: str) -> Path:
-        return self._root / digest[:2] / digest[2:]
+        return self.root / digest[:2] / digest[2:]
 
 
 class Remote:

@@ -4,9 +4,11 @@ Never knows what they mean.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import re
+import shutil
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -19,10 +21,14 @@ from langgraph_rlm.errors import BlobError
 from langgraph_rlm.storage.backends import (
     STORE_VARIABLE,
     BlobBackend,
+    Folder,
     backend_at,
     is_verified,
     unusable,
 )
+
+NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})
+"""What hard links fail with where a file system has none, or none from another one."""
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
@@ -155,6 +161,35 @@ class BlobStore:
             if not is_verified(path, digest):
                 raise unusable("altered", digest, self._backend)
         return path
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that holds the blobs; None where they are not in a folder of this machine."""
+        return self._backend.root if isinstance(self._backend, Folder) else None
+
+    def put_at(self, target: Path, digest: str, *, may_link: bool) -> None:
+        """Make a file with a blob's bytes.
+
+        Args:
+            target: where nothing is yet.
+            digest: of the blob.
+            may_link: whether it may be the blob's own file, by another name: only where nobody can
+                write to `target`.
+
+        Raises:
+            BlobError: the blob is missing or altered.
+            OSError: the file cannot be made.
+        """
+        path = self.path(digest)
+        if may_link:
+            try:
+                os.link(path, target)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+            else:
+                return
+        shutil.copyfile(path, target)
 
     def has(self, digest: str) -> bool:
         """Whether the blob is stored; its bytes are not checked."""

@@ -4,16 +4,21 @@ Stores nothing (see `ingest`), and searches nothing (see `reads`).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.storage.blobs import BlobStore, to_text
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
 
 Kind = Literal["text", "list", "dict", "messages", "documents", "files"]
+
+Facts = dict[str, Any]
+"""What is known of a file beside its text: `original` (digest of its own bytes, where the stored
+text is not these), `type` (MIME), `bytes` of the original, and what its kind has: `pages`,
+`sheets`, `width`, `height`, ..."""
 
 FileSpan = tuple[str, int, int]
 """A file of a context: its path, its first byte in the stored text, its bytes."""
@@ -145,6 +150,27 @@ def manifest(handle: ContextHandle, blobs: BlobStore) -> Sequence[FileSpan]:
 def _spans(index: str, blobs: BlobStore) -> tuple[FileSpan, ...]:
     """Read a manifest, once for many reads of one context: it may name 100,000 files."""
     return tuple((path, start, size) for path, start, size in json.loads(blobs.get(index)))
+
+
+def about(handle: ContextHandle, blobs: BlobStore) -> Mapping[str, Facts]:
+    """Give what is known of a handle's files, by path; empty where nothing is kept.
+
+    Raises:
+        BlobError: the blob is missing or altered.
+    """
+    return {} if handle.about is None else _facts(handle.about, blobs)
+
+
+def put_about(files: Mapping[str, Facts], blobs: BlobStore) -> str | None:
+    """Keep what is known of files, by path, and give its digest; None for nothing."""
+    return blobs.put(to_bytes(json.dumps(files, ensure_ascii=False))) if files else None
+
+
+@lru_cache(maxsize=16)
+def _facts(digest: str, blobs: BlobStore) -> Mapping[str, Facts]:
+    """Read what is known of files, once for many calls about them."""
+    known: Mapping[str, Facts] = json.loads(blobs.get(digest))
+    return known
 
 
 def _to_encodable(data: bytes) -> str:
