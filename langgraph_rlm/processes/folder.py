@@ -58,6 +58,8 @@ class OwnFolder:
 def _remove(path: str, held: int) -> None:
     try:
         remove_tree(path)
+    except FileNotFoundError:
+        LOG.debug("%s went with the folder that it was in", path)
     finally:
         os.close(held)
 
