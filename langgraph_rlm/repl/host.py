@@ -91,9 +91,19 @@ class LateValues(Mapping[str, Any]):
         """Contexts by name, up to the question that the interpreter has come to."""
         self.history: Callable[[], list[dict[str, Any]]] = list
         """Makes `history`, up to the turn that the interpreter has come to."""
-        self.rules = 1
-        """Of the turn that the interpreter has come to."""
+        self._rules = 1
         self._files: InputFiles | None = None
+
+    def enter(
+        self,
+        handles: Mapping[str, ContextHandle],
+        history: Callable[[], list[dict[str, Any]]],
+        rules: int,
+    ) -> None:
+        """Take up a turn: what the two are in it, and its rules."""
+        self.handles = handles
+        self.history = history
+        self._rules = rules
 
     def use(self, session: Session) -> None:
         """Give contexts as files too, if code of the session can open files."""
@@ -124,7 +134,7 @@ class LateValues(Mapping[str, Any]):
 
     def _paths(self) -> list[str]:
         """Give the names that paths of contexts have; a context of such a name comes first."""
-        if self._files is None or self.rules < SINCE:
+        if self._files is None or self._rules < SINCE:
             return []
         return [name + ENDING for name in self.handles if name + ENDING not in self.handles]
 

@@ -200,9 +200,8 @@ class Repl:
         self._rules = turn.get("rules", 1)
         self._at.applied[str(number)] = turn
         questions = [question for question in questions_of(log) if question["turn"] <= number]
-        self._values.handles = handles_of(questions)
-        self._values.history = lambda: history(log, number, self._host.blobs)
-        self._values.rules = self._rules
+        shown = partial(history, log, number, self._host.blobs)
+        self._values.enter(handles_of(questions), shown, self._rules)
         if len(questions) > max(self._at.questions, 1):  # a new question has another `context`
             own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
             self._at.restore |= {"answer", *with_paths(["context", *own])}
@@ -299,10 +298,8 @@ class Repl:
 
     def _answer(self, call: HostCall, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer a call at once or from the log; None when it has to wait."""
-        respond_to = partial(
-            respond, call, cell, self._values.handles, self._host, self._time.check
-        )
-        response = self._step(respond_to, cell, log)
+        handles, check = self._values.handles, self._time.check
+        response = self._step(partial(respond, call, cell, handles, self._host, check), cell, log)
         if not isinstance(response, Request):
             return response
         now = self._host.requests.entry(response)
