@@ -19,6 +19,13 @@ It kept to its limit once, but this machine may be busier.
 """
 
 
+HOST_PATIENCE = 10
+"""How many times the limit of a cell one answer of the host may take.
+
+What a cell waits for does not count, but counting the matches of a gigabyte could go on for hours.
+"""
+
+
 class CellTime:
     """The steps of one interpreter, each within its time.
 
@@ -56,15 +63,22 @@ class CellTime:
             raise SandboxCrashed("The time of the cell is up.")
 
     def step(
-        self, step: Callable[[], T], cell: OpenCell, *, is_replay: bool, logged: bool
+        self,
+        step: Callable[[], T],
+        cell: OpenCell,
+        *,
+        is_replay: bool,
+        logged: bool,
+        is_host: bool = False,
     ) -> tuple[T, float]:
-        """Let the guest run, or the host answer it, within what is left of its cell's time.
+        """Let the guest run within what is left of its cell's time, or the host answer it.
 
         Args:
             step: of the session, or of the host.
             cell: that it belongs to.
             is_replay: whether it only repeats what the log has.
             logged: whether the log has the end of the cell.
+            is_host: whether it is the host's, which is not counted.
 
         Returns:
             What the step gave, and how many seconds it took.
@@ -73,7 +87,7 @@ class CellTime:
             CellLost: the time was up, or the worker died.
         """
         self._replays(is_replay)
-        allowed = self._allowed(cell, is_replay)
+        allowed = self._allowed(cell, is_replay=is_replay, is_host=is_host)
         left = self._deadline.left()
         is_cut_off = left < allowed and (not is_replay or left <= 0)
         watch = self._watch = Watch(self._session, left if is_cut_off else allowed)
@@ -85,13 +99,17 @@ class CellTime:
             if watch.fired:
                 outcome = "stopped" if is_cut_off else "timeout"
             raise CellLost(cell.place, outcome, logged=logged) from None
+        if is_host:
+            return result, watch.seconds
         if is_replay:
             cell.replayed += watch.seconds
         else:
             cell.seconds += watch.seconds
         return result, watch.seconds
 
-    def _allowed(self, cell: OpenCell, is_replay: bool) -> float:
+    def _allowed(self, cell: OpenCell, *, is_replay: bool, is_host: bool) -> float:
+        if is_host:
+            return self._max_cell_seconds * HOST_PATIENCE
         if is_replay:
             return self._max_cell_seconds * REPLAY_PATIENCE - cell.replayed
         return self._max_cell_seconds - cell.seconds

@@ -286,11 +286,15 @@ class Repl:
             return None
         return self._step(partial(self._session.resume, answer), cell, log)
 
-    def _step(self, step: Callable[[], T], cell: OpenCell, log: AnyLog) -> T:
-        """Let the guest run within what is left of the cell's time. Raises `CellLost`."""
+    def _step(
+        self, step: Callable[[], T], cell: OpenCell, log: AnyLog, *, is_host: bool = False
+    ) -> T:
+        """Let the guest run, or the host answer it, within their time. Raises `CellLost`."""
         logged = cell.place in log
         is_replay = logged or call_place(cell.place, cell.ordinal) in log
-        result, seconds = self._time.step(step, cell, is_replay=is_replay, logged=logged)
+        result, seconds = self._time.step(
+            step, cell, is_replay=is_replay, logged=logged, is_host=is_host
+        )
         self._snapshots.seconds += seconds
         return result
 
@@ -299,7 +303,8 @@ class Repl:
     def _answer(self, call: HostCall, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer a call at once or from the log; None when it has to wait."""
         handles, check = self._values.handles, self._time.check
-        response = self._step(partial(respond, call, cell, handles, self._host, check), cell, log)
+        answer = partial(respond, call, cell, handles, self._host, check)
+        response = self._step(answer, cell, log, is_host=True)
         if not isinstance(response, Request):
             return response
         now = self._host.requests.entry(response)
