@@ -450,7 +450,7 @@ def test_an_unfinished_run_takes_no_new_question(
         (["?", "--db", "text.txt/threads.db"], "threads.db cannot keep threads"),
         (["?", "-c", "latin1.txt"], "latin1.txt is not UTF-8"),
         (["?", "-c", "loop"], "loop cannot be read"),
-        (["?", "-c", "nothing"], "nothing has no file of text"),
+        (["?", "-c", "nothing"], "nothing has no file to read"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,12 +238,12 @@ def test_an_original_is_given_as_it_was(tmp_path: Path, shared: Shared) -> None:
     original = store.put(b"%PDF-1.7 binary \xff")
     text = ingest("[page 1 of a.pdf]\ntext", store)
     about = put_about({"a.pdf": {"original": original}}, store)
-    one = ContextHandle(**{**vars(text), "source": "x/a.pdf", "about": about})
+    one = replace(text, source="x/a.pdf", about=about)
     files = InputFiles(shared, store)
     assert files.path("context_0", one) == "inputs/context_0.pdf"
     assert (shared.folder / "context_0.pdf").read_bytes() == b"%PDF-1.7 binary \xff"
     index = store.put(json.dumps([("a.pdf", 0, 22)]).encode())
-    many = ContextHandle(**{**vars(one), "kind": "files", "items": 1, "index": index})
+    many = replace(one, kind="files", items=1, index=index)
     assert files.path("context_1", many) == "inputs/context_1"
     assert (shared.folder / "context_1/a.pdf").read_bytes() == b"%PDF-1.7 binary \xff"
     links = os.stat(shared.folder / "context_1/a.pdf").st_nlink

@@ -66,16 +66,22 @@ def stored_contexts(given: Named, blob_store: str | None) -> Any:
     Returns:
         None for no context, the handle of the only one, or handles by name.
     """
+    from langgraph_rlm.cli.files_read import FilesRead
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.ingest import ingest
 
+    if not given.named and not given.unnamed:
+        return None
     blobs = BlobStore.open(blob_store)
-    if not given.named:
-        return ingest(_value(given.unnamed), blobs) if given.unnamed else None
-    named = dict(given.named)
-    if given.unnamed:
-        named = {UNNAMED: given.unnamed + named.pop(UNNAMED, []), **named}
-    return {name: ingest(_value(paths), blobs) for name, paths in named.items()}
+    with FilesRead() as on_file:
+        if not given.named:
+            return ingest(_value(given.unnamed), blobs, on_file=on_file)
+        named = dict(given.named)
+        if given.unnamed:
+            named = {UNNAMED: given.unnamed + named.pop(UNNAMED, []), **named}
+        return {
+            name: ingest(_value(paths), blobs, on_file=on_file) for name, paths in named.items()
+        }
 
 
 def _value(paths: Sequence[str]) -> Any:

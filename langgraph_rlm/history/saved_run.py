@@ -181,10 +181,12 @@ def _blobs(value: Any) -> Iterator[str]:
 
 
 def context_blobs(log: Log) -> Iterator[str]:
-    """Give the digests of the contexts that a log's questions brought."""
+    """Give the digests of the contexts that a log's questions brought, with what is known of
+    them; not of files that a replay does not read."""
     for question in questions_of(log):
         for handle in question["contexts"]:
-            yield from (digest for digest in (handle["digest"], handle["index"]) if digest)
+            known = (handle["digest"], handle["index"], handle.get("about"), handle.get("tables"))
+            yield from filter(None, known)
 
 
 @dataclass(frozen=True)

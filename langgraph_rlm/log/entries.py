@@ -20,7 +20,8 @@ from langgraph_rlm.log.text import clip
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict
 
-CallKind = Literal["llm", "rlm", "tool"]
+CallKind = Literal["llm", "rlm", "tool", "sql"]
+"""`sql` is answered on the host at once, and its entries are written with those of its cell."""
 CellOutcome = Literal["ok", "error", "timeout", "crashed", "stopped"]
 """`stopped`: a limit of the run ended the cell, or another question came before it ended."""
 
@@ -131,6 +132,8 @@ class ReplyEntry(TypedDict):
     json: NotRequired[bool]
     """True where a model or child answered a `schema=`: `value` is JSON, and code gets the value
     that it stands for."""
+    reads: NotRequired[dict[str, list[list[int]]]]
+    """Of `sql`: the byte ranges of what it has read, by context digest."""
     refused: NotRequired[bool]
     """True at the first item of a batch that is larger than what is left: nothing of it was asked,
     and code gets a ValueError."""

@@ -51,6 +51,7 @@ from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.tables.catalog import lines, tables_among
 from langgraph_rlm.tools import RLMTool
 
 CUT_CHARS = 100
@@ -217,6 +218,7 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
             preview="" if is_brief else rlm.preview(handle),
             also=tuple(others),
             shape="" if is_brief else rlm.shape(handle),
+            tables=() if is_brief else _tables(handle, handles, rlm),
         )
         shown.append(doc)
     question = rlm.blobs.get_text(questions[-1]["question"])
@@ -228,6 +230,16 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
 def _is_worth_opening(handle: ContextHandle, *, is_loaded: bool) -> bool:
     """Whether the file of a context has more than the value that code sees."""
     return not is_loaded or handle.about is not None
+
+
+def _tables(
+    handle: ContextHandle, handles: Mapping[str, ContextHandle], rlm: RLMRuntime
+) -> tuple[str, ...]:
+    """A line about each table of a context."""
+    if handle.tables is None:
+        return ()
+    known = tables_among(handles, rlm.blobs)
+    return tuple(lines([each.table for each in known if each.handle == handle]))
 
 
 def _names_of(handle: ContextHandle, numbered: str, *, is_first: bool) -> list[str]:

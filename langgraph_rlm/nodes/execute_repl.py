@@ -179,5 +179,6 @@ def _too_large(items: int, left: int) -> str:
 
 
 def _refusals(entries: Log) -> int:
-    """How many calls are among new entries."""
-    return sum(1 for place in entries if place.count("/") == 1)
+    """How many calls that wait for the graph are among new entries."""
+    calls = [entry for entry in entries.values() if entry["kind"] == "call"]
+    return sum(1 for call in calls if call["call"] != "sql")

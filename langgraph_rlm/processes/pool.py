@@ -21,7 +21,13 @@ class Pool:
     """Workers of one module. May be used from several threads at once."""
 
     def __init__(
-        self, module: str, bounds: Bounds, *, most: int, inbox_at: Path | None = None
+        self,
+        module: str,
+        bounds: Bounds,
+        *,
+        most: int,
+        inbox_at: Path | None = None,
+        keeps_files: bool = False,
     ) -> None:
         """Set what the workers are; none starts before it is needed.
 
@@ -30,10 +36,12 @@ class Pool:
             bounds: of each.
             most: workers at a time; who asks for one more waits.
             inbox_at: see `Worker`.
+            keeps_files: whether a worker is lent again with the files that it has.
         """
         self._module = module
         self._bounds = bounds
         self._inbox_at = inbox_at
+        self._keeps_files = keeps_files
         self._room = threading.Semaphore(most)
         self._lock = threading.Lock()
         self._idle: list[tuple[Worker, threading.Timer]] = []
@@ -41,7 +49,9 @@ class Pool:
 
     @contextmanager
     def worker(self) -> Generator[Worker]:
-        """Lend a worker with empty folders. One that fails meanwhile is not lent again.
+        """Lend a worker, with empty folders unless it keeps its files.
+
+        One that fails meanwhile is not lent again.
 
         Raises:
             SandboxError: none can be started.
@@ -81,7 +91,8 @@ class Pool:
         if not worker.is_alive:
             worker.close()
             return
-        worker.empty()
+        if not self._keeps_files:
+            worker.empty()
         timer = threading.Timer(IDLE_SECONDS, self._end, [worker])
         timer.daemon = True
         with self._lock:

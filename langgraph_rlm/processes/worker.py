@@ -31,7 +31,7 @@ from langgraph_rlm.processes.quota import Quota
 from langgraph_rlm.processes.readable import readable_paths
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
-PACKAGE = Path(langgraph_rlm.__file__).parent
+PACKAGE = Path(langgraph_rlm.__file__).absolute().parent
 OPTIONS = ("-s", "-B")
 """Of the interpreter: no packages in a home, which it does not have, and no compiled files."""
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "RAYON_NUM_THREADS": "1"}
@@ -70,6 +70,8 @@ class Bounds:
     """Largest answer."""
     reply_parts: int = 4_000_000
     """Most lists, dicts and items of an answer."""
+    read: tuple[str, ...] = ()
+    """More files and folders that it may read, where they exist."""
 
 
 class Worker:
@@ -108,6 +110,11 @@ class Worker:
     def folder(self) -> Path:
         """The folder in which it may write. What is in it is a stranger's: follow no link."""
         return Path(self._process.folder.path)
+
+    @property
+    def inbox(self) -> Path:
+        """The folder of the files that it was given."""
+        return Path(self._inbox)
 
     @property
     def is_alive(self) -> bool:
@@ -183,7 +190,7 @@ class Worker:
             "module": module,
             "path": str(PACKAGE.parent),
             "jail": self._is_jailed,
-            "read": [*readable_paths(packages=True), str(PACKAGE), self._inbox],
+            "read": [*readable_paths(packages=True), str(PACKAGE), self._inbox, *bounds.read],
             "folder": self._process.folder.path,
             "file_bytes": bounds.folder_bytes,
             "memory_bytes": bounds.memory_bytes,

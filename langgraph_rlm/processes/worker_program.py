@@ -5,6 +5,7 @@ result is a JSON value. The module is loaded inside the jail.
 """
 
 import importlib
+import importlib.util
 import os
 import select
 import signal
@@ -31,10 +32,11 @@ def main() -> None:
     stream.set_inheritable(False)
     channel = Channel(stream)
     config = channel.read()
+    sys.path.insert(_place_of_packages(), config["path"])
+    importlib.util.find_spec("langgraph_rlm")  # lists the folder that it is in, while that is open
     try:
         _lock(config)
         threading.Thread(target=_end_with, args=(stream,), daemon=True).start()
-        sys.path.append(config["path"])
         module: Any = importlib.import_module(config["module"])
     except (ImportError, OSError, jail.JailError) as error:
         channel.send({"failed": str(error)})
@@ -47,6 +49,14 @@ def main() -> None:
         except EOFError:
             return
         _send(channel, reply)
+
+
+def _place_of_packages() -> int:
+    """Find where installed packages begin in `sys.path`: another copy of this one may be there."""
+    for place, path in enumerate(sys.path):
+        if path.endswith("-packages"):
+            return place
+    return len(sys.path)
 
 
 def _reply(answer: Any, request: Any) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class ContextDoc:
     """What its items are; empty where that says nothing."""
     path: bool = False
     """Whether code may open it as a file, which `name` with `_path` behind it names."""
+    tables: tuple[str, ...] = ()
+    """A line about each of its tables."""
 
     @property
     def left(self) -> int:

@@ -91,7 +91,7 @@ def read(reading: Reading) -> Callable[[Called], Answer]:
 
     def answer(called: Called) -> Answer:
         arguments = dict(called.arguments)
-        handle = _context_named(arguments.pop("of"), called)
+        handle = context_named(arguments.pop("of"), called)
         try:
             found = _reader(handle, called)
             value, ranges = reading(found, arguments)
@@ -108,7 +108,8 @@ def _reader(handle: ContextHandle, called: Called) -> Reader:
     return reader(handle, called.host.blobs, called.cell.rules, called.check)
 
 
-def _context_named(of: Any, called: Called) -> ContextHandle:
+def context_named(of: Any, called: Called) -> ContextHandle:
+    """Give the context that `of=` names. Raises `BadCall`."""
     if isinstance(of, str) and of in called.handles:
         return called.handles[of]
     known = ", ".join(called.handles) or "none"
@@ -143,7 +144,7 @@ def _ask_about_ranges(called: Called, model: str | None) -> Request:
     """Make a request for models that names parts of a context, whose text is put behind the prompts
     when they are asked: neither the log nor the store has it once more."""
     name, given = called.name, called.arguments
-    handle = _context_named(given["of"], called)
+    handle = context_named(given["of"], called)
     items = [given["ranges"]] if "prompt" in given else given["ranges"]
     if not is_array(items):
         raise BadCall("TypeError", f"{name}: ranges must be a list, as chunk_ranges gives it.")

@@ -62,6 +62,10 @@ class CellTime:
         if self._watch is not None and self._watch.fired:
             raise SandboxCrashed("The time of the cell is up.")
 
+    def left(self) -> float:
+        """Give the seconds that the run has left."""
+        return self._deadline.left()
+
     def step(
         self,
         step: Callable[[], T],

@@ -12,6 +12,7 @@ from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, materialize
 from langgraph_rlm.storage.reads import merge_ranges
+from langgraph_rlm.tables.desk import Desk
 from langgraph_rlm.tools import RLMTool
 
 LOADED_SHARE = 4
@@ -33,6 +34,8 @@ class Host:
     limits: Limits
     capacity: Capacity = field(default_factory=Capacity)
     """What the sandbox takes as one value."""
+    desk: Desk = field(default_factory=Desk)
+    """Answers queries of tables."""
 
 
 @dataclass
@@ -63,6 +66,11 @@ class OpenCell:
         """Add byte ranges of a context to what was read."""
         known = self.reads.get(digest, [])
         self.reads[digest] = [[*each] for each in merge_ranges([*known, *ranges])]
+
+    def note_reads(self, reads: Mapping[str, Iterable[Sequence[int]]]) -> None:
+        """Add byte ranges of several contexts to what was read."""
+        for digest, ranges in reads.items():
+            self.note_read(digest, ranges)
 
 
 def is_loaded(handle: ContextHandle, limits: Limits, capacity: Capacity) -> bool:

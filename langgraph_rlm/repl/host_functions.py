@@ -16,6 +16,7 @@ from langgraph_rlm.repl.answers import BadCall, Called, Reading, ask, bound, fin
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
+from langgraph_rlm.repl.table_answers import context_info, sql
 from langgraph_rlm.storage.context import ContextHandle
 from langgraph_rlm.storage.pieces import chunk_ranges, file_names, read_lines
 from langgraph_rlm.tools import BadArguments, RLMTool
@@ -28,9 +29,9 @@ class HostFunction:
     name: str
     signature: Callable[..., None]
     """A Python function of that signature: arguments are bound to it, a TypeError shows it."""
-    kind: Literal["read", "llm", "rlm", "guest", "final"]
-    """`read` and `final` are answered at once, `llm` and `rlm` become requests, and `guest` is
-    defined in the guest itself."""
+    kind: Literal["read", "sql", "llm", "rlm", "guest", "final"]
+    """`read` and `final` are answered at once, `sql` too but with an entry in the log, `llm` and
+    `rlm` become requests, and `guest` is defined in the guest itself."""
     answer: Callable[[Called], Answer | Request] | None
     """Answers a call, or raises `BadCall`. None for the kind `guest`."""
     shown: str
@@ -172,6 +173,7 @@ def _grep_count(
 def _read_lines(start: int = 0, max_lines: int = 100, of: str = "context") -> None: ...
 def _chunk_ranges(chars: int = 100_000, of: str = "context") -> None: ...
 def _file_names(pattern: str | None = None, of: str = "context") -> None: ...
+def _sql(query: str, max_rows: int = 100, of: str | None = None) -> None: ...
 def _llm_query(
     prompt: str,
     model: str | None = None,
@@ -219,7 +221,7 @@ TABLE: tuple[HostFunction, ...] = (
         name="context_info",
         signature=_context_info,
         kind="read",
-        answer=read(lambda reader, given: (reader.info(**given), [])),
+        answer=context_info,
         shown='context_info(of="context", page=0) -> dict',
         text="kind and size of an input; of files also their names, 100 a `page`.",
         earlier={1: _first_context_info},
@@ -251,6 +253,15 @@ TABLE: tuple[HostFunction, ...] = (
     _of_large("read_lines", _read_lines, lambda reader, given: read_lines(reader, **given)),
     _of_large("chunk_ranges", _chunk_ranges, lambda reader, given: chunk_ranges(reader, **given)),
     _of_large("file_names", _file_names, lambda reader, given: file_names(reader, **given)),
+    HostFunction(
+        name="sql",
+        signature=_sql,
+        kind="sql",
+        answer=sql,
+        shown="sql(query, max_rows=100, of=None) -> list[dict]",
+        text="",  # the message of a question that has tables tells of it
+        since=4,
+    ),
     HostFunction(
         name="llm_query",
         signature=_llm_query,

@@ -13,7 +13,7 @@ from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.repl.base import Inputs, Sharing
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle, about, manifest
+from langgraph_rlm.storage.context import ContextHandle, facts_of, manifest
 
 SINCE = 4
 """The first rules of turns whose code knows of paths."""
@@ -63,7 +63,7 @@ class InputFiles:
         return self._paths[place]
 
     def _put(self, target: Path, handle: ContextHandle, inputs: Inputs) -> None:
-        facts = about(handle, self._blobs)
+        facts = facts_of(handle, self._blobs)
         if handle.kind != "files":
             original = _original(facts, next(iter(facts), ""))
             self._blobs.put_at(target, original or handle.digest, may_link=inputs.is_locked)

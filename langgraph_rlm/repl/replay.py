@@ -159,11 +159,11 @@ class Repl:
         """Add a new entry to what was done, with a snapshot if code ran for long before it."""
         self._at.applied[place] = entry
         done.entries[place] = entry
-        if not self._snapshots.is_due:
-            return
-        digest = self._snapshots.keep(self._session, {**log, **done.entries}, place, self._at)
-        if digest is not None:
-            entry["snapshot"] = digest
+        if self._snapshots.is_due:
+            known = {**log, **done.entries}
+            digest = self._snapshots.keep(self._session, known, place, self._at)
+            if digest is not None:
+                entry["snapshot"] = digest
 
     # Which cells run
 
@@ -209,8 +209,7 @@ class Repl:
 
     def _note_refusal(self, turn: int, log: AnyLog) -> None:
         """Keep the answer of a turn, if it was refused, from being given again by itself."""
-        refused = refusal(log, turn)
-        if refused is not None:
+        if (refused := refusal(log, turn)) is not None:
             self._at.applied[refused_place(turn)] = refused
             self._at.withdraw = True
 
@@ -232,7 +231,7 @@ class Repl:
         if cell.waiting is None:
             outcome: Outcome | None = self._feed_cell(cell, log)
         else:
-            outcome = self._resume(self._logged_answer(cell, log), cell, log)
+            outcome = self._resume(self._logged_answer(cell, log, done), cell, log)
         while isinstance(outcome, Suspended):
             answer = self._answer(outcome.call, cell, log, done)
             outcome = self._resume(answer, cell, log)
@@ -267,7 +266,7 @@ class Repl:
         code = self._prepared(cell, log)
         if isinstance(code, CellError):
             return Finished("", error=code, ran=False)
-        restore = self._at.restore & (names_of(self._host) | frozenset(self._values))
+        restore = self._at.restore & {*names_of(self._host), *self._values}
         outcome = self._step(partial(self._session.feed, code, restore), cell, log)
         if cell.rules == 1 or not isinstance(outcome, Finished) or outcome.ran:
             self._at.restore = frozenset()
@@ -317,9 +316,12 @@ class Repl:
         else:
             check_call(place, then, now)
             self._at.applied[place] = then
-        return self._logged_answer(cell, log)
+        answered = item_place(place, 0)
+        if response.on_host is not None and answered not in log:
+            done.entries[answered] = response.on_host(self._time.left())
+        return self._logged_answer(cell, log, done)
 
-    def _logged_answer(self, cell: OpenCell, log: AnyLog) -> Answer | None:
+    def _logged_answer(self, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer the call that a cell waits for from the log; None while an item is missing."""
         entry = call_at(self._at.applied, cell.waiting)
         assert cell.waiting is not None
@@ -327,10 +329,11 @@ class Repl:
         replies: dict[str, ReplyEntry] = {}
         for item in range(entry["items"]):
             place = item_place(cell.waiting, item)
-            reply = reply_at(log, place)
+            reply = reply_at(log, place) or reply_at(done.entries, place)
             if reply is None:
                 return None
             replies[place] = reply
+            cell.note_reads(reply.get("reads", {}))
             if is_refused(reply):
                 break
         self._at.applied.update(replies)
@@ -370,8 +373,7 @@ class Repl:
 
     def _resolved(self, cell: OpenCell, log: AnyLog) -> tuple[Text | None, CellError | None]:
         """Give the value of FINAL, or of the variable that FINAL_VAR names; else an error."""
-        name = cell.final_name
-        if name is None:
+        if (name := cell.final_name) is None:
             return self._host.blobs.put_text(answer_text(cell.final, cell.rules)), None
         found = self._variable(name, cell, log)
         if found.error is None:

@@ -6,8 +6,8 @@ here calls a model or a tool.
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from cachetools import LRUCache
@@ -39,6 +39,9 @@ class Request:
     """Plain JSON."""
     items: int
     """How many answers it waits for."""
+    on_host: Callable[[float], ReplyEntry] | None = field(default=None, compare=False)
+    """Makes its answer at once, within some seconds, where the log has none; None where the graph
+    has to dispatch it."""
 
 
 class Requests:
@@ -139,6 +142,8 @@ def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], blobs: BlobStore)
         A value or an exception; for a batch a list, with `"Error: ..."` for an item that failed.
     """
     if is_refused(replies[0]):
+        return Raised("ValueError", f"{entry['function']}: {replies[0]['error']}")
+    if entry["call"] == "sql" and replies[0]["error"] is not None:
         return Raised("ValueError", f"{entry['function']}: {replies[0]['error']}")
     if entry["function"].endswith("_batched") and entry["call"] != "tool":
         return Returned([_item(reply, blobs) for reply in replies])

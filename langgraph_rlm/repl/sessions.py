@@ -23,6 +23,7 @@ from langgraph_rlm.repl.replay import Repl
 from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import cells_left
+from langgraph_rlm.tables.desk import Desk
 
 TELL_SECONDS = 1.0
 """How long logged cells are run again before it is told, and between one telling and the next."""
@@ -140,6 +141,7 @@ class Sessions:
 
     def __init__(self, sandboxes: Sandboxes, max_idle: int = MAX_IDLE) -> None:
         self.sandboxes = sandboxes
+        self.desk = Desk()
         self.max_idle = max_idle
         self._idle: OrderedDict[str, Repl] = OrderedDict()
         self._lock = threading.Lock()
@@ -208,12 +210,14 @@ class Sessions:
         What runs continues, and what happens next starts new workers.
         """
         self.drop_all()
+        self.desk.release_idle()
         self.sandboxes.release_idle()
 
     def close(self) -> None:
         """End every worker."""
         self.drop_all()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self.desk.release_idle()
         self.sandboxes.close()
 
     def _advance(

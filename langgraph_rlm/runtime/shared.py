@@ -146,4 +146,5 @@ class RLMRuntime:
             blobs=self.blobs,
             requests=self.requests,
             limits=self.limits,
+            desk=self.sessions.desk,
         )

@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import os
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -19,6 +19,9 @@ STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 
 CHUNK = 1 << 20
 """Bytes read at a time, wherever a file is streamed."""
+
+NOTES = "notes"
+"""The folder, beside those of the blobs, of what was noted about blobs. It may be deleted."""
 
 MAX_VERIFIED = 100_000
 """Files that a process remembers to have hashed."""
@@ -78,9 +81,56 @@ class BlobBackend(Protocol):
         """Write a blob under a digest that the caller has made of its bytes."""
         ...
 
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        """Write a blob in pieces, and give its sha256 in hex and its size in bytes."""
+    def write(self, fill: "Fill") -> tuple[str, int]:
+        """Write a blob in pieces, and give its sha256 in hex and its size in bytes.
+
+        Args:
+            fill: writes them. What it raises passes through, and then nothing is stored.
+        """
         ...
+
+    def read_note(self, key: str) -> bytes:
+        """Read what was noted under a key of 64 hex digits."""
+        ...
+
+    def write_note(self, key: str, data: bytes) -> None:
+        """Note something under a key, in place of what was noted before."""
+        ...
+
+
+class Writer:
+    """A file on its way to be a blob: pieces in order, of which the last ones can be taken back."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hasher = hashlib.sha256()
+        self.size = 0
+        """Bytes written so far."""
+
+    def write(self, chunk: bytes) -> None:
+        """Write one more piece."""
+        self._hasher.update(chunk)
+        self.size += self._file.write(chunk)
+
+    def mark(self) -> "Mark":
+        """Remember this place, for `back`."""
+        return self.size, self._hasher.copy()
+
+    def back(self, mark: "Mark") -> None:
+        """Take back what was written since a mark."""
+        self.size, hasher = mark
+        self._hasher = hasher.copy()
+        self._file.seek(self.size)
+        self._file.truncate()
+
+    @property
+    def digest(self) -> str:
+        """The sha256, in hex, of what was written."""
+        return self._hasher.hexdigest()
+
+
+Mark = tuple[int, Any]
+Fill = Callable[[Writer], None]
 
 
 class Folder:
@@ -118,12 +168,24 @@ class Folder:
             file.write_bytes(data)
             self._adopt(file, digest)
 
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
+    def write(self, fill: Fill) -> tuple[str, int]:
         with self._new_file() as file:
-            digest, size = _copied(chunks, file)
-            if not self.sound(digest, size):
-                self._adopt(file, digest)
-        return digest, size
+            with file.open("wb") as opened:
+                writer = Writer(opened)
+                fill(writer)
+            if not self.sound(writer.digest, writer.size):
+                self._adopt(file, writer.digest)
+        return writer.digest, writer.size
+
+    def read_note(self, key: str) -> bytes:
+        return self._note(key).read_bytes()
+
+    def write_note(self, key: str, data: bytes) -> None:
+        with self._new_file() as file:
+            file.write_bytes(data)
+            note = self._note(key)
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.replace(note)
 
     @contextmanager
     def _new_file(self) -> Generator[Path]:
@@ -151,6 +213,9 @@ class Folder:
 
     def _file(self, digest: str) -> Path:
         return self.root / digest[:2] / digest[2:]
+
+    def _note(self, key: str) -> Path:
+        return self.root / NOTES / key[:2] / key[2:]
 
 
 class Remote:
@@ -185,7 +250,7 @@ class Remote:
     def local(self, digest: str) -> Path:
         if not self._cache.has(digest):
             with self._fs.open(self._key(digest), "rb") as file:
-                found, _ = self._cache.write(chunks_of(file))
+                found, _ = self._cache.write(copying(chunks_of(file)))
             if found != digest:
                 raise unusable("altered", digest, self)
         return self._cache.local(digest)
@@ -194,12 +259,23 @@ class Remote:
         self._make_folder(digest)
         self._fs.pipe_file(self._key(digest), data)
 
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        digest, size = self._cache.write(chunks)
+    def write(self, fill: Fill) -> tuple[str, int]:
+        digest, size = self._cache.write(fill)
         if not self.sound(digest, size):
             self._make_folder(digest)
             self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
         return digest, size
+
+    def read_note(self, key: str) -> bytes:
+        return self._fs.cat_file(self._note(key))
+
+    def write_note(self, key: str, data: bytes) -> None:
+        note = self._note(key)
+        self._fs.makedirs(note.rpartition("/")[0], exist_ok=True)
+        self._fs.pipe_file(note, data)
+
+    def _note(self, key: str) -> str:
+        return f"{self._root}/{NOTES}/{key[:2]}/{key[2:]}"
 
     def _make_folder(self, digest: str) -> None:
         self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
@@ -244,15 +320,14 @@ def is_verified(path: Path, digest: str) -> bool:
     return True
 
 
-def _copied(chunks: Iterable[bytes], to: Path) -> tuple[str, int]:
-    """Write chunks to a file, and give their sha256 in hex and their size in bytes."""
-    hasher = hashlib.sha256()
-    size = 0
-    with to.open("wb") as file:
+def copying(chunks: Iterable[bytes]) -> Fill:
+    """Make what writes these chunks."""
+
+    def fill(writer: Writer) -> None:
         for chunk in chunks:
-            hasher.update(chunk)
-            size += file.write(chunk)
-    return hasher.hexdigest(), size
+            writer.write(chunk)
+
+    return fill
 
 
 def _file_system(url: str) -> tuple[Any, str]:

@@ -38,6 +38,7 @@ class HandleDict(TypedDict):
     skipped: list[str]
     name: NotRequired[str]
     about: NotRequired[str]
+    tables: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class ContextHandle:
     about: str | None = None
     """Digest of what is known of its files beside their text: a JSON dict from path to facts, such
     as the digest of the original bytes."""
+    tables: str | None = None
+    """Digest of what is known of its tables (`tables/catalog.py`); None where it has none."""
 
     def as_dict(self) -> HandleDict:
         """Give plain values for state, which any checkpointer takes."""
@@ -93,6 +96,8 @@ class ContextHandle:
             given["name"] = self.name
         if self.about is not None:
             given["about"] = self.about
+        if self.tables is not None:
+            given["tables"] = self.tables
         return given
 
     @staticmethod
@@ -152,7 +157,7 @@ def _spans(index: str, blobs: BlobStore) -> tuple[FileSpan, ...]:
     return tuple((path, start, size) for path, start, size in json.loads(blobs.get(index)))
 
 
-def about(handle: ContextHandle, blobs: BlobStore) -> Mapping[str, Facts]:
+def facts_of(handle: ContextHandle, blobs: BlobStore) -> Mapping[str, Facts]:
     """Give what is known of a handle's files, by path; empty where nothing is kept.
 
     Raises:
