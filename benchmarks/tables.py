@@ -27,7 +27,8 @@ def write_csv(path: Path, megabytes: int) -> None:
     """Write a table of five columns: numbers, texts with commas, dates."""
     rng = random.Random(1)
     rows = (
-        f'{number},r{number % 7},{rng.random() * 100:.2f},2024-01-{number % 28 + 1:02d},"no, {number}"\n'
+        f"{number},r{number % 7},{rng.random() * 100:.2f},"
+        f'2024-01-{number % 28 + 1:02d},"no, {number}"\n'
         for number in range(ROWS_OF_A_BLOCK)
     )
     block = "".join(rows)

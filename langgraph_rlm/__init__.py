@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
     from langgraph_rlm.storage.files import File
+    from langgraph_rlm.storage.out_files import read_file, save_files
 
 _HOME = {
     "create_rlm": "graph",
@@ -42,6 +43,8 @@ _HOME = {
     "Price": "budget.prices",
     "ContextHandle": "storage.context",
     "File": "storage.files",
+    "read_file": "storage.out_files",
+    "save_files": "storage.out_files",
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
     "RLMError": "errors",
@@ -85,6 +88,8 @@ __all__ = [
     "afork",
     "create_rlm",
     "fork",
+    "read_file",
+    "save_files",
 ]
 
 

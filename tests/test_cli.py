@@ -123,6 +123,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
         "stop_reason": "answered",
         "usage": None,
         "thread": "mine",
+        "files": [],
     }
     assert out["usage"]["turns"] == 1
     assert out["usage"]["input_tokens"] > 0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from langgraph_rlm import File, create_rlm
+from langgraph_rlm.cli import files_read
 from langgraph_rlm.documents import reading
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage import ingest_files
@@ -124,9 +125,14 @@ KINDS: dict[str, tuple[bytes, str, dict[str, Any]]] = {
 def test_a_file_of_each_kind_is_text_and_its_bytes_are_kept(
     store: BlobStore, tmp_path: Path, name: str
 ) -> None:
+    """Pictures and sounds alone are contexts of kinds of their own: see test_images.py."""
     data, text, facts = KINDS[name]
-    handle = ingest(put(tmp_path, name, data), store)
-    assert (handle.kind, text_of(handle, store)) == ("text", text)
+    path = put(tmp_path, name, data)
+    handle = ingest([path, put(tmp_path, "z.txt", b"z")], store)
+    assert materialize(handle, store)[name] == text  # type: ignore[call-overload]
+    if "image" not in text and "MP3" not in text:
+        handle = ingest(path, store)
+        assert (handle.kind, text_of(handle, store)) == ("text", text)
     known = facts_of(handle, store)[name]
     assert {"bytes": len(data), **facts}.items() <= known.items()
     assert store.get(known["original"]) == data
@@ -398,3 +404,21 @@ def test_a_document_that_takes_too_long_costs_itself_alone(
 def test_a_broken_document_that_is_text_too_is_that_text(store: BlobStore, tmp_path: Path) -> None:
     half = papers.notebook(("code", "print(1)"))[:-20]
     assert text_of(ingest(put(tmp_path, "a.ipynb", half), store), store) == half.decode()
+
+
+def test_word_keeps_tabs_and_characters_by_number(store: BlobStore, tmp_path: Path) -> None:
+    marked = "Name:</w:t><w:tab/><w:t>&#233;&#x1F600;&quot;&#0;"
+    data = office.changed(
+        office.docx("X"), "word/document.xml", lambda xml: xml.replace("X", marked)
+    )
+    assert text_of(ingest(put(tmp_path, "a.docx", data), store), store) == 'Name:\té😀"\ufffd\n'
+
+
+def test_the_command_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files_read, "QUIET_SECONDS", 0.0)
+    with files_read.FilesRead() as on_file:
+        on_file(FileDone("in/a\x1b[2J.pdf", 1_200, 3_400))
+        on_file(FileDone("in/b.pdf", 1_201, 3_400))
+    assert capsys.readouterr().err.startswith("Read 1,200 of 3,400 files (in/a")

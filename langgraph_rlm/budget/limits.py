@@ -83,6 +83,12 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
     Enforced where a cell's log entry is written (repl/replay.py), and for results of native calls
     (nodes/native_calls.py).
     """
+    max_out_bytes: int = Field(default=256 << 20, ge=0)
+    """Most bytes of files that the code of one question gives back through `out/`, each version of
+    a file counted. A file beyond it is not taken, and the model is told.
+
+    Enforced where a cell's log entry is written (repl/out_folder.py), and by Monty as it writes.
+    """
 
     @model_validator(mode="wrap")
     @classmethod

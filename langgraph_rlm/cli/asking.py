@@ -3,11 +3,14 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from langgraph_rlm.cli.jobs import Job, Result, run_job
+from langgraph_rlm.cli.out_files import print_files
 
 if TYPE_CHECKING:
     from langgraph_rlm.cli.display import Display
@@ -40,8 +43,8 @@ def _open_display(quiet: bool) -> "Display":
     return LineDisplay(Console(stderr=True, width=10_000))
 
 
-def print_result(result: Result, job: Job, as_json: bool) -> None:
-    """Print an answer, the limit that it was cut short by, and how to ask more."""
+def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] = ()) -> None:
+    """Print an answer, the limit that it was cut short by, its files, and how to ask more."""
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -53,6 +56,7 @@ def print_result(result: Result, job: Job, as_json: bool) -> None:
         click.echo(f"The run reached its limit {result['stop_reason']}: {best}.", err=True)
     follow_up = job.command("--thread", result["thread"], "NEXT QUESTION")
     click.echo(f"To continue: {follow_up}", err=True)
+    print_files(result, job, saved)
 
 
 def print_answer(answer: str) -> None:

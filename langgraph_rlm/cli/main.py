@@ -24,6 +24,7 @@ from langgraph_rlm.cli.doctor_command import doctor
 from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.jobs import Options, default_db, open_job
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
+from langgraph_rlm.cli.out_files import made_folder, save_result
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import NAMES
 
@@ -82,10 +83,17 @@ def main() -> None:
     help="Continue an interrupted run, with the options it was started with.",
 )
 @click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Save the files that the code gives back here; with --resume, those of a finished run "
+    "too. Nothing is written over.",
+)
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="One JSON object on stdout: answer, stop_reason, usage and thread, or error.",
+    help="One JSON object on stdout: answer, stop_reason, usage, thread and files, or error.",
 )
 def ask(
     question: str | None,
@@ -98,6 +106,7 @@ def ask(
     db: Path | None,
     thread: str | None,
     resume: str | None,
+    out: Path | None,
     as_json: bool,
     **limits: float | None,
 ) -> None:
@@ -118,8 +127,10 @@ def ask(
         )
         name = resume or thread or uuid.uuid4().hex[:8]
         job = open_job(name, db or default_db(), given, question)
+        job.out = made_folder(out)
         job.context = stored_contexts(named, job.options.blob_store)
-        print_result(run_shown(job, quiet=as_json), job, as_json)
+        result = run_shown(job, quiet=as_json)
+        print_result(result, job, as_json, save_result(result, job))
 
 
 def _check_question(

@@ -44,7 +44,7 @@ def _webp(head: bytes) -> tuple[int, int] | None:
         case b"VP8L":
             bits = struct.unpack_from("<I", head, 21)[0]
             return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case b"VP8X":
+        case b"VP8X" if len(head) >= 30:
             width = int.from_bytes(head[24:27], "little")
             height = int.from_bytes(head[27:30], "little")
             return width + 1, height + 1

@@ -19,6 +19,7 @@ from langgraph_rlm.budget.usage import Share
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict
+from langgraph_rlm.storage.out_files import OutFile
 
 CallKind = Literal["llm", "rlm", "tool", "sql"]
 """`sql` is answered on the host at once, and its entries are written with those of its cell."""
@@ -96,6 +97,11 @@ class CellEntry(TypedDict):
     """The value given to FINAL, FINAL_VAR or `answer`."""
     ran: NotRequired[bool]
     """False where not one line of it ran, because its interpreter does not take it as it is."""
+    files: NotRequired[dict[str, OutFile | None]]
+    """Files in `out/` that the cell has written or changed, by name; None for one that is gone.
+    Left out where nothing has changed."""
+    left_out: NotRequired[list[str]]
+    """What of `out/` was not taken, and why: sentences for the model."""
     snapshot: NotRequired[str]
     """Digest of the interpreter as it was then (`repl/snapshots.py`). Whoever does not have it
     replays the cell."""

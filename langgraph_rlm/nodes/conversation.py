@@ -44,18 +44,21 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
-from langgraph_rlm.repl.base import capacity_of, reads_files
+from langgraph_rlm.repl.base import capacity_of, gives_files, reads_files
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.context import MEDIA, ContextHandle
 from langgraph_rlm.tables.catalog import lines, tables_among
 from langgraph_rlm.tools import RLMTool
 
 CUT_CHARS = 100
 """More than the line that `clip` puts where it cuts."""
+
+MAX_FILES_TOLD = 10
+"""Most names of files that are told of one cell."""
 
 BRIEF_CHARS = 300
 """Characters that are shown of a question whose turns are summed up."""
@@ -176,6 +179,7 @@ def _system(state: RLMState, rlm: RLMRuntime) -> str:
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
         schema=_text(state.get("answer_schema"), rlm.blobs),
+        gives_files=depth == 0 and gives_files(rlm.sandbox(state["log"])),
     )
 
 
@@ -217,8 +221,9 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
             path=_is_worth_opening(handle, is_loaded=loaded) and reads_files(backend),
             preview="" if is_brief else rlm.preview(handle),
             also=tuple(others),
-            shape="" if is_brief else rlm.shape(handle),
             tables=() if is_brief else _tables(handle, handles, rlm),
+            shape=_shape(handle, rlm, is_brief=is_brief),
+            shown=tuple(rlm.names_shown(handle)),
         )
         shown.append(doc)
     question = rlm.blobs.get_text(questions[-1]["question"])
@@ -240,6 +245,11 @@ def _tables(
         return ()
     known = tables_among(handles, rlm.blobs)
     return tuple(lines([each.table for each in known if each.handle == handle]))
+
+
+def _shape(handle: ContextHandle, rlm: RLMRuntime, *, is_brief: bool) -> str:
+    """What the items of a context are. Of a picture it is all that is told, also in brief."""
+    return "" if is_brief and handle.kind not in MEDIA else rlm.shape(handle)
 
 
 def _names_of(handle: ContextHandle, numbered: str, *, is_first: bool) -> list[str]:
@@ -333,7 +343,21 @@ def _cell(index: int, entry: CellEntry, blobs: BlobStore, most: int) -> CellDoc:
         error=_text(entry["error"], blobs),
         outcome=entry["outcome"],
         ran=entry.get("ran", True),
+        files=_changed_files(entry),
+        left_out=tuple(entry.get("left_out", ())),
     )
+
+
+def _changed_files(entry: CellEntry) -> str:
+    """What a cell has changed in `out/`, in a line."""
+    changes = list(entry.get("files", {}).items())
+    told = [
+        f"{name} is gone" if file is None else f"{name} ({file['size']:,} bytes)"
+        for name, file in changes[:MAX_FILES_TOLD]
+    ]
+    if len(changes) > MAX_FILES_TOLD:
+        told.append(f"and {len(changes) - MAX_FILES_TOLD} more")
+    return ", ".join(told)
 
 
 def _shortened(text: str, most: int) -> str:

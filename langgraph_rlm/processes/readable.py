@@ -1,5 +1,6 @@
 """Readable: the files of the host that a locked-in Python needs. Reads none of them."""
 
+import mimetypes
 import site
 import sys
 import sysconfig
@@ -13,8 +14,10 @@ SYSTEM = (
     "/usr/local/lib",
     "/etc/ld.so.cache",
     "/usr/share/zoneinfo",
+    *map(str, mimetypes.knownfiles),
 )
-"""Shared libraries, and the time zones."""
+"""Shared libraries, the time zones, and tables of media types: openpyxl, which can see that these
+are there, cannot be imported if they cannot be read."""
 
 
 def readable_paths(packages: bool) -> list[str]:

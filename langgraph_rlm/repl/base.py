@@ -125,6 +125,8 @@ class SessionSpec:
     inputs_at: Path | None = None
     """Where the host can make files without a copy, by hard links: a folder for those that a
     `Sharing` session shows to code is best made in here."""
+    max_out_bytes: int = 256 << 20
+    """Most bytes of files that are taken from `out/`, where the session is a `Writing`."""
 
 
 class Session(Protocol):
@@ -201,6 +203,27 @@ class Snapshotting(Protocol):
         ...
 
 
+@runtime_checkable
+class Writing(Protocol):
+    """A session whose code has a folder `out/`, relative to where it begins. A session need not.
+
+    Its backend says so by `gives_files`.
+    """
+
+    def out_folder(self) -> str:
+        """Give the path of the host's folder that code knows as `out/`; make it if it is not there.
+
+        It is asked for before each cell that may write, and is empty before the first. Once `feed`
+        or `resume` has given a `Finished`, what code has written is in it, and stays as it is until
+        the next cell. The host also writes into it, between cells; code then finds that. What is in
+        it is looked at like a stranger's: code may have made links, or something else of it.
+
+        Raises:
+            SandboxCrashed: the worker died.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Inputs:
     """A folder in which the host puts files for code to read."""
@@ -248,6 +271,11 @@ def capacity_of(backend: "Backend") -> Capacity:
 def reads_files(backend: "Backend") -> bool:
     """Whether code can open contexts as files: not, where the backend does not say."""
     return getattr(backend, "reads_files", False)
+
+
+def gives_files(backend: "Backend") -> bool:
+    """Whether code has a folder `out/`: not, where the backend does not say."""
+    return getattr(backend, "gives_files", False)
 
 
 @runtime_checkable

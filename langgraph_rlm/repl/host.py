@@ -10,7 +10,7 @@ from langgraph_rlm.repl.base import Capacity, Session, Sharing
 from langgraph_rlm.repl.input_files import ENDING, SINCE, InputFiles
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle, materialize
+from langgraph_rlm.storage.context import MEDIA, ContextHandle, materialize
 from langgraph_rlm.storage.reads import merge_ranges
 from langgraph_rlm.tables.desk import Desk
 from langgraph_rlm.tools import RLMTool
@@ -34,6 +34,8 @@ class Host:
     limits: Limits
     capacity: Capacity = field(default_factory=Capacity)
     """What the sandbox takes as one value."""
+    gives_files: bool = False
+    """Whether files in `out/` are given back: those of the root's code are."""
     desk: Desk = field(default_factory=Desk)
     """Answers queries of tables."""
 
@@ -81,6 +83,8 @@ def is_loaded(handle: ContextHandle, limits: Limits, capacity: Capacity) -> bool
         limits: of the run.
         capacity: of the sandbox.
     """
+    if handle.kind in MEDIA:
+        return True  # as a few words
     memory = max(handle.size * LOADED_SHARE, (handle.items or 0) * capacity.item_bytes)
     return memory <= limits.max_heap_bytes and handle.size <= capacity.max_bytes
 

@@ -12,12 +12,12 @@ from functools import cache
 from typing import Any, Literal
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.repl.answers import BadCall, Called, Reading, ask, bound, final, read
+from langgraph_rlm.repl.answers import BadCall, Called, Made, Reading, ask, bound, final, read
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.repl.table_answers import context_info, sql
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.context import ContextHandle, Facts
 from langgraph_rlm.storage.pieces import chunk_ranges, file_names, read_lines
 from langgraph_rlm.tools import BadArguments, RLMTool
 
@@ -90,6 +90,7 @@ def respond(
     cell: OpenCell,
     handles: Mapping[str, ContextHandle],
     host: Host,
+    made: Made = dict[str, Facts],
     check: Callable[[], None] = lambda: None,
 ) -> Answer | Request:
     """Answer a call, or make the request that the graph has to dispatch.
@@ -99,10 +100,11 @@ def respond(
         cell: the cell that made it; it takes note of what is read and of a FINAL.
         handles: the contexts that the cell may read, by name.
         host: the host of its RLM.
+        made: tells what is known of the files that earlier cells made, by name.
         check: raises once the time of the cell is up; what it raises passes through.
     """
     try:
-        answer = _response(call, cell, handles, host, check)
+        answer = _response(call, cell, handles, host, made, check)
     except BadCall as error:
         return Raised(error.type, str(error))
     if isinstance(answer, Request) and answer.items == 0:
@@ -115,6 +117,7 @@ def _response(
     cell: OpenCell,
     handles: Mapping[str, ContextHandle],
     host: Host,
+    made: Made,
     check: Callable[[], None],
 ) -> Answer | Request:
     if call.function in host.tools:
@@ -123,7 +126,17 @@ def _response(
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
     arguments = bound(function.signature_by(cell.rules), call, cell.rules)
     return function.answer(
-        Called(function.name, function.kind, arguments, cell, handles, host, call.source, check)
+        Called(
+            function.name,
+            function.kind,
+            arguments,
+            cell,
+            handles,
+            host,
+            call.source,
+            made,
+            check,
+        )
     )
 
 
@@ -178,6 +191,7 @@ def _llm_query(
     prompt: str,
     model: str | None = None,
     schema: dict[str, Any] | None = None,
+    images: list[str] | None = None,
     ranges: Any = None,
     of: str = "context",
 ) -> None: ...
@@ -188,6 +202,7 @@ def _llm_query_batched(
     prompts: list[str] | str,
     model: str | None = None,
     schema: dict[str, Any] | None = None,
+    images: list[list[str]] | None = None,
     ranges: list[Any] | None = None,
     of: str = "context",
 ) -> None: ...

@@ -21,7 +21,10 @@ SINCE = 4
 ENDING = "_path"
 """What stands behind the name of a context in the name of its path."""
 
-SUFFIXES = {"text": ".txt", "files": ""}
+ONE_FILE = ("text", "image", "audio")
+"""Kinds of contexts that may have come from one file."""
+
+SUFFIXES = {"text": ".txt", "files": "", "image": "", "audio": ""}
 """Of the files of contexts that came from no file. All other kinds are JSON Lines."""
 
 MOST_OF_A_SUFFIX = 12
@@ -52,7 +55,7 @@ class InputFiles:
         """
         if place not in self._paths:
             inputs = self._session.inputs()
-            name = place + _suffix(handle)
+            name = place + _suffix(handle, self._own_name(handle))
             try:
                 self._put(Path(inputs.folder, name), handle, inputs)
             except OSError as error:
@@ -61,6 +64,10 @@ class InputFiles:
                 ) from error
             self._paths[place] = f"{inputs.known_as}/{name}"
         return self._paths[place]
+
+    def _own_name(self, handle: ContextHandle) -> str:
+        """Give the name of the file that a context came from; empty for none."""
+        return handle.source or next(iter(facts_of(handle, self._blobs)), "")
 
     def _put(self, target: Path, handle: ContextHandle, inputs: Inputs) -> None:
         facts = facts_of(handle, self._blobs)
@@ -84,11 +91,11 @@ def _original(facts: Mapping[str, Mapping[str, object]], name: str) -> str:
     return str(facts.get(name, {}).get("original") or "")
 
 
-def _suffix(handle: ContextHandle) -> str:
+def _suffix(handle: ContextHandle, name: str) -> str:
     """Give the suffix of the file that a context came from, by which readers guess what it is."""
-    suffix = PurePosixPath(handle.source or "").suffix
+    suffix = PurePosixPath(name).suffix
     is_plain = suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= MOST_OF_A_SUFFIX
-    if handle.kind == "text" and is_plain:
+    if handle.kind in ONE_FILE and is_plain:
         return suffix
     return SUFFIXES.get(handle.kind, ".jsonl")
 

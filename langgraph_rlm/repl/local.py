@@ -44,6 +44,7 @@ class LocalBackend:
 
     name = "local"
     reads_files = True
+    gives_files = True
     notes = (
         f"The interpreter is CPython {sys.version_info.major}.{sys.version_info.minor}, "
         "with the packages that are installed here. "

@@ -30,6 +30,9 @@ from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
 INPUTS = "inputs"
 """The folder of files for code, in its working folder."""
 
+OUT = "out"
+"""The folder, in that of the process, whose files are given back."""
+
 MAX_SOURCE_CHARS = 10_000
 """Most characters of a call's own words that are looked at."""
 
@@ -100,6 +103,17 @@ class LocalSession:
                 continue
             return path
         raise AssertionError("there are numbers enough")
+
+    def out_folder(self) -> str:
+        """Give the folder in the process's own; see `Writing.out_folder`."""
+        path = os.path.join(self._process.folder.path, OUT)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass  # maybe no folder: whoever looks into it sees
+        except OSError as error:
+            raise SandboxCrashed(f"The folder of the process is gone: {error}") from error
+        return path
 
     def close(self) -> None:
         """End the process and remove its folder."""

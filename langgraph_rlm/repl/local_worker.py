@@ -295,6 +295,7 @@ def settle(stream: socket.socket, config: Mapping[str, Any]) -> tuple[int, int]:
     ending.start()
     local_sameness.stop_clocks(datetime.fromisoformat(config["clock"]))
     local_sameness.seed_random(config["seed"])
+    local_sameness.date_archives()
     return limits
 
 

@@ -47,6 +47,7 @@ class PythonBackend:
 
     name = "python"
     reads_files = True
+    gives_files = True
 
     def __init__(
         self,

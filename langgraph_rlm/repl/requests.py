@@ -18,6 +18,7 @@ from langgraph_rlm.repl.base import Answer, Raised, Returned
 from langgraph_rlm.schemas.answers import Format, code_format
 from langgraph_rlm.storage.blobs import BlobStore, Text, to_text
 from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.references import Reference
 from langgraph_rlm.tools import RLMTool
 
 INLINE_REQUEST_CHARS = 500
@@ -63,7 +64,7 @@ class Requests:
         A large payload, and one that several `Send`s share, is stored by reference.
         """
         inline = INLINE_REQUEST_CHARS if request.items == 1 else 0
-        if request.call == "llm":  # texts alone: one form for the log and for the digest
+        if request.call == "llm":  # texts alone, and references: one form for both
             text = canonical_texts(request.payload)
             stored = self._blobs.put_text(text, inline=inline)
             digest = stored.get("blob") or digest_of(text)
@@ -127,6 +128,11 @@ def prompt_of(payload: Mapping[str, Any], item: int, blobs: BlobStore) -> str:
     prompt = prompts[item] if len(prompts) > 1 else prompts[0]
     texts = [to_text(blobs.part(payload["of"], *span)) for span in payload["ranges"][item]]
     return "\n\n".join([prompt, *texts])
+
+
+def images_of(payload: Mapping[str, Any], item: int) -> list[Reference]:
+    """Give what is shown to the model with prompt `item`; nothing in most requests."""
+    return payload["images"][item] if "images" in payload else []
 
 
 def form_of(payload: Mapping[str, Any]) -> Format | None:

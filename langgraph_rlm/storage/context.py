@@ -12,8 +12,12 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
+from langgraph_rlm.storage.media import described
 
-Kind = Literal["text", "list", "dict", "messages", "documents", "files"]
+Kind = Literal["text", "list", "dict", "messages", "documents", "files", "image", "audio"]
+
+MEDIA: tuple[Kind, ...] = ("image", "audio")
+"""Kinds that have no text: code sees a few words about them, and shows them to models."""
 
 Facts = dict[str, Any]
 """What is known of a file beside its text: `original` (digest of its own bytes, where the stored
@@ -53,13 +57,14 @@ class ContextHandle:
     - messages: a `{"role", "content", ...}` a line.
     - documents: a `{"page_content", "metadata", "id"?}` a line.
     - files: one after the other.
+    - image, audio: none; what is stored are its own bytes, or its address.
     """
 
     digest: str
     """sha256 of the stored text's bytes."""
     kind: Kind
     length: int
-    """Characters of the stored text."""
+    """Characters of the stored text; bytes of a picture or a sound."""
     size: int
     """Bytes of the stored text."""
     items: int | None = None
@@ -122,11 +127,13 @@ def materialize(
 
     Returns:
         A str; a list (of items, of message dicts, of document dicts); or a dict (for files: path
-        to text).
+        to text). For a picture or a sound a str that says what it is.
 
     Raises:
         BlobError: a blob is missing or altered.
     """
+    if handle.kind in MEDIA:
+        return f"<{described_handle(handle, blobs)}>"
     data = blobs.get(handle.digest)
     decode = to_text if exact else _to_encodable
     if handle.kind == "text":
@@ -176,6 +183,12 @@ def _facts(digest: str, blobs: BlobStore) -> Mapping[str, Facts]:
     """Read what is known of files, once for many calls about them."""
     known: Mapping[str, Facts] = json.loads(blobs.get(digest))
     return known
+
+
+def described_handle(handle: ContextHandle, blobs: BlobStore) -> str:
+    """Say in a few words what a picture or a sound is."""
+    files = [*facts_of(handle, blobs).values()]
+    return described(files[0] if files else {"bytes": handle.size})
 
 
 def _to_encodable(data: bytes) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle, manifest
+from langgraph_rlm.storage.context import MEDIA, ContextHandle, manifest
 from langgraph_rlm.storage.lines import (
     LINE_CHARS,
     Hit,
@@ -21,6 +21,7 @@ from langgraph_rlm.storage.lines import (
     line_end,
     line_pattern,
 )
+from langgraph_rlm.storage.media_reads import MediaReader
 from langgraph_rlm.storage.reads import (
     MAX_CONTEXT_LINES,
     MAX_MATCHES,
@@ -84,6 +85,8 @@ def reader(
     handle: ContextHandle, blobs: BlobStore, version: int, check: Callable[[], None]
 ) -> Reader:
     """Make the reader for code of a version: what it was told of `grep` when it was written."""
+    if handle.kind in MEDIA:
+        return MediaReader(handle, blobs, check)
     kind = FirstReader if version == 1 else Reader
     return kind(handle, blobs, check)
 

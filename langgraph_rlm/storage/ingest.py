@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from langgraph_rlm.errors import BlobError, ContextError
+from langgraph_rlm.storage.attached import Elsewhere
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.context import ContextHandle
@@ -23,8 +24,10 @@ from langgraph_rlm.storage.ingest_files import (
     ingest_stream,
     not_empty,
 )
+from langgraph_rlm.storage.ingest_media import KeptMedia, ingest_media
 from langgraph_rlm.storage.joined import OnFile
 from langgraph_rlm.storage.json_types import is_array
+from langgraph_rlm.storage.media import Media
 from langgraph_rlm.storage.rows import (
     JSONLines,
     RowKind,
@@ -46,10 +49,10 @@ def ingest(value: object, blobs: BlobStore, *, on_file: OnFile | None = None) ->
 
     Args:
         value: a str (the content, never a path); a Path or `File` of a file or folder, or a list
-            of them; bytes of text; a list or a dict of JSON values; LangChain messages or
-            documents; a DataFrame of pandas or polars, as a list of its rows; an iterator of any
-            of these, such as a loader's `lazy_load()`; an open file; or a handle, which is checked
-            and given back.
+            of them; bytes of a file of any kind; a list or a dict of JSON values; LangChain
+            messages or documents; a DataFrame of pandas or polars, as a list of its rows; an
+            iterator of any of these, such as a loader's `lazy_load()`; an open file; what comes in
+            a message beside text (`attached.py`); or a handle, which is checked and given back.
         blobs: stores the text; the same text is stored once.
         on_file: called after each file of a folder or a list, in this thread; None to log how far
             it is (`langgraph_rlm.storage`, INFO) when it takes longer than a second.
@@ -69,6 +72,8 @@ def ingest(value: object, blobs: BlobStore, *, on_file: OnFile | None = None) ->
         return ingest_file(_file(value), blobs, on_file)
     if isinstance(value, Mapping):
         return _ingest_rows("dict", pairs_of(cast("Mapping[Any, Any]", value)), blobs)
+    if isinstance(value, (Media, Elsewhere)):
+        return ingest_media(value, blobs)
     if is_array(value):
         return _ingest_sequence(value, blobs, on_file)
     if hasattr(value, "lazy_load"):  # a loader of LangChain's
@@ -141,8 +146,9 @@ def _ingest_sequence(
 ) -> ContextHandle:
     if values and _are_files(values):
         return ingest_list_of_files([_file(value) for value in values], blobs, on_file)
-    kind, rows = rows_of(values)
-    return _ingest_rows(kind, rows, blobs)
+    kept = KeptMedia(blobs)
+    kind, rows = rows_of(values, kept.keep)
+    return kept.noted_in(_ingest_rows(kind, rows, blobs))
 
 
 def _ingest_iterator(values: Iterator[object], blobs: BlobStore) -> ContextHandle:
@@ -152,8 +158,9 @@ def _ingest_iterator(values: Iterator[object], blobs: BlobStore) -> ContextHandl
     values = chain(first, values)
     if first and _are_files(first):
         return _ingest_sequence([*values], blobs)
-    kind, rows = rows_one_by_one(values, first)
-    return _ingest_rows(kind, rows, blobs)
+    kept = KeptMedia(blobs)
+    kind, rows = rows_one_by_one(values, first, kept.keep)
+    return kept.noted_in(_ingest_rows(kind, rows, blobs))
 
 
 def _are_files(values: Sequence[object]) -> TypeGuard[Sequence[Path | File]]:

@@ -16,7 +16,9 @@ from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.context import ContextHandle, put_about
 from langgraph_rlm.storage.documents import Documents
 from langgraph_rlm.storage.files import File, explained, files_below, named, printable
+from langgraph_rlm.storage.ingest_media import ingest_media_file
 from langgraph_rlm.storage.joined import Joined, OnFile
+from langgraph_rlm.storage.media import is_media
 from langgraph_rlm.storage.sources import Source, of_file, spooled
 from langgraph_rlm.storage.utf8 import Utf8
 
@@ -148,6 +150,8 @@ def _document(
     """Store one file that is not text."""
     with looked.open() as file:
         kind = looked.kind(file)
+    if is_media(kind):
+        return ingest_media_file(looked, source, blobs)
     if not looked.name and kind is not None:
         looked = Source(f"document{kind.extension}", looked.shown, looked.open, looked.path)
     joined, digest, size = _joined([looked], looked.shown, blobs, on_file)

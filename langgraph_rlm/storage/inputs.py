@@ -31,11 +31,9 @@ MOST_OF_A_QUESTION = 40_000
 context."""
 
 
-def _name(_: int, length: int) -> str:
-    """Contexts count over a thread, which is not known here; their sizes are listed."""
-    if not length:
-        return "the list of messages among the inputs"
-    return f"the input of {length:,} characters"
+def _name(_: int, what: str) -> str:
+    """Contexts count over a thread, which is not known here; what they are is listed."""
+    return f"the {what}"
 
 
 DOOR = Door(
@@ -172,8 +170,9 @@ def _check_question(question: Any) -> None:
 def _short(question: str) -> str:
     """Write a question for one that is too long to be sent with every call."""
     ends = ends_of(question, MOST_OF_A_MESSAGE // 2, MOST_OF_A_MESSAGE // 4)
+    name = _name(0, f"input of {len(question):,} characters")
     return (
-        f"Do what the text in {_name(0, len(question))} asks: it is the user's question, too long "
+        f"Do what the text in {name} asks: it is the user's question, too long "
         f"to show here. It reads so, in short:\n{ends}"
     )
 
