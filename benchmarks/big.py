@@ -6,7 +6,8 @@
 
 Every input is worked on by fresh processes (`big_work.py`). Peak memory is that of all their
 processes together: resident bytes less those of files that are mapped into them, whose pages are
-the system's cache. Of a folder, `plain` reads all files into one text.
+the system's cache. Of a folder, `plain` reads all files into one text. The memory of "a str" has
+the caller's own str, and what it took to read it.
 """
 
 import argparse
@@ -30,6 +31,7 @@ SAMPLE_SECONDS = 0.05
 SIZES = (1, 10, 100, 1000)
 STEPS = {
     "first call": "to the first root call",
+    "start": "start of the sandbox",
     "grep rare": "grep, one match at the end",
     "grep common": "grep, 10,000 matches shown",
     "count a word": "grep_count of a word",
