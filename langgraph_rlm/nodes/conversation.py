@@ -44,7 +44,7 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
-from langgraph_rlm.repl.base import capacity_of, gives_files
+from langgraph_rlm.repl.base import capacity_of, gives_files, reads_files
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -205,17 +205,20 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     """What a question's message says. It is brief once all of its turns are summed up: long ones
     would fill the window."""
     handles, names = handles_of(questions), context_names(questions)
-    capacity = capacity_of(rlm.sessions.sandboxes.of(questions))
+    backend = rlm.sessions.sandboxes.of(questions)
+    capacity = capacity_of(backend)
     shown: list[ContextDoc] = []
     for name in names:
         handle = handles[name]
         shown_name, *others = _names_of(handle, name, is_first=name == names[0])
+        loaded = is_loaded(handle, rlm.limits, capacity)
         doc = ContextDoc(
             name=shown_name,
             kind=handle.kind,
             length=handle.length,
             items=handle.items,
-            loaded=is_loaded(handle, rlm.limits, capacity),
+            loaded=loaded,
+            path=_is_worth_opening(handle, is_loaded=loaded) and reads_files(backend),
             preview="" if is_brief else rlm.preview(handle),
             also=tuple(others),
             tables=() if is_brief else _tables(handle, handles, rlm),
@@ -227,6 +230,11 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     if is_brief:
         question = clip(question, limit=BRIEF_CHARS)
     return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
+
+
+def _is_worth_opening(handle: ContextHandle, *, is_loaded: bool) -> bool:
+    """Whether the file of a context has more than the value that code sees."""
+    return not is_loaded or handle.about is not None
 
 
 def _tables(

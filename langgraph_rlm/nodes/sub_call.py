@@ -20,7 +20,7 @@ from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
 from langgraph_rlm.nodes.events import Events
 from langgraph_rlm.pregel.keys import NO_STREAM
-from langgraph_rlm.repl.requests import context_of, form_of, images_of
+from langgraph_rlm.repl.requests import context_of, form_of, images_of, prompt_of
 from langgraph_rlm.runtime.parts import Part, parts_of, with_parts
 from langgraph_rlm.runtime.run import FRAME, Frame, ModelFailed, frame_of, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -112,16 +112,20 @@ class SubCall:
         is_model = call["call"] == "llm"
         # Before anything is made: a thousand calls that wait hold little memory.
         async with run.slots if is_model else run.child_slots(frame.depth + 1):
-            item = self._item(call, config, frame)
+            item = await self._item(call, config, frame)
             update = await self._update(call, item)
         done = self._report(call, frame)
         await run.batch_ends.join(call["total"] - done)
         return update
 
-    def _item(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> Item:
+    async def _item(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> Item:
         payload, number = self._rlm.requests.payload(call["request"]), call["item"]
+        if "ranges" in payload:
+            prompt = await asyncio.to_thread(prompt_of, payload, number, self._rlm.blobs)
+        else:
+            prompt = prompt_of(payload, number, self._rlm.blobs)
         return Item(
-            prompt=payload["prompts"][number],
+            prompt=prompt,
             context=context_of(payload, number) if "contexts" in payload else None,
             model=payload["model"],
             shown=images_of(payload, number),

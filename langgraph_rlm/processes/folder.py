@@ -12,9 +12,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-from langgraph_rlm.lazy import per_process
 
 LOG = logging.getLogger(__name__)
 PREFIX = "langgraph-rlm-jail-"
@@ -30,9 +29,15 @@ class OwnFolder:
     A lock on it tells that its process is alive.
     """
 
-    def __init__(self) -> None:
-        _remove_left()
-        self.path = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX))
+    def __init__(self, at: Path | None = None) -> None:
+        """Make it.
+
+        Args:
+            at: the folder that it is made in; None for that of temporary files.
+        """
+        parent = str(at or tempfile.gettempdir())
+        _remove_left(parent)
+        self.path = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _lock(self._held)
 
@@ -53,15 +58,17 @@ class OwnFolder:
 def _remove(path: str, held: int) -> None:
     try:
         remove_tree(path)
+    except FileNotFoundError:
+        LOG.debug("%s went with the folder that it was in", path)
     finally:
         os.close(held)
 
 
-@per_process
-def _remove_left() -> None:
-    """Remove folders of processes that were killed."""
+@cache
+def _remove_left(parent: str) -> None:
+    """Remove folders of processes that were killed, once for each folder that has such."""
     before = time.time() - SETTLED_SECONDS
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in Path(parent).glob(f"{PREFIX}*"):
         try:
             held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:  # another user's, or gone

@@ -67,6 +67,8 @@ class ContextDoc:
     """Its other names, such as `context_0` for the one named `context`."""
     shape: str = ""
     """What its items are, or what a picture is; empty where that says nothing."""
+    path: bool = False
+    """Whether code may open it as a file, which `name` with `_path` behind it names."""
     tables: tuple[str, ...] = ()
     """A line about each of its tables."""
     shown: tuple[str, ...] = ()

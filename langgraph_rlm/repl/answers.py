@@ -7,6 +7,7 @@ Reads and the end of a run are answered at once; a question to models or childre
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from langgraph_rlm.errors import ContextError, shown
@@ -21,6 +22,7 @@ from langgraph_rlm.storage.first_reads import reader
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.lines import Ranges
+from langgraph_rlm.storage.pieces import byte_ranges_of
 from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.storage.references import Names, Reference
 
@@ -55,6 +57,8 @@ class Called:
     """The call in the guest's own words; empty where they are not known."""
     made: Made = dict[str, Facts]
     """Tells what is known of the files that earlier cells have made, by name."""
+    check: Callable[[], None] = lambda: None
+    """Raises once the time of the cell is up."""
 
 
 def bound(signature: Callable[..., None], call: HostCall, rules: int) -> dict[str, Any]:
@@ -83,21 +87,19 @@ def bound(signature: Callable[..., None], call: HostCall, rules: int) -> dict[st
 # Reads: answered from the stored text
 
 
-def read(
-    reading: Callable[[Reader, dict[str, Any]], tuple[Any, Ranges]],
-) -> Callable[[Called], Answer]:
-    """Make the answer of a read.
+Reading = Callable[[Reader, dict[str, Any]], tuple[Any, Ranges]]
+"""Takes a reader of the context and the call's other arguments; gives the value for code, and the
+byte ranges that it has shown."""
 
-    Args:
-        reading: takes a reader of the context and the call's other arguments; gives the value for
-            code, and the byte ranges that it has shown.
-    """
+
+def read(reading: Reading) -> Callable[[Called], Answer]:
+    """Make the answer of a read."""
 
     def answer(called: Called) -> Answer:
         arguments = dict(called.arguments)
         handle = context_named(arguments.pop("of"), called)
         try:
-            found = reader(handle, called.host.blobs, called.cell.rules)
+            found = _reader(handle, called)
             value, ranges = reading(found, arguments)
         except (ContextError, ValueError, TypeError) as error:
             raise BadCall("ValueError", f"{called.name}: {error}") from None
@@ -106,6 +108,10 @@ def read(
         return Returned(value)
 
     return answer
+
+
+def _reader(handle: ContextHandle, called: Called) -> Reader:
+    return reader(handle, called.host.blobs, called.cell.rules, called.check)
 
 
 def context_named(of: Any, called: Called) -> ContextHandle:
@@ -123,6 +129,8 @@ def ask(called: Called) -> Request:
     """Make a request for models or, if RLMs may have children, for RLMs. Raises `BadCall`."""
     name, given = called.name, called.arguments
     model = _model(called)
+    if given.get("ranges") is not None:
+        return _ask_about_ranges(called, model)
     prompts = _prompts(name, given)
     form = _form(name, given["schema"])
     payload: dict[str, Any] = {"prompts": prompts, "model": model, **form}
@@ -137,6 +145,32 @@ def ask(called: Called) -> Request:
     rules = called.cell.rules
     payload["prompts"] = [_with_context(prompt, context, rules) for prompt, context in pairs]
     return Request("llm", name, payload, len(prompts))
+
+
+def _ask_about_ranges(called: Called, model: str | None) -> Request:
+    """Make a request for models that names parts of a context, whose text is put behind the prompts
+    when they are asked: neither the log nor the store has it once more."""
+    name, given = called.name, called.arguments
+    handle = context_named(given["of"], called)
+    items = [given["ranges"]] if "prompt" in given else given["ranges"]
+    if not is_array(items):
+        raise BadCall("TypeError", f"{name}: ranges must be a list, as chunk_ranges gives it.")
+    asked = given.get("prompts")
+    prompts = [_prompt(name, 0, asked)] if isinstance(asked, str) else _prompts(name, given)
+    if isinstance(asked, list) and len(prompts) != len(items):
+        raise BadCall(
+            "ValueError",
+            f"{name}: {len(items):,} ranges and {len(prompts):,} prompts: give one prompt for all "
+            "ranges as a str, or one for each as a list.",
+        )
+    try:
+        spans = byte_ranges_of(_reader(handle, called), items)
+    except (ContextError, ValueError) as error:
+        raise BadCall("ValueError", f"{name}: {error}") from None
+    called.cell.note_read(handle.digest, chain.from_iterable(spans))
+    payload: dict[str, Any] = {"prompts": prompts, "model": model, **_form(name, given["schema"])}
+    payload |= {"of": handle.digest, "ranges": spans, **_images(called, len(items))}
+    return Request("llm", name, payload, len(items))
 
 
 def _model(called: Called) -> str | None:

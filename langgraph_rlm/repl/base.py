@@ -8,6 +8,7 @@ another method runs.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from langgraph_rlm.log.reply import RULES
@@ -121,6 +122,9 @@ class SessionSpec:
     max_stdout_chars: int = 1_000_000
     """Most characters of one cell's output that are kept; printing more ends the cell with a
     MemoryError."""
+    inputs_at: Path | None = None
+    """Where the host can make files without a copy, by hard links: a folder for those that a
+    `Sharing` session shows to code is best made in here."""
     max_out_bytes: int = 256 << 20
     """Most bytes of files that are taken from `out/`, where the session is a `Writing`."""
 
@@ -221,6 +225,31 @@ class Writing(Protocol):
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """A folder in which the host puts files for code to read."""
+
+    folder: str
+    """The host's path of it."""
+    known_as: str
+    """The path of it in code, the same in every session that runs the same cells."""
+    is_locked: bool
+    """Whether code cannot write there: then a file in it may be a blob's own."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A session whose code can open files of the host's. A session need not; its backend says so by
+    `reads_files`."""
+
+    def inputs(self) -> Inputs:
+        """Give the folder, and let code know it from now on.
+
+        It is asked for while the session waits for a lazy value.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class Capacity:
     """What a backend can take as one value. A context beyond it is not loaded.
 
@@ -237,6 +266,11 @@ class Capacity:
 def capacity_of(backend: "Backend") -> Capacity:
     """Give what a backend can take as one value: anything, where it does not say."""
     return getattr(backend, "capacity", Capacity())
+
+
+def reads_files(backend: "Backend") -> bool:
+    """Whether code can open contexts as files: not, where the backend does not say."""
+    return getattr(backend, "reads_files", False)
 
 
 def gives_files(backend: "Backend") -> bool:

@@ -19,6 +19,13 @@ It kept to its limit once, but this machine may be busier.
 """
 
 
+HOST_PATIENCE = 10
+"""How many times the limit of a cell one answer of the host may take.
+
+What a cell waits for does not count, but counting the matches of a gigabyte could go on for hours.
+"""
+
+
 class CellTime:
     """The steps of one interpreter, each within its time.
 
@@ -31,6 +38,7 @@ class CellTime:
         self._max_cell_seconds = max_cell_seconds
         self._deadline = Deadline()
         self._is_replaying = False
+        self._watch: Watch | None = None
 
     @property
     def is_replaying(self) -> bool:
@@ -45,20 +53,36 @@ class CellTime:
         """Let the run's clock go on, whatever was done last."""
         self._replays(False)
 
+    def check(self) -> None:
+        """End a step of the host, in the middle of it, once its time is up.
+
+        Raises:
+            SandboxCrashed: it is. `step` makes a `CellLost` of it.
+        """
+        if self._watch is not None and self._watch.fired:
+            raise SandboxCrashed("The time of the cell is up.")
+
     def left(self) -> float:
         """Give the seconds that the run has left."""
         return self._deadline.left()
 
     def step(
-        self, step: Callable[[], T], cell: OpenCell, *, is_replay: bool, logged: bool
+        self,
+        step: Callable[[], T],
+        cell: OpenCell,
+        *,
+        is_replay: bool,
+        logged: bool,
+        is_host: bool = False,
     ) -> tuple[T, float]:
-        """Let the guest run within what is left of its cell's time.
+        """Let the guest run within what is left of its cell's time, or the host answer it.
 
         Args:
-            step: of the session.
+            step: of the session, or of the host.
             cell: that it belongs to.
             is_replay: whether it only repeats what the log has.
             logged: whether the log has the end of the cell.
+            is_host: whether it is the host's, which is not counted.
 
         Returns:
             What the step gave, and how many seconds it took.
@@ -67,10 +91,10 @@ class CellTime:
             CellLost: the time was up, or the worker died.
         """
         self._replays(is_replay)
-        allowed = self._allowed(cell, is_replay)
+        allowed = self._allowed(cell, is_replay=is_replay, is_host=is_host)
         left = self._deadline.left()
         is_cut_off = left < allowed and (not is_replay or left <= 0)
-        watch = Watch(self._session, left if is_cut_off else allowed)
+        watch = self._watch = Watch(self._session, left if is_cut_off else allowed)
         try:
             with watch:
                 result = step()
@@ -79,13 +103,17 @@ class CellTime:
             if watch.fired:
                 outcome = "stopped" if is_cut_off else "timeout"
             raise CellLost(cell.place, outcome, logged=logged) from None
+        if is_host:
+            return result, watch.seconds
         if is_replay:
             cell.replayed += watch.seconds
         else:
             cell.seconds += watch.seconds
         return result, watch.seconds
 
-    def _allowed(self, cell: OpenCell, is_replay: bool) -> float:
+    def _allowed(self, cell: OpenCell, *, is_replay: bool, is_host: bool) -> float:
+        if is_host:
+            return self._max_cell_seconds * HOST_PATIENCE
         if is_replay:
             return self._max_cell_seconds * REPLAY_PATIENCE - cell.replayed
         return self._max_cell_seconds - cell.seconds

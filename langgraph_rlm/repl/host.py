@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.repl.base import Capacity
+from langgraph_rlm.repl.base import Capacity, Session, Sharing
+from langgraph_rlm.repl.input_files import ENDING, SINCE, InputFiles
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle, materialize
@@ -87,6 +89,11 @@ def is_loaded(handle: ContextHandle, limits: Limits, capacity: Capacity) -> bool
     return memory <= limits.max_heap_bytes and handle.size <= capacity.max_bytes
 
 
+def with_paths(names: Sequence[str]) -> set[str]:
+    """Give names of contexts, and those of their paths."""
+    return {*names, *(name + ENDING for name in names)}
+
+
 class LateValues(Mapping[str, Any]):
     """The globals that code reads late: the contexts of the question, `answer` and `history`."""
 
@@ -96,12 +103,32 @@ class LateValues(Mapping[str, Any]):
         """Contexts by name, up to the question that the interpreter has come to."""
         self.history: Callable[[], list[dict[str, Any]]] = list
         """Makes `history`, up to the turn that the interpreter has come to."""
+        self._rules = 1
+        self._files: InputFiles | None = None
+
+    def enter(
+        self,
+        handles: Mapping[str, ContextHandle],
+        history: Callable[[], list[dict[str, Any]]],
+        rules: int,
+    ) -> None:
+        """Take up a turn: what the two are in it, and its rules."""
+        self.handles = handles
+        self.history = history
+        self._rules = rules
+
+    def use(self, session: Session) -> None:
+        """Give contexts as files too, if code of the session can open files."""
+        if isinstance(session, Sharing):
+            self._files = InputFiles(session, self._host.blobs)
 
     def __getitem__(self, name: str) -> Callable[[], Any]:
         if name == "answer":
             return lambda: {"content": "", "ready": False}
         if name == "history":
             return self.history
+        if self._files is not None and name in self._paths():
+            return partial(self._path, self._files, name.removesuffix(ENDING))
         handle = self.handles[name]
         if not self._is_loaded(handle):
             raise KeyError(name)
@@ -112,9 +139,22 @@ class LateValues(Mapping[str, Any]):
         for name, handle in self.handles.items():
             if self._is_loaded(handle):
                 yield name
+        yield from self._paths()
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _paths(self) -> list[str]:
+        """Give the names that paths of contexts have; a context of such a name comes first."""
+        if self._files is None or self._rules < SINCE:
+            return []
+        return [name + ENDING for name in self.handles if name + ENDING not in self.handles]
+
+    def _path(self, files: InputFiles, name: str) -> str:
+        """Have a context there as a file, by the first of its names: `context` moves on."""
+        handle = self.handles[name]
+        place = next(known for known, found in self.handles.items() if found is handle)
+        return files.path(place, handle)
 
     def _is_loaded(self, handle: ContextHandle) -> bool:
         return is_loaded(handle, self._host.limits, self._host.capacity)

@@ -12,12 +12,13 @@ from functools import cache
 from typing import Any, Literal
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.repl.answers import BadCall, Called, Made, ask, bound, final, read
+from langgraph_rlm.repl.answers import BadCall, Called, Made, Reading, ask, bound, final, read
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
 from langgraph_rlm.repl.table_answers import context_info, sql
 from langgraph_rlm.storage.context import ContextHandle, Facts
+from langgraph_rlm.storage.pieces import chunk_ranges, file_names, read_lines
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 
@@ -43,6 +44,8 @@ class HostFunction:
     since: int = 1
     """The first rules of turns that know it. In code of earlier turns its name was free, so what
     they have bound to it stays."""
+    gives_way: bool = False
+    """Whether code, and a user's tool, may take its name: what is bound to it then stays."""
 
     def signature_by(self, rules: int) -> Callable[..., None]:
         """Give the signature for code of a turn."""
@@ -88,6 +91,7 @@ def respond(
     handles: Mapping[str, ContextHandle],
     host: Host,
     made: Made = dict[str, Facts],
+    check: Callable[[], None] = lambda: None,
 ) -> Answer | Request:
     """Answer a call, or make the request that the graph has to dispatch.
 
@@ -97,9 +101,10 @@ def respond(
         handles: the contexts that the cell may read, by name.
         host: the host of its RLM.
         made: tells what is known of the files that earlier cells made, by name.
+        check: raises once the time of the cell is up; what it raises passes through.
     """
     try:
-        answer = _response(call, cell, handles, host, made)
+        answer = _response(call, cell, handles, host, made, check)
     except BadCall as error:
         return Raised(error.type, str(error))
     if isinstance(answer, Request) and answer.items == 0:
@@ -113,6 +118,7 @@ def _response(
     handles: Mapping[str, ContextHandle],
     host: Host,
     made: Made,
+    check: Callable[[], None],
 ) -> Answer | Request:
     if call.function in host.tools:
         return _tool_response(call, host.tools[call.function], cell.rules)
@@ -120,7 +126,17 @@ def _response(
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
     arguments = bound(function.signature_by(cell.rules), call, cell.rules)
     return function.answer(
-        Called(function.name, function.kind, arguments, cell, handles, host, call.source, made)
+        Called(
+            function.name,
+            function.kind,
+            arguments,
+            cell,
+            handles,
+            host,
+            call.source,
+            made,
+            check,
+        )
     )
 
 
@@ -147,6 +163,15 @@ def _grep(
     ignore_case: bool = False,
     of: str = "context",
     width: int = 500,
+    start: int = 0,
+) -> None: ...
+def _third_grep(
+    pattern: str,
+    max_matches: int = 50,
+    context_lines: int = 0,
+    ignore_case: bool = False,
+    of: str = "context",
+    width: int = 500,
 ) -> None: ...
 def _first_grep(
     pattern: str,
@@ -155,21 +180,31 @@ def _first_grep(
     ignore_case: bool = False,
     of: str = "context",
 ) -> None: ...
+def _grep_count(
+    pattern: str, ignore_case: bool = False, of: str = "context", start: int = 0
+) -> None: ...
+def _read_lines(start: int = 0, max_lines: int = 100, of: str = "context") -> None: ...
+def _chunk_ranges(chars: int = 100_000, of: str = "context") -> None: ...
+def _file_names(pattern: str | None = None, of: str = "context") -> None: ...
 def _sql(query: str, max_rows: int = 100, of: str | None = None) -> None: ...
 def _llm_query(
     prompt: str,
     model: str | None = None,
     schema: dict[str, Any] | None = None,
     images: list[str] | None = None,
+    ranges: Any = None,
+    of: str = "context",
 ) -> None: ...
 def _third_llm_query(
     prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _llm_query_batched(
-    prompts: list[str],
+    prompts: list[str] | str,
     model: str | None = None,
     schema: dict[str, Any] | None = None,
     images: list[list[str]] | None = None,
+    ranges: list[Any] | None = None,
+    of: str = "context",
 ) -> None: ...
 def _third_llm_query_batched(
     prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None
@@ -188,6 +223,12 @@ def _rlm_query_batched(
 ) -> None: ...
 def _show_vars() -> None: ...
 def _final_value(value: Any) -> None: ...
+
+
+def _of_large(name: str, signature: Callable[..., None], reading: Reading) -> HostFunction:
+    """Make the row of a read that the prompt names beside inputs that are not loaded, and only
+    there."""
+    return HostFunction(name, signature, "read", read(reading), "", "", since=4, gives_way=True)
 
 
 TABLE: tuple[HostFunction, ...] = (
@@ -221,8 +262,12 @@ TABLE: tuple[HostFunction, ...] = (
         "(characters from 0, as `peek` takes them) and `text` (at most `width` characters of "
         "its line). These three work on inputs of any size, also on one too large to be bound "
         "to its name.",
-        earlier={1: _first_grep},
+        earlier={1: _first_grep, 3: _third_grep},
     ),
+    _of_large("grep_count", _grep_count, lambda reader, given: (reader.count(**given), [])),
+    _of_large("read_lines", _read_lines, lambda reader, given: read_lines(reader, **given)),
+    _of_large("chunk_ranges", _chunk_ranges, lambda reader, given: chunk_ranges(reader, **given)),
+    _of_large("file_names", _file_names, lambda reader, given: file_names(reader, **given)),
     HostFunction(
         name="sql",
         signature=_sql,
@@ -319,8 +364,8 @@ BY_NAME: Mapping[str, HostFunction] = {row.name: row for row in TABLE}
 def reserved(rules: int) -> frozenset[str]:
     """Give the names that mean the same in every cell of turns by these rules, whatever earlier
     code has bound to them."""
-    return frozenset(row.name for row in TABLE if row.since <= rules)
+    return frozenset(row.name for row in TABLE if row.since <= rules and not row.gives_way)
 
 
-TAKEN = frozenset(BY_NAME) | {"context", "answer", "history"}
+TAKEN = frozenset(row.name for row in TABLE if not row.gives_way) | {"context", "answer", "history"}
 """Names that no tool may have in code."""

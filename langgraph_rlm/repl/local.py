@@ -43,6 +43,7 @@ class LocalBackend:
     """Sessions in processes of the Python that runs this one."""
 
     name = "local"
+    reads_files = True
     gives_files = True
     notes = (
         f"The interpreter is CPython {sys.version_info.major}.{sys.version_info.minor}, "

@@ -3,10 +3,11 @@
 A frame that is not as expected ends it.
 """
 
+import itertools
 import os
 import site
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langgraph_rlm.errors import SandboxError
@@ -17,6 +18,7 @@ from langgraph_rlm.repl.base import (
     CellError,
     Finished,
     HostCall,
+    Inputs,
     Outcome,
     Raised,
     SandboxCrashed,
@@ -24,6 +26,9 @@ from langgraph_rlm.repl.base import (
     Suspended,
 )
 from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+
+INPUTS = "inputs"
+"""The folder of files for code, in its working folder."""
 
 OUT = "out"
 """The folder, in that of the process, whose files are given back."""
@@ -52,6 +57,7 @@ class LocalSession:
         self._process = process
         self._siblings = siblings
         self._waiting = False
+        self._inputs: Inputs | None = None
         self._channel = Channel(process.stream, max_read=_max_frame(spec))
         self._channel.max_parts = self.max_parts
         siblings.add(self)
@@ -74,6 +80,29 @@ class LocalSession:
     def kill(self) -> None:
         """End the process and its children, and wake whoever waits for them."""
         self._process.kill()
+
+    def inputs(self) -> Inputs:
+        """Give the folder of files for code; see `Sharing.inputs`."""
+        if self._inputs is None:
+            self._inputs = self._share()
+        return self._inputs
+
+    def _share(self) -> Inputs:
+        """Make a folder in the process's own. Code may write there, so it gets copies."""
+        folder = self._new_entry(os.mkdir)
+        return Inputs(folder, os.path.basename(folder), is_locked=False)
+
+    def _new_entry(self, make: Callable[[str], None]) -> str:
+        """Make something in the process's folder, by the first name that code has not taken."""
+        for number in itertools.count():
+            name = f"{INPUTS}_{number}" if number else INPUTS
+            path = os.path.join(self._process.folder.path, name)
+            try:
+                make(path)
+            except FileExistsError:
+                continue
+            return path
+        raise AssertionError("there are numbers enough")
 
     def out_folder(self) -> str:
         """Give the folder in the process's own; see `Writing.out_folder`."""

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 from langgraph_rlm.errors import ConfigurationError, SandboxError
 from langgraph_rlm.processes import jail
 from langgraph_rlm.processes.child import WorkerProcess
+from langgraph_rlm.processes.folder import OwnFolder
 from langgraph_rlm.processes.quota import Quota
 from langgraph_rlm.processes.readable import library, readable_paths
-from langgraph_rlm.repl.base import Outcome, Session, SessionSpec
+from langgraph_rlm.repl.base import Inputs, Outcome, Session, SessionSpec
 from langgraph_rlm.repl.local import check_time_machine
 from langgraph_rlm.repl.local_session import LocalSession
 from langgraph_rlm.repl.python_workers import workers
@@ -44,6 +46,7 @@ class PythonBackend:
     """Sessions in jailed processes of the Python that runs this one."""
 
     name = "python"
+    reads_files = True
     gives_files = True
 
     def __init__(
@@ -127,11 +130,23 @@ class PythonSession(LocalSession):
         self._bounds = bounds
         self._quota = quota
         self._next_look = 0.0
+        self._input_folder = _folder_for_inputs(spec)
         super().__init__(spec, process, siblings)
 
     def bounds(self) -> dict[str, Any]:
         """Give the jail that the process is to enter."""
-        return {**self._bounds, "parent": os.getpid()}
+        read = [*self._bounds["read"], self._input_folder.path]
+        return {**self._bounds, "read": read, "parent": os.getpid()}
+
+    def close(self) -> None:
+        """End the process and remove its folders."""
+        super().close()
+        self._input_folder.remove()
+
+    def _share(self) -> Inputs:
+        """Link the folder of inputs, which code may only read, into the one where it works."""
+        link = self._new_entry(partial(os.symlink, self._input_folder.path))
+        return Inputs(self._input_folder.path, os.path.basename(link), is_locked=True)
 
     def _drive(self, message: Mapping[str, Any]) -> Outcome:
         """Let the process run, and stop it with all its threads once it has given an outcome."""
@@ -153,6 +168,14 @@ class PythonSession(LocalSession):
         """End a process that uses more than it may."""
         if excess:
             raise self._lost(excess)
+
+
+def _folder_for_inputs(spec: SessionSpec) -> OwnFolder:
+    """Make a folder beside the blobs where that can be, so that files in it can be links."""
+    at = spec.inputs_at
+    if at is not None and os.access(at, os.W_OK):
+        return OwnFolder(at)
+    return OwnFolder()
 
 
 def check_can_jail() -> None:

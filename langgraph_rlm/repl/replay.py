@@ -53,7 +53,7 @@ from langgraph_rlm.repl.cell_time import CellTime
 from langgraph_rlm.repl.divergence import check_call, check_cell, check_end, outcome_digest
 from langgraph_rlm.repl.finals import answer_variable, resolved
 from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
-from langgraph_rlm.repl.host import Host, LateValues, OpenCell
+from langgraph_rlm.repl.host import Host, LateValues, OpenCell, with_paths
 from langgraph_rlm.repl.host_functions import BY_NAME, names_of, reserved, respond
 from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
@@ -77,6 +77,7 @@ class Repl:
         """Take up an interpreter that stands somewhere in its log; None for the beginning."""
         self._session = session
         self._values = values
+        values.use(session)
         self._host = host
         self._snapshots = snapshots
         self._at = standing or Standing()
@@ -208,11 +209,11 @@ class Repl:
         self._rules = turn.get("rules", 1)
         self._at.applied[str(number)] = turn
         questions = [question for question in questions_of(log) if question["turn"] <= number]
-        self._values.handles = handles_of(questions)
-        self._values.history = lambda: history(log, number, self._host.blobs)
+        shown = partial(history, log, number, self._host.blobs)
+        self._values.enter(handles_of(questions), shown, self._rules)
         if len(questions) > max(self._at.questions, 1):  # a new question has another `context`
             own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
-            self._at.restore |= {"context", "answer", *own}
+            self._at.restore |= {"answer", *with_paths(["context", *own])}
         self._at.questions = len(questions)
         self._files.first_turn = questions[-1]["turn"]
 
@@ -295,11 +296,15 @@ class Repl:
             return None
         return self._step(partial(self._session.resume, answer), cell, log)
 
-    def _step(self, step: Callable[[], T], cell: OpenCell, log: AnyLog) -> T:
-        """Let the guest run within what is left of the cell's time. Raises `CellLost`."""
+    def _step(
+        self, step: Callable[[], T], cell: OpenCell, log: AnyLog, *, is_host: bool = False
+    ) -> T:
+        """Let the guest run, or the host answer it, within their time. Raises `CellLost`."""
         logged = cell.place in log
         is_replay = logged or call_place(cell.place, cell.ordinal) in log
-        result, seconds = self._time.step(step, cell, is_replay=is_replay, logged=logged)
+        result, seconds = self._time.step(
+            step, cell, is_replay=is_replay, logged=logged, is_host=is_host
+        )
         self._snapshots.seconds += seconds
         return result
 
@@ -307,7 +312,9 @@ class Repl:
 
     def _answer(self, call: HostCall, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer a call at once or from the log; None when it has to wait."""
-        response = respond(call, cell, self._values.handles, self._host, self._files.made)
+        handles, made, check = self._values.handles, self._files.made, self._time.check
+        answer = partial(respond, call, cell, handles, self._host, made, check)
+        response = self._step(answer, cell, log, is_host=True)
         if not isinstance(response, Request):
             return response
         now = self._host.requests.entry(response)

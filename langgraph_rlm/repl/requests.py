@@ -16,7 +16,7 @@ from langgraph_rlm.log.entries import CallEntry, CallKind, ReplyEntry
 from langgraph_rlm.log.text import canonical, canonical_texts, digest_of, ordered
 from langgraph_rlm.repl.base import Answer, Raised, Returned
 from langgraph_rlm.schemas.answers import Format, code_format
-from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.blobs import BlobStore, Text, to_text
 from langgraph_rlm.storage.context import ContextHandle
 from langgraph_rlm.storage.references import Reference
 from langgraph_rlm.tools import RLMTool
@@ -114,6 +114,20 @@ def context_of(payload: Mapping[str, Any], item: int) -> ContextHandle | None:
     """Give the context that comes with item `item` of an `rlm_query` request, if one does."""
     given = payload["contexts"][item]
     return None if given is None else ContextHandle.from_dict(given)
+
+
+def prompt_of(payload: Mapping[str, Any], item: int, blobs: BlobStore) -> str:
+    """Give the prompt of an item, with the text of its ranges behind it. Blocks if it has any.
+
+    Raises:
+        BlobError: the context that the ranges are of is missing or altered.
+    """
+    prompts = payload["prompts"]
+    if "ranges" not in payload:
+        return prompts[item]
+    prompt = prompts[item] if len(prompts) > 1 else prompts[0]
+    texts = [to_text(blobs.part(payload["of"], *span)) for span in payload["ranges"][item]]
+    return "\n\n".join([prompt, *texts])
 
 
 def images_of(payload: Mapping[str, Any], item: int) -> list[Reference]:

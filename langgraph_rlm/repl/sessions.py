@@ -116,6 +116,7 @@ def _spec(start: ReplStart, host: Host, values: LateValues) -> SessionSpec:
         clock=datetime.fromtimestamp(start.started, UTC),
         seed=start.id,
         max_heap_bytes=host.limits.max_heap_bytes,
+        inputs_at=host.blobs.folder,
         max_out_bytes=host.limits.max_out_bytes,
     )
 

@@ -4,9 +4,11 @@ Never knows what they mean.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import re
+import shutil
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -24,8 +26,11 @@ from langgraph_rlm.storage.backends import (
     copying,
     unusable,
 )
-from langgraph_rlm.storage.folder import is_verified
+from langgraph_rlm.storage.folder import Folder, is_verified
 from langgraph_rlm.storage.users import Users
+
+NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})
+"""What hard links fail with where a file system has none, or none from another one."""
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
@@ -155,6 +160,17 @@ class BlobStore:
             self._recent.put(digest, data)
         return data
 
+    def part(self, digest: str, start: int, end: int) -> bytes:
+        """Give the bytes `[start:end]` of a blob, which is not in memory whole.
+
+        Raises:
+            BlobError: the blob is missing or altered.
+        """
+        path = self.path(digest)
+        with _reading(digest, self.backend), path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
     def path(self, digest: str) -> Path:
         """Give a local file with the blob's bytes, for `mmap`; do not write to it.
 
@@ -169,6 +185,35 @@ class BlobStore:
             if not is_verified(path, digest):
                 raise unusable("altered", digest, self.backend)
         return path
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that holds the blobs; None where they are not in a folder of this machine."""
+        return Path(self.location) if isinstance(self.backend, Folder) else None
+
+    def put_at(self, target: Path, digest: str, *, may_link: bool) -> None:
+        """Make a file with a blob's bytes.
+
+        Args:
+            target: where nothing is yet.
+            digest: of the blob.
+            may_link: whether it may be the blob's own file, by another name: only where nobody can
+                write to `target`.
+
+        Raises:
+            BlobError: the blob is missing or altered.
+            OSError: the file cannot be made.
+        """
+        path = self.path(digest)
+        if may_link:
+            try:
+                os.link(path, target)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+            else:
+                return
+        shutil.copyfile(path, target)
 
     def has(self, digest: str) -> bool:
         """Whether the blob is stored; its bytes are not checked.

@@ -6,7 +6,7 @@ written now never gets them.
 
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -46,20 +46,21 @@ class FirstReader(Reader):
         context_lines: int = 0,
         ignore_case: bool = False,
         width: int = LINE_CHARS,
+        start: int = 0,
     ) -> tuple[list[dict[str, Any]], Ranges]:
         """Find the first lines that match; a dict is about the first match of its line."""
         check_grep("max_matches", max_matches, 1, MAX_MATCHES)
         check_grep("context_lines", context_lines, 0, MAX_CONTEXT_LINES)
         regex = line_pattern(pattern, _by_line(checked_pattern(pattern)), ignore_case)
         shown: Ranges = []
-        with self._open() as data:
+        with self.opened() as data:
             hits = islice(_hits(regex, data), max_matches)
             found = list(self._matches(data, hits, context_lines, width, shown))
         return found, merge_ranges(shown)
 
     def info(self, page: int = 0) -> dict[str, Any]:
         """Tell what the context is, with its first characters, and name its first files."""
-        handle = self._handle
+        handle = self.handle
         about: dict[str, Any] = {
             "kind": handle.kind,
             "length": handle.length,
@@ -67,7 +68,7 @@ class FirstReader(Reader):
             "items": handle.items,
         }
         if handle.index is not None:
-            files = manifest(handle, self._blobs)[:FILES_NAMED]
+            files = manifest(handle, self.blobs)[:FILES_NAMED]
             about["files"] = [{"path": path, "bytes": size} for path, _, size in files]
         preview, _ = self.peek(0, PREVIEW_CHARS)
         return about | {
@@ -80,11 +81,14 @@ class FirstReader(Reader):
         return newline
 
 
-def reader(handle: ContextHandle, blobs: BlobStore, version: int) -> Reader:
+def reader(
+    handle: ContextHandle, blobs: BlobStore, version: int, check: Callable[[], None]
+) -> Reader:
     """Make the reader for code of a version: what it was told of `grep` when it was written."""
     if handle.kind in MEDIA:
-        return MediaReader(handle, blobs)
-    return FirstReader(handle, blobs) if version == 1 else Reader(handle, blobs)
+        return MediaReader(handle, blobs, check)
+    kind = FirstReader if version == 1 else Reader
+    return kind(handle, blobs, check)
 
 
 def _by_line(pattern: str) -> str:

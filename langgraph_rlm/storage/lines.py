@@ -72,56 +72,76 @@ class Search:
         Raises:
             ValueError: not a str, or RE2 does not take it.
         """
-        self._regex = line_pattern(pattern, _by_line(checked_pattern(pattern)), ignore_case)
+        self.pattern = checked_pattern(pattern)
+        self.ignore_case = ignore_case
+        self.regex = line_pattern(pattern, _by_line(self.pattern), ignore_case)
 
-    def hits(self, data: mmap.mmap) -> Iterator[Hit]:
+    def hits(self, data: mmap.mmap, first: int = 0, last: int | None = None) -> Iterator[Hit]:
         """Find every match, first to last; search no further than the caller asks.
 
-        A match of nothing ends its line: `x*` and `^` match once a line, not at each character.
+        A match of nothing ends its line: `x*` and `^` match once a line, not at each character. In
+        a line that has begun before `first`, it is left out.
+
+        Args:
+            data: the stored text.
+            first: the byte to begin at.
+            last: the byte after the last line; None for the end of the text.
         """
-        hit = self._first_of_line(data, 0)
+        end = len(data) if last is None else last
+        line = self.line_at(data, first)
+        if first > line.start:
+            hit = self.further(data, first, line)
+            hit = hit or self._first_of_line(data, line.newline + 1, end)
+        else:
+            hit = self._first_of_line(data, first, end)
         while hit is not None:
             yield hit
-            further = self._further(data, hit)
-            hit = further or self._first_of_line(data, hit.line.newline + 1)
+            further = None
+            if hit.start < hit.end:
+                further = self.further(data, hit.end, hit.line)
+            hit = further or self._first_of_line(data, hit.line.newline + 1, end)
 
-    def _first_of_line(self, data: mmap.mmap, first: int) -> Hit | None:
-        """Find the first match at or after the line that starts at byte `first`."""
-        while first < len(data):
-            match = self._regex.search(data, first)
+    def line_at(self, data: mmap.mmap, byte: int) -> Line:
+        """Find the line that has a byte; the one after its newline begins a new one."""
+        start = data.rfind(b"\n", 0, byte) + 1
+        newline = line_end(data, byte, len(data))
+        return Line(start, text_end(data, start, newline), newline)
+
+    def _first_of_line(self, data: mmap.mmap, first: int, last: int) -> Hit | None:
+        """Find the first match in the lines from byte `first` to byte `last`."""
+        while first < last:
+            match = self.regex.search(data, first, last)
             if match is None:
                 return None
             at, after = match.span()
-            if at >= len(data) and data[len(data) - 1] == 0x0A:
+            if at >= last and data[last - 1] == 0x0A:
                 return None  # an empty match after the last newline, where there is no line
             start = max(data.rfind(b"\n", first, at) + 1, first)
             newline = line_end(data, at, len(data))
             line = Line(start, text_end(data, start, newline), newline)
             is_text = at == after or at < line.end
-            if is_text or self._regex.search(data[start : line.end]) is not None:
+            if is_text or self.regex.search(data[start : line.end]) is not None:
                 return _hit(data, at, after, line)
             first = newline + 1  # it matches the "\r" before a newline, and nothing of the text
         return None
 
-    def _further(self, data: mmap.mmap, hit: Hit) -> Hit | None:
-        """Find the next match in the line of a match, if it matches anything.
+    def further(self, data: mmap.mmap, at: int, line: Line) -> Hit | None:
+        """Find the next match at or after a byte of a line, if it matches anything.
 
         Searching the whole rest of a line for each of its matches would take quadratic time for
         patterns such as `x.*z|x`. So a part is searched, and one of twice the length when that is
         not enough to be sure: altogether no more than a few times the line.
         """
-        if hit.start == hit.end:
-            return None
         reach = REACH
-        last = min(hit.end + reach, hit.line.newline)
-        match = self._regex.search(data, hit.end, last)
-        while last < hit.line.newline and not _is_sure(match, hit.end + reach // 2, last):
+        last = min(at + reach, line.newline)
+        match = self.regex.search(data, at, last)
+        while last < line.newline and not _is_sure(match, at + reach // 2, last):
             reach *= 2
-            last = min(hit.end + reach, hit.line.newline)
-            match = self._regex.search(data, hit.end, last)
+            last = min(at + reach, line.newline)
+            match = self.regex.search(data, at, last)
         if match is None:
             return None
-        further = _hit(data, match.start(), match.end(), hit.line)
+        further = _hit(data, match.start(), match.end(), line)
         return further if further.start < further.end else None
 
 

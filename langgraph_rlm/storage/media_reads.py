@@ -1,7 +1,7 @@
 """Media reads: what `context_info` tells of a picture or a sound, which has no text to read."""
 
 import mmap
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,10 @@ from langgraph_rlm.storage.reads import Reader
 class MediaReader(Reader):
     """A reader of what has no text."""
 
-    def __init__(self, handle: ContextHandle, blobs: BlobStore) -> None:
-        super().__init__(handle, blobs)
+    def __init__(
+        self, handle: ContextHandle, blobs: BlobStore, check: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(handle, blobs, check)
         self._kind = handle.kind
         no_facts: Facts = {}
         self._facts = next(iter(facts_of(handle, blobs).items()), ("", no_facts))
@@ -31,7 +33,8 @@ class MediaReader(Reader):
         return {"kind": self._kind, "name": name, **facts}
 
     @contextmanager
-    def _open(self) -> Generator[mmap.mmap]:
+    def opened(self) -> Generator[mmap.mmap]:
+        """Refuse."""
         raise self._no_text()
         yield  # what makes it a generator
 

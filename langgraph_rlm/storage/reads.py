@@ -1,11 +1,11 @@
-"""Reads: `peek`, `grep` and `context_info`, answered from the stored text of any size.
+"""Reads: `peek`, `grep` with its count, and `context_info`, from the stored text of any size.
 
 Never loads it whole: it is mapped into memory.
 """
 
 import mmap
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +13,7 @@ from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore, to_text
 from langgraph_rlm.storage.context import ContextHandle, Facts, FileSpan, facts_of, manifest
+from langgraph_rlm.storage.counts import count_matches
 from langgraph_rlm.storage.json_types import is_whole
 from langgraph_rlm.storage.lines import (
     LINE_CHARS,
@@ -57,10 +58,25 @@ class ShownLine:
 class Reader:
     """Reads of one context. Blocks; may be used from several threads at once."""
 
-    def __init__(self, handle: ContextHandle, blobs: BlobStore) -> None:
-        self._handle = handle
-        self._blobs = blobs
+    def __init__(
+        self, handle: ContextHandle, blobs: BlobStore, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make a reader.
+
+        Args:
+            handle: of the context.
+            blobs: the store that has it.
+            check: called now and then by what may take minutes; it raises when that is too long.
+        """
+        self.handle = handle
+        self.blobs = blobs
+        self._check = check
         self._index = index_of(handle.digest)
+
+    @property
+    def length(self) -> int:
+        """Characters of the stored text."""
+        return self.handle.length
 
     def peek(self, start: int = 0, end: int | None = None) -> tuple[str, Ranges]:
         """Give the stored text's characters `[start:end]`, by the rules of Python's slices.
@@ -79,9 +95,9 @@ class Reader:
         first, last = self._slice(start, end)
         if first >= last:
             return "", []
-        with self._open() as data:
-            first_byte = self._byte_of(data, first)
-            end_byte = self._byte_of(data, last)
+        with self.opened() as data:
+            first_byte = self.byte_of(data, first)
+            end_byte = self.byte_of(data, last)
             return to_text(data[first_byte:end_byte]), [(first_byte, end_byte)]
 
     def grep(
@@ -92,6 +108,7 @@ class Reader:
         context_lines: int = 0,
         ignore_case: bool = False,
         width: int = LINE_CHARS,
+        start: int = 0,
     ) -> tuple[list[dict[str, Any]], Ranges]:
         """Find the first matches of an RE2 pattern, in time linear in the text.
 
@@ -105,6 +122,7 @@ class Reader:
             context_lines: lines shown before and after each, 0 to 100.
             ignore_case: whether letters match in either case.
             width: most characters shown of each line, 20 to 10,000.
+            start: the character to begin at, such as the `end` of the last match of another call.
 
         Returns:
             A dict for each match: `line` (counted from 1, in its file for "files"), `start` and
@@ -120,12 +138,30 @@ class Reader:
         check_grep("max_matches", max_matches, 1, MAX_MATCHES)
         check_grep("context_lines", context_lines, 0, MAX_CONTEXT_LINES)
         check_grep("width", width, MIN_WIDTH, MAX_WIDTH)
+        check_grep("start", start, 0, self.length)
         search = Search(pattern, ignore_case=ignore_case)
         shown: Ranges = []
-        with self._open() as data:
-            hits = islice(search.hits(data), max_matches)
+        with self.opened() as data:
+            hits = islice(search.hits(data, self.byte_of(data, start)), max_matches)
             found = list(_bounded(self._matches(data, hits, context_lines, width, shown)))
         return found, merge_ranges(shown)
+
+    def count(self, pattern: str, *, ignore_case: bool = False, start: int = 0) -> int:
+        """Count the matches of a pattern: as many as `grep` would find without a limit.
+
+        Args:
+            pattern: as `grep` takes it.
+            ignore_case: whether letters match in either case.
+            start: the character to begin at.
+
+        Raises:
+            ValueError: RE2 does not take the pattern, or there is no such character.
+            BlobError: the blob is missing or altered.
+        """
+        check_grep("start", start, 0, self.length)
+        search = Search(pattern, ignore_case=ignore_case)
+        with self.opened() as data:
+            return count_matches(search, data, self.byte_of(data, start), self._check)
 
     def info(self, page: int = 0) -> dict[str, Any]:
         """Tell what the context is.
@@ -143,8 +179,8 @@ class Reader:
             ValueError: there is no such page.
             BlobError: the blob is missing or altered.
         """
-        handle = self._handle
-        files = manifest(handle, self._blobs)
+        handle = self.handle
+        files = manifest(handle, self.blobs)
         pages = max(1, -(-len(files) // PAGE_FILES))
         if not is_whole(page) or not 0 <= page < pages:
             raise ValueError(f"page={page!r}: it must be a whole number from 0 to {pages - 1:,}.")
@@ -156,8 +192,8 @@ class Reader:
             "source": handle.source,
             "skipped": list(handle.skipped),
         }
-        known = facts_of(handle, self._blobs)
-        with self._open() as data:
+        known = facts_of(handle, self.blobs)
+        with self.opened() as data:
             if handle.index is not None:
                 of_page = files[page * PAGE_FILES : (page + 1) * PAGE_FILES]
                 named = [self._file(data, file, known) for file in of_page]
@@ -168,9 +204,10 @@ class Reader:
         return about
 
     @contextmanager
-    def _open(self) -> Generator[mmap.mmap]:
+    def opened(self) -> Generator[mmap.mmap]:
+        """Map the stored text into memory."""
         with (
-            self._blobs.path(self._handle.digest).open("rb") as file,
+            self.blobs.path(self.handle.digest).open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
             yield data
@@ -181,7 +218,7 @@ class Reader:
             raise ValueError(
                 f"peek({start!r}, {end!r}): start and end must be whole numbers of characters."
             )
-        length = self._handle.length
+        length = self.handle.length
         first, _, _ = slice(start, None).indices(length)
         if end is None:
             end = first + PEEK_CHARS
@@ -193,16 +230,18 @@ class Reader:
             )
         return first, last
 
-    def _byte_of(self, data: mmap.mmap, char: int) -> int:
-        return char if self._handle.ascii else self._index.byte_of(data, char)
+    def byte_of(self, data: mmap.mmap, char: int) -> int:
+        """Find the byte where a character starts."""
+        return char if self.handle.ascii else self._index.byte_of(data, char)
 
-    def _chars_before(self, data: mmap.mmap, byte: int) -> int:
-        return byte if self._handle.ascii else self._index.chars_before(data, byte)
+    def chars_before(self, data: mmap.mmap, byte: int) -> int:
+        """Count the characters before a byte."""
+        return byte if self.handle.ascii else self._index.chars_before(data, byte)
 
     def _file(self, data: mmap.mmap, file: FileSpan, known: Mapping[str, Facts]) -> dict[str, Any]:
         """Tell where one file is, and what it was."""
         path, first, size = file
-        start, end = self._chars_before(data, first), self._chars_before(data, first + size)
+        start, end = self.chars_before(data, first), self.chars_before(data, first + size)
         where: dict[str, Any] = {"path": path, "bytes": size, "start": start, "end": end}
         return where | _shown(known.get(path, {}))
 
@@ -215,12 +254,12 @@ class Reader:
         shown: Ranges,
     ) -> Iterator[dict[str, Any]]:
         """Show each match between its context lines. What is shown is added to `shown`."""
-        files = manifest(self._handle, self._blobs)
+        files = manifest(self.handle, self.blobs)
         line: ShownLine | None = None
         for hit in hits:
             if line is None or line.start != hit.line.start:
                 line = self._line(data, hit, files, context_lines, width, shown)
-            start = self._chars_before(data, hit.start)
+            start = self.chars_before(data, hit.start)
             texts = [*line.before, around(data, hit, width, shown), *line.after]
             match: dict[str, Any] = {
                 "line": line.number,
@@ -261,7 +300,7 @@ class Reader:
         """Count the characters before the end of a match that starts at character `start`."""
         if hit.end - hit.start < BLOCK:
             return start + count_chars(data[hit.start : hit.end])
-        return self._chars_before(data, hit.end)
+        return self.chars_before(data, hit.end)
 
 
 def _shown(facts: Facts) -> Facts:
