@@ -1,6 +1,7 @@
 """Forgetting: a thread goes with all that only it needs, and nothing that anybody else needs."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -463,6 +464,30 @@ def test_what_only_looks_like_a_digest_deletes_nothing(tmp_path: Path, blobs: Pa
         assert digest in stored(blobs)
         age(blobs)
         assert forget(graph, "c").blobs == 2
+
+
+@pytest.mark.parametrize("note", ["no JSON", "[]", '{"kind": "sqlite"}', '{"since": 1}'])
+def test_a_note_that_cannot_be_read_stops_a_prune(tmp_path: Path, blobs: Path, note: str) -> None:
+    """It may be a newer version's, and say who needs what."""
+    with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        graph = asked(saver, blobs, "a", ANN)
+        (blobs / "users" / "database-new").write_text(note)
+        with pytest.raises(BlobError, match=r"The note 'database-new' in .* cannot be read"):
+            prune(graph, NOW)
+        assert [*saver.list(thread("a"))]
+
+
+def test_a_note_of_what_is_no_database_deletes_nothing(tmp_path: Path, blobs: Path) -> None:
+    with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        graph = asked(saver, blobs, "a", ANN)
+        text = tmp_path / "text"
+        text.write_text("no database " * 1000)
+        about = {"kind": "sqlite", "name": str(text), "inode": text.stat().st_ino}
+        (blobs / "users" / "database-text").write_text(json.dumps(about))
+        age(blobs)
+        with pytest.raises(ConfigurationError, match="cannot be read: file is not a database"):
+            prune(graph, NOW)
+        assert len(stored(blobs)) == 3
 
 
 # Other stores

@@ -21,7 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from langgraph_rlm.errors import BlobError
 from langgraph_rlm.lazy import warn_once
+from langgraph_rlm.storage.notes import NOTES
 
 if TYPE_CHECKING:
     from langgraph_rlm.pregel.databases import Identity
@@ -149,6 +151,7 @@ class Users:
 
         Raises:
             OSError: the store cannot be read.
+            BlobError: a note is of another version, or nobody's.
         """
         from langgraph_rlm.pregel.databases import Identity
 
@@ -156,18 +159,27 @@ class Users:
         claims: list[Claim] = []
         is_complete = False
         for name, data in self._notes.read():
-            about = json.loads(data)
-            if name == BEGUN:
-                is_complete = about["is_complete"]
-            elif name.startswith(DATABASE):
-                databases.append(Identity(**about))
-            elif name.startswith(CLAIM):
-                claim = Claim(**about, name=name)
-                if _is_dead(claim) or not self._notes.is_claimed(name):
-                    self._notes.delete(name)
+            try:
+                about = json.loads(data)
+                if name == BEGUN:
+                    is_complete = about["is_complete"]
+                elif name.startswith(DATABASE):
+                    databases.append(Identity(**about))
                 else:
-                    claims.append(claim)
+                    claims += self._alive(Claim(**about, name=name))
+            except (ValueError, TypeError, KeyError) as error:
+                raise BlobError(
+                    f"The note {name!r} in {self._backend.location}/{NOTES} cannot be read: "
+                    f"{error}. Nothing was deleted: another version has written it, or delete it."
+                ) from error
         return Known(databases, claims, is_complete)
+
+    def _alive(self, claim: Claim) -> list[Claim]:
+        """Give a claim whose process lives. The note of another one is deleted."""
+        if _is_dead(claim) or not self._notes.is_claimed(claim.name):
+            self._notes.delete(claim.name)
+            return []
+        return [claim]
 
     def vouch(self, databases: "Collection[Identity]", forgotten: "Collection[Identity]") -> None:
         """Note that a user says which databases there are.
