@@ -5,7 +5,7 @@ time-machine (`BUILD` makes one):
 
     rlm = create_rlm("openai:gpt-5", sandbox=DockerBackend())
 
-Code has no network and no files of the host but this package's `repl/` folder, which it may only
+Code has no network and no files of the host but this package's own folder, which it may only
 read. Its program and the messages are those of `sandbox="local"`; a container is put around them.
 Unlike in `sandbox="python"`, threads of the guest go on between cells.
 """
@@ -21,8 +21,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.processes.child import FIXED
 from langgraph_rlm.repl.base import Session, SessionSpec
-from langgraph_rlm.repl.local_process import FIXED, PROGRAM
+from langgraph_rlm.repl.local import PROGRAM
 from langgraph_rlm.repl.local_session import LocalSession
 
 LOG = logging.getLogger(__name__)
@@ -147,8 +148,8 @@ def _command(image: str, name: str, memory: int) -> list[str]:
         *("docker", "run", "--rm", "--interactive", "--pull", "never", "--name", name, *SHUT),
         *("--memory", str(memory), "--memory-swap", str(memory), "--workdir", FOLDER),
         *(f"--env={variable}={value}" for variable, value in variables.items()),
-        *("--volume", f"{PROGRAM.parent}:/rlm:ro", image),
-        *("python", "-P", "-c", RELAY, f"/rlm/{PROGRAM.name}"),
+        *("--volume", f"{PROGRAM.parents[1]}:/rlm:ro", image),
+        *("python", "-P", "-c", RELAY, f"/rlm/repl/{PROGRAM.name}"),
     ]
 
 

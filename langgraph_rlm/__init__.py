@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
     from langgraph_rlm.storage.files import File
+    from langgraph_rlm.storage.out_files import read_file, save_files
 
 _HOME = {
     "create_rlm": "graph",
@@ -46,6 +47,8 @@ _HOME = {
     "Price": "budget.prices",
     "ContextHandle": "storage.context",
     "File": "storage.files",
+    "read_file": "storage.out_files",
+    "save_files": "storage.out_files",
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
     "RLMError": "errors",
@@ -104,6 +107,8 @@ __all__ = [
     "forget",
     "fork",
     "prune",
+    "read_file",
+    "save_files",
     "threads",
 ]
 

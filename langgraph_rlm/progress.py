@@ -81,6 +81,15 @@ class SubCalls(Where):
     total: int
 
 
+class FilesDiffer(Where):
+    """A cell was run again, and wrote other bytes than its log has. Those of the log stand."""
+
+    type: Literal["files_differ"]
+    place: str
+    """The place of the cell in the log."""
+    names: list[str]
+
+
 class Spent(Where):
     """What the whole tree has spent so far in this process."""
 
@@ -95,5 +104,15 @@ class Answered(Where):
     stop_reason: str
 
 
-Event = TurnStarted | Nudged | Replayed | CodeWritten | CellEnded | SubCalls | Spent | Answered
+Event = (
+    TurnStarted
+    | Nudged
+    | Replayed
+    | CodeWritten
+    | CellEnded
+    | SubCalls
+    | FilesDiffer
+    | Spent
+    | Answered
+)
 """Any event. Its `type` says which one it is."""

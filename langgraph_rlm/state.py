@@ -15,6 +15,7 @@ from langgraph_rlm.budget.usage import Usage, add_usage
 from langgraph_rlm.log.entries import CallKind, Log, NativeCall, ReplyEntry, merge_log
 from langgraph_rlm.log.places import call_at, item_place, last_turn, native_places, turn_count
 from langgraph_rlm.storage.blobs import Text
+from langgraph_rlm.storage.out_files import GivenFile, last_files
 
 SNAPSHOT_EVERY = 1000
 """Updates after which the log is written whole; between them increments are: linear in the calls,
@@ -44,6 +45,9 @@ class RLMOutput(TypedDict):
     stop_reason: str
     usage: Usage
     messages: list[AIMessage]
+    files: list[GivenFile]
+    """What stands in `out/`, the folder of the root's code, sorted by name. `save_files` saves
+    them."""
 
 
 class RLMState(TypedDict):
@@ -80,6 +84,9 @@ class RLMState(TypedDict):
     answer: str
     structured_response: Any
     stop_reason: str
+    files: Annotated[list[GivenFile], last_files]
+    """What the last question gave back; empty, and not in a checkpoint, where there never was
+    any."""
 
 
 class RLMUpdate(TypedDict, total=False):
@@ -100,6 +107,7 @@ class RLMUpdate(TypedDict, total=False):
     answer: str
     structured_response: Any
     stop_reason: str
+    files: list[GivenFile]
 
 
 class PendingCall(TypedDict):

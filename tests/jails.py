@@ -2,7 +2,7 @@
 
 import pytest
 
-from langgraph_rlm.repl import jail
+from langgraph_rlm.processes import jail
 
 OBSTACLE = jail.obstacle()
 needs_a_jail = pytest.mark.skipif(bool(OBSTACLE), reason=OBSTACLE)

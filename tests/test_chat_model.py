@@ -132,12 +132,12 @@ class TestIntake:
         with pytest.raises(InputError, match="question"):
             loop("FINAL(1)").invoke(messages)
 
-    def test_an_image_is_refused_in_the_loop_and_passed_on_directly(self) -> None:
+    def test_a_broken_image_is_refused_in_the_loop_and_passed_on_directly(self) -> None:
         image: list[Any] = [
             {"type": "text", "text": "What is this?"},
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
         ]
-        with pytest.raises(InputError, match="image_url"):
+        with pytest.raises(InputError, match="no image by its first bytes"):
             loop("FINAL(1)").invoke([HumanMessage(image)])
         model = ScriptedModel(replies=["a cat"])
         assert ChatRLM(model=model).invoke([HumanMessage(image)]).text == "a cat"

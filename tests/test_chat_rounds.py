@@ -12,6 +12,7 @@ from langgraph_rlm import ChatRLM
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import echo, root, shown
+from .pictures import image_block, png
 
 
 def tool(name: str) -> dict[str, Any]:
@@ -26,7 +27,7 @@ IMAGE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/p
 def chat(*codes: str, **options: Any) -> ChatRLM:
     model = options.pop("model", None) or root(*codes)
     given = {"direct_below_tokens": 0, "checkpointer": InMemorySaver()} | options
-    return ChatRLM(model=model, sub_model=ScriptedModel(answer=echo), **given)
+    return ChatRLM(model=model, **({"sub_model": ScriptedModel(answer=echo)} | given))
 
 
 def answered(said: list[Any], reply: AIMessage, content: Any = "3") -> list[Any]:
@@ -168,7 +169,23 @@ class TestFollowUp:
         assert "In euros, please." in shown(model, 1)
 
     def test_a_picture_of_a_tool_comes_so(self) -> None:
-        """Code cannot see it, and is told; as data it is there."""
+        """As a context, which code shows to models."""
+        picture = HumanMessage(["The chart:", image_block(png(64, 48))])
+        model = root(
+            "p = price(item='tea')", "FINAL([context_0, llm_query('?', images=['context_0'])])"
+        )
+        bound = chat(model=model, sub_model=ScriptedModel(answer=lambda _: "rising")).bind_tools(
+            [PRICE]
+        )
+        said: list[Any] = [HumanMessage("?")]
+        said = [*answered(said, bound.invoke(said)), picture]
+        last = json.loads(bound.invoke(said).text)
+        assert last[0].startswith("<image 64x48 PNG") and last[1] == "rising"
+        assert "The chart:\n\n(image 64x48 PNG" in shown(model, 1)
+        assert bound.invoke(said).text and model.calls == 2
+
+    def test_a_broken_picture_of_a_tool_stops_nothing(self) -> None:
+        """Code is told; as data it is there."""
         picture = HumanMessage([{"type": "text", "text": "The chart:"}, IMAGE])
         model = root("p = price(item='tea')", "FINAL(context_0[0]['content'][1]['type'])")
         bound = chat(model=model).bind_tools([PRICE])

@@ -123,6 +123,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
         "stop_reason": "answered",
         "usage": None,
         "thread": "mine",
+        "files": [],
     }
     assert out["usage"]["turns"] == 1
     assert out["usage"]["input_tokens"] > 0
@@ -450,7 +451,7 @@ def test_an_unfinished_run_takes_no_new_question(
         (["?", "--db", "text.txt/threads.db"], "threads.db cannot keep threads"),
         (["?", "-c", "latin1.txt"], "latin1.txt is not UTF-8"),
         (["?", "-c", "loop"], "loop cannot be read"),
-        (["?", "-c", "nothing"], "nothing has no file of text"),
+        (["?", "-c", "nothing"], "nothing has no file to read"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(
@@ -476,6 +477,80 @@ def test_what_is_wrong_is_one_clear_line(
     assert message in json.loads(as_json.stdout)["error"]["message"]
 
 
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with some files, which is the working directory."""
+    folder = tmp_path / "inputs"
+    (folder / "logs").mkdir(parents=True)
+    for name, content in {
+        "a.txt": "A",
+        "b.txt": "BB",
+        "logs/c.txt": "CCC",
+        "x=y.txt": "XY",
+    }.items():
+        (folder / name).write_text(content)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["a.txt"], "str"),
+        (["logs"], "dict c.txt"),
+        (["a.txt", "b.txt"], "dict a.txt b.txt"),
+        (["*.txt"], "dict a.txt b.txt x=y.txt"),
+        (["**/*.txt"], "dict a.txt b.txt logs/c.txt x=y.txt"),
+        (["a.txt", "-c", "b.txt"], "dict a.txt b.txt"),
+        (["-c", "x=y.txt"], "str"),
+        (["-c", "x=y.txt", "a.txt"], "dict a.txt x=y.txt"),
+        (["-"], "str"),
+    ],
+)
+def test_files_are_plain_arguments(
+    server: OpenAIServer,
+    script: Script,
+    ask: Callable[..., Result],
+    inputs: Path,
+    arguments: list[str],
+    answer: str,
+) -> None:
+    script.cells = [
+        "FINAL(' '.join([type(context).__name__, *(sorted(context) if isinstance(context, dict) else [])]))"
+    ]
+    assert ask("?", *arguments, *MODELS, input="from stdin").stdout == f"{answer}\n"
+
+
+def test_contexts_by_name(
+    server: OpenAIServer, script: Script, ask: Callable[..., Result], inputs: Path
+) -> None:
+    script.cells = ["FINAL([old, new, said, sorted(files), sorted(logs)])"]
+    named = ["-c", "old=a.txt", "-c", "new=b.txt", "-c", "said=-", "-c", "logs=logs"]
+    result = ask("?", *named, "a.txt", "b.txt", *MODELS, input="hello")
+    assert json.loads(result.stdout) == ["A", "BB", "hello", ["a.txt", "b.txt"], ["c.txt"]]
+    assert "Context old: 1 characters" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["?", "https://example.org/a.pdf"], "https://example.org/a.pdf is a URL"),
+        (["?", "-c", "doc=s3://bucket/key"], "s3://bucket/key is a URL"),
+        (["?", "*.pdf"], "No file matches '*.pdf'"),
+        (["?", "-", "a.txt"], "cannot be one of several files"),
+        (["?", "-", "-c", "x=-"], "can be given once"),
+        (["a.txt", "what does it say?"], "give the question first"),
+        (["--resume", "t", "a.txt"], "give no QUESTION, PATHS"),
+    ],
+)
+def test_arguments_that_cannot_be_meant(
+    ask: Callable[..., Result], inputs: Path, arguments: list[str], message: str
+) -> None:
+    result = ask(*MODELS, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
 def test_no_key_and_no_model_say_what_to_set(ask: Callable[..., Result], text: str) -> None:
     assert "OPENAI_API_KEY" in error_line(ask("?", "-c", text, *MODELS))
     line = error_line(ask("?", "-c", text))
@@ -490,7 +565,7 @@ def test_no_key_and_no_model_say_what_to_set(ask: Callable[..., Result], text: s
         ([" \n"], "The QUESTION is empty"),
         (["?", "--resume", "mine"], "--resume continues the run's own question"),
         (["--resume", "mine", "-c", "a"], "--resume continues the run's own question"),
-        (["?", "-c", "-", "-c", "a"], "cannot be given together"),
+        (["?", "-c", "-", "-c", "a"], "cannot be one of several files"),
         (["?", "--thread", ""], "--thread needs the name of a thread"),
         (["--resume", ""], "--resume needs the name of a thread"),
         (["?", "--max-depth", "0"], "--max-depth"),

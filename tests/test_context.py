@@ -19,7 +19,8 @@ from langgraph_rlm.errors import BlobError, ContextError
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, materialize
-from langgraph_rlm.storage.ingest import MAX_SKIPPED, ingest
+from langgraph_rlm.storage.ingest import ingest
+from langgraph_rlm.storage.ingest_files import MAX_SKIPPED
 from langgraph_rlm.testing import ScriptedModel, cell
 
 
@@ -234,7 +235,7 @@ def test_a_handle_is_given_back_while_its_blob_is_there(store: BlobStore, tmp_pa
         (b"\xff\xfeo\0d", "not utf-16: see the byte at offset 4"),
         (b"caf\xe9\0 au lait", "binary: a zero byte at offset 4.*encoding="),
         ((b"x" * 89 + b"\0" * 11), "11 zero bytes .* among 100.*tr -d '.000'"),
-        (b"name" + b"\0" * 253 + b"ustar" + b"text" * 1000, "a tar archive. Unpack it"),
+        (b"name" + b"\0" * 253 + b"ustar" + b"text" * 1000, "cannot be read: broken: bad checksum"),
         (OneByteAtATime(b"\xef\xbb\xbf\xc3\xa9\xff"), "byte at offset 5"),
         ([1, {"a": [{2}]}], r"list\[1\]\['a'\]\[0\] is a set"),
         ({"k": {"x": object()}}, r"dict\['k'\]\['x'\] is a object"),
@@ -273,11 +274,11 @@ def test_bad_files_and_folders(store: BlobStore, tmp_path: Path) -> None:
         (root / "image.png", "image.png is binary: a zero byte at offset 4"),
         (root / "latin.txt", "latin.txt is not UTF-8"),
         (root / "empty.txt", "empty.txt is empty"),
-        ([root / "a.txt", root / "image.png"], "image.png is binary"),
+        ([root / "image.png"], r"image.png cannot be read: binary"),
         ([root / "empty.txt"], "empty.txt.* empty"),
         ([root / "a.txt", root / "b"], "b is a folder in a list"),
-        (tmp_path / "nothing", "no file of text.*it is empty"),
-        (tmp_path / "hidden", r"no file of text.*\.only \(hidden\)"),
+        (tmp_path / "nothing", "no file to read.*it is empty"),
+        (tmp_path / "hidden", r"no file to read.*\.only \(hidden\)"),
     ]
     for value, message in cases:
         with pytest.raises(ContextError, match=message):

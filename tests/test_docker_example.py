@@ -148,7 +148,7 @@ def test_the_container_is_shut(backend: Any, stand_in: Path) -> None:
         "--log-driver\nnone",
         f"--memory\n{(64 + 768) << 20}",
         f"--memory-swap\n{(64 + 768) << 20}",
-        "/langgraph_rlm/repl:/rlm:ro",
+        "/langgraph_rlm:/rlm:ro",
     ):
         assert needed in words
     assert words.count("--volume") == 1

@@ -22,9 +22,12 @@ PACKAGE = ROOT / NAME
 ORDER = [
     "lazy",
     "errors",
+    "processes",
+    "documents",
     "pregel",
     "budget",
     "storage",
+    "tables",
     "models",
     "log",
     "schemas",

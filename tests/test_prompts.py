@@ -61,7 +61,7 @@ def context(
     items: int | None = None,
     loaded: bool = True,
     preview: str = "",
-    also: str | None = None,
+    also: tuple[str, ...] = (),
 ) -> ContextDoc:
     return ContextDoc(name, kind, 1_234_567, items, loaded, preview, also)
 
@@ -176,7 +176,9 @@ def test_an_input_too_large_for_the_interpreter_is_read_through_the_host() -> No
 
 def test_a_follow_up_says_that_variables_persist_and_what_is_new() -> None:
     prompt = question_prompt(
-        question="?", contexts=[context(also="context_1"), context(name="context_2")], first=False
+        question="?",
+        contexts=[context(also=("context_1",)), context(name="context_2")],
+        first=False,
     )
     assert "variables" in prompt
     assert "`context` is new" in prompt

@@ -15,12 +15,22 @@ import psutil
 import pytest
 
 from langgraph_rlm.errors import ConfigurationError, SandboxError
-from langgraph_rlm.repl import jail, jail_filter, local_folder, open_backend, python
+from langgraph_rlm.processes import folder as own_folder
+from langgraph_rlm.processes import jail, jail_filter
+from langgraph_rlm.processes.folder import remove_tree
+from langgraph_rlm.processes.jail_calls import (
+    ABSENT,
+    ATTRIBUTES,
+    FREE,
+    MACHINES,
+    OWN,
+    RULED,
+    numbers,
+)
+from langgraph_rlm.repl import open_backend, python
 from langgraph_rlm.repl.base import Finished, SandboxCrashed, Session
 from langgraph_rlm.repl.contract.check import Opener
 from langgraph_rlm.repl.escapes import escapes
-from langgraph_rlm.repl.jail_calls import ABSENT, ATTRIBUTES, FREE, MACHINES, OWN, RULED, numbers
-from langgraph_rlm.repl.local_folder import remove_tree
 from langgraph_rlm.repl.python import PythonBackend
 from langgraph_rlm.testing import ScriptedModel, cell
 from tests.jails import needs_a_jail
@@ -282,7 +292,7 @@ class TestBounds:
 
         left = run()
         assert left.is_dir()
-        before = time.time() - local_folder.SETTLED_SECONDS - 1
+        before = time.time() - own_folder.SETTLED_SECONDS - 1
         os.utime(left, (before, before))
         young = run()
         assert not left.exists()
@@ -290,13 +300,13 @@ class TestBounds:
 
     def test_a_folder_that_another_process_has_just_removed_is_let_be(self, tmp_path: Path) -> None:
         """Both had opened it; the lock comes free once the other is done."""
-        folder = tmp_path / f"{local_folder.PREFIX}x"
+        folder = tmp_path / f"{own_folder.PREFIX}x"
         folder.mkdir()
         held = os.open(folder, os.O_RDONLY)
         later = time.time() + 1
-        assert local_folder._is_left(held, folder, later)
-        local_folder.remove_tree(str(folder))
-        assert not local_folder._is_left(held, folder, later)
+        assert own_folder._is_left(held, folder, later)
+        own_folder.remove_tree(str(folder))
+        assert not own_folder._is_left(held, folder, later)
         os.close(held)
 
     def test_a_folder_goes_however_deep_it_is_and_whatever_its_modes(self, tmp_path: Path) -> None:

@@ -454,7 +454,7 @@ def test_an_error_names_the_option_that_is_wrong(upstream: OpenAIServer, tmp_pat
 def test_images_reach_a_model_that_is_asked_directly(
     upstream: OpenAIServer, tmp_path: Path
 ) -> None:
-    """In the loop, where code reads text, they are refused in words."""
+    """In the loop, where they are contexts, a broken one is refused in words."""
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     body = {
         "messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, part]}]
@@ -464,7 +464,7 @@ def test_images_reach_a_model_that_is_asked_directly(
         assert post(server.url, body).status_code == 200
         status, told = error_of(post(server.url, body | {"model": "loop"}))
     assert upstream.requests[0]["messages"][0]["content"][1]["type"] == "image_url"
-    assert status == 400 and "image_url" in told
+    assert status == 400 and "no image by its first bytes" in told
 
 
 def test_json_that_is_only_mentioned_is_text(url: str, model: ScriptedModel) -> None:

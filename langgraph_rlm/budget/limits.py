@@ -73,14 +73,21 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
     max_heap_bytes: int = Field(default=1 << 30, ge=1 << 20)
     """Memory of one interpreter in bytes, its contexts included.
 
-    Enforced by the sandbox (repl/monty.py, repl/local_worker.py, repl/jail.py). Loading a context
-    takes about four times its size: `is_loaded` of repl/host.py leaves out one that cannot fit.
+    Enforced by the sandbox (repl/monty.py, repl/local_worker.py, processes/jail.py). Loading
+    a context takes about four times its size: `is_loaded` of repl/host.py leaves out one that
+    cannot fit.
     """
     max_output_chars: int = Field(default=20_000, ge=100)
     """Most characters of one cell's output that the model sees, head and tail.
 
     Enforced where a cell's log entry is written (repl/replay.py), and for results of native calls
     (nodes/native_calls.py).
+    """
+    max_out_bytes: int = Field(default=256 << 20, ge=0)
+    """Most bytes of files that the code of one question gives back through `out/`, each version of
+    a file counted. A file beyond it is not taken, and the model is told.
+
+    Enforced where a cell's log entry is written (repl/out_folder.py), and by Monty as it writes.
     """
 
     @model_validator(mode="wrap")

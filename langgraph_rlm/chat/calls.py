@@ -38,6 +38,8 @@ class Chat:
     """How messages are read, as `messages_to_input.input_of` takes it."""
     max_tokens: int | None = None
     """Most tokens of the answers to calls that say nothing of it."""
+    file_blocks: bool = False
+    """Whether replies carry the files of their runs as content blocks."""
 
 
 @dataclass(frozen=True)

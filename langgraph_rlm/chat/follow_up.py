@@ -13,8 +13,10 @@ from langchain_core.messages import HumanMessage
 
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.shapes import blocks_of, is_mapping
+from langgraph_rlm.errors import ContextError
 from langgraph_rlm.log.entries import Log, QuestionEntry
 from langgraph_rlm.log.places import question_place, questions_of, turn_count
+from langgraph_rlm.storage.attached import attached
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.inputs import MOST_OF_A_MESSAGE
@@ -37,13 +39,34 @@ def follow_up(
             and not asked here.
         log: of the run that waits.
         blobs: takes what is large.
+
+    Returns:
+        The entry; the log's newest question where that says the same already.
     """
-    first = sum(len(question["contexts"]) for question in questions_of(log))
+    questions = questions_of(log)
+    if len(questions) > 1:  # its contexts are counted from where they were
+        before = _entry(said, rule, questions[:-1], turn_count(log), blobs)
+        if is_known(log, before):
+            return before
+    return _entry(said, rule, questions, turn_count(log), blobs)
+
+
+def _entry(
+    said: Sequence[HumanMessage],
+    rule: int | Rule,
+    before: Sequence[QuestionEntry],
+    turn: int,
+    blobs: BlobStore,
+) -> QuestionEntry:
+    """Make the entry of what a user said after the questions `before`."""
+    first = sum(len(question["contexts"]) for question in before)
     parts = [ASIDE]
     contexts: list[Any] = []
-    text = "\n\n".join(text for message in said for text in _texts(message))
-    if text.strip():
-        chat = read_chat([HumanMessage(text)], _most(rule), _door(first))
+    told = [block for message in said for block in blocks_of(message) if _is_told(block)]
+    if told:
+        texts = [text for block in told for text in _texts(block)]
+        content = told if len(texts) < len(told) else "\n\n".join(texts)
+        chat = read_chat([HumanMessage(content)], _most(rule), _door(first))
         parts.append(chat.question)
         contexts = chat.contexts
     others = [kind for message in said for kind in _other_kinds(message)]
@@ -56,7 +79,7 @@ def follow_up(
         kind="run",
         question=blobs.put_text("\n\n".join(parts)),
         contexts=[ingest(context, blobs).as_dict() for context in contexts],
-        turn=turn_count(log),
+        turn=turn,
         started=time.time(),
     )
 
@@ -86,13 +109,24 @@ def is_known(log: Log, entry: QuestionEntry) -> bool:
     return last["question"] == entry["question"] and last["contexts"] == entry["contexts"]
 
 
-def _texts(message: HumanMessage) -> list[str]:
-    blocks = blocks_of(message)
-    texts = [block if isinstance(block, str) else block.get("text") for block in blocks]
-    return [text for text in texts if isinstance(text, str) and text]
+def _texts(block: Any) -> list[str]:
+    """Give the text of a block, if it has one."""
+    text = block if isinstance(block, str) else block.get("text")
+    return [text] if isinstance(text, str) else []
+
+
+def _is_told(block: Any) -> bool:
+    """Whether a block is a text, a picture or the like that can be read."""
+    texts = _texts(block)
+    if texts:
+        return bool(texts[0].strip())
+    try:
+        return attached(block) is not None
+    except ContextError:
+        return False
 
 
 def _other_kinds(message: HumanMessage) -> list[str]:
-    """Name the kinds of content in a message that are not text."""
+    """Name the kinds of content in a message that are neither texts nor can be read."""
     blocks = [block for block in blocks_of(message) if is_mapping(block)]
-    return [str(block.get("type")) for block in blocks if not isinstance(block.get("text"), str)]
+    return [str(block.get("type")) for block in blocks if not _texts(block) and not _is_told(block)]

@@ -16,7 +16,7 @@ Rule = Callable[[list[BaseMessage]], dict[str, Any]]
 """A rule of the user's own: makes an `RLMInput` of messages."""
 
 
-def _name(number: int, _: int) -> str:
+def _name(number: int, _: str) -> str:
     """A run of the chat model begins its thread, so its contexts count from 0."""
     return f"`context_{number}`" if number else "`context`"
 

@@ -136,6 +136,9 @@ class ChatRLM(GeneratingChatModel):
     """Inputs below this many tokens, of four bytes each, go straight to `model`; 0 for none."""
     context_rule: int | Rule = 4_000
     """Most characters of a question shown whole; or a function from messages to an `RLMInput`."""
+    file_blocks: bool = False
+    """Whether a reply carries what code wrote into `out/` as content blocks behind its text, up to
+    20 MB. They are named in `response_metadata["files"]` anyway, and `read_file` reads them."""
     owner: str = ""
     """Whose runs these are: runs of one owner are unknown to another."""
 
@@ -261,7 +264,7 @@ class ChatRLM(GeneratingChatModel):
         home = self._home(task, run_manager, is_sync=is_sync)
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
         below, rule = self.direct_below_tokens, self.context_rule
-        chat = Chat(self._graphs, name, below, rule, self.max_tokens)
+        chat = Chat(self._graphs, name, below, rule, self.max_tokens, self.file_blocks)
         return Call(chat, home, request_of(stop or self.stop, options), messages, task, resumed)
 
     def _home(self, task: Task | None, run_manager: Any, *, is_sync: bool) -> RunHome:

@@ -1,12 +1,13 @@
 """Replies: a run's progress and its outcome, as the message chunks of a chat model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from langchain_core.messages import AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
 from langgraph_rlm.budget.usage import Usage
+from langgraph_rlm.chat.reply_files import ReplyFile
 from langgraph_rlm.models.tool_calls import CallStream
 from langgraph_rlm.progress import Event
 from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
@@ -31,6 +32,8 @@ class ReplyMetadata(TypedDict):
     estimated_calls: int
     """Model calls whose provider did not say all that they used: `usage_metadata` counts an
     estimate from the texts for what is missing."""
+    files: NotRequired[list[ReplyFile]]
+    """What the run gave back through `out/`; left out where it gave nothing."""
 
 
 def reasoning(text: str) -> AIMessageChunk:
@@ -50,6 +53,8 @@ def progress_text(event: Event) -> str:
         return f"{indent}{event['outcome']}: {_clipped(output, OUTPUT_CHARS)}\n"
     if event["type"] == "replay":
         return f"{indent}{event['done']} of {event['total']} earlier cells run again\n"
+    if event["type"] == "files_differ":
+        return f"{indent}{len(event['names'])} files were written otherwise by cells run again\n"
     if event["type"] == "sub_calls":
         return f"{indent}{event['function']}: {event['done']} of {event['total']} answered\n"
     return ""
@@ -63,6 +68,7 @@ def final(
     *,
     text: str = "",
     calls: Sequence[Mapping[str, Any]] = (),
+    blocks: Sequence[dict[str, Any]] = (),
     usage: UsageMetadata | None,
     metadata: Mapping[str, Any],
 ) -> list[AIMessageChunk]:
@@ -71,12 +77,15 @@ def final(
     Args:
         text: the answer, or what is left of it to send.
         calls: tool calls, each with `name`, `args` and perhaps `id`.
+        blocks: content blocks behind the text.
         usage: what this reply spent.
         metadata: becomes `response_metadata`.
     """
     chunks: list[AIMessageChunk] = []
     if text:
         chunks.append(AIMessageChunk(content=text))
+    if blocks:
+        chunks.append(AIMessageChunk(content=[*blocks]))
     if calls:
         chunks.append(AIMessageChunk(content="", tool_call_chunks=call_chunks(calls)))
     last = AIMessageChunk(

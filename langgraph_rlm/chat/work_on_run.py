@@ -23,6 +23,7 @@ from langgraph_rlm.chat.replies import (
     reasoning,
     usage_since,
 )
+from langgraph_rlm.chat.reply_files import blocks_of, reply_files
 from langgraph_rlm.chat.requests import Settings, call_of
 from langgraph_rlm.chat.runs import ChatRun
 from langgraph_rlm.chat.tasks import Task
@@ -139,8 +140,13 @@ async def _ending(call: Call, run: ChatRun) -> list[AIMessageChunk]:
         stop_reason=reason,
         estimated_calls=estimated_since(run.record.before, values["usage"]),
     )
+    files, blocks = reply_files(run.id, values.get("files") or []), list[dict[str, Any]]()
+    if files:
+        metadata["files"] = files
+    if files and call.chat.file_blocks:
+        blocks = await asyncio.to_thread(blocks_of, files, call.chat.graphs.rlm.blobs)
     usage = usage_since(run.record.before, values["usage"])
-    return final(text=text, calls=calls, usage=usage, metadata=metadata)
+    return final(text=text, calls=calls, blocks=blocks, usage=usage, metadata=metadata)
 
 
 def _waiting_calls(call: Call, run: ChatRun) -> list[dict[str, Any]]:

@@ -3,16 +3,17 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from langgraph_rlm.cli.jobs import Job, Result, run_job
+from langgraph_rlm.cli.out_files import print_files
 
 if TYPE_CHECKING:
     from langgraph_rlm.cli.display import Display
-    from langgraph_rlm.storage.context import ContextHandle
 
 MARKDOWN = re.compile(r"^(#{1,6} |```|[-*+] |\d+\. |\|)|\*\*\S", re.MULTILINE)
 """What an answer that is written as Markdown has in it."""
@@ -42,25 +43,8 @@ def _open_display(quiet: bool) -> "Display":
     return LineDisplay(Console(stderr=True, width=10_000))
 
 
-def stored_context(paths: tuple[str, ...], blob_store: str | None) -> "ContextHandle | None":
-    """Store the contexts of a question.
-
-    This is done before the run: reading stdin may take for ever, and here Ctrl-C simply ends it.
-    """
-    from langgraph_rlm.storage.blobs import BlobStore
-    from langgraph_rlm.storage.ingest import ingest
-
-    if not paths:
-        return None
-    if paths == ("-",):
-        return ingest(sys.stdin, BlobStore.open(blob_store))
-    found = [Path(path) for path in paths]
-    given = found[0] if len(found) == 1 else found
-    return ingest(given, BlobStore.open(blob_store))
-
-
-def print_result(result: Result, job: Job, as_json: bool) -> None:
-    """Print an answer, the limit that it was cut short by, and how to ask more."""
+def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] = ()) -> None:
+    """Print an answer, the limit that it was cut short by, its files, and how to ask more."""
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -72,6 +56,7 @@ def print_result(result: Result, job: Job, as_json: bool) -> None:
         click.echo(f"The run reached its limit {result['stop_reason']}: {best}.", err=True)
     follow_up = job.command("--thread", result["thread"], "NEXT QUESTION")
     click.echo(f"To continue: {follow_up}", err=True)
+    print_files(result, job, saved)
 
 
 def print_answer(answer: str) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from langgraph_rlm.cli.asking import print_answer, run_shown, stored_context
+from langgraph_rlm.cli.asking import print_answer, run_shown
+from langgraph_rlm.cli.contexts import Named, stored_contexts
 from langgraph_rlm.cli.jobs import Job, Options, Unfinished
 from langgraph_rlm.errors import RLMError
 
@@ -57,7 +58,7 @@ def run_demo(
         click.echo(f"\nQuestion {number}: {question.text}")
         context = None
         if number == 1:  # the second question finds it in the REPL
-            context = stored_context((str(haystack.path),), options.blob_store)
+            context = stored_contexts(Named([str(haystack.path)]), options.blob_store)
         job = Job(thread, db, options, question.text, context)
         answer = run_shown(job)["answer"].strip()
         is_right = question.is_right(answer)

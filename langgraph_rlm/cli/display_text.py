@@ -7,7 +7,7 @@ from langgraph_rlm.progress import OUTPUT_CHARS
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.progress import Nudged, Replayed, SubCalls
+    from langgraph_rlm.progress import FilesDiffer, Nudged, Replayed, SubCalls
     from langgraph_rlm.storage.context import ContextHandle
 
 OUTPUT_LINES = 12
@@ -64,6 +64,12 @@ def replayed(event: "Replayed") -> str:
     return f"{event['done']:,} of {cells} run again; their time is not counted"
 
 
+def differing(event: "FilesDiffer") -> str:
+    """Say that a replay wrote other files."""
+    names = ", ".join(printable(name) for name in event["names"][:MAX_LEFT_OUT])
+    return f"run again, the code wrote other bytes; those of the first time are kept: {names}"
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun: `1 turn`, `2 turns`."""
     plural = "" if number == 1 else "s"
@@ -80,12 +86,19 @@ def indented(text: str, depth: int) -> str:
     return f"{'  ' * depth}{text}"
 
 
-def about(context: "ContextHandle") -> list[str]:
-    """Say what was read for a question; for a folder also what was not."""
+def about(context: "ContextHandle", name: str = "") -> list[str]:
+    """Say what was read for a question; for a folder also what was not.
+
+    Args:
+        context: what was read.
+        name: of the context, where it has one.
+    """
     size = f"{context.length:,} characters"
     if context.kind == "files":
         size = f"{counted(context.items or 0, 'file')}, {size}"
-    lines = [f"Context: {size}"]
+    if context.kind in ("image", "audio"):
+        size = f"{context.kind}, {context.size:,} bytes"
+    lines = [f"Context {printable(name)}: {size}" if name else f"Context: {size}"]
     if context.skipped:
         names = list(context.skipped[:MAX_LEFT_OUT])
         if len(context.skipped) > MAX_LEFT_OUT:

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -98,7 +98,10 @@ class Job:
     options: Options
     question: str | None
     """None continues the interrupted question."""
-    context: "ContextHandle | None" = None
+    context: "ContextHandle | Mapping[str, ContextHandle] | None" = None
+    """One context, or several by name."""
+    out: Path | None = None
+    """Where the files are to be saved that the run gives back."""
 
     def command(self, *arguments: str) -> str:
         """Give a command line of `ask` on this job's database."""
@@ -115,6 +118,8 @@ class Result(TypedDict):
     stop_reason: str
     usage: "Usage"
     thread: str
+    files: Sequence[Mapping[str, Any]]
+    """What code gave back: name, type, size and digest, and `path` where it is saved."""
 
 
 class Unfinished(Exception):
@@ -226,10 +231,18 @@ async def _ask(job: Job, display: "Display") -> Result:
         }
         try:
             state = await graph.aget_state(config)
+            if _is_for_files(state, job):
+                return _result(state.values, job)
             _check_thread(bool(state.next), job)
             return await _follow(graph, config, job, display, _kept_answers(state))
         finally:
             graph.rlm.sessions.close()
+
+
+def _is_for_files(state: "StateSnapshot", job: Job) -> bool:
+    """Whether a run is finished, and the job is to save its files."""
+    has_ended = job.question is None and not state.next
+    return has_ended and job.out is not None and bool(state.values.get("files"))
 
 
 def _check_thread(is_unfinished: bool, job: Job) -> None:
@@ -276,19 +289,25 @@ async def _follow(
             f"Thread {job.thread!r} waits for an answer that this command cannot give: "
             "resume it from Python."
         )
+    return _result(values, job)
+
+
+def _result(values: Mapping[str, Any], job: Job) -> Result:
     return Result(
         answer=values["answer"],
         stop_reason=values["stop_reason"],
         usage=values["usage"],
         thread=job.thread,
+        files=values.get("files") or [],
     )
 
 
 def _note_start(job: Job, display: "Display", kept: Mapping[str, int]) -> None:
     from langgraph_rlm.cli.display_text import about
 
-    if job.context:
-        for line in about(job.context):
+    contexts = job.context if isinstance(job.context, Mapping) else {"": job.context}
+    for name, context in contexts.items():
+        for line in about(context, name) if context else ():
             display.note(line)
     for count in kept.values():
         if count:

@@ -10,6 +10,7 @@ from langgraph_rlm.cli.display_text import (
     batch_key,
     clipped,
     cut,
+    differing,
     indented,
     nudged,
     printable,
@@ -47,6 +48,8 @@ class LineDisplay(Quiet):
             self._line(replayed(event))
         elif event["type"] == "nudge":
             self._line(nudged(event))
+        elif event["type"] == "files_differ":
+            self._line(differing(event))
         elif event["type"] == "code":
             self._line("code:", event["code"].strip("\n"))
         elif event["type"] == "output":

@@ -27,6 +27,7 @@ from langgraph_rlm.cli.display_text import (
     clipped,
     counted,
     cut,
+    differing,
     indented,
     nudged,
     printable,
@@ -106,6 +107,8 @@ class LiveDisplay(Quiet):
             self._doing = replayed(event)
         elif event["type"] == "nudge":
             self.note(f"  {nudged(event)}")
+        elif event["type"] == "files_differ":
+            self.note(f"  {differing(event)}")
         elif event["type"] == "code":
             self._code(event)
         elif event["type"] == "output":

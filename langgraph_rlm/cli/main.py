@@ -3,13 +3,15 @@
 What takes long to import is imported when a command runs.
 """
 
+import os
 import uuid
 from pathlib import Path
 from typing import Any
 
 import click
 
-from langgraph_rlm.cli.asking import print_result, run_shown, stored_context
+from langgraph_rlm.cli.asking import print_result, run_shown
+from langgraph_rlm.cli.contexts import read_arguments, stored_contexts
 from langgraph_rlm.cli.demo_command import (
     about_haystack,
     check_demo,
@@ -22,6 +24,7 @@ from langgraph_rlm.cli.doctor_command import doctor
 from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.jobs import Options, default_db, open_job
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
+from langgraph_rlm.cli.out_files import made_folder, save_result
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import NAMES
@@ -35,13 +38,14 @@ def main() -> None:
 
 @main.command()
 @click.argument("question", required=False)
+@click.argument("paths", nargs=-1)
 @click.option(
     "--context",
     "-c",
     "contexts",
     multiple=True,
-    metavar="PATH",
-    help="A file, a folder, or - for stdin; files: repeat it.",
+    metavar="[NAME=]PATH",
+    help="As PATHS, or under a name of its own, such as old=a.pdf; repeat it.",
 )
 @click.option(
     "--model",
@@ -80,13 +84,21 @@ def main() -> None:
     help="Continue an interrupted run, with the options it was started with.",
 )
 @click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Save the files that the code gives back here; with --resume, those of a finished run "
+    "too. Nothing is written over.",
+)
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="One JSON object on stdout: answer, stop_reason, usage and thread, or error.",
+    help="One JSON object on stdout: answer, stop_reason, usage, thread and files, or error.",
 )
 def ask(
     question: str | None,
+    paths: tuple[str, ...],
     contexts: tuple[str, ...],
     model: str | None,
     sub_model: str | None,
@@ -95,16 +107,18 @@ def ask(
     db: Path | None,
     thread: str | None,
     resume: str | None,
+    out: Path | None,
     as_json: bool,
     **limits: float | None,
 ) -> None:
-    """Ask a question about files, folders or stdin.
+    """Ask a QUESTION about PATHS: files, folders, patterns such as 'logs/*.txt', or - for stdin.
 
     The answer goes to stdout, how it is found to stderr. Ctrl-C stops the run and keeps what is
     finished: --resume continues it.
     """
     with edge(as_json):
-        _check_question(question, contexts, thread, resume)
+        _check_question(question, (*paths, *contexts), thread, resume)
+        named = read_arguments(paths, contexts)
         given = Options(
             model=model,
             sub_model=sub_model,
@@ -114,8 +128,10 @@ def ask(
         )
         name = resume or thread or uuid.uuid4().hex[:8]
         job = open_job(name, db or default_db(), given, question)
-        job.context = stored_context(contexts, job.options.blob_store)
-        print_result(run_shown(job, quiet=as_json), job, as_json)
+        job.out = made_folder(out)
+        job.context = stored_contexts(named, job.options.blob_store)
+        result = run_shown(job, quiet=as_json)
+        print_result(result, job, as_json, save_result(result, job))
 
 
 def _check_question(
@@ -124,7 +140,7 @@ def _check_question(
     if resume is not None and (question is not None or contexts or thread is not None):
         raise click.UsageError(
             "--resume continues the run's own question: "
-            "give no QUESTION, --context or --thread with it."
+            "give no QUESTION, PATHS, --context or --thread with it."
         )
     if resume is None and question is None:
         raise click.UsageError("Missing argument 'QUESTION': what to ask, or --resume THREAD.")
@@ -133,8 +149,10 @@ def _check_question(
     for option, value in (("--thread", thread), ("--resume", resume)):
         if value == "":
             raise click.UsageError(f"{option} needs the name of a thread, not an empty one.")
-    if "-" in contexts and len(contexts) > 1:
-        raise click.UsageError("--context - (stdin) cannot be given together with other contexts.")
+    if question is not None and os.path.exists(question):
+        raise click.UsageError(
+            f"The QUESTION {question!r} is the name of a file: give the question first, then files."
+        )
 
 
 @main.command()

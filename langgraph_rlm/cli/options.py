@@ -49,6 +49,10 @@ LIMITS: "dict[str, tuple[click.ParamType[Any], str]]" = {
         click.IntRange(min=100),
         "Characters of a cell's output that the model sees.  [default: 20000]",
     ),
+    "max-out-bytes": (
+        click.IntRange(min=0),
+        "Bytes of files that one question gives back.  [default: 256 MiB]",
+    ),
 }
 """Type and help text of each limit's option; the options are shown in this order."""
 

@@ -175,6 +175,7 @@ class _Replay:
             blobs=self._blobs,
             requests=Requests(self._blobs),
             limits=self._limits,
+            gives_files=depth == 0,
         )
         start = ReplStart(rlm["trajectory"], questions_of(rlm["log"])[0]["started"])
         return open_repl(self._backend, start, host)

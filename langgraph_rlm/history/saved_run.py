@@ -33,6 +33,7 @@ from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.pregel.keys import send_number, task_within
 from langgraph_rlm.state import pending
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
+from langgraph_rlm.storage.context import MEDIA
 
 FORMAT = "langgraph-rlm run 1"
 
@@ -181,10 +182,14 @@ def _blobs(value: Any) -> Iterator[str]:
 
 
 def context_blobs(log: Log) -> Iterator[str]:
-    """Give the digests of the contexts that a log's questions brought."""
+    """Give the digests of the contexts that a log's questions brought, as far as they are texts,
+    with what is known of them: a replay shows no model a picture."""
     for question in questions_of(log):
         for handle in question["contexts"]:
-            yield from (digest for digest in (handle["digest"], handle["index"]) if digest)
+            text = None if handle["kind"] in MEDIA else handle["digest"]
+            yield from filter(
+                None, (text, handle["index"], handle.get("about"), handle.get("tables"))
+            )
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ from langgraph_rlm.budget.usage import Share
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict
+from langgraph_rlm.storage.out_files import OutFile
 
-CallKind = Literal["llm", "rlm", "tool"]
+CallKind = Literal["llm", "rlm", "tool", "sql"]
+"""`sql` is answered on the host at once, and its entries are written with those of its cell."""
 CellOutcome = Literal["ok", "error", "timeout", "crashed", "stopped"]
 """`stopped`: a limit of the run ended the cell, or another question came before it ended."""
 
@@ -95,6 +97,11 @@ class CellEntry(TypedDict):
     """The value given to FINAL, FINAL_VAR or `answer`."""
     ran: NotRequired[bool]
     """False where not one line of it ran, because its interpreter does not take it as it is."""
+    files: NotRequired[dict[str, OutFile | None]]
+    """Files in `out/` that the cell has written or changed, by name; None for one that is gone.
+    Left out where nothing has changed."""
+    left_out: NotRequired[list[str]]
+    """What of `out/` was not taken, and why: sentences for the model."""
     snapshot: NotRequired[str]
     """Digest of the interpreter as it was then (`repl/snapshots.py`). Whoever does not have it
     replays the cell."""
@@ -131,6 +138,8 @@ class ReplyEntry(TypedDict):
     json: NotRequired[bool]
     """True where a model or child answered a `schema=`: `value` is JSON, and code gets the value
     that it stands for."""
+    reads: NotRequired[dict[str, list[list[int]]]]
+    """Of `sql`: the byte ranges of what it has read, by context digest."""
     refused: NotRequired[bool]
     """True at the first item of a batch that is larger than what is left: nothing of it was asked,
     and code gets a ValueError."""

@@ -15,9 +15,9 @@ def canonical(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def canonical_texts(value: Mapping[str, str | list[str] | None]) -> str:
-    """The same as `canonical` for a mapping to texts, in a fifth of the time: the prompts of a
-    batch have megabytes."""
+def canonical_texts(value: Mapping[str, Any]) -> str:
+    """The same as `canonical` for a mapping to texts, lists of them, and lists of dicts whose keys
+    are in order, in a fifth of the time: the prompts of a batch have megabytes."""
     try:
         return to_json(dict(sorted(value.items()))).decode()
     except PydanticSerializationError:  # lone surrogates

@@ -44,16 +44,21 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
-from langgraph_rlm.repl.base import capacity_of
+from langgraph_rlm.repl.base import capacity_of, gives_files
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.context import MEDIA, ContextHandle
+from langgraph_rlm.tables.catalog import lines, tables_among
 from langgraph_rlm.tools import RLMTool
 
 CUT_CHARS = 100
 """More than the line that `clip` puts where it cuts."""
+
+MAX_FILES_TOLD = 10
+"""Most names of files that are told of one cell."""
 
 BRIEF_CHARS = 300
 """Characters that are shown of a question whose turns are summed up."""
@@ -174,6 +179,7 @@ def _system(state: RLMState, rlm: RLMRuntime) -> str:
         limits=limits,
         instructions="\n\n".join(text for text in given if text) or None,
         schema=_text(state.get("answer_schema"), rlm.blobs),
+        gives_files=depth == 0 and gives_files(rlm.sandbox(state["log"])),
     )
 
 
@@ -202,22 +208,50 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     capacity = capacity_of(rlm.sessions.sandboxes.of(questions))
     shown: list[ContextDoc] = []
     for name in names:
-        handle, is_first = handles[name], name == names[0]
+        handle = handles[name]
+        shown_name, *others = _names_of(handle, name, is_first=name == names[0])
         doc = ContextDoc(
-            name="context" if is_first else name,
+            name=shown_name,
             kind=handle.kind,
             length=handle.length,
             items=handle.items,
             loaded=is_loaded(handle, rlm.limits, capacity),
             preview="" if is_brief else rlm.preview(handle),
-            also=name if is_first else None,
-            shape="" if is_brief else rlm.shape(handle),
+            also=tuple(others),
+            tables=() if is_brief else _tables(handle, handles, rlm),
+            shape=_shape(handle, rlm, is_brief=is_brief),
+            shown=tuple(rlm.names_shown(handle)),
         )
         shown.append(doc)
     question = rlm.blobs.get_text(questions[-1]["question"])
     if is_brief:
         question = clip(question, limit=BRIEF_CHARS)
     return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
+
+
+def _tables(
+    handle: ContextHandle, handles: Mapping[str, ContextHandle], rlm: RLMRuntime
+) -> tuple[str, ...]:
+    """A line about each table of a context."""
+    if handle.tables is None:
+        return ()
+    known = tables_among(handles, rlm.blobs)
+    return tuple(lines([each.table for each in known if each.handle == handle]))
+
+
+def _shape(handle: ContextHandle, rlm: RLMRuntime, *, is_brief: bool) -> str:
+    """What the items of a context are. Of a picture it is all that is told, also in brief."""
+    return "" if is_brief and handle.kind not in MEDIA else rlm.shape(handle)
+
+
+def _names_of(handle: ContextHandle, numbered: str, *, is_first: bool) -> list[str]:
+    """All names of a context in code, the one that says most first."""
+    names = [numbered]
+    if is_first:
+        names.insert(0, "context")
+    if handle.name is not None:
+        names.insert(0, handle.name)
+    return names
 
 
 def _outcome(
@@ -301,7 +335,21 @@ def _cell(index: int, entry: CellEntry, blobs: BlobStore, most: int) -> CellDoc:
         error=_text(entry["error"], blobs),
         outcome=entry["outcome"],
         ran=entry.get("ran", True),
+        files=_changed_files(entry),
+        left_out=tuple(entry.get("left_out", ())),
     )
+
+
+def _changed_files(entry: CellEntry) -> str:
+    """What a cell has changed in `out/`, in a line."""
+    changes = list(entry.get("files", {}).items())
+    told = [
+        f"{name} is gone" if file is None else f"{name} ({file['size']:,} bytes)"
+        for name, file in changes[:MAX_FILES_TOLD]
+    ]
+    if len(changes) > MAX_FILES_TOLD:
+        told.append(f"and {len(changes) - MAX_FILES_TOLD} more")
+    return ", ".join(told)
 
 
 def _shortened(text: str, most: int) -> str:

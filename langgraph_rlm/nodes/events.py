@@ -11,6 +11,7 @@ from langgraph_rlm.progress import (
     Answered,
     CellEnded,
     CodeWritten,
+    FilesDiffer,
     Nudged,
     Replayed,
     Spent,
@@ -62,6 +63,10 @@ class Events:
             type="sub_calls", place=place, function=function, done=done, total=total, **self._where
         )
         self.run.emit(event)
+
+    def files_differ(self, place: str, names: list[str]) -> None:
+        """Tell that a cell, run again, wrote other files than its log has."""
+        self.run.emit(FilesDiffer(type="files_differ", place=place, names=names, **self._where))
 
     def spent(self, usage: Usage) -> None:
         """Tell what the whole tree has spent so far in this process."""

@@ -1,6 +1,7 @@
 """Execute REPL: advance the current cell until it ends or suspends. Never calls a model or a tool,
 never interrupts."""
 
+import asyncio
 from functools import reduce
 
 from langchain_core.runnables import RunnableConfig
@@ -26,6 +27,7 @@ from langgraph_rlm.log.steps import has_answer_in_prose
 from langgraph_rlm.nodes.events import Events, events_of
 from langgraph_rlm.nodes.root_call import time_spent
 from langgraph_rlm.repl.advance import Advance
+from langgraph_rlm.repl.requests import images_of
 from langgraph_rlm.repl.sessions import ReplStart
 from langgraph_rlm.runtime.run import Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -81,11 +83,14 @@ class ExecuteRepl:
             call = call_at(done.entries, place)
             if place is None or call is None or call["call"] == "tool":
                 break
-            if limit is None and run.reserve(state["trajectory"], place, call["items"]):
+            refusal = await self._refusal(call)
+            is_open = limit is None and refusal is None
+            if is_open and run.reserve(state["trajectory"], place, call["items"]):
                 break
             left = run.ledger.sub_calls_left()
             if limit is None and left:
-                done.entries[item_place(place, 0)] = refused_entry(_too_large(call["items"], left))
+                told = refusal or _too_large(call["items"], left)
+                done.entries[item_place(place, 0)] = refused_entry(told)
             else:
                 limit = limit or "max_sub_calls"
                 done.entries |= self._refused(place, call, limit)
@@ -111,7 +116,18 @@ class ExecuteRepl:
             run.ledger.deadline_for_code(depth),
             events_of(run, state).replayed,
         )
-        return Advance({**done.entries, **more.entries}, more.suspended, more.final)
+        more.entries = {**done.entries, **more.entries}
+        more.differing = {**done.differing, **more.differing}
+        return more
+
+    async def _refusal(self, call: CallEntry) -> str | None:
+        """Why the model of a call cannot be shown what comes with it. This is logged, since what is
+        known of a model may change; nothing is asked."""
+        if call["call"] != "llm":
+            return None
+        payload = await asyncio.to_thread(self._rlm.requests.payload, call["request"])
+        shown = [each for item in range(call["items"]) for each in images_of(payload, item)]
+        return self._rlm.refusal(payload["model"], shown)
 
     def _refused(self, place: str, call: CallEntry, limit: StopReason) -> Log:
         """The answers to a call that may not be made."""
@@ -168,6 +184,8 @@ class ExecuteRepl:
             if entry["kind"] == "cell":
                 output = self._rlm.blobs.get_text(entry["error"] or entry["stdout"])
                 events.cell_ended(turn, entry["outcome"], output)
+        for place, names in done.differing.items():
+            events.files_differ(place, names)
         call = call_at(done.entries, done.suspended)
         if call is not None and done.suspended is not None:
             events.sub_calls(done.suspended, call["function"], 0, call["items"])
@@ -179,5 +197,6 @@ def _too_large(items: int, left: int) -> str:
 
 
 def _refusals(entries: Log) -> int:
-    """How many calls are among new entries."""
-    return sum(1 for place in entries if place.count("/") == 1)
+    """How many calls that wait for the graph are among new entries."""
+    calls = [entry for entry in entries.values() if entry["kind"] == "call"]
+    return sum(1 for call in calls if call["call"] != "sql")

@@ -16,6 +16,7 @@ from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
 from langgraph_rlm.log.entries import Log, RefusedEntry
+from langgraph_rlm.log.files import files_in
 from langgraph_rlm.log.places import (
     cells_of,
     iteration_of,
@@ -40,6 +41,7 @@ from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format, Mismatch, code_format, text_of, user_format
 from langgraph_rlm.state import RLMState, RLMUpdate, changed, limit_of
 from langgraph_rlm.storage.blobs import BlobStore, Text
+from langgraph_rlm.storage.out_files import given_files
 
 TRIES = 2
 """How often the root model is asked for its best answer: once more if it calls tools instead."""
@@ -247,7 +249,9 @@ def _ended(run: Run, state: RLMState, given: RLMUpdate) -> RLMUpdate:
     reason = state.get("limit") or "answered"
     events_of(run, state).answered(reason)
     message = AIMessage(given.get("answer", ""), response_metadata={"stop_reason": reason})
-    return given | RLMUpdate(stop_reason=reason, messages=[message])
+    given |= RLMUpdate(stop_reason=reason, messages=[message])
+    files = given_files(files_in(state["log"]))
+    return given | RLMUpdate(files=files) if files or state.get("files") else given
 
 
 def shown_so_far(log: Log, blobs: BlobStore) -> str:

@@ -1,5 +1,6 @@
 """Ingest: turn the input into a question and context handles. Never puts a large value in state."""
 
+import asyncio
 import secrets
 import time
 from typing import Any, cast
@@ -22,6 +23,7 @@ from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.runtime.run import Frame, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
+from langgraph_rlm.storage.context import ContextHandle, HandleDict
 from langgraph_rlm.storage.inputs import by_reference
 
 EMPTY: RLMUpdate = {"suspended": None, "final": None, "answer": "", "stop_reason": ""}
@@ -45,10 +47,13 @@ class Ingest:
         given = by_reference(wanted, self._rlm.blobs, is_stored=True)
         log = state.get("log", {})
         questions = questions_of(log)
+        contexts = given["context"]["rlm_handles"]
+        if contexts:
+            contexts = await asyncio.to_thread(self._with_tables, contexts)
         question = QuestionEntry(
             kind="run",
             question=given["query"],
-            contexts=given["context"]["rlm_handles"],
+            contexts=contexts,
             turn=turn_count(log),
             started=time.time(),
         )
@@ -65,6 +70,16 @@ class Ingest:
         if "trajectory" not in state:
             update |= _identity(frame)
         return update
+
+    def _with_tables(self, contexts: list[HandleDict]) -> list[HandleDict]:
+        """Find the tables of each context, once: what is in the log does not change with the
+        version of DuckDB."""
+        blobs, found = self._rlm.blobs, list[HandleDict]()
+        for given in contexts:
+            catalog = self._rlm.sessions.desk.look(ContextHandle.from_dict(given), blobs)
+            is_empty = not (catalog.tables or catalog.left_out)
+            found.append(given if is_empty else {**given, "tables": catalog.keep(blobs)})
+        return found
 
     async def _form(self, frame: Frame) -> RLMUpdate:
         """The form that the answer to this question has to have; None takes back that of the last

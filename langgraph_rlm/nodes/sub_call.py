@@ -1,7 +1,7 @@
 """Sub-call: answer one pending `llm_query` or `rlm_query`. Never touches the interpreter."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NamedTuple, Protocol
@@ -20,12 +20,15 @@ from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
 from langgraph_rlm.nodes.events import Events
 from langgraph_rlm.pregel.keys import NO_STREAM
-from langgraph_rlm.repl.requests import context_of, form_of
+from langgraph_rlm.repl.requests import context_of, form_of, images_of
+from langgraph_rlm.runtime.parts import Part, parts_of, with_parts
 from langgraph_rlm.runtime.run import FRAME, Frame, ModelFailed, frame_of, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.structured_query import structured_query
 from langgraph_rlm.schemas.answers import Format, Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate
+from langgraph_rlm.storage.pages import NotMade
+from langgraph_rlm.storage.references import Reference
 
 QUESTION_CHARS = 4_000
 """A child's prompt of up to this length is its question. A longer one is its context too, and the
@@ -76,6 +79,8 @@ class Item:
     """A handle, where an `rlm_query` brings a context."""
     model: str | None
     """The name that code gave as `model=`."""
+    shown: Sequence[Reference]
+    """What a model is shown with the prompt."""
     form: Format | None
     config: RunnableConfig
     frame: Frame
@@ -119,6 +124,7 @@ class SubCall:
             prompt=payload["prompts"][number],
             context=context_of(payload, number) if "contexts" in payload else None,
             model=payload["model"],
+            shown=images_of(payload, number),
             form=form_of(payload),
             config=config,
             frame=frame,
@@ -134,7 +140,7 @@ class SubCall:
         except ModelFailed as failure:
             told = _overflow(failure, item) or str(failure)
             answer = Answer(error_entry(told, item.model))
-        except (Mismatch, Unfinished) as failure:
+        except (Mismatch, NotMade, Unfinished) as failure:
             answer = Answer(error_entry(str(failure), item.model))
         update = RLMUpdate(log={call["place"]: await self._entry(answer.entry, item)})
         if answer.limit is not None:
@@ -156,11 +162,18 @@ class SubCall:
 
     async def _ask(self, item: Item) -> Answer:
         """Call the model once; several times where its reply does not match the schema."""
-        config = _quiet(item.config)
+        config, rlm = _quiet(item.config), self._rlm
+        parts: list[Part] = []
+        if item.shown:
+            parts = await asyncio.to_thread(parts_of, item.shown, rlm.blobs, rlm.pages)
+        tokens = sum(part.tokens for part in parts)
 
         async def call(given: str | list[AnyMessage]) -> str:
-            model, depth = self._rlm.sub(item.model), item.frame.depth + 1
-            reply, cost = await item.frame.run.call(model, given, config, depth)
+            model, depth = rlm.sub(item.model), item.frame.depth + 1
+            asked = with_parts(given, parts) if parts else given
+            reply, cost = await item.frame.run.call(
+                model, asked, config, depth, shown_tokens=tokens
+            )
             item.paid.append(cost)
             return _said(reply, item)
 
@@ -234,9 +247,10 @@ def _overflow(failure: ModelFailed, item: Item) -> str | None:
     fits = length // 2
     if overflow.window is not None:
         fits = overflow.window * CHARS_PER_TOKEN * 3 // 4
+    more = f" and {len(item.shown)} pictures or the like" if item.shown else ""
     return (
-        f"the prompt has {length:,} characters, more than the model takes: about {fits:,} fit. "
-        "Cut it into smaller pieces."
+        f"the prompt has {length:,} characters{more}, more than the model takes: about {fits:,} "
+        "fit. Cut it into smaller pieces."
     )
 
 

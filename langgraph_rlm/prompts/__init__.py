@@ -63,10 +63,19 @@ class ContextDoc:
     """False when it does not fit the interpreter's memory: then only the host can read it."""
     preview: str
     """The first characters; may be empty."""
-    also: str | None = None
-    """A second name, such as `context_0` for the one named `context`."""
+    also: tuple[str, ...] = ()
+    """Its other names, such as `context_0` for the one named `context`."""
     shape: str = ""
-    """What its items are; empty where that says nothing."""
+    """What its items are, or what a picture is; empty where that says nothing."""
+    tables: tuple[str, ...] = ()
+    """A line about each of its tables."""
+    shown: tuple[str, ...] = ()
+    """Some of the names in it that a model can be shown, as literals."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it has no text, and is for models to see."""
+        return self.kind in ("image", "audio")
 
     @property
     def left(self) -> int:
@@ -95,6 +104,10 @@ class CellDoc:
     outcome: Literal["ok", "error", "timeout", "crashed", "stopped"]
     ran: bool = True
     """False where not one line of it ran."""
+    files: str = ""
+    """Names of the files that the user gets now, from `out/`, as text."""
+    left_out: tuple[str, ...] = ()
+    """What of `out/` was not taken, and why."""
 
 
 def system_prompt(
@@ -107,6 +120,7 @@ def system_prompt(
     limits: Limits,
     instructions: str | None,
     schema: str | None = None,
+    gives_files: bool = False,
 ) -> str:
     """Explain the REPL, how to work in it, what is defined and what may be spent.
 
@@ -119,6 +133,7 @@ def system_prompt(
         limits: the limits that the model should know.
         instructions: the user's own text, put in verbatim; None for none.
         schema: JSON schema of the answer; None for any answer.
+        gives_files: whether the user gets the files that code writes into `out/`.
     """
     return _render(
         "system",
@@ -130,6 +145,7 @@ def system_prompt(
         limits=limits,
         instructions=instructions,
         schema=schema,
+        gives_files=gives_files,
     )
 
 

@@ -25,3 +25,5 @@ class Advance:
     suspended: str | None = None
     """The place of the call whose answers are not all in the log."""
     final: Text | None = None
+    differing: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Names of files that a cell, run again, wrote otherwise than its log says, by its place."""

@@ -9,19 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langgraph_rlm.errors import ContextError
+from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.log.python import names_a_variable
 from langgraph_rlm.log.text import answer_text, plain
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, RaisedType, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request
 from langgraph_rlm.schemas.answers import code_schema
-from langgraph_rlm.storage.context import ContextHandle, HandleDict
+from langgraph_rlm.storage.context import ContextHandle, Facts, HandleDict
 from langgraph_rlm.storage.first_reads import reader
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.json_types import is_array
 from langgraph_rlm.storage.lines import Ranges
 from langgraph_rlm.storage.reads import Reader
+from langgraph_rlm.storage.references import Names, Reference
 
 
 class BadCall(Exception):
@@ -33,6 +34,9 @@ class BadCall(Exception):
     def __init__(self, type: RaisedType, message: str) -> None:
         super().__init__(message)
         self.type: RaisedType = type
+
+
+Made = Callable[[], Mapping[str, Facts]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Called:
     host: Host
     source: str
     """The call in the guest's own words; empty where they are not known."""
+    made: Made = dict[str, Facts]
+    """Tells what is known of the files that earlier cells have made, by name."""
 
 
 def bound(signature: Callable[..., None], call: HostCall, rules: int) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def read(
 
     def answer(called: Called) -> Answer:
         arguments = dict(called.arguments)
-        handle = _context_named(arguments.pop("of"), called)
+        handle = context_named(arguments.pop("of"), called)
         try:
             found = reader(handle, called.host.blobs, called.cell.rules)
             value, ranges = reading(found, arguments)
@@ -102,7 +108,8 @@ def read(
     return answer
 
 
-def _context_named(of: Any, called: Called) -> ContextHandle:
+def context_named(of: Any, called: Called) -> ContextHandle:
+    """Give the context that `of=` names. Raises `BadCall`."""
     if isinstance(of, str) and of in called.handles:
         return called.handles[of]
     known = ", ".join(called.handles) or "none"
@@ -119,6 +126,7 @@ def ask(called: Called) -> Request:
     prompts = _prompts(name, given)
     form = _form(name, given["schema"])
     payload: dict[str, Any] = {"prompts": prompts, "model": model, **form}
+    payload |= _images(called, len(prompts))
     if called.kind == "llm":
         return Request("llm", name, payload, len(prompts))
     contexts = _contexts(name, given, len(prompts))
@@ -169,6 +177,35 @@ def _form(name: str, schema: Any) -> dict[str, str]:
         return {"schema": code_schema(schema)}
     except ValueError as error:
         raise BadCall("ValueError", f"{name}: schema: {error}.") from None
+
+
+def _images(called: Called, count: int) -> dict[str, list[list[Reference]]]:
+    """Give the part of a payload that says what is shown with each prompt; empty for nothing."""
+    given = called.arguments.get("images")
+    if given is None:
+        return {}
+    lists = [given] if "prompt" in called.arguments else given
+    if not is_array(lists) or len(lists) != count:
+        raise BadCall(
+            "ValueError",
+            f"{called.name}: images must be a list of {count}, one list of names for each prompt.",
+        )
+    names = Names(called.handles, called.host.blobs, called.made())
+    found = [_shown(called.name, each, names) for each in lists]
+    return {"images": found} if any(found) else {}
+
+
+def _shown(name: str, given: Any, names: Names) -> list[Reference]:
+    if given is None:
+        return []
+    listed = [given] if isinstance(given, str) else given
+    if not is_array(listed) or not all(isinstance(each, str) for each in listed):
+        told = f"{name}: images must be a list of names such as 'context_1', got {shown(given)}."
+        raise BadCall("TypeError", told)
+    try:
+        return names.all([*listed])
+    except ValueError as error:
+        raise BadCall("ValueError", f"{name}: images: {error}") from None
 
 
 def _contexts(name: str, given: Mapping[str, Any], count: int) -> list[Any]:

@@ -121,6 +121,8 @@ class SessionSpec:
     max_stdout_chars: int = 1_000_000
     """Most characters of one cell's output that are kept; printing more ends the cell with a
     MemoryError."""
+    max_out_bytes: int = 256 << 20
+    """Most bytes of files that are taken from `out/`, where the session is a `Writing`."""
 
 
 class Session(Protocol):
@@ -197,6 +199,27 @@ class Snapshotting(Protocol):
         ...
 
 
+@runtime_checkable
+class Writing(Protocol):
+    """A session whose code has a folder `out/`, relative to where it begins. A session need not.
+
+    Its backend says so by `gives_files`.
+    """
+
+    def out_folder(self) -> str:
+        """Give the path of the host's folder that code knows as `out/`; make it if it is not there.
+
+        It is asked for before each cell that may write, and is empty before the first. Once `feed`
+        or `resume` has given a `Finished`, what code has written is in it, and stays as it is until
+        the next cell. The host also writes into it, between cells; code then finds that. What is in
+        it is looked at like a stranger's: code may have made links, or something else of it.
+
+        Raises:
+            SandboxCrashed: the worker died.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Capacity:
     """What a backend can take as one value. A context beyond it is not loaded.
@@ -214,6 +237,11 @@ class Capacity:
 def capacity_of(backend: "Backend") -> Capacity:
     """Give what a backend can take as one value: anything, where it does not say."""
     return getattr(backend, "capacity", Capacity())
+
+
+def gives_files(backend: "Backend") -> bool:
+    """Whether code has a folder `out/`: not, where the backend does not say."""
+    return getattr(backend, "gives_files", False)
 
 
 @runtime_checkable

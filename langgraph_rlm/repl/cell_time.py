@@ -45,6 +45,10 @@ class CellTime:
         """Let the run's clock go on, whatever was done last."""
         self._replays(False)
 
+    def left(self) -> float:
+        """Give the seconds that the run has left."""
+        return self._deadline.left()
+
     def step(
         self, step: Callable[[], T], cell: OpenCell, *, is_replay: bool, logged: bool
     ) -> tuple[T, float]:

@@ -8,8 +8,9 @@ from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.repl.base import Capacity
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle, materialize
+from langgraph_rlm.storage.context import MEDIA, ContextHandle, materialize
 from langgraph_rlm.storage.reads import merge_ranges
+from langgraph_rlm.tables.desk import Desk
 from langgraph_rlm.tools import RLMTool
 
 LOADED_SHARE = 4
@@ -31,6 +32,10 @@ class Host:
     limits: Limits
     capacity: Capacity = field(default_factory=Capacity)
     """What the sandbox takes as one value."""
+    gives_files: bool = False
+    """Whether files in `out/` are given back: those of the root's code are."""
+    desk: Desk = field(default_factory=Desk)
+    """Answers queries of tables."""
 
 
 @dataclass
@@ -62,6 +67,11 @@ class OpenCell:
         known = self.reads.get(digest, [])
         self.reads[digest] = [[*each] for each in merge_ranges([*known, *ranges])]
 
+    def note_reads(self, reads: Mapping[str, Iterable[Sequence[int]]]) -> None:
+        """Add byte ranges of several contexts to what was read."""
+        for digest, ranges in reads.items():
+            self.note_read(digest, ranges)
+
 
 def is_loaded(handle: ContextHandle, limits: Limits, capacity: Capacity) -> bool:
     """Tell whether a context is bound as a value. If not, code reads it with `peek` and `grep`.
@@ -71,6 +81,8 @@ def is_loaded(handle: ContextHandle, limits: Limits, capacity: Capacity) -> bool
         limits: of the run.
         capacity: of the sandbox.
     """
+    if handle.kind in MEDIA:
+        return True  # as a few words
     memory = max(handle.size * LOADED_SHARE, (handle.items or 0) * capacity.item_bytes)
     return memory <= limits.max_heap_bytes and handle.size <= capacity.max_bytes
 

@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any, Literal
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.repl.answers import BadCall, Called, ask, bound, final, read
+from langgraph_rlm.repl.answers import BadCall, Called, Made, ask, bound, final, read
 from langgraph_rlm.repl.base import Answer, HostCall, Raised, Returned
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.requests import Request, tool_request
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.repl.table_answers import context_info, sql
+from langgraph_rlm.storage.context import ContextHandle, Facts
 from langgraph_rlm.tools import BadArguments, RLMTool
 
 
@@ -27,9 +28,9 @@ class HostFunction:
     name: str
     signature: Callable[..., None]
     """A Python function of that signature: arguments are bound to it, a TypeError shows it."""
-    kind: Literal["read", "llm", "rlm", "guest", "final"]
-    """`read` and `final` are answered at once, `llm` and `rlm` become requests, and `guest` is
-    defined in the guest itself."""
+    kind: Literal["read", "sql", "llm", "rlm", "guest", "final"]
+    """`read` and `final` are answered at once, `sql` too but with an entry in the log, `llm` and
+    `rlm` become requests, and `guest` is defined in the guest itself."""
     answer: Callable[[Called], Answer | Request] | None
     """Answers a call, or raises `BadCall`. None for the kind `guest`."""
     shown: str
@@ -82,7 +83,11 @@ def names_of(host: Host) -> frozenset[str]:
 
 
 def respond(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    made: Made = dict[str, Facts],
 ) -> Answer | Request:
     """Answer a call, or make the request that the graph has to dispatch.
 
@@ -91,9 +96,10 @@ def respond(
         cell: the cell that made it; it takes note of what is read and of a FINAL.
         handles: the contexts that the cell may read, by name.
         host: the host of its RLM.
+        made: tells what is known of the files that earlier cells made, by name.
     """
     try:
-        answer = _response(call, cell, handles, host)
+        answer = _response(call, cell, handles, host, made)
     except BadCall as error:
         return Raised(error.type, str(error))
     if isinstance(answer, Request) and answer.items == 0:
@@ -102,7 +108,11 @@ def respond(
 
 
 def _response(
-    call: HostCall, cell: OpenCell, handles: Mapping[str, ContextHandle], host: Host
+    call: HostCall,
+    cell: OpenCell,
+    handles: Mapping[str, ContextHandle],
+    host: Host,
+    made: Made,
 ) -> Answer | Request:
     if call.function in host.tools:
         return _tool_response(call, host.tools[call.function], cell.rules)
@@ -110,7 +120,7 @@ def _response(
     assert function.answer is not None, "an interpreter hands on no call of kind `guest`"
     arguments = bound(function.signature_by(cell.rules), call, cell.rules)
     return function.answer(
-        Called(function.name, function.kind, arguments, cell, handles, host, call.source)
+        Called(function.name, function.kind, arguments, cell, handles, host, call.source, made)
     )
 
 
@@ -145,10 +155,23 @@ def _first_grep(
     ignore_case: bool = False,
     of: str = "context",
 ) -> None: ...
+def _sql(query: str, max_rows: int = 100, of: str | None = None) -> None: ...
 def _llm_query(
+    prompt: str,
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    images: list[str] | None = None,
+) -> None: ...
+def _third_llm_query(
     prompt: str, model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _llm_query_batched(
+    prompts: list[str],
+    model: str | None = None,
+    schema: dict[str, Any] | None = None,
+    images: list[list[str]] | None = None,
+) -> None: ...
+def _third_llm_query_batched(
     prompts: list[str], model: str | None = None, schema: dict[str, Any] | None = None
 ) -> None: ...
 def _rlm_query(
@@ -172,7 +195,7 @@ TABLE: tuple[HostFunction, ...] = (
         name="context_info",
         signature=_context_info,
         kind="read",
-        answer=read(lambda reader, given: (reader.info(**given), [])),
+        answer=context_info,
         shown='context_info(of="context", page=0) -> dict',
         text="kind and size of an input; of files also their names, 100 a `page`.",
         earlier={1: _first_context_info},
@@ -201,6 +224,15 @@ TABLE: tuple[HostFunction, ...] = (
         earlier={1: _first_grep},
     ),
     HostFunction(
+        name="sql",
+        signature=_sql,
+        kind="sql",
+        answer=sql,
+        shown="sql(query, max_rows=100, of=None) -> list[dict]",
+        text="",  # the message of a question that has tables tells of it
+        since=4,
+    ),
+    HostFunction(
         name="llm_query",
         signature=_llm_query,
         kind="llm",
@@ -209,6 +241,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="asks a language model. It sees that prompt and nothing else, so put the question, "
         "the instructions and the text into it. A prompt of some 100,000 to 400,000 characters "
         "is usually fine; how much depends on the model.",
+        earlier={3: _third_llm_query},
     ),
     HostFunction(
         name="llm_query_batched",
@@ -219,6 +252,7 @@ TABLE: tuple[HostFunction, ...] = (
         text="many prompts at once, up to {max_concurrency} in parallel, answers in their order. "
         'A failed one gives `"Error: ..."` in its place: check, and ask those again. Prefer it '
         "to a loop of `llm_query`.",
+        earlier={3: _third_llm_query_batched},
     ),
     HostFunction(
         name="rlm_query",

@@ -7,12 +7,16 @@ its environment variables and its output. `local_worker.py` is the other side.
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.lazy import warn_once
+from langgraph_rlm.processes.child import SharedFolder, WorkerProcess
 from langgraph_rlm.repl.base import Session, SessionSpec
-from langgraph_rlm.repl.local_process import SharedFolder, WorkerProcess
 from langgraph_rlm.repl.local_session import LocalSession
+
+PROGRAM = Path(__file__).with_name("local_worker.py")
+"""The other side, also of the jailed backend."""
 
 KEPT = frozenset(
     {
@@ -39,6 +43,7 @@ class LocalBackend:
     """Sessions in processes of the Python that runs this one."""
 
     name = "local"
+    gives_files = True
     notes = (
         f"The interpreter is CPython {sys.version_info.major}.{sys.version_info.minor}, "
         "with the packages that are installed here. "
@@ -59,7 +64,7 @@ class LocalBackend:
         _check_host()
         warn_once("local", NO_SANDBOX)
         kept = {name: value for name, value in os.environ.items() if name in KEPT}
-        return LocalSession(spec, WorkerProcess(SharedFolder(), (), kept), self._sessions)
+        return LocalSession(spec, WorkerProcess(PROGRAM, SharedFolder(), (), kept), self._sessions)
 
     def release_idle(self) -> None:
         """Do nothing: each process ends with its session."""

@@ -3,12 +3,15 @@
 A frame that is not as expected ends it.
 """
 
+import os
 import site
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.processes.child import WorkerProcess
+from langgraph_rlm.processes.frames import UNBOUNDED, Channel, FrameError
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -20,9 +23,10 @@ from langgraph_rlm.repl.base import (
     SessionSpec,
     Suspended,
 )
-from langgraph_rlm.repl.local_frames import UNBOUNDED, Channel, FrameError
-from langgraph_rlm.repl.local_process import WorkerProcess
 from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+
+OUT = "out"
+"""The folder, in that of the process, whose files are given back."""
 
 MAX_SOURCE_CHARS = 10_000
 """Most characters of a call's own words that are looked at."""
@@ -70,6 +74,17 @@ class LocalSession:
     def kill(self) -> None:
         """End the process and its children, and wake whoever waits for them."""
         self._process.kill()
+
+    def out_folder(self) -> str:
+        """Give the folder in the process's own; see `Writing.out_folder`."""
+        path = os.path.join(self._process.folder.path, OUT)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass  # maybe no folder: whoever looks into it sees
+        except OSError as error:
+            raise SandboxCrashed(f"The folder of the process is gone: {error}") from error
+        return path
 
     def close(self) -> None:
         """End the process and remove its folder."""

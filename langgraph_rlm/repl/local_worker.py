@@ -22,11 +22,12 @@ import threading
 import types
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-if __package__:
-    from langgraph_rlm.repl import jail, jail_words, local_sameness
-    from langgraph_rlm.repl.local_frames import Channel, FrameError
+if TYPE_CHECKING or __package__:
+    from langgraph_rlm.processes import jail
+    from langgraph_rlm.processes.frames import Channel, FrameError
+    from langgraph_rlm.repl import jail_words, local_sameness
     from langgraph_rlm.repl.local_values import (
         CELL_FILE,
         PRINTED_TOO_MUCH,
@@ -35,13 +36,14 @@ if __package__:
         source_of,
         value_of,
     )
-else:  # run by its path: its folder is on no path, and would hide modules of others there
-    sys.path.insert(0, os.path.dirname(__file__))
-    import jail  # pyright: ignore
-    import jail_words  # pyright: ignore
-    import local_sameness  # pyright: ignore
-    from local_frames import Channel, FrameError  # pyright: ignore
-    from local_values import (  # pyright: ignore
+else:  # run by its path: these folders are on no path, and would hide modules of others there
+    _folder = os.path.dirname(__file__)
+    sys.path[:0] = [_folder, os.path.join(os.path.dirname(_folder), "processes")]
+    import jail
+    import jail_words
+    import local_sameness
+    from frames import Channel, FrameError
+    from local_values import (
         CELL_FILE,
         PRINTED_TOO_MUCH,
         described,
@@ -50,10 +52,10 @@ else:  # run by its path: its folder is on no path, and would hide modules of ot
         value_of,
     )
 
-    del sys.path[0]
+    del sys.path[:2]
     for _name in ("jail", "jail_calls", "jail_filter", "jail_words", "local_sameness"):
         del sys.modules[_name]
-    del sys.modules["local_frames"], sys.modules["local_values"]
+    del sys.modules["frames"], sys.modules["local_values"]
 
 LIBRARIES_BYTES = 256 << 20
 """Address space granted above `max_heap_bytes`: numpy and matplotlib map 100 MB before any data."""
@@ -293,6 +295,7 @@ def settle(stream: socket.socket, config: Mapping[str, Any]) -> tuple[int, int]:
     ending.start()
     local_sameness.stop_clocks(datetime.fromisoformat(config["clock"]))
     local_sameness.seed_random(config["seed"])
+    local_sameness.date_archives()
     return limits
 
 

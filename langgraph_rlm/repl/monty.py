@@ -48,12 +48,13 @@ class MontyBackend:
     """Sessions in a pool of `monty` worker processes, started when first needed."""
 
     name = "monty"
+    gives_files = True
     notes = (
         "The interpreter is Monty, a sandboxed subset of Python: functions, comprehensions, "
         "classes without bases, try/except, f-strings, async/await, "
         f"and the modules {', '.join(USEFUL_MODULES)}. "
-        "Not there: files, network, other packages, `yield`, `del`, decorated methods, "
-        "`globals()`. The clock stands still."
+        "Not there: files but in `out/` where that is named, network, other packages, `yield`, "
+        "`del`, decorated methods, `globals()`. The clock stands still."
     )
 
     state_format = f"monty {monty.__version__} {platform.machine()}"

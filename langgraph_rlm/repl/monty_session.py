@@ -41,6 +41,7 @@ from langgraph_rlm.repl.monty_objects import (
     output_of,
     without_objects,
 )
+from langgraph_rlm.repl.monty_out import MontyOut
 from langgraph_rlm.repl.monty_printed import Printed
 from langgraph_rlm.repl.monty_values import (
     NODE_BYTES,
@@ -72,6 +73,8 @@ class MontySession:
         self._session = checkout.__enter__()
         self._pid = self._session.worker_pid
         self._output = Printed(spec.max_stdout_chars, self.kill)
+        self._out = MontyOut(spec.max_out_bytes)
+        self._mount: dict[str, Any] = {}
         self._hidden = frozenset[str]()
         self._pending: monty.FunctionSnapshot | None = None
         self._code: list[str] = []
@@ -89,6 +92,7 @@ class MontySession:
             raise SandboxError(MUST_RESUME)
         self._output = Printed(self._spec.max_stdout_chars, self.kill)
         self._hidden = self._preparation.hidden_by(code)
+        self._mount = self._out.options()
         return self._drive(lambda: self._started(code, restore))
 
     def resume(self, answer: Answer) -> Outcome:
@@ -115,6 +119,7 @@ class MontySession:
             "hidden": sorted(self._hidden),
             "printed": self._output.as_list(),
             "waits": self._pending is not None,
+            "has_out": self._out.is_there,
         }
         return pack(about, heap)
 
@@ -131,9 +136,14 @@ class MontySession:
         self._has_prelude = about["has_prelude"]
         self._hidden = frozenset(about["hidden"])
         self._output.take_up(*about["printed"])
+        if about["has_out"]:
+            self._out.folder()
         try:
             if about["waits"]:
-                pending = self._session.load_snapshot(heap, print_callback=self._output)
+                mount = self._out.mount()
+                pending = self._session.load_snapshot(
+                    heap, mount=mount, print_callback=self._output
+                )
                 self._pending = cast("monty.FunctionSnapshot", pending)
             else:
                 self._session.load_session(heap)
@@ -141,6 +151,10 @@ class MontySession:
             raise self._lost(error) from error
         except monty.MontyRuntimeError as error:
             raise ValueError(str(error)) from error
+
+    def out_folder(self) -> str:
+        """Give the folder of the host; see `Writing.out_folder`."""
+        return self._out.folder()
 
     def kill(self) -> None:
         """End the worker by its id; it was started by this session's pool."""
@@ -154,6 +168,7 @@ class MontySession:
         if not self._closed:
             self._closed = True
             self._session.__exit__(None, None, None)
+            self._out.close()
 
     # One step
 
@@ -234,7 +249,13 @@ class MontySession:
 
     def _fed(self, code: str, inputs: dict[str, Any]) -> monty.SyncSnapshot:
         self._code.append(code)
-        return self._session.feed_start(code, print_callback=self._output, inputs=inputs)
+        return self._session.feed_start(
+            code, print_callback=self._output, inputs=inputs, **self._mount, cwd=self._cwd()
+        )
+
+    def _cwd(self) -> str | None:
+        """Give the folder that the session begins in, which would else be `out/` itself."""
+        return "/" if len(self._code) == 1 else None
 
     def _run(self, code: str, inputs: dict[str, Any] | None = None) -> Any:
         """Run source of the host's own to its end; give the value of its last line."""
@@ -314,7 +335,7 @@ class MontySession:
                 "report it with the cell's code."
             )
         if snapshot.is_os_function:
-            return snapshot.resume_not_handled()
+            return self._out.answer(snapshot)
         if snapshot.function_name == HAS_OBJECTS:
             arguments = arguments_of(snapshot)
             return snapshot.resume({"return_value": arguments is None or has_objects(arguments)})

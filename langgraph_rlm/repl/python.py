@@ -7,9 +7,7 @@ what the host looks after itself.
 
 import os
 import signal
-import site
 import sys
-import sysconfig
 import time
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
@@ -17,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError, SandboxError
-from langgraph_rlm.repl import jail
+from langgraph_rlm.processes import jail
+from langgraph_rlm.processes.child import WorkerProcess
+from langgraph_rlm.processes.quota import Quota
+from langgraph_rlm.processes.readable import library, readable_paths
 from langgraph_rlm.repl.base import Outcome, Session, SessionSpec
-from langgraph_rlm.repl.jail_quota import Quota
 from langgraph_rlm.repl.local import check_time_machine
-from langgraph_rlm.repl.local_process import WorkerProcess
 from langgraph_rlm.repl.local_session import LocalSession
 from langgraph_rlm.repl.python_workers import workers
 
@@ -33,16 +32,6 @@ LOOK_SECONDS = 0.25
 MAX_PARTS = 4_000_000
 """Most lists, dicts and items in one value: in the host each takes up to 100 bytes."""
 
-SYSTEM = (
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/local/lib",
-    "/etc/ld.so.cache",
-    "/usr/share/zoneinfo",
-)
-"""Shared libraries, and the time zones."""
 WELL_KNOWN = (
     *("numpy", "pandas", "scipy", "sklearn", "statsmodels", "matplotlib", "sympy", "networkx"),
     *("polars", "pyarrow", "duckdb", "openpyxl", "PIL", "bs4", "lxml", "yaml", "regex", "nltk"),
@@ -55,6 +44,7 @@ class PythonBackend:
     """Sessions in jailed processes of the Python that runs this one."""
 
     name = "python"
+    gives_files = True
 
     def __init__(
         self,
@@ -86,8 +76,8 @@ class PythonBackend:
         self._sessions: set[LocalSession] = set()
         self._quota = Quota(folder_bytes, FOLDER_FILES, THREADS)
         self._bounds = {
-            "read": [*_readable(packages), *_existing(readable)],
-            "library": [] if packages else _library(),
+            "read": [*readable_paths(packages), *_existing(readable)],
+            "library": [] if packages else library(),
             "file_bytes": folder_bytes,
         }
         self.notes = _notes(packages)
@@ -172,22 +162,6 @@ def check_can_jail() -> None:
             f"sandbox='python' cannot lock a process in here. {reason} Use sandbox='monty'."
         )
     check_time_machine("python")
-
-
-def _readable(packages: bool) -> list[str]:
-    """Give what a worker may read: the library, what it is linked to, and the packages."""
-    found = {*SYSTEM, *_library(), str(Path(sys.base_prefix, "lib"))}
-    if packages:
-        found |= {*site.getsitepackages(), str(Path(sys.prefix, "lib"))}
-        found |= {site.getusersitepackages()} if site.ENABLE_USER_SITE else set[str]()
-    return sorted(found)
-
-
-def _library() -> list[str]:
-    """Give the folders of the standard library, as they stand in `sys.path`."""
-    pure, compiled = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")
-    dynamic = sysconfig.get_config_var("DESTSHARED") or str(Path(compiled, "lib-dynload"))
-    return sorted({pure, compiled, str(dynamic), str(Path(pure, "lib-dynload"))})
 
 
 def _existing(readable: Iterable[str | Path]) -> list[str]:

@@ -9,9 +9,10 @@ import threading
 
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.lazy import per_process
-from langgraph_rlm.repl.lasting_thread import LastingThread
-from langgraph_rlm.repl.local_folder import OwnFolder
-from langgraph_rlm.repl.local_process import WorkerProcess
+from langgraph_rlm.processes.child import WorkerProcess
+from langgraph_rlm.processes.folder import OwnFolder
+from langgraph_rlm.processes.lasting_thread import LastingThread
+from langgraph_rlm.repl.local import PROGRAM
 
 OPTIONS = ("-s", "-B")
 """Of the interpreter: no packages in a home, which it does not have, and no compiled files."""
@@ -82,4 +83,4 @@ workers = per_process(Workers)
 
 
 def _start() -> WorkerProcess:
-    return WorkerProcess(OwnFolder(), OPTIONS, {})
+    return WorkerProcess(PROGRAM, OwnFolder(), OPTIONS, {})

@@ -36,7 +36,7 @@ from langgraph_rlm.log.places import (
 from langgraph_rlm.log.python import assigned_names
 from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.log.steps import open_steps
-from langgraph_rlm.log.text import answer_text, clip
+from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.advance import Advance
 from langgraph_rlm.repl.base import (
     Answer,
@@ -48,8 +48,10 @@ from langgraph_rlm.repl.base import (
     Session,
     Suspended,
 )
+from langgraph_rlm.repl.cell_files import CellFiles
 from langgraph_rlm.repl.cell_time import CellTime
 from langgraph_rlm.repl.divergence import check_call, check_cell, check_end, outcome_digest
+from langgraph_rlm.repl.finals import answer_variable, resolved
 from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
 from langgraph_rlm.repl.host import Host, LateValues, OpenCell
 from langgraph_rlm.repl.host_functions import BY_NAME, names_of, reserved, respond
@@ -57,7 +59,6 @@ from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
 from langgraph_rlm.storage.blobs import Text
-from langgraph_rlm.storage.json_types import is_dict
 
 T = TypeVar("T")
 
@@ -82,6 +83,7 @@ class Repl:
         self._is_from_snapshot = standing is not None
         self._rules = 1
         self._time = CellTime(session, host.limits.max_cell_seconds)
+        self._files = CellFiles(session, host, self._at)
         self._replayed = 0
         self._to_replay: int | None = None
 
@@ -89,6 +91,10 @@ class Repl:
     def is_from_snapshot(self) -> bool:
         """Whether it did not begin at the beginning of its log."""
         return self._is_from_snapshot
+
+    def fill_out(self) -> None:
+        """Put what stood in `out/` back, after a snapshot. Raises `BlobError`."""
+        self._files.fill()
 
     @property
     def progress(self) -> tuple[int, int] | None:
@@ -147,7 +153,9 @@ class Repl:
                 self._replayed += 1
                 self._at.applied[place] = then
                 check_cell(place, then, now, self._host.blobs)
+                self._files.settle(place, then, now, done)
                 continue
+            self._files.keep(now)
             self._keep(place, now, log, done)
             if now["final"] is not None:
                 done.final = now["final"]
@@ -158,11 +166,12 @@ class Repl:
         """Add a new entry to what was done, with a snapshot if code ran for long before it."""
         self._at.applied[place] = entry
         done.entries[place] = entry
-        if not self._snapshots.is_due:
-            return
-        digest = self._snapshots.keep(self._session, {**log, **done.entries}, place, self._at)
-        if digest is not None:
-            entry["snapshot"] = digest
+        if self._snapshots.is_due:
+            self._files.show()
+            known = {**log, **done.entries}
+            digest = self._snapshots.keep(self._session, known, place, self._at)
+            if digest is not None:
+                entry["snapshot"] = digest
 
     # Which cells run
 
@@ -205,11 +214,11 @@ class Repl:
             own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
             self._at.restore |= {"context", "answer", *own}
         self._at.questions = len(questions)
+        self._files.first_turn = questions[-1]["turn"]
 
     def _note_refusal(self, turn: int, log: AnyLog) -> None:
         """Keep the answer of a turn, if it was refused, from being given again by itself."""
-        refused = refusal(log, turn)
-        if refused is not None:
+        if (refused := refusal(log, turn)) is not None:
             self._at.applied[refused_place(turn)] = refused
             self._at.withdraw = True
 
@@ -231,7 +240,7 @@ class Repl:
         if cell.waiting is None:
             outcome: Outcome | None = self._feed_cell(cell, log)
         else:
-            outcome = self._resume(self._logged_answer(cell, log), cell, log)
+            outcome = self._resume(self._logged_answer(cell, log, done), cell, log)
         while isinstance(outcome, Suspended):
             answer = self._answer(outcome.call, cell, log, done)
             outcome = self._resume(answer, cell, log)
@@ -252,6 +261,7 @@ class Repl:
 
     def _feed_cell(self, cell: OpenCell, log: AnyLog) -> Outcome:
         """Run a cell from its first line, after binding anew what earlier cells have rebound."""
+        self._files.begin(cell)
         if "SHOW_VARS" in cell.code:
             source = show_vars_source(self._at.names - reserved(cell.rules))
             self._step(partial(self._session.feed, source), cell, log)
@@ -266,7 +276,7 @@ class Repl:
         code = self._prepared(cell, log)
         if isinstance(code, CellError):
             return Finished("", error=code, ran=False)
-        restore = self._at.restore & (names_of(self._host) | frozenset(self._values))
+        restore = self._at.restore & {*names_of(self._host), *self._values}
         outcome = self._step(partial(self._session.feed, code, restore), cell, log)
         if cell.rules == 1 or not isinstance(outcome, Finished) or outcome.ran:
             self._at.restore = frozenset()
@@ -297,7 +307,7 @@ class Repl:
 
     def _answer(self, call: HostCall, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer a call at once or from the log; None when it has to wait."""
-        response = respond(call, cell, self._values.handles, self._host)
+        response = respond(call, cell, self._values.handles, self._host, self._files.made)
         if not isinstance(response, Request):
             return response
         now = self._host.requests.entry(response)
@@ -310,9 +320,12 @@ class Repl:
         else:
             check_call(place, then, now)
             self._at.applied[place] = then
-        return self._logged_answer(cell, log)
+        answered = item_place(place, 0)
+        if response.on_host is not None and answered not in log:
+            done.entries[answered] = response.on_host(self._time.left())
+        return self._logged_answer(cell, log, done)
 
-    def _logged_answer(self, cell: OpenCell, log: AnyLog) -> Answer | None:
+    def _logged_answer(self, cell: OpenCell, log: AnyLog, done: Advance) -> Answer | None:
         """Answer the call that a cell waits for from the log; None while an item is missing."""
         entry = call_at(self._at.applied, cell.waiting)
         assert cell.waiting is not None
@@ -320,10 +333,11 @@ class Repl:
         replies: dict[str, ReplyEntry] = {}
         for item in range(entry["items"]):
             place = item_place(cell.waiting, item)
-            reply = reply_at(log, place)
+            reply = reply_at(log, place) or reply_at(done.entries, place)
             if reply is None:
                 return None
             replies[place] = reply
+            cell.note_reads(reply.get("reads", {}))
             if is_refused(reply):
                 break
         self._at.applied.update(replies)
@@ -338,10 +352,14 @@ class Repl:
         if cell.ended and error is not None and error.type == "SystemExit":
             error = None  # FINAL raised it
         final: Text | None = None
+
+        def variable(name: str) -> Finished:
+            return self._variable(name, cell, log)
+
         if cell.ended and error is None:
-            final, error = self._resolved(cell, log)
+            final, error = resolved(cell, variable, self._host.blobs)
         elif self._at.watches_answer:
-            final, lost = self._answer_variable(cell, log)
+            final, lost = answer_variable(cell, variable, self._host.blobs)
             error = error or lost
         value: str | None = None
         if finished.value is not None and not cell.ended:
@@ -356,43 +374,13 @@ class Repl:
             reads=cell.reads,
             final=final,
         )
-        return entry if finished.ran else {**entry, "ran": False}
+        noted = self._files.noted(cell, entry)
+        return noted if finished.ran else {**noted, "ran": False}
 
     def _clipped(self, text: str) -> Text:
         return self._host.blobs.put_text(clip(text, limit=self._host.limits.max_output_chars))
-
-    def _resolved(self, cell: OpenCell, log: AnyLog) -> tuple[Text | None, CellError | None]:
-        """Give the value of FINAL, or of the variable that FINAL_VAR names; else an error."""
-        name = cell.final_name
-        if name is None:
-            return self._host.blobs.put_text(answer_text(cell.final, cell.rules)), None
-        found = self._variable(name, cell, log)
-        if found.error is None:
-            return self._host.blobs.put_text(answer_text(found.value, cell.rules)), None
-        if _is_too_large(found, cell):
-            return None, found.error
-        message = (
-            f"FINAL_VAR: there is no variable {name!r}. "
-            "Bind it first, or give the value itself to FINAL."
-        )
-        return None, CellError("NameError", message, f"NameError: {message}")
-
-    def _answer_variable(self, cell: OpenCell, log: AnyLog) -> tuple[Text | None, CellError | None]:
-        """Give `answer["content"]` once `answer["ready"]` is true; or why it cannot be had."""
-        found = self._variable("answer", cell, log)
-        if _is_too_large(found, cell):
-            return None, found.error
-        if not is_dict(found.value) or not found.value.get("ready"):
-            return None, None
-        text = answer_text(found.value.get("content", ""), cell.rules)
-        return self._host.blobs.put_text(text), None
 
     def _variable(self, name: str, cell: OpenCell, log: AnyLog) -> Finished:
         found = self._step(partial(self._session.feed, name), cell, log)
         assert isinstance(found, Finished), "a name alone calls nothing"
         return found
-
-
-def _is_too_large(found: Finished, cell: OpenCell) -> bool:
-    """Tell whether there is a variable that the sandbox cannot hand over."""
-    return found.error is not None and found.error.type != "NameError" and cell.rules > 1

@@ -6,8 +6,8 @@ here calls a model or a tool.
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from cachetools import LRUCache
@@ -18,6 +18,7 @@ from langgraph_rlm.repl.base import Answer, Raised, Returned
 from langgraph_rlm.schemas.answers import Format, code_format
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.references import Reference
 from langgraph_rlm.tools import RLMTool
 
 INLINE_REQUEST_CHARS = 500
@@ -39,6 +40,9 @@ class Request:
     """Plain JSON."""
     items: int
     """How many answers it waits for."""
+    on_host: Callable[[float], ReplyEntry] | None = field(default=None, compare=False)
+    """Makes its answer at once, within some seconds, where the log has none; None where the graph
+    has to dispatch it."""
 
 
 class Requests:
@@ -60,7 +64,7 @@ class Requests:
         A large payload, and one that several `Send`s share, is stored by reference.
         """
         inline = INLINE_REQUEST_CHARS if request.items == 1 else 0
-        if request.call == "llm":  # texts alone: one form for the log and for the digest
+        if request.call == "llm":  # texts alone, and references: one form for both
             text = canonical_texts(request.payload)
             stored = self._blobs.put_text(text, inline=inline)
             digest = stored.get("blob") or digest_of(text)
@@ -112,6 +116,11 @@ def context_of(payload: Mapping[str, Any], item: int) -> ContextHandle | None:
     return None if given is None else ContextHandle.from_dict(given)
 
 
+def images_of(payload: Mapping[str, Any], item: int) -> list[Reference]:
+    """Give what is shown to the model with prompt `item`; nothing in most requests."""
+    return payload["images"][item] if "images" in payload else []
+
+
 def form_of(payload: Mapping[str, Any]) -> Format | None:
     """Give the form in which a request wants its answer; None for text."""
     schema = payload.get("schema")
@@ -125,6 +134,8 @@ def answer_of(entry: CallEntry, replies: Sequence[ReplyEntry], blobs: BlobStore)
         A value or an exception; for a batch a list, with `"Error: ..."` for an item that failed.
     """
     if is_refused(replies[0]):
+        return Raised("ValueError", f"{entry['function']}: {replies[0]['error']}")
+    if entry["call"] == "sql" and replies[0]["error"] is not None:
         return Raised("ValueError", f"{entry['function']}: {replies[0]['error']}")
     if entry["function"].endswith("_batched") and entry["call"] != "tool":
         return Returned([_item(reply, blobs) for reply in replies])

@@ -4,6 +4,7 @@ Dropping one at any moment costs time, never an answer or a call.
 """
 
 import asyncio
+import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from langgraph_rlm.budget.clock import Deadline
-from langgraph_rlm.errors import ReplayDivergedError, SandboxError
+from langgraph_rlm.errors import BlobError, ReplayDivergedError, SandboxError
 from langgraph_rlm.log.entries import Log, LogEntry, rolled_back_entry
 from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.repl.advance import Advance, CellLost
@@ -23,6 +24,9 @@ from langgraph_rlm.repl.replay import Repl
 from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import cells_left
+from langgraph_rlm.tables.desk import Desk
+
+LOG = logging.getLogger("langgraph_rlm.repl")
 
 TELL_SECONDS = 1.0
 """How long logged cells are run again before it is told, and between one telling and the next."""
@@ -85,10 +89,24 @@ def rebuilt_repl(
     if isinstance(backend, Loading):
         for found in snapshots.find(log):
             session = backend.load(spec, found.state)
-            if session is not None:
-                snapshots.size = len(found.state)
-                return Repl(session, values, host, snapshots, found.standing)
+            if session is None:
+                continue
+            snapshots.size = len(found.state)
+            repl = Repl(session, values, host, snapshots, found.standing)
+            if _is_filled(repl):
+                return repl
     return open_repl(backend, start, host)
+
+
+def _is_filled(repl: Repl) -> bool:
+    """Put files back into `out/`. Without their bytes, all cells have to write them again."""
+    try:
+        repl.fill_out()
+    except BlobError as error:
+        LOG.info("A snapshot is left out: %s", error)
+        repl.close()
+        return False
+    return True
 
 
 def _spec(start: ReplStart, host: Host, values: LateValues) -> SessionSpec:
@@ -98,6 +116,7 @@ def _spec(start: ReplStart, host: Host, values: LateValues) -> SessionSpec:
         clock=datetime.fromtimestamp(start.started, UTC),
         seed=start.id,
         max_heap_bytes=host.limits.max_heap_bytes,
+        max_out_bytes=host.limits.max_out_bytes,
     )
 
 
@@ -139,6 +158,7 @@ class Sessions:
 
     def __init__(self, sandboxes: Sandboxes, max_idle: int = MAX_IDLE) -> None:
         self.sandboxes = sandboxes
+        self.desk = Desk()
         self.max_idle = max_idle
         self._idle: OrderedDict[str, Repl] = OrderedDict()
         self._lock = threading.Lock()
@@ -207,12 +227,14 @@ class Sessions:
         What runs continues, and what happens next starts new workers.
         """
         self.drop_all()
+        self.desk.release_idle()
         self.sandboxes.release_idle()
 
     def close(self) -> None:
         """End every worker."""
         self.drop_all()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self.desk.release_idle()
         self.sandboxes.close()
 
     def _advance(
@@ -254,7 +276,8 @@ class Sessions:
                 repl.close()
                 raise
             self._put(start.id, repl, job)
-            return Advance({**rolled_back, **done.entries}, done.suspended, done.final)
+            done.entries = {**rolled_back, **done.entries}
+            return done
 
     def _rebuilt(
         self,

@@ -13,6 +13,7 @@ from langgraph_rlm.lazy import per_process
 from langgraph_rlm.log.entries import ROLLED_BACK, Log, LogEntry
 from langgraph_rlm.log.places import cell_at, cell_of
 from langgraph_rlm.repl.host import OpenCell
+from langgraph_rlm.storage.out_files import OutFile
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Standing:
     """Whether a cell has spoken of `answer`."""
     withdraw: bool = False
     """Whether the answer of the last turn was refused."""
+    out: dict[str, OutFile] = field(default_factory=dict[str, OutFile])
+    """Of a snapshot: what stood in `out/` when it was taken."""
 
     def stands_in(self, log: Mapping[str, LogEntry]) -> bool:
         """Tell whether `log` has everything that the interpreter has gone through.

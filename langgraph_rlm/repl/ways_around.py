@@ -5,7 +5,7 @@ PLAIN = "Write it in plain Python."
 NUMBERS = "Work with lists, dicts, sum() and sorted()."
 PARALLEL = "llm_query_batched runs calls in parallel."
 NO_NETWORK = "There is no network: work on the inputs."
-NO_FILES = "There are no files: the inputs are `context`, peek() and grep()."
+NO_FILES = "There are no files but in out/: the inputs are `context`, peek() and grep()."
 LEAVE_OUT = "Leave it out."
 TAGS = "Find the tags with `re`."
 

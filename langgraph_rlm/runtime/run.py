@@ -16,7 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.budget.ledger import Ledger, LimitReached
+from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, Ledger, LimitReached
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.roles import in_order
@@ -127,6 +127,7 @@ class Run:
         depth: int,
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
+        shown_tokens: int = 0,
     ) -> tuple[AIMessage, Usage]:
         """Call a model within the budget. The caller holds a slot.
 
@@ -137,6 +138,7 @@ class Run:
             depth: that the spending is counted under.
             tools: OpenAI functions that the model may call instead of writing code.
             options: sampling parameters.
+            shown_tokens: what the prompt's pictures and the like are thought to cost.
 
         Returns:
             The reply, and what the call spent.
@@ -148,7 +150,7 @@ class Run:
         given = dict(options or {})
         name = given.get("model") or model_name(model)
         await self.rlm.prices.prepare(name)
-        chars = _chars(prompt)
+        chars = _chars(prompt) + shown_tokens * CHARS_PER_TOKEN
         hold = self.ledger.hold(name, chars)
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:

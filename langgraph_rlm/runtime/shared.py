@@ -1,7 +1,7 @@
 """Shared: models, tools, blobs and interpreters of one `create_rlm`, shared by all of its runs.
 Knows no run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -10,21 +10,28 @@ from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.log.places import AnyLog, questions_of
 from langgraph_rlm.models.http_clients import Clients
+from langgraph_rlm.models.media import refusal
 from langgraph_rlm.models.wrapped import Model, takes_tools
 from langgraph_rlm.repl.base import Backend, capacity_of
 from langgraph_rlm.repl.host import Host
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.runtime.parts import needed_for
 from langgraph_rlm.runtime.windows import LEAST_CHARS, Windows
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.context import MEDIA, ContextHandle, described_handle
+from langgraph_rlm.storage.pages import Pages
 from langgraph_rlm.storage.reads import Reader
+from langgraph_rlm.storage.references import Reference, names_in
 from langgraph_rlm.storage.shapes import shape_of
 from langgraph_rlm.tools.toolset import Toolset
 
 PREVIEW_CHARS = 300
 """Characters of a context that its question shows."""
+
+NAMES_SHOWN = 2
+"""Names of pictures in a context that its question shows."""
 
 SHAPE_CHARS = 20_000
 """Characters of a context that are looked at to say what its items are."""
@@ -107,19 +114,46 @@ class RLMRuntime:
         Raises `BlobError`."""
 
         def read(handle: ContextHandle) -> str:
+            if handle.kind in MEDIA:
+                return ""
             return Reader(handle, self.blobs).peek(0, PREVIEW_CHARS)[0]
 
         return lru_cache(maxsize=64)(read)
 
     @cached_property
     def shape(self) -> Callable[[ContextHandle], str]:
-        """Says what the items of a context are, once for all turns that show it. Blocks. Raises
-        `BlobError`."""
+        """Says what the items of a context are, or a picture is, once for all turns that show it.
+        Blocks. Raises `BlobError`."""
 
         def read(handle: ContextHandle) -> str:
+            if handle.kind in MEDIA:
+                return described_handle(handle, self.blobs)
             return shape_of(handle.kind, Reader(handle, self.blobs).peek(0, SHAPE_CHARS)[0])
 
         return lru_cache(maxsize=64)(read)
+
+    def refusal(self, name: str | None, references: Sequence[Reference]) -> str | None:
+        """Why the model that code asks cannot be shown these; None where it can, as far as is
+        known."""
+        needed = needed_for(references)
+        return refusal(self._sub(name), needed, self.models) if needed else None
+
+    @cached_property
+    def names_shown(self) -> Callable[[ContextHandle], list[str]]:
+        """Gives some names of what a context has that models can be shown, as literals. Blocks.
+        Raises `BlobError`."""
+
+        def read(handle: ContextHandle) -> list[str]:
+            if handle.kind in MEDIA:
+                return []
+            return [repr(name) for name in names_in(handle, self.blobs, NAMES_SHOWN)]
+
+        return lru_cache(maxsize=64)(read)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """The pictures that have to be made before a model is shown them."""
+        return Pages(self.blobs)
 
     @cached_property
     def native_tools(self) -> list[dict[str, Any]]:
@@ -146,4 +180,6 @@ class RLMRuntime:
             blobs=self.blobs,
             requests=self.requests,
             limits=self.limits,
+            gives_files=is_root,
+            desk=self.sessions.desk,
         )

@@ -14,6 +14,7 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.chats import Chat, described, open_chat
 from langgraph_rlm.server.engine import IGNORED, Answer, Engine, Head, Local, refused
 from langgraph_rlm.server.errors import Refused, refusal, unknown_model
+from langgraph_rlm.server.files import RunFiles
 from langgraph_rlm.server.openapi import document
 from langgraph_rlm.server.paths import not_served, wrong_method
 from langgraph_rlm.server.savers import open_saver
@@ -76,7 +77,11 @@ async def _local(settings: Settings, chat: Chat | None) -> AsyncGenerator[Engine
         yield Local(chat, keep_alive_seconds=settings.keep_alive_seconds)
         return
     async with open_saver(settings.db) as saver:
-        yield Local(open_chat(settings, saver), keep_alive_seconds=settings.keep_alive_seconds)
+        yield Local(
+            open_chat(settings, saver),
+            files=RunFiles(saver, settings.blob_store).answer,
+            keep_alive_seconds=settings.keep_alive_seconds,
+        )
 
 
 class App:
@@ -99,6 +104,8 @@ class App:
                 Route("/openapi.json", self._openapi),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{model:path}", self._model),
+                Route("/v1/files/{file_id}", _Raw(self._file), methods=["GET"]),
+                Route("/v1/files/{file_id}/content", _Raw(self._file), methods=["GET"]),
                 Route("/v1/chat/completions", _Raw(self._complete), methods=["POST"]),
             ],
             exception_handlers={
@@ -162,6 +169,17 @@ class App:
             )
         return given.hex()[:32]
 
+    async def _file(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Give a file of a run, or what is known of it."""
+        try:
+            owner = self._owner(scope)
+            assert self._engine is not None, "The application's lifespan has not begun."
+            has_content = scope["path"].endswith("/content")
+            id = scope["path_params"]["file_id"]
+            await _send_answer(self._engine.file(owner, id, has_content=has_content), send)
+        except Refused as error:
+            await _send_refusal(error, send)
+
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, unless the client leaves first: that cancels its run."""
         body = _Body(receive, self._settings)
@@ -186,9 +204,7 @@ class App:
                 assert self._engine is not None, "The application's lifespan has not begun."
                 await _send_answer(self._engine.complete(owner, body.parts()), send)
         except Refused as error:
-            head, text = refused(error)
-            await _send_head(send, head, len(text))
-            await send({"type": "http.response.body", "body": text})
+            await _send_refusal(error, send)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncGenerator[None]:
@@ -324,6 +340,12 @@ async def _send_answer(answer: Answer, send: Send) -> None:
             else:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_refusal(error: Refused, send: Send) -> None:
+    head, text = refused(error)
+    await _send_head(send, head, len(text))
+    await send({"type": "http.response.body", "body": text})
 
 
 async def _send_head(send: Send, head: Head, length: int | None = None) -> None:

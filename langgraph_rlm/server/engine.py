@@ -5,7 +5,7 @@ It knows nothing of HTTP's connections.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from inspect import isawaitable
@@ -55,18 +55,30 @@ class Engine(Protocol):
         """Answer one `POST /v1/chat/completions`."""
         ...
 
+    def file(self, owner: str, id: str, *, has_content: bool) -> Answer:
+        """Answer one `GET /v1/files/ID`, or `GET /v1/files/ID/content`."""
+        ...
+
+
+Files = Callable[[str, str, bool], Answer]
+"""Answers `Engine.file`: for an owner, an id, and whether its bytes are asked for."""
+
 
 class Local:
     """The engine that answers on the running event loop."""
 
-    def __init__(self, chat: Chat, *, keep_alive_seconds: float = 15) -> None:
+    def __init__(
+        self, chat: Chat, *, files: Files | None = None, keep_alive_seconds: float = 15
+    ) -> None:
         """Answer with these chat models.
 
         Args:
             chat: see `Chat`.
+            files: gives the files of their runs; None where they have none.
             keep_alive_seconds: a stream that is silent for so long gets a comment.
         """
         self._chat = chat
+        self._files = files
         self._keep_alive_seconds = keep_alive_seconds
 
     async def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
@@ -79,6 +91,17 @@ class Local:
                 request = parse_request(raw)
             del raw
             async with aclosing(self._answer(request, owner)) as answer:
+                async for part in answer:
+                    yield part
+        except Exception as error:
+            raise refusal(error) from error
+
+    async def file(self, owner: str, id: str, *, has_content: bool) -> Answer:
+        """Do what `Engine.file` says."""
+        if self._files is None:
+            raise no_file(id)
+        try:
+            async with aclosing(self._files(owner, id, has_content)) as answer:
                 async for part in answer:
                     yield part
         except Exception as error:
@@ -210,6 +233,12 @@ async def _pump(
         await queue.put(None)
     except Exception as error:  # noqa: BLE001 - raised where the chunks are read
         await queue.put(error)
+
+
+def no_file(id: str) -> Refused:
+    """Make the refusal of a file that there is not, or that is another key's."""
+    message = f"There is no file {id!r} of this key: runs give them in the field `files`."
+    return Refused(404, message, code="file_not_found")
 
 
 def refused(error: Refused) -> tuple[Head, bytes]:

@@ -25,6 +25,18 @@ _ERROR = {
     },
 }
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}}
+_FILE = {
+    "type": "object",
+    "required": ["id", "object", "bytes", "filename", "mime_type"],
+    "properties": {
+        "id": {"type": "string"},
+        "object": {"const": "file"},
+        "bytes": {"type": "integer"},
+        "filename": {"type": "string"},
+        "mime_type": {"type": "string"},
+    },
+}
+_FILE_ID = {"name": "file_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _COMPLETION = {
     "type": "object",
     "required": ["id", "object", "created", "model", "choices", "usage"],
@@ -35,6 +47,7 @@ _COMPLETION = {
         "model": {"type": "string"},
         "choices": {"type": "array", "minItems": 1, "maxItems": 1},
         "usage": {"type": "object"},
+        "files": {"type": "array", "items": _FILE},
     },
 }
 _COMPLETION_ERRORS = ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504")
@@ -58,6 +71,8 @@ def document() -> dict[str, Any]:
             "/health": {"get": health},
             "/v1/models": {"get": models},
             "/v1/chat/completions": {"post": _completions()},
+            "/v1/files/{file_id}": {"get": _file(), "parameters": [_FILE_ID]},
+            "/v1/files/{file_id}/content": {"get": _content(), "parameters": [_FILE_ID]},
         },
         "components": {
             "schemas": {**parts, "ChatRequest": schemas, "Error": _ERROR},
@@ -72,6 +87,17 @@ def _completions() -> dict[str, Any]:
     operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
     body = {"required": True, "content": _json({"$ref": REFS.format(model="ChatRequest")})}
     return {**operation, "requestBody": body}
+
+
+def _file() -> dict[str, Any]:
+    return _operation("A file that a run gave back.", _FILE, ("401", "404", "503"))
+
+
+def _content() -> dict[str, Any]:
+    operation = _operation("The bytes of the file, to be saved.", {}, ("401", "404", "503"))
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    operation["responses"]["200"] = {"description": "The bytes.", "content": content}
+    return operation
 
 
 def _operation(summary: str, schema: dict[str, Any], errors: tuple[str, ...]) -> dict[str, Any]:

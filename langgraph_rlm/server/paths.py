@@ -5,7 +5,10 @@ Serves nothing. Most of these clients have a wrong base URL, or use another of O
 
 from collections.abc import Mapping
 
-SERVED = "There are POST /v1/chat/completions, GET /v1/models, GET /health and GET /openapi.json."
+SERVED = (
+    "There are POST /v1/chat/completions, GET /v1/models, GET /v1/files/ID, GET /health and "
+    "GET /openapi.json."
+)
 USE_CHAT = "Use POST /v1/chat/completions, OpenAI's chat completions."
 WITH_V1 = "The paths begin with /v1: set the client's base URL to http://HOST:PORT/v1."
 
@@ -17,7 +20,8 @@ HINTS: Mapping[str, str] = {
     "/v1/moderations": "Moderations are not served: ask the models' own API for them.",
     "/v1/images": "Images are not served: ask the models' own API for them.",
     "/v1/audio": "Audio is not served: ask the models' own API for it.",
-    "/v1/files": "Files are not served: give their text in the messages.",
+    "/v1/files": "Files are not taken: give their text in the messages. GET /v1/files/ID gives "
+    "one that a run wrote.",
     "/v1/batches": f"Batches are not served. {USE_CHAT}",
     "/v1/assistants": f"OpenAI's Assistants API is not served. {USE_CHAT}",
     "/v1/threads": f"OpenAI's Assistants API is not served. {USE_CHAT}",

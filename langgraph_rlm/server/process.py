@@ -8,9 +8,10 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
 from langgraph_rlm.server.engine import Answer, Head
@@ -120,12 +121,19 @@ class Process:
             process.kill()
             await process.wait()
 
-    async def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
+    def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
         """Do what `Engine.complete` says."""
+        return self._answer({"owner": owner}, body)
+
+    def file(self, owner: str, id: str, *, has_content: bool) -> Answer:
+        """Do what `Engine.file` says."""
+        return self._answer({"owner": owner, "file": id, "has_content": has_content}, _nothing())
+
+    async def _answer(self, request: Mapping[str, Any], body: AsyncIterator[bytes]) -> Answer:
         started = False
         reader, writer = await self._connected()
         try:
-            await _send_request(writer, owner, body)
+            await _send_request(writer, request, body)
             head = Head(**await read_head(reader))
             yield head
             started = True
@@ -134,7 +142,8 @@ class Process:
         except (OSError, asyncio.IncompleteReadError):
             if not started:
                 raise _restarted() from None
-            yield failed(_restarted().body)
+            if "file" not in request:  # of a file, the client sees that bytes are missing
+                yield failed(_restarted().body)
         finally:
             writer.close()
 
@@ -155,14 +164,20 @@ class Process:
 
 
 async def _send_request(
-    writer: asyncio.StreamWriter, owner: str, body: AsyncIterator[bytes]
+    writer: asyncio.StreamWriter, request: Mapping[str, Any], body: AsyncIterator[bytes]
 ) -> None:
-    writer.write(head_frame({"owner": owner}))
+    writer.write(head_frame(request))
     async for part in body:
         if part:  # an empty frame would be the end
             writer.write(frame(part))
             await writer.drain()
     writer.write(END)
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    """Give the body of a request that has none."""
+    for part in ():
+        yield part
 
 
 def _restarted() -> Refused:

@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
@@ -52,7 +53,8 @@ class Replies:
         finish = _finish(message.response_metadata, bool(calls))
         choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": finish}
         usage = usage_of(message.usage_metadata)
-        return json.dumps(self._frame("chat.completion", choices=[choice], usage=usage)).encode()
+        frame = self._frame("chat.completion", choices=[choice], usage=usage)
+        return json.dumps(frame | _files_in(message.response_metadata)).encode()
 
     def chunk(self, chunk: AIMessageChunk) -> Iterator[bytes]:
         """Give what a client sees of a model's chunk: often nothing."""
@@ -72,7 +74,8 @@ class Replies:
 
     def end(self) -> Iterator[bytes]:
         """Give the last events of a stream."""
-        yield self._delta({}, _finish(self._metadata, self._calls.count > 0))
+        finish = _finish(self._metadata, self._calls.count > 0)
+        yield self._delta({}, finish, _files_in(self._metadata))
         if self._has_usage:
             usage = usage_of(self._usage)
             yield _event(self._frame("chat.completion.chunk", choices=[], usage=usage))
@@ -81,12 +84,17 @@ class Replies:
     def _reasoning_of(self, message: AIMessage) -> str:
         return reasoning_of(message) if self._has_reasoning else ""
 
-    def _delta(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+    def _delta(
+        self,
+        delta: dict[str, Any],
+        finish: str | None = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bytes:
         if not self._started:
             self._started = True
             delta = {"role": "assistant", "content": "", **delta}
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        frame = self._frame("chat.completion.chunk", choices=[choice])
+        frame = self._frame("chat.completion.chunk", choices=[choice], **more)
         if self._has_usage:
             frame["usage"] = None
         return _event(frame)
@@ -105,6 +113,26 @@ class Replies:
             "model": self._model,
             **more,
         }
+
+
+def described(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a file of a run as OpenAI's Files API does, with its media type."""
+    return {
+        "id": file["id"],
+        "object": "file",
+        "bytes": file["size"],
+        "created_at": 0,
+        "filename": file["name"],
+        "purpose": "assistants_output",
+        "status": "processed",
+        "mime_type": file["type"],
+    }
+
+
+def _files_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the field that names the files of a run; none where it has none."""
+    files: list[Any] = metadata.get("files") or []
+    return {"files": [described(file) for file in files]} if files else {}
 
 
 def _event(value: Mapping[str, Any]) -> bytes:

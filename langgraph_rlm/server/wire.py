@@ -1,8 +1,8 @@
 """Wire: how the HTTP process and the run process talk over a socket, one connection a request.
 
-Everything is a frame: its length, then its bytes. A request is a frame with its owner, its body in
-frames, and an empty frame. An answer is a frame with its head, its body in frames, and an empty
-frame. Closing the connection early cancels the request.
+Everything is a frame: its length, then its bytes. A request is a frame with its owner, and the file
+that it asks for if it does; its body in frames; and an empty frame. An answer is a frame with its
+head, its body in frames, and an empty frame. Closing the connection early cancels the request.
 """
 
 import asyncio

@@ -18,8 +18,9 @@ from typing import Any
 
 from langgraph_rlm.errors import RLMError
 from langgraph_rlm.server.chats import open_chat
-from langgraph_rlm.server.engine import Engine, Head, Local, refused
+from langgraph_rlm.server.engine import Answer, Engine, Head, Local, refused
 from langgraph_rlm.server.errors import Refused
+from langgraph_rlm.server.files import RunFiles
 from langgraph_rlm.server.savers import open_saver
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, frames, head_frame, read_head
@@ -37,7 +38,11 @@ async def main(path: str, settings: Settings) -> None:
         import_module(module)
     async with open_saver(settings.db) as saver:
         chat = open_chat(settings, saver)
-        engine = Local(chat, keep_alive_seconds=settings.keep_alive_seconds)
+        engine = Local(
+            chat,
+            files=RunFiles(saver, settings.blob_store).answer,
+            keep_alive_seconds=settings.keep_alive_seconds,
+        )
         connections = Connections(engine)
         server = await asyncio.start_unix_server(connections.serve, path, backlog=BACKLOG)
         gc.freeze()
@@ -58,9 +63,9 @@ class Connections:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request; cancel it when the other side closes."""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            owner = (await read_head(reader))["owner"]
+            request = await read_head(reader)
             is_read = asyncio.Event()
-            work = asyncio.create_task(self._answer(owner, reader, writer, is_read))
+            work = asyncio.create_task(self._answer(request, reader, writer, is_read))
             gone = asyncio.create_task(_gone(reader, is_read))
             self._tasks.add(work)
             try:
@@ -72,6 +77,20 @@ class Connections:
                 self._tasks.discard(work)
         writer.close()
 
+    def _answer_to(self, request: dict[str, Any], body: AsyncGenerator[bytes]) -> Answer:
+        if "file" in request:
+            return self._file(request, body)
+        return self._engine.complete(request["owner"], body)
+
+    async def _file(self, request: dict[str, Any], body: AsyncGenerator[bytes]) -> Answer:
+        async for _ in body:  # a frame that nobody reads would reset the connection
+            pass
+        owner, id = request["owner"], request["file"]
+        answer = self._engine.file(owner, id, has_content=request["has_content"])
+        async with aclosing(answer) as parts:
+            async for part in parts:
+                yield part
+
     async def close(self) -> None:
         """Cancel what is still under way: what its runs have done is in the database."""
         tasks = list(self._tasks)
@@ -81,13 +100,13 @@ class Connections:
 
     async def _answer(
         self,
-        owner: str,
+        request: dict[str, Any],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         is_read: asyncio.Event,
     ) -> None:
         try:
-            async with aclosing(self._engine.complete(owner, _body(reader, is_read))) as parts:
+            async with aclosing(self._answer_to(request, _body(reader, is_read))) as parts:
                 async for part in parts:
                     writer.write(_head(part) if isinstance(part, Head) else frame(part))
                     await writer.drain()

@@ -1,22 +1,16 @@
-"""Backends: where the bytes of blobs live, and the local folder; `remote.py` has the other.
+"""Backends: where the bytes of blobs live. `folder.py` and `remote.py` are the two kinds.
 
 They know files, not what a blob means or what is kept in memory.
 """
 
-import errno
 import hashlib
-import os
 import re
-import tempfile
-import time
-import uuid
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from langgraph_rlm.errors import BlobError
-from langgraph_rlm.storage.notes import FolderNotes, Notes
+from langgraph_rlm.storage.tags import Tags
 
 STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 """The environment variable that names the blob store."""
@@ -26,6 +20,13 @@ CHUNK = 1 << 20
 
 MAX_VERIFIED = 100_000
 """Files that a process remembers to have hashed."""
+
+
+NOTES = "notes"
+"""The folder, beside those of the blobs, of what was noted about blobs. It may be deleted."""
+
+BLOB_FOLDER = re.compile("[0-9a-f]{2}")
+"""The name of a folder of blobs: the first two digits of their digests."""
 
 
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:
@@ -41,6 +42,8 @@ def backend_at(location: str) -> "BlobBackend":
             system.
     """
     if "://" not in location or location.startswith("file://"):
+        from langgraph_rlm.storage.folder import Folder
+
         return Folder(Path(location.removeprefix("file://")))
     from langgraph_rlm.storage.remote import Remote
 
@@ -71,7 +74,7 @@ class BlobBackend(Protocol):
 
     location: str
     """The folder or URL that holds the blobs."""
-    notes: Notes
+    tags: Tags
     """Who uses the store."""
     slack: float
     """By how many seconds `Stored.used` may be too early."""
@@ -81,6 +84,10 @@ class BlobBackend(Protocol):
 
     def where(self, digest: str) -> str:
         """Give the path or URL of a blob, for messages."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is in its place; its bytes are not checked."""
         ...
 
     def renewed(self, digest: str, size: int | None = None) -> bool:
@@ -105,8 +112,28 @@ class BlobBackend(Protocol):
         """Write a blob under a digest that the caller has made of its bytes."""
         ...
 
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        """Write a blob in pieces, and give its sha256 in hex and its size in bytes."""
+    def write(self, fill: "Fill") -> tuple[str, int]:
+        """Write a blob in pieces, and give its sha256 in hex and its size in bytes.
+
+        Args:
+            fill: writes them. What it raises passes through, and then nothing is stored.
+        """
+        ...
+
+    def read_note(self, key: str) -> bytes:
+        """Read what was noted under a key of 64 hex digits."""
+        ...
+
+    def write_note(self, key: str, data: bytes) -> None:
+        """Note something under a key, in place of what was noted before."""
+        ...
+
+    def noted(self) -> Iterator[tuple[str, bytes]]:
+        """Give the name and the bytes of each note."""
+        ...
+
+    def delete_note(self, name: str) -> None:
+        """Delete a note."""
         ...
 
     def reader(self, digest: str) -> BinaryIO:
@@ -150,197 +177,39 @@ class BlobBackend(Protocol):
         ...
 
 
-NEW = ".new-"
-"""The start of the name of a file that is being written."""
+class Writer:
+    """A file on its way to be a blob: pieces in order, of which the last ones can be taken back."""
 
-BLOB_FOLDER = re.compile("[0-9a-f]{2}")
-"""The name of a folder of blobs: the first two digits of their digests."""
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hasher = hashlib.sha256()
+        self.size = 0
+        """Bytes written so far."""
 
-ASIDE = ".aside"
-"""The end of the name of a file that was set aside: `cdef....UNIQUE.aside`."""
+    def write(self, chunk: bytes) -> None:
+        """Write one more piece."""
+        self._hasher.update(chunk)
+        self.size += self._file.write(chunk)
 
+    def mark(self) -> "Mark":
+        """Remember this place, for `back`."""
+        return self.size, self._hasher.copy()
 
-class Folder:
-    """A folder `ab/cdef...`, private to its user.
+    def back(self, mark: "Mark") -> None:
+        """Take back what was written since a mark."""
+        self.size, hasher = mark
+        self._hasher = hasher.copy()
+        self._file.seek(self.size)
+        self._file.truncate()
 
-    A blob appears whole or not at all; it need not survive a power cut. When it was last put is
-    the file's time of access, as the time of change says that the bytes are as they were hashed.
-    Readers may move the time of access too: then a blob is kept for longer.
-    """
-
-    slack = 1.0  # file systems round times
-    deletes_at_once = True
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._is_made = False
-        self.location = str(root)
-        self.notes: Notes = FolderNotes(root, self._make)
-
-    def where(self, digest: str) -> str:
-        return str(self._file(digest))
-
-    def has(self, digest: str) -> bool:
-        return self._file(digest).is_file()
-
-    def renewed(self, digest: str, size: int | None = None) -> bool:
-        file = self._file(digest)
-        try:
-            if size is None:
-                return self._renew(file) or (self._found_aside(digest) and self._renew(file))
-            is_whole = file.stat().st_size == size and is_verified(file, digest)
-            return is_whole and self._renew(file)
-        except OSError:  # it is written again, which says what is wrong
-            return False
-
-    def _renew(self, file: Path) -> bool:
-        """Begin the age of a file anew; False where it is not there."""
-        try:
-            os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            if error.errno != errno.EROFS:  # where nothing can be written, nobody deletes
-                raise
-        return True
-
-    def read(self, digest: str) -> bytes:
-        return self._met(digest).read_bytes()
-
-    def local(self, digest: str) -> Path:
-        return self._met(digest)
-
-    def _met(self, digest: str) -> Path:
-        """Find the file of a blob, also one that is being set aside at this moment."""
-        file = self._file(digest)
-        if not file.exists():
-            self._found_aside(digest)
-        return file
-
-    def _found_aside(self, digest: str) -> bool:
-        """Whether a blob that is not in its place was set aside. It is put back."""
-        file = self._file(digest)
-        for path in file.parent.glob(f"{file.name}.*{ASIDE}"):
-            self.put_back(str(path))
-        return file.is_file()
-
-    def keep(self, digest: str, data: bytes) -> None:
-        with self._new_file() as file:
-            file.write_bytes(data)
-            self._adopt(file, digest)
-
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        with self._new_file() as file:
-            digest, size = _copied(chunks, file)
-            if not self.renewed(digest, size):
-                self._adopt(file, digest)
-        return digest, size
-
-    def reader(self, digest: str) -> BinaryIO:
-        file = self._file(digest)
-        aside = file.parent.glob(f"{file.name}.*{ASIDE}")
-        path = file if file.exists() else next(aside, file)
-        try:
-            number = os.open(path, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
-        except PermissionError:  # only the file's owner may look without leaving a time
-            return path.open("rb")
-        return os.fdopen(number, "rb")
-
-    def is_empty(self) -> bool:
-        return next(self._folders(), None) is None
-
-    def blobs(self) -> Iterator[Stored]:
-        return (found for found in self._files() if not found.name.endswith(ASIDE))
-
-    def aside(self) -> Iterator[Stored]:
-        return (found for found in self._files() if found.name.endswith(ASIDE))
-
-    def _folders(self) -> Iterator[Path]:
-        if self._root.is_dir():
-            with os.scandir(self._root) as entries:
-                yield from (Path(each) for each in entries if BLOB_FOLDER.fullmatch(each.name))
-
-    def _files(self) -> Iterator[Stored]:
-        for folder in self._folders():
-            for path in folder.iterdir():
-                digest = f"{folder.name}{path.name.partition('.')[0]}"
-                try:
-                    status = path.stat()
-                except FileNotFoundError:  # deleted or renamed since it was listed
-                    continue
-                yield Stored(digest, status.st_size, _used(status), str(path))
-
-    def set_aside(self, digest: str, before: float) -> str | None:
-        file = self._file(digest)
-        aside = file.with_name(f"{file.name}.{uuid.uuid4().hex[:12]}{ASIDE}")
-        try:
-            if _used(file.stat()) >= before:
-                return None
-            file.rename(aside)
-            if _used(aside.stat()) < before:
-                return str(aside)
-        except FileNotFoundError:  # somebody else has deleted it, or put it back
-            return None
-        self.put_back(str(aside))
-        return None
-
-    def put_back(self, name: str) -> None:
-        aside = Path(name)
-        file = aside.with_name(aside.name.partition(".")[0])
-        try:
-            if file.exists():
-                aside.unlink()
-            else:
-                aside.rename(file)
-        except FileNotFoundError:
-            return  # somebody else has done it
-
-    def delete_aside(self, name: str) -> None:
-        Path(name).unlink(missing_ok=True)
-
-    def delete_unfinished(self, before: float) -> int:
-        freed = 0
-        for path in self._root.glob(f"{NEW}*"):
-            try:
-                status = path.stat()
-                if _used(status) < before:
-                    path.unlink()
-                    freed += status.st_size
-            except FileNotFoundError:
-                continue  # its writer has ended
-        return freed
-
-    def _make(self) -> None:
-        """Make the folder, once. One that vanishes later was unmounted, and a new folder must not
-        hide it."""
-        if not self._is_made:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._is_made = True
-
-    @contextmanager
-    def _new_file(self) -> Generator[Path]:
-        """Make a file that is deleted unless it is adopted."""
-        self._make()
-        number, name = tempfile.mkstemp(prefix=NEW, dir=self._root)
-        os.close(number)
-        try:
-            yield Path(name)
-        finally:
-            Path(name).unlink(missing_ok=True)
-
-    def _adopt(self, new: Path, digest: str) -> None:
-        """Move a new file to where its blob belongs."""
-        file = self._file(digest)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        new.replace(file)
-        _note_verified(file)
-
-    def _file(self, digest: str) -> Path:
-        return self._root / digest[:2] / digest[2:]
+    @property
+    def digest(self) -> str:
+        """The sha256, in hex, of what was written."""
+        return self._hasher.hexdigest()
 
 
-def _used(status: os.stat_result) -> float:
-    return max(status.st_atime, status.st_mtime)
+Mark = tuple[int, Any]
+Fill = Callable[[Writer], None]
 
 
 _verified: dict[str, tuple[int, int]] = {}
@@ -350,7 +219,8 @@ A cache, so it may be cleared at any time.
 """
 
 
-def _note_verified(path: Path) -> None:
+def note_verified(path: Path) -> None:
+    """Remember that the bytes of a file are as its digest says."""
     if len(_verified) > MAX_VERIFIED:
         _verified.clear()
     _verified[str(path.absolute())] = _stamp(path)
@@ -375,19 +245,18 @@ def is_verified(path: Path, digest: str) -> bool:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             return False
-    _note_verified(path)
+    note_verified(path)
     return True
 
 
-def _copied(chunks: Iterable[bytes], to: Path) -> tuple[str, int]:
-    """Write chunks to a file, and give their sha256 in hex and their size in bytes."""
-    hasher = hashlib.sha256()
-    size = 0
-    with to.open("wb") as file:
+def copying(chunks: Iterable[bytes]) -> Fill:
+    """Make what writes these chunks."""
+
+    def fill(writer: Writer) -> None:
         for chunk in chunks:
-            hasher.update(chunk)
-            size += file.write(chunk)
-    return hasher.hexdigest(), size
+            writer.write(chunk)
+
+    return fill
 
 
 def unusable(what: str, digest: str, backend: BlobBackend) -> BlobError:

@@ -19,7 +19,9 @@ from langgraph_rlm.errors import BlobError
 from langgraph_rlm.storage.backends import (
     STORE_VARIABLE,
     BlobBackend,
+    Fill,
     backend_at,
+    copying,
     is_verified,
     unusable,
 )
@@ -119,9 +121,24 @@ class BlobStore:
         Raises:
             BlobError: the store cannot be written.
         """
+        return self.put_written(copying(chunks))
+
+    def put_written(self, fill: Fill) -> tuple[str, int]:
+        """Store what a function writes, piece by piece; it may take pieces back.
+
+        Args:
+            fill: gets a `Writer`. What it raises passes through, unless it is an OSError, and then
+                nothing is stored.
+
+        Returns:
+            The sha256 in hex, and the size in bytes.
+
+        Raises:
+            BlobError: the store cannot be written.
+        """
         self.users.tell()
         with _writing(self.location):
-            return self.backend.write(chunks)
+            return self.backend.write(fill)
 
     def get(self, digest: str) -> bytes:
         """Give the blob's bytes, checked against its digest.
@@ -161,6 +178,26 @@ class BlobStore:
         self.users.tell()
         with _reading(digest, self.backend):
             return self.backend.renewed(digest)
+
+    def note(self, key: str, data: bytes) -> None:
+        """Keep something that is known of blobs, such as which one has the text of which.
+
+        Args:
+            key: 64 hex digits, such as a sha256 of what the note is about.
+            data: the note. It may be gone at any time, and what it says has to be checked.
+
+        Raises:
+            BlobError: the store cannot be written.
+        """
+        with _writing(self.location):
+            self.backend.write_note(key, data)
+
+    def noted(self, key: str) -> bytes | None:
+        """Give what was noted; None if nothing was, or it is gone."""
+        try:
+            return self.backend.read_note(key)
+        except OSError:
+            return None
 
     def put_text(self, text: str, *, inline: int = INLINE_CHARS) -> Text:
         """Make a text fit for state: itself up to `inline` characters, else as a blob.

@@ -4,16 +4,25 @@ Stores nothing (see `ingest`), and searches nothing (see `reads`).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.storage.blobs import BlobStore, to_text
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
+from langgraph_rlm.storage.media import described
 
-Kind = Literal["text", "list", "dict", "messages", "documents", "files"]
+Kind = Literal["text", "list", "dict", "messages", "documents", "files", "image", "audio"]
+
+MEDIA: tuple[Kind, ...] = ("image", "audio")
+"""Kinds that have no text: code sees a few words about them, and shows them to models."""
+
+Facts = dict[str, Any]
+"""What is known of a file beside its text: `original` (digest of its own bytes, where the stored
+text is not these), `type` (MIME), `bytes` of the original, and what its kind has: `pages`,
+`sheets`, `width`, `height`, ..."""
 
 FileSpan = tuple[str, int, int]
 """A file of a context: its path, its first byte in the stored text, its bytes."""
@@ -33,6 +42,7 @@ class HandleDict(TypedDict):
     skipped: list[str]
     name: NotRequired[str]
     about: NotRequired[str]
+    tables: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -47,13 +57,14 @@ class ContextHandle:
     - messages: a `{"role", "content", ...}` a line.
     - documents: a `{"page_content", "metadata", "id"?}` a line.
     - files: one after the other.
+    - image, audio: none; what is stored are its own bytes, or its address.
     """
 
     digest: str
     """sha256 of the stored text's bytes."""
     kind: Kind
     length: int
-    """Characters of the stored text."""
+    """Characters of the stored text; bytes of a picture or a sound."""
     size: int
     """Bytes of the stored text."""
     items: int | None = None
@@ -70,6 +81,8 @@ class ContextHandle:
     about: str | None = None
     """Digest of what is known of its files beside their text: a JSON dict from path to facts, such
     as the digest of the original bytes."""
+    tables: str | None = None
+    """Digest of what is known of its tables (`tables/catalog.py`); None where it has none."""
 
     def as_dict(self) -> HandleDict:
         """Give plain values for state, which any checkpointer takes."""
@@ -88,6 +101,8 @@ class ContextHandle:
             given["name"] = self.name
         if self.about is not None:
             given["about"] = self.about
+        if self.tables is not None:
+            given["tables"] = self.tables
         return given
 
     @staticmethod
@@ -112,11 +127,13 @@ def materialize(
 
     Returns:
         A str; a list (of items, of message dicts, of document dicts); or a dict (for files: path
-        to text).
+        to text). For a picture or a sound a str that says what it is.
 
     Raises:
         BlobError: a blob is missing or altered.
     """
+    if handle.kind in MEDIA:
+        return f"<{described_handle(handle, blobs)}>"
     data = blobs.get(handle.digest)
     decode = to_text if exact else _to_encodable
     if handle.kind == "text":
@@ -145,6 +162,33 @@ def manifest(handle: ContextHandle, blobs: BlobStore) -> Sequence[FileSpan]:
 def _spans(index: str, blobs: BlobStore) -> tuple[FileSpan, ...]:
     """Read a manifest, once for many reads of one context: it may name 100,000 files."""
     return tuple((path, start, size) for path, start, size in json.loads(blobs.get(index)))
+
+
+def facts_of(handle: ContextHandle, blobs: BlobStore) -> Mapping[str, Facts]:
+    """Give what is known of a handle's files, by path; empty where nothing is kept.
+
+    Raises:
+        BlobError: the blob is missing or altered.
+    """
+    return {} if handle.about is None else _facts(handle.about, blobs)
+
+
+def put_about(files: Mapping[str, Facts], blobs: BlobStore) -> str | None:
+    """Keep what is known of files, by path, and give its digest; None for nothing."""
+    return blobs.put(to_bytes(json.dumps(files, ensure_ascii=False))) if files else None
+
+
+@lru_cache(maxsize=16)
+def _facts(digest: str, blobs: BlobStore) -> Mapping[str, Facts]:
+    """Read what is known of files, once for many calls about them."""
+    known: Mapping[str, Facts] = json.loads(blobs.get(digest))
+    return known
+
+
+def described_handle(handle: ContextHandle, blobs: BlobStore) -> str:
+    """Say in a few words what a picture or a sound is."""
+    files = [*facts_of(handle, blobs).values()]
+    return described(files[0] if files else {"bytes": handle.size})
 
 
 def _to_encodable(data: bytes) -> str:

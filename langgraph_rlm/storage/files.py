@@ -1,4 +1,4 @@
-"""Files: finds, names and reads files and folders, as a stream of UTF-8 text.
+"""Files: finds and names files and folders, and reads open files.
 
 Never holds a whole file, and does not know of handles.
 """
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from langgraph_rlm.errors import ContextError
-from langgraph_rlm.storage.backends import CHUNK, chunks_of
+from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import to_bytes
-from langgraph_rlm.storage.utf8 import NotText, Utf8
 
 Errors = Literal["strict", "replace", "ignore"]
 """What a `File` may do with bytes that are not in its encoding; `open` has the same names."""
@@ -77,7 +76,7 @@ def read_open(file: Any, name: str) -> Iterator[bytes]:
     Raises:
         ContextError: it cannot be read.
     """
-    with _explained(name):
+    with explained(name):
         while chunk := file.read(CHUNK):
             if isinstance(chunk, str):
                 yield to_bytes(chunk)
@@ -88,24 +87,8 @@ def read_open(file: Any, name: str) -> Iterator[bytes]:
                 raise ContextError(f"{name}.read() gave a {kind}, not str or bytes.")
 
 
-def read_file(file: File) -> tuple[Utf8, Iterator[bytes]]:
-    """Read a file as UTF-8 text; nothing is read before the first chunk is taken.
-
-    Returns:
-        What counts the text as it is read, and the text in chunks. These raise a ContextError if
-        the file is missing, cannot be read, is binary, or has another encoding.
-    """
-    utf8 = Utf8(str(file.path), file.encoding, file.errors)
-    return utf8, utf8.check(_bytes_of(file.path))
-
-
-def _bytes_of(path: Path) -> Iterator[bytes]:
-    with _explained(str(path)), path.open("rb") as file:
-        yield from chunks_of(file)
-
-
 @contextmanager
-def _explained(name: str) -> Generator[None]:
+def explained(name: str) -> Generator[None]:
     """Turn what reading an input raises into a ContextError."""
     try:
         yield
@@ -123,22 +106,18 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def text_files(root: File) -> tuple[list[tuple[str, File]], list[str]]:
-    """Find every file of text below a folder.
+def files_below(root: File) -> tuple[list[tuple[str, File]], list[str]]:
+    """Find every file below a folder that is neither hidden nor outside.
 
     Returns:
         The files by their names relative to `root`, and the names of what was left out with the
         reason; both sorted.
     """
     skipped: list[str] = []
-    files: list[tuple[str, File]] = []
-    for name, path in sorted(_walk(root.path, skipped)):
-        file = File(path, encoding=root.encoding, errors=root.errors)
-        reason = _reason_not_text(file)
-        if reason:
-            skipped.append(f"{name} ({reason})")
-        else:
-            files.append((name, file))
+    files = [
+        (name, File(path, encoding=root.encoding, errors=root.errors))
+        for name, path in sorted(_walk(root.path, skipped))
+    ]
     return files, sorted(skipped)
 
 
@@ -154,41 +133,6 @@ def named(files: list[File]) -> list[tuple[str, File]]:
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     names = [_name(Path(path), Path(root)) for path in paths]
     return list(zip(names, files, strict=True))
-
-
-class Joined:
-    """Files one after the other.
-
-    A newline is put between two where the first has none at its end.
-    """
-
-    def __init__(self, files: list[tuple[str, File]]) -> None:
-        self._files = files
-        self.manifest: list[tuple[str, int, int]] = []
-        """After `chunks`: each file's name, first byte, bytes."""
-        self.chars = 0
-        """After `chunks`: the characters of all."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Read the bytes.
-
-        Raises:
-            ContextError: a file is missing, unreadable, binary or in another encoding.
-        """
-        start = 0
-        last = b"\n"
-        for name, file in self._files:
-            if last != b"\n":
-                yield b"\n"
-                start += 1
-                self.chars += 1
-            utf8, text = read_file(file)
-            for chunk in text:
-                yield chunk
-                last = chunk[-1:] or last
-            self.manifest.append((name, start, utf8.size))
-            start += utf8.size
-            self.chars += utf8.chars
 
 
 def _walk(root: Path, skipped: list[str]) -> Iterator[tuple[str, Path]]:
@@ -235,20 +179,4 @@ def _reason_to_skip_file(path: Path, inside: Path) -> str:
         return "a link that leads outside"
     if not os.path.isfile(target):
         return "not a regular file"
-    return ""
-
-
-def _reason_not_text(file: File) -> str:
-    """Read a whole file, and tell why it is not text; "" if it is.
-
-    Files are read again when they are stored, so that the stored text never has half a file.
-    """
-    _, text = read_file(file)
-    try:
-        for _ in text:
-            pass
-    except NotText as error:
-        return error.reason
-    except ContextError:
-        return "unreadable"
     return ""

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle, manifest
+from langgraph_rlm.storage.context import MEDIA, ContextHandle, manifest
 from langgraph_rlm.storage.lines import (
     LINE_CHARS,
     Hit,
@@ -21,6 +21,7 @@ from langgraph_rlm.storage.lines import (
     line_end,
     line_pattern,
 )
+from langgraph_rlm.storage.media_reads import MediaReader
 from langgraph_rlm.storage.reads import (
     MAX_CONTEXT_LINES,
     MAX_MATCHES,
@@ -81,6 +82,8 @@ class FirstReader(Reader):
 
 def reader(handle: ContextHandle, blobs: BlobStore, version: int) -> Reader:
     """Make the reader for code of a version: what it was told of `grep` when it was written."""
+    if handle.kind in MEDIA:
+        return MediaReader(handle, blobs)
     return FirstReader(handle, blobs) if version == 1 else Reader(handle, blobs)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import HandleDict
-from langgraph_rlm.storage.ingest import ingest
+from langgraph_rlm.storage.ingest import ingest, ingest_all
 from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.storage.messages import Door, ends_of, read_chat
 from langgraph_rlm.storage.names import warn_of_file_names
@@ -31,11 +31,9 @@ MOST_OF_A_QUESTION = 40_000
 context."""
 
 
-def _name(_: int, length: int) -> str:
-    """Contexts count over a thread, which is not known here; their sizes are listed."""
-    if not length:
-        return "the list of messages among the inputs"
-    return f"the input of {length:,} characters"
+def _name(_: int, what: str) -> str:
+    """Contexts count over a thread, which is not known here; what they are is listed."""
+    return f"the {what}"
 
 
 DOOR = Door(
@@ -100,7 +98,7 @@ def by_reference(
     if is_strict and unknown:
         raise ContextError(
             f"The input has no {', '.join(map(repr, unknown))}: it takes {', '.join(KEYS)}. "
-            "Several contexts go into `context` as a list or a dict."
+            "Several contexts go into `context`, as a list of files or a dict of names to contexts."
         )
     handles = _handles(known.get("context"), blobs, is_stored)
     question, messages = known.get("query"), _messages(known.get("messages"))
@@ -172,8 +170,9 @@ def _check_question(question: Any) -> None:
 def _short(question: str) -> str:
     """Write a question for one that is too long to be sent with every call."""
     ends = ends_of(question, MOST_OF_A_MESSAGE // 2, MOST_OF_A_MESSAGE // 4)
+    name = _name(0, f"input of {len(question):,} characters")
     return (
-        f"Do what the text in {_name(0, len(question))} asks: it is the user's question, too long "
+        f"Do what the text in {name} asks: it is the user's question, too long "
         f"to show here. It reads so, in short:\n{ends}"
     )
 
@@ -184,10 +183,10 @@ def _is_stored(question: object) -> TypeGuard[Text]:
 
 
 def _handles(context: Any, blobs: BlobStore, is_stored: bool) -> list[HandleDict]:
-    """Store a context, and give its handle; none for None."""
+    """Store a context, or several, and give their handles; none for None."""
     if is_stored and is_dict(context) and "rlm_handles" in context:
         return [*context["rlm_handles"]]
     if context is None:
         return []
     warn_of_file_names(context)
-    return [ingest(context, blobs).as_dict()]
+    return [handle.as_dict() for handle in ingest_all(context, blobs)]

@@ -2,7 +2,8 @@
 
 System and developer messages are instructions, the last human message is the question, and all
 other messages are a context of messages. What is long is context, whatever message it comes in: its
-head and its tail stay where it was, with a line that says where the whole of it is. Never calls a
+head and its tail stay where it was, with a line that says where the whole of it is. Pictures,
+sounds and files of the question are contexts too, with a few words in their place. Never calls a
 model.
 """
 
@@ -20,13 +21,15 @@ from langchain_core.messages import (
 )
 
 from langgraph_rlm.errors import ContextError
+from langgraph_rlm.storage.attached import TEXT_BLOCKS, Attached, Elsewhere, attached
 from langgraph_rlm.storage.json_types import is_dict
+from langgraph_rlm.storage.media import Media, described
 
 ROLES = {"human": "User", "ai": "Assistant", "tool": "Tool result"}
 """How a question names who said what, by the type of the message."""
 
-TEXT_BLOCKS = ("text", "text-plain", "input_text")
-"""Types of content blocks that have a text."""
+Part = str | Attached | bytes
+"""A part of a message: text, a picture or sound, or the bytes of another file."""
 
 INSTRUCTION_ROLES = ("system", "developer")
 
@@ -42,8 +45,8 @@ LEAST_OF_A_RESULT = 200
 class Door:
     """What differs between the ways in which a chat comes in."""
 
-    name: Callable[[int, int], str]
-    """Names a context in a text: its number among those of the question, and its characters."""
+    name: Callable[[int, str], str]
+    """Names a context in a text: its number among those of the question, and what it is."""
     shows_conversation: bool
     """Whether the question shows the messages around it, where they are short."""
     what_to_do: str
@@ -72,7 +75,7 @@ def read_chat(
         question: the question, where it did not come in a message.
 
     Raises:
-        ContextError: there is no question, or it has content that is not text.
+        ContextError: there is no question, or it has content that code and models cannot use.
     """
     before = [message for message in messages if not _is_instruction(message)]
     after: list[BaseMessage] = []
@@ -106,23 +109,46 @@ class _Reading:
 
     def question(self, message: BaseMessage) -> str:
         """Give the text of the question, of about `most` characters at most."""
-        parts = self._texts(message, "question")
-        whole = "\n\n".join(parts)
-        if not whole.strip():
+        parts = self._parts(message)
+        texts = [part for part in parts if isinstance(part, str)]
+        if not "".join(texts).strip() and len(texts) == len(parts):
             raise ContextError("The last human message is empty: there is no question.")
+        whole = "\n\n".join(texts)
         if len(whole) <= self._most:
-            return whole
-        short = [part for part in parts if len(part) <= self._most]
-        long = [part for part in parts if len(part) > self._most]
+            return "\n\n".join(self._shown(parts))
+        short = [part for part in texts if len(part) <= self._most]
+        long = [part for part in texts if len(part) > self._most]
         has_question = "".join(short).strip() and sum(map(len, short)) <= self._most
         if long and has_question:
             names = ", ".join(self._add(part) for part in long)
-            return "\n\n".join([*short, f"(Longer parts of this message are in {names}.)"])
-        name = self._add(whole)
+            shown = self._shown([part for part in parts if part not in long])
+            return "\n\n".join([*shown, f"(Longer parts of this message are in {names}.)"])
+        return self._in_short(parts)
+
+    def _in_short(self, parts: Sequence[Part]) -> str:
+        """Make a context of a whole message, and give its ends and what else it has."""
+        number = len(self.contexts)
+        self.contexts.append("")  # ahead of its pictures: what `context` is to be is the text
+        whole = "\n\n".join(self._shown(parts))
+        self.contexts[number] = whole
+        name = self._door.name(number, f"input of {len(whole):,} characters")
+        others = [words_of(other) for other in self.contexts[number + 1 :]]
+        more = f"\n\n(It comes with {'; '.join(others)}.)" if others else ""
         return (
             f"Do what the text in {name} asks: it is the user's message, too long to show here. "
-            f"It reads so, in short:\n{ends_of(whole, self._most // 2, self._most // 4)}"
+            f"It reads so, in short:\n{ends_of(whole, self._most // 2, self._most // 4)}{more}"
         )
+
+    def _shown(self, parts: Sequence[Part]) -> list[str]:
+        """Give parts as text; what is not text becomes a context, and is named in its place."""
+        shown: list[str] = []
+        for part in parts:
+            if not isinstance(part, str):
+                self.contexts.append(part)
+                name = self._door.name(len(self.contexts) - 1, "inputs")
+                part = f"({words_of(part)}, in {name})"
+            shown.append(part)
+        return shown
 
     def instructions(self, message: BaseMessage) -> str:
         """Give what a system message says, its long parts by their ends."""
@@ -174,27 +200,55 @@ class _Reading:
         )
         return f"\n\nOf the results since then:\n\n{shown}"
 
-    def _add(self, context: Any) -> str:
+    def _add(self, context: str | list[BaseMessage]) -> str:
         """Take a context, and give the name that texts call it by."""
         self.contexts.append(context)
-        length = len(context) if isinstance(context, str) else 0
-        return self._door.name(len(self.contexts) - 1, length)
+        what = "list of messages among the inputs"
+        if isinstance(context, str):
+            what = f"input of {len(context):,} characters"
+        return self._door.name(len(self.contexts) - 1, what)
+
+    def _parts(self, message: BaseMessage) -> list[Part]:
+        """Give the parts of a message. Raises `ContextError` if one cannot be read."""
+        content: Any = message.content
+        blocks: Sequence[Any] = [content] if isinstance(content, str) else content
+        return [self._part(block) for block in blocks]
+
+    def _part(self, block: Any) -> Part:
+        if isinstance(block, str) or _text_in(block) is not None:
+            return self._text(block, "question")
+        return attached(block) or self._text(block, "question")
 
     def _texts(self, message: BaseMessage, what: str) -> list[str]:
         """Give the texts of a message's parts. Raises `ContextError` if one is not text."""
         content: Any = message.content
         blocks: Sequence[Any] = [content] if isinstance(content, str) else content
-        return [block if isinstance(block, str) else self._text(block, what) for block in blocks]
+        return [self._text(block, what) for block in blocks]
 
     def _text(self, block: Any, what: str) -> str:
-        kind = block.get("type") if is_dict(block) else type(block).__name__
-        text = block.get("text") if is_dict(block) else None
-        if kind not in TEXT_BLOCKS or not isinstance(text, str):
+        text = block if isinstance(block, str) else _text_in(block)
+        if text is None:
+            kind = block.get("type") if is_dict(block) else type(block).__name__
             raise ContextError(
                 f"The {what} has content of type {kind!r}, and code in a REPL reads only text. "
                 f"{self._door.what_to_do}"
             )
         return text
+
+
+def words_of(part: Part) -> str:
+    """Say in a few words what comes with a message beside text."""
+    if isinstance(part, (Media, Elsewhere)):
+        return described(part.facts)
+    return f"file of {len(part):,} bytes"
+
+
+def _text_in(block: Any) -> str | None:
+    """Give the text of a block that has one."""
+    if not is_dict(block) or block.get("type") not in TEXT_BLOCKS:
+        return None
+    text = block.get("text")
+    return text if isinstance(text, str) else None
 
 
 def _is_instruction(message: BaseMessage) -> bool:

@@ -5,14 +5,14 @@ Never loads it whole: it is mapped into memory.
 
 import mmap
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore, to_text
-from langgraph_rlm.storage.context import ContextHandle, FileSpan, manifest
+from langgraph_rlm.storage.context import ContextHandle, Facts, FileSpan, facts_of, manifest
 from langgraph_rlm.storage.json_types import is_whole
 from langgraph_rlm.storage.lines import (
     LINE_CHARS,
@@ -136,7 +136,8 @@ class Reader:
         Returns:
             `kind`, `length` (characters), `bytes`, `items`, `source`, `skipped`. For "files" also
             `page`, `pages` (how many there are), and `files`: for each file of the page its `path`,
-            `bytes`, `start` and `end` (characters, as `peek` takes them).
+            `bytes`, `start` and `end` (characters, as `peek` takes them). What was not text at
+            first has its `type`, and what is known of it: `pages`, `sheets`, `width`, ...
 
         Raises:
             ValueError: there is no such page.
@@ -155,11 +156,15 @@ class Reader:
             "source": handle.source,
             "skipped": list(handle.skipped),
         }
+        known = facts_of(handle, self._blobs)
         with self._open() as data:
             if handle.index is not None:
                 of_page = files[page * PAGE_FILES : (page + 1) * PAGE_FILES]
-                named = [self._file(data, file) for file in of_page]
+                named = [self._file(data, file, known) for file in of_page]
                 about |= {"page": page, "pages": pages, "files": named}
+            else:
+                for facts in known.values():
+                    about |= _shown(facts)
         return about
 
     @contextmanager
@@ -194,11 +199,12 @@ class Reader:
     def _chars_before(self, data: mmap.mmap, byte: int) -> int:
         return byte if self._handle.ascii else self._index.chars_before(data, byte)
 
-    def _file(self, data: mmap.mmap, file: FileSpan) -> dict[str, Any]:
-        """Tell where one file is."""
+    def _file(self, data: mmap.mmap, file: FileSpan, known: Mapping[str, Facts]) -> dict[str, Any]:
+        """Tell where one file is, and what it was."""
         path, first, size = file
         start, end = self._chars_before(data, first), self._chars_before(data, first + size)
-        return {"path": path, "bytes": size, "start": start, "end": end}
+        where: dict[str, Any] = {"path": path, "bytes": size, "start": start, "end": end}
+        return where | _shown(known.get(path, {}))
 
     def _matches(
         self,
@@ -256,6 +262,11 @@ class Reader:
         if hit.end - hit.start < BLOCK:
             return start + count_chars(data[hit.start : hit.end])
         return self._chars_before(data, hit.end)
+
+
+def _shown(facts: Facts) -> Facts:
+    """Leave out what is of no use to code: where the original is, and its size."""
+    return {key: value for key, value in facts.items() if key not in ("original", "bytes")}
 
 
 def check_grep(name: str, value: object, least: int, most: int) -> None:

@@ -3,7 +3,7 @@
 import importlib
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,12 +11,15 @@ from typing import Any, BinaryIO
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.storage.backends import (
     BLOB_FOLDER,
-    Folder,
+    NOTES,
+    Fill,
     Stored,
     chunks_of,
+    copying,
     unusable,
 )
-from langgraph_rlm.storage.notes import Notes, RemoteNotes
+from langgraph_rlm.storage.folder import Folder
+from langgraph_rlm.storage.tags import RemoteTags, Tags
 
 RENEW_AFTER = 30 * 60.0
 """Age in seconds from which a blob that is put again is also written again. That is the only way
@@ -49,10 +52,13 @@ class Remote:
         )
         self._cache = Folder(Path(self._temporary.name))
         self.location = url
-        self.notes: Notes = RemoteNotes(self._fs, self._root)
+        self.tags: Tags = RemoteTags(self._fs, self._root)
 
     def where(self, digest: str) -> str:
         return f"{self.location.rstrip('/')}/{digest[:2]}/{digest[2:]}"
+
+    def has(self, digest: str) -> bool:
+        return bool(self._fs.exists(self._key(digest)))
 
     def renewed(self, digest: str, size: int | None = None) -> bool:
         key = self._key(digest)
@@ -82,7 +88,7 @@ class Remote:
             if not self._fs.exists(self._key(digest)):
                 self._found_aside(digest)
             with self._fs.open(self._key(digest), "rb") as file:
-                found, _ = self._cache.write(chunks_of(file))
+                found, _ = self._cache.write(copying(chunks_of(file)))
             if found != digest:
                 raise unusable("altered", digest, self)
         return self._cache.local(digest)
@@ -91,12 +97,27 @@ class Remote:
         self._make_folder(digest)
         self._fs.pipe_file(self._key(digest), data)
 
-    def write(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        digest, size = self._cache.write(chunks)
+    def write(self, fill: Fill) -> tuple[str, int]:
+        digest, size = self._cache.write(fill)
         if not self.renewed(digest, size):
             self._make_folder(digest)
             self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
         return digest, size
+
+    def read_note(self, key: str) -> bytes:
+        return self._fs.cat_file(self._note(key))
+
+    def write_note(self, key: str, data: bytes) -> None:
+        note = self._note(key)
+        self._fs.makedirs(note.rpartition("/")[0], exist_ok=True)
+        self._fs.pipe_file(note, data)
+
+    def noted(self) -> Iterator[tuple[str, bytes]]:
+        for path, _ in self._found(f"{self._root}/{NOTES}"):
+            yield path, self._fs.cat_file(path)
+
+    def delete_note(self, name: str) -> None:
+        self._fs.rm_file(name)
 
     def reader(self, digest: str) -> BinaryIO:
         key = self._key(digest)
@@ -114,7 +135,7 @@ class Remote:
         for path, info in self._found(self._root):
             folder, _, rest = path.rpartition("/")
             start = folder.rpartition("/")[2]
-            if BLOB_FOLDER.fullmatch(start):
+            if BLOB_FOLDER.fullmatch(start) and folder.rpartition("/")[0] == self._root:
                 yield self._stored(f"{start}{rest}", path, info)
 
     def aside(self) -> Iterator[Stored]:
@@ -193,6 +214,9 @@ class Remote:
 
     def _key(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest[2:]}"
+
+    def _note(self, key: str) -> str:
+        return f"{self._root}/{NOTES}/{key[:2]}/{key[2:]}"
 
     def _aside(self, digest: str) -> str:
         return f"{self._root}/{ASIDE}/{digest}"

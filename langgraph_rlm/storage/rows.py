@@ -1,12 +1,14 @@
 """Rows: lists, dicts, LangChain messages and documents, written as JSON Lines. Stores nothing."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from langgraph_rlm.errors import ContextError
+from langgraph_rlm.storage.attached import TEXT_BLOCKS, Attached, Elsewhere, attached
 from langgraph_rlm.storage.blobs import to_bytes
 from langgraph_rlm.storage.json_types import is_array, is_dict
+from langgraph_rlm.storage.media import Media, described
 
 RowKind = Literal["list", "dict", "messages", "documents"]
 
@@ -24,6 +26,8 @@ class JSONLines:
         self._kind: RowKind = kind
         self.chars = 0
         """Characters written so far."""
+        self.rows = 0
+        """Rows written so far."""
 
     def lines(self, rows: Iterable[object]) -> Iterator[bytes]:
         """Write a line for each row.
@@ -34,21 +38,60 @@ class JSONLines:
         for position, row in enumerate(rows):
             line = _json_line(row, self._kind, position)
             self.chars += len(line)
+            self.rows += 1
             yield to_bytes(line)
 
 
-def rows_of(values: Sequence[object]) -> tuple[RowKind, Sequence[object]]:
-    """Tell what a list holds, and make its rows: of messages or documents alone, else as it is."""
+Keep = Callable[[str, Attached], None]
+"""Takes a picture or a sound of a message, with the name that the message's row gives it."""
+
+
+def rows_of(
+    values: Sequence[object], keep: Keep, start: int = 0
+) -> tuple[RowKind, Sequence[object]]:
+    """Tell what a list holds, and make its rows: of messages or documents alone, else as it is.
+
+    Args:
+        values: the list.
+        keep: takes the pictures and sounds of messages.
+        start: the number of its first item.
+    """
     if not values or not is_langchain(values[0]):
         return "list", values
     from langchain_core.documents import Document
     from langchain_core.messages import BaseMessage
 
     if all(isinstance(value, BaseMessage) for value in values):
-        return "messages", [_message_row(value) for value in values]
+        numbered = enumerate(values, start)
+        return "messages", [_message_row(value, number, keep) for number, value in numbered]
     if all(isinstance(value, Document) for value in values):
         return "documents", [_document_row(value) for value in values]
     return "list", values
+
+
+def rows_one_by_one(
+    values: Iterable[object], first: Sequence[object], keep: Keep
+) -> tuple[RowKind, Iterator[object]]:
+    """Do what `rows_of` does for an iterator, whose first item tells what it holds.
+
+    Args:
+        values: all items, `first` included.
+        first: the first one; none of nothing.
+        keep: as `rows_of` takes it.
+    """
+    kind, _ = rows_of(first, keep)
+    return kind, _rows(values, kind, keep)
+
+
+def _rows(values: Iterable[object], kind: RowKind, keep: Keep) -> Iterator[object]:
+    for position, value in enumerate(values):
+        found, rows = rows_of([value], keep, position)
+        if found != kind and kind != "list":
+            raise ContextError(
+                f"Item {position} of the iterator is a {type(value).__name__} among {kind}: "
+                "give contexts of different kinds under names of their own, in a dict."
+            )
+        yield from rows
 
 
 def pairs_of(mapping: Mapping[Any, Any]) -> list[list[object]]:
@@ -71,21 +114,42 @@ def is_langchain(value: object) -> bool:
     return any(parent.__module__.startswith("langchain") for parent in type(value).__mro__)
 
 
-def _message_row(message: Any) -> dict[str, object]:
+def _message_row(message: Any, number: int, keep: Keep) -> dict[str, object]:
     role = message.role if message.type == "chat" else ROLES.get(message.type, message.type)
-    row = {"role": role, "content": _message_content(message)}
+    row = {"role": role, "content": _message_content(message, number, keep)}
     extras = {name: getattr(message, name, None) for name in ("name", "tool_calls", "tool_call_id")}
     return row | {name: value for name, value in extras.items() if value}
 
 
-def _message_content(message: Any) -> object:
+def _message_content(message: Any, number: int, keep: Keep) -> object:
     """Give a message's text; or all its blocks, where one of them is not text."""
     blocks = message.content
     if isinstance(blocks, str):
         return str(message.text)
     if all(isinstance(block, str) or block.get("type") == "text" for block in blocks):
         return str(message.text)
-    return blocks
+    return [_block(block, f"message {number}, part {at}", keep) for at, block in enumerate(blocks)]
+
+
+def _block(block: Any, name: str, keep: Keep) -> object:
+    """Give a block as data; of a picture or a sound, only what it is and the name to show it by.
+
+    Base64 is for no reader of a conversation, and earlier messages may have anything in them: what
+    cannot be read is told as such.
+    """
+    kind = block.get("type") if is_dict(block) else "text"
+    if kind in TEXT_BLOCKS:
+        return block
+    try:
+        found = attached(block)
+    except ContextError as error:
+        return {"type": kind, "is": str(error)}
+    if isinstance(found, Media | Elsewhere):
+        keep(name, found)
+        return {"type": kind, "is": described(found.facts), "name": name}
+    if isinstance(found, bytes):
+        return {"type": kind, "is": f"file of {len(found):,} bytes"}
+    return block
 
 
 def _document_row(document: Any) -> dict[str, object]:

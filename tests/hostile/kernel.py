@@ -2,7 +2,7 @@
 
 import platform
 
-from langgraph_rlm.repl.jail_calls import MACHINES, numbers
+from langgraph_rlm.processes.jail_calls import MACHINES, numbers
 
 from .calls import REFUSED
 from .row import Row, rows

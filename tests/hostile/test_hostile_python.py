@@ -11,9 +11,9 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from langgraph_rlm.processes.jail_calls import FREE, OWN, RULED, numbers
 from langgraph_rlm.repl.base import Finished, Returned, SandboxCrashed, Session, Suspended
 from langgraph_rlm.repl.contract.check import SPEC
-from langgraph_rlm.repl.jail_calls import FREE, OWN, RULED, numbers
 from langgraph_rlm.repl.python import PythonBackend
 from tests.jails import needs_a_jail
 

@@ -8,7 +8,7 @@ from textwrap import indent
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.repl.base import Backend
-from langgraph_rlm.repl.contract import calls, cells, limits, output, sameness, values
+from langgraph_rlm.repl.contract import calls, cells, files, limits, output, sameness, values
 from langgraph_rlm.repl.contract.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     *calls.promise.checks,
     *values.promise.checks,
     *output.promise.checks,
+    *files.promise.checks,
     *limits.promise.checks,
     *sameness.promise.checks,
 )

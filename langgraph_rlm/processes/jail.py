@@ -16,8 +16,8 @@ import sys
 from collections.abc import Iterable, Sequence
 
 if __package__:
-    from langgraph_rlm.repl import jail_filter
-    from langgraph_rlm.repl.jail_calls import MACHINES, OWN, numbers
+    from langgraph_rlm.processes import jail_filter
+    from langgraph_rlm.processes.jail_calls import MACHINES, OWN, numbers
 else:  # beside the worker, whose folder is on the path while it loads
     import jail_filter  # pyright: ignore
     from jail_calls import MACHINES, OWN, numbers  # pyright: ignore

@@ -9,7 +9,7 @@ import errno
 import struct
 
 if __package__:
-    from langgraph_rlm.repl.jail_calls import (
+    from langgraph_rlm.processes.jail_calls import (
         ABSENT,
         ATTRIBUTES,
         FREE,

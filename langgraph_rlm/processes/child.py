@@ -1,4 +1,4 @@
-"""Process: one CPython worker, its folder and the socket to it. It knows nothing of cells."""
+"""Child: one CPython process, its folder and the socket to it. Knows nothing of what it does."""
 
 import os
 import signal
@@ -14,7 +14,6 @@ from typing import Protocol
 
 from langgraph_rlm.errors import SandboxError
 
-PROGRAM = Path(__file__).with_name("local_worker.py")
 FIXED = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
@@ -55,10 +54,11 @@ class SharedFolder:
 
 
 class WorkerProcess:
-    """A process that runs `local_worker.py`, from its start until it is killed."""
+    """A process that runs one program, from its start until it is killed."""
 
     def __init__(
         self,
+        program: Path,
         folder: Folder,
         options: Sequence[str],
         environment: Mapping[str, str],
@@ -66,6 +66,7 @@ class WorkerProcess:
         """Start it.
 
         Args:
+            program: the Python file that it runs; its argument is the number of the socket.
             folder: its own, removed by `discard`.
             options: of the interpreter.
             environment: beside the variables that are the same in every process.
@@ -79,7 +80,7 @@ class WorkerProcess:
         self.stream, theirs = socket.socketpair()
         try:
             with theirs:
-                self._process = _start(theirs, folder.path, options, environment)
+                self._process = _start(program, theirs, folder.path, options, environment)
         except OSError as error:
             self.stream.close()
             folder.remove()
@@ -126,10 +127,14 @@ class WorkerProcess:
 
 
 def _start(
-    theirs: socket.socket, folder: str, options: Sequence[str], environment: Mapping[str, str]
+    program: Path,
+    theirs: socket.socket,
+    folder: str,
+    options: Sequence[str],
+    environment: Mapping[str, str],
 ) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-P", "-X", "utf8", *options, str(PROGRAM), str(theirs.fileno())],
+        [sys.executable, "-P", "-X", "utf8", *options, str(program), str(theirs.fileno())],
         env={**environment, **FIXED, "HOME": folder, "TMPDIR": folder},
         cwd=folder,
         stdin=subprocess.DEVNULL,

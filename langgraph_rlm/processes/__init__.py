@@ -1,0 +1,1 @@
+"""Processes: child processes that are locked in. Knows neither cells nor documents."""

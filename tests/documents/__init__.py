@@ -1,0 +1,1 @@
+"""Documents of every kind: what makes them, and what breaks them."""
