@@ -1,6 +1,7 @@
 """Forgetting: a thread goes with all that only it needs, and nothing that anybody else needs."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from langgraph_rlm import (
 )
 from langgraph_rlm.pregel.databases import rows_of
 from langgraph_rlm.storage.backends import backend_at
+from langgraph_rlm.storage.context import put_about
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.testing import ScriptedModel
 
@@ -307,7 +310,9 @@ def test_a_database_that_is_not_here_keeps_every_blob_until_it_is_vouched_for(
         with SqliteSaver.from_conn_string(str(tmp_path / "elsewhere")) as moved:
             freed = prune(graph, DAY, databases=[moved], all_databases=True)
         assert freed.blobs == 3
-        assert prune(graph, DAY).kept_because == ()  # the old name is no more, the new one is noted
+        assert (
+            prune(graph, DAY).kept_because == ()
+        )  # the old name is no more, the new one has a tag
         assert stored(blobs) != set()
 
 
@@ -404,6 +409,30 @@ def test_what_is_put_again_is_young_again(tmp_path: Path, blobs: Path) -> None:
             BlobStore.open(blobs).get(kept)
 
 
+def test_a_handle_that_is_given_again_keeps_its_files_originals_and_notes_go_with_blobs(
+    tmp_path: Path, blobs: Path
+) -> None:
+    """A note may name files of a document."""
+    store = BlobStore.open(blobs)
+    with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        graph = rlm(root("FINAL(len(context))"), checkpointer=saver, blob_store=blobs)
+        original = store.put(b"%PDF")
+        about = put_about({"a.pdf": {"original": original, "bytes": 4}}, store)
+        handle = replace(ingest("text " * 1000, store), about=about)
+        store.note("0" * 64, f'{{"out": "{handle.digest}"}}'.encode())
+        age(blobs)
+        graph.invoke({"query": "q", "context": handle}, thread("a"))
+        age(blobs)
+        assert prune(graph, DAY, all_databases=True).blobs == 0
+        graph.invoke({"query": "q", "context": handle}, thread("b"))
+        assert forget(graph, ["a", "b"]).kept_blobs == 3
+        assert {original, about, handle.digest} == stored(blobs)
+        assert store.noted("0" * 64)
+        age(blobs)
+        assert prune(graph, DAY).blobs == 3
+        assert store.noted("0" * 64) is None
+
+
 def test_a_blob_that_is_put_while_it_is_set_aside_comes_back(blobs: Path) -> None:
     store = BlobStore.open(blobs)
     digest = store.put(b"needed")
@@ -463,6 +492,30 @@ def test_what_only_looks_like_a_digest_deletes_nothing(tmp_path: Path, blobs: Pa
         assert digest in stored(blobs)
         age(blobs)
         assert forget(graph, "c").blobs == 2
+
+
+@pytest.mark.parametrize("tag", ["no JSON", "[]", '{"kind": "sqlite"}', '{"since": 1}'])
+def test_a_tag_that_cannot_be_read_stops_a_prune(tmp_path: Path, blobs: Path, tag: str) -> None:
+    """It may be a newer version's, and say who needs what."""
+    with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        graph = asked(saver, blobs, "a", ANN)
+        (blobs / "users" / "database-new").write_text(tag)
+        with pytest.raises(BlobError, match=r"The tag 'database-new' in .* cannot be read"):
+            prune(graph, NOW)
+        assert [*saver.list(thread("a"))]
+
+
+def test_a_tag_of_what_is_no_database_deletes_nothing(tmp_path: Path, blobs: Path) -> None:
+    with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        graph = asked(saver, blobs, "a", ANN)
+        text = tmp_path / "text"
+        text.write_text("no database " * 1000)
+        about = {"kind": "sqlite", "name": str(text), "inode": text.stat().st_ino}
+        (blobs / "users" / "database-text").write_text(json.dumps(about))
+        age(blobs)
+        with pytest.raises(ConfigurationError, match="cannot be read: file is not a database"):
+            prune(graph, NOW)
+        assert len(stored(blobs)) == 3
 
 
 # Other stores

@@ -160,7 +160,7 @@ def _report(freed: "Freed", as_json: bool, *, is_trial: bool) -> None:
     if freed.aside_blobs:
         click.echo(
             f"Set aside {counted(freed.aside_blobs, 'stored value')} "
-            f"({size(freed.aside_bytes)}): the next prune deletes them, an hour from now or later."
+            f"({size(freed.aside_bytes)}): a prune two hours from now deletes them."
         )
     if freed.kept_blobs:
         click.echo(

@@ -21,7 +21,7 @@ from langgraph_rlm.pregel.databases import Identity, Rows, SqliteRows, identity_
 from langgraph_rlm.storage.backends import BlobBackend
 from langgraph_rlm.storage.digests import digests_in
 from langgraph_rlm.storage.sweep import Inventory, Sweep, Swept
-from langgraph_rlm.storage.users import Claim, Known, memory_name
+from langgraph_rlm.storage.users import Claim, memory_name
 
 GRACE = timedelta(hours=1)
 """How young a blob may be that is kept although nobody refers to it: somebody may be about to."""
@@ -263,6 +263,3 @@ def _unreadable(backend: BlobBackend, error: OSError) -> BlobError:
         f"The blob store {backend.location} cannot be swept: {error}. What was deleted is deleted; "
         "call prune when the cause is gone."
     )
-
-
-__all__ = ["GRACE", "Freed", "Freeing", "Known", "Others"]

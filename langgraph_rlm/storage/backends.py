@@ -1,4 +1,4 @@
-"""Backends: where the bytes of blobs live. `folder.py` and `remote.py` have the two that there are.
+"""Backends: where the bytes of blobs live. `folder.py` and `remote.py` are the two kinds.
 
 They know files, not what a blob means or what is kept in memory.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from langgraph_rlm.errors import BlobError
-from langgraph_rlm.storage.notes import Notes
+from langgraph_rlm.storage.tags import Tags
 
 STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 """The environment variable that names the blob store."""
@@ -18,8 +18,15 @@ STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 CHUNK = 1 << 20
 """Bytes read at a time, wherever a file is streamed."""
 
-HINTS = "hints"
-"""The folder, beside those of the blobs, of what is known about blobs. It may be deleted."""
+MAX_VERIFIED = 100_000
+"""Files that a process remembers to have hashed."""
+
+
+NOTES = "notes"
+"""The folder, beside those of the blobs, of what was noted about blobs. It may be deleted."""
+
+BLOB_FOLDER = re.compile("[0-9a-f]{2}")
+"""The name of a folder of blobs: the first two digits of their digests."""
 
 
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:
@@ -67,7 +74,7 @@ class BlobBackend(Protocol):
 
     location: str
     """The folder or URL that holds the blobs."""
-    notes: Notes
+    tags: Tags
     """Who uses the store."""
     slack: float
     """By how many seconds `Stored.used` may be too early."""
@@ -77,6 +84,10 @@ class BlobBackend(Protocol):
 
     def where(self, digest: str) -> str:
         """Give the path or URL of a blob, for messages."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is in its place; its bytes are not checked."""
         ...
 
     def renewed(self, digest: str, size: int | None = None) -> bool:
@@ -109,12 +120,20 @@ class BlobBackend(Protocol):
         """
         ...
 
-    def read_hint(self, key: str) -> bytes:
-        """Read what is known under a key of 64 hex digits."""
+    def read_note(self, key: str) -> bytes:
+        """Read what was noted under a key of 64 hex digits."""
         ...
 
-    def write_hint(self, key: str, data: bytes) -> None:
-        """Keep something that is known, in place of what was known under its key before."""
+    def write_note(self, key: str, data: bytes) -> None:
+        """Note something under a key, in place of what was noted before."""
+        ...
+
+    def noted(self) -> Iterator[tuple[str, bytes]]:
+        """Give the name and the bytes of each note."""
+        ...
+
+    def delete_note(self, name: str) -> None:
+        """Delete a note."""
         ...
 
     def reader(self, digest: str) -> BinaryIO:
@@ -192,8 +211,42 @@ class Writer:
 Mark = tuple[int, Any]
 Fill = Callable[[Writer], None]
 
-BLOB_FOLDER = re.compile("[0-9a-f]{2}")
-"""The name of a folder of blobs: the first two digits of their digests."""
+
+_verified: dict[str, tuple[int, int]] = {}
+"""Local files whose bytes this process has hashed: path to (mtime in ns, size).
+
+A cache, so it may be cleared at any time.
+"""
+
+
+def note_verified(path: Path) -> None:
+    """Remember that the bytes of a file are as its digest says."""
+    if len(_verified) > MAX_VERIFIED:
+        _verified.clear()
+    _verified[str(path.absolute())] = _stamp(path)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def is_verified(path: Path, digest: str) -> bool:
+    """Whether a file has the bytes of a digest.
+
+    It is hashed once in a process, and again when its time or size changes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    stamp = _stamp(path)
+    if _verified.get(str(path.absolute())) == stamp:
+        return True
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            return False
+    note_verified(path)
+    return True
 
 
 def copying(chunks: Iterable[bytes]) -> Fill:

@@ -24,9 +24,10 @@ from langgraph_rlm.storage.backends import (
     Fill,
     backend_at,
     copying,
+    is_verified,
     unusable,
 )
-from langgraph_rlm.storage.folder import Folder, is_verified
+from langgraph_rlm.storage.folder import Folder
 from langgraph_rlm.storage.users import Users
 
 NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})
@@ -224,23 +225,23 @@ class BlobStore:
         with _reading(digest, self.backend):
             return self.backend.renewed(digest)
 
-    def put_hint(self, key: str, data: bytes) -> None:
+    def note(self, key: str, data: bytes) -> None:
         """Keep something that is known of blobs, such as which one has the text of which.
 
         Args:
-            key: 64 hex digits, such as a sha256 of what the hint is about.
-            data: the hint. It may be gone at any time, and what it says has to be checked.
+            key: 64 hex digits, such as a sha256 of what the note is about.
+            data: the note. It may be gone at any time, and what it says has to be checked.
 
         Raises:
             BlobError: the store cannot be written.
         """
         with _writing(self.location):
-            self.backend.write_hint(key, data)
+            self.backend.write_note(key, data)
 
-    def hint(self, key: str) -> bytes | None:
-        """Give what is known under a key; None if nothing is, or it is gone."""
+    def noted(self, key: str) -> bytes | None:
+        """Give what was noted; None if nothing was, or it is gone."""
         try:
-            return self.backend.read_hint(key)
+            return self.backend.read_note(key)
         except OSError:
             return None
 

@@ -128,12 +128,12 @@ class Documents:
         read = self._readers.read(kind, path, _base(source), limits.files, limits.unpacked_bytes)
         digest, _ = self._blobs.put_stream(chunks_of(read.out))
         note = {"out": digest, "outcome": read.outcome.as_dict()}
-        self._blobs.put_hint(key, to_bytes(json.dumps(note)))
+        self._blobs.note(key, to_bytes(json.dumps(note)))
         return Extracted(read.out, read.outcome, facts)
 
     def _known(self, key: str, facts: Facts) -> Extracted | None:
         """Look up what a document gave before; None if that is not known, or no longer there."""
-        noted = self._blobs.hint(key)
+        noted = self._blobs.noted(key)
         if noted is None:
             return None
         try:

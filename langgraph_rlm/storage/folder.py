@@ -1,7 +1,6 @@
-"""Folder: blobs in a folder of this machine, and which of its files were hashed in this process."""
+"""Folder: blobs in a folder of this machine."""
 
 import errno
-import hashlib
 import os
 import tempfile
 import time
@@ -11,17 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from langgraph_rlm.storage.backends import BLOB_FOLDER, HINTS, Fill, Stored, Writer
-from langgraph_rlm.storage.notes import FolderNotes, Notes
+from langgraph_rlm.storage.backends import (
+    BLOB_FOLDER,
+    NOTES,
+    Fill,
+    Stored,
+    Writer,
+    is_verified,
+    note_verified,
+)
+from langgraph_rlm.storage.tags import FolderTags, Tags
 
 NEW = ".new-"
 """The start of the name of a file that is being written."""
 
 ASIDE = ".aside"
 """The end of the name of a file that was set aside: `cdef....UNIQUE.aside`."""
-
-MAX_VERIFIED = 100_000
-"""Files that a process remembers to have hashed."""
 
 
 class Folder:
@@ -39,7 +43,7 @@ class Folder:
         self._root = root
         self._is_made = False
         self.location = str(root)
-        self.notes: Notes = FolderNotes(root, self._make)
+        self.tags: Tags = FolderTags(root, self._make)
 
     def where(self, digest: str) -> str:
         return str(self._file(digest))
@@ -102,15 +106,25 @@ class Folder:
                 self._adopt(file, writer.digest)
         return writer.digest, writer.size
 
-    def read_hint(self, key: str) -> bytes:
-        return self._hint(key).read_bytes()
+    def read_note(self, key: str) -> bytes:
+        return self._note(key).read_bytes()
 
-    def write_hint(self, key: str, data: bytes) -> None:
+    def write_note(self, key: str, data: bytes) -> None:
         with self._new_file() as file:
             file.write_bytes(data)
-            hint = self._hint(key)
-            hint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.replace(hint)
+            note = self._note(key)
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.replace(note)
+
+    def noted(self) -> Iterator[tuple[str, bytes]]:
+        for path in (self._root / NOTES).glob("*/*"):
+            try:
+                yield str(path), path.read_bytes()
+            except FileNotFoundError:
+                continue  # another prune has deleted it
+
+    def delete_note(self, name: str) -> None:
+        Path(name).unlink(missing_ok=True)
 
     def reader(self, digest: str) -> BinaryIO:
         file = self._file(digest)
@@ -209,50 +223,14 @@ class Folder:
         file = self._file(digest)
         file.parent.mkdir(mode=0o700, exist_ok=True)
         new.replace(file)
-        _note_verified(file)
+        note_verified(file)
 
     def _file(self, digest: str) -> Path:
         return self._root / digest[:2] / digest[2:]
 
-    def _hint(self, key: str) -> Path:
-        return self._root / HINTS / key[:2] / key[2:]
+    def _note(self, key: str) -> Path:
+        return self._root / NOTES / key[:2] / key[2:]
 
 
 def _used(status: os.stat_result) -> float:
     return max(status.st_atime, status.st_mtime)
-
-
-_verified: dict[str, tuple[int, int]] = {}
-"""Local files whose bytes this process has hashed: path to (mtime in ns, size).
-
-A cache, so it may be cleared at any time.
-"""
-
-
-def _note_verified(path: Path) -> None:
-    if len(_verified) > MAX_VERIFIED:
-        _verified.clear()
-    _verified[str(path.absolute())] = _stamp(path)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
-def is_verified(path: Path, digest: str) -> bool:
-    """Whether a file has the bytes of a digest.
-
-    It is hashed once in a process, and again when its time or size changes.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    stamp = _stamp(path)
-    if _verified.get(str(path.absolute())) == stamp:
-        return True
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            return False
-    _note_verified(path)
-    return True

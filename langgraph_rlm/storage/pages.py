@@ -65,11 +65,11 @@ class Pages:
     def _kept(self, digest: str, page: int) -> Media:
         about = [WORKER, VERSION, DPIS[0], digest, page]
         key = hashlib.sha256(to_bytes(json.dumps(about))).hexdigest()
-        known = (self._blobs.hint(key) or b"").decode("ascii", "replace")
+        known = (self._blobs.noted(key) or b"").decode("ascii", "replace")
         if DIGEST.fullmatch(known) and self._blobs.has(known):
             return _checked(self._blobs.get(known))
         made = self._drawn(digest, page) if page else self._asked(digest, {"pixels": MAX_PIXELS})
-        self._blobs.put_hint(key, to_bytes(self._blobs.put(made.data)))
+        self._blobs.note(key, to_bytes(self._blobs.put(made.data)))
         return made
 
     def _drawn(self, digest: str, page: int) -> Media:

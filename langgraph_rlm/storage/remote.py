@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.storage.backends import (
     BLOB_FOLDER,
-    HINTS,
+    NOTES,
     Fill,
     Stored,
     chunks_of,
@@ -19,7 +19,7 @@ from langgraph_rlm.storage.backends import (
     unusable,
 )
 from langgraph_rlm.storage.folder import Folder
-from langgraph_rlm.storage.notes import Notes, RemoteNotes
+from langgraph_rlm.storage.tags import RemoteTags, Tags
 
 RENEW_AFTER = 30 * 60.0
 """Age in seconds from which a blob that is put again is also written again. That is the only way
@@ -52,10 +52,13 @@ class Remote:
         )
         self._cache = Folder(Path(self._temporary.name))
         self.location = url
-        self.notes: Notes = RemoteNotes(self._fs, self._root)
+        self.tags: Tags = RemoteTags(self._fs, self._root)
 
     def where(self, digest: str) -> str:
         return f"{self.location.rstrip('/')}/{digest[:2]}/{digest[2:]}"
+
+    def has(self, digest: str) -> bool:
+        return bool(self._fs.exists(self._key(digest)))
 
     def renewed(self, digest: str, size: int | None = None) -> bool:
         key = self._key(digest)
@@ -101,16 +104,20 @@ class Remote:
             self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
         return digest, size
 
-    def read_hint(self, key: str) -> bytes:
-        return self._fs.cat_file(self._hint(key))
+    def read_note(self, key: str) -> bytes:
+        return self._fs.cat_file(self._note(key))
 
-    def write_hint(self, key: str, data: bytes) -> None:
-        hint = self._hint(key)
-        self._fs.makedirs(hint.rpartition("/")[0], exist_ok=True)
-        self._fs.pipe_file(hint, data)
+    def write_note(self, key: str, data: bytes) -> None:
+        note = self._note(key)
+        self._fs.makedirs(note.rpartition("/")[0], exist_ok=True)
+        self._fs.pipe_file(note, data)
 
-    def _hint(self, key: str) -> str:
-        return f"{self._root}/{HINTS}/{key[:2]}/{key[2:]}"
+    def noted(self) -> Iterator[tuple[str, bytes]]:
+        for path, _ in self._found(f"{self._root}/{NOTES}"):
+            yield path, self._fs.cat_file(path)
+
+    def delete_note(self, name: str) -> None:
+        self._fs.rm_file(name)
 
     def reader(self, digest: str) -> BinaryIO:
         key = self._key(digest)
@@ -128,7 +135,7 @@ class Remote:
         for path, info in self._found(self._root):
             folder, _, rest = path.rpartition("/")
             start = folder.rpartition("/")[2]
-            if BLOB_FOLDER.fullmatch(start):
+            if BLOB_FOLDER.fullmatch(start) and folder.rpartition("/")[0] == self._root:
                 yield self._stored(f"{start}{rest}", path, info)
 
     def aside(self) -> Iterator[Stored]:
@@ -207,6 +214,9 @@ class Remote:
 
     def _key(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest[2:]}"
+
+    def _note(self, key: str) -> str:
+        return f"{self._root}/{NOTES}/{key[:2]}/{key[2:]}"
 
     def _aside(self, digest: str) -> str:
         return f"{self._root}/{ASIDE}/{digest}"

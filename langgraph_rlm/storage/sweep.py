@@ -8,11 +8,14 @@ it later; who sweeps takes the time first, and reads what refers to blobs later.
 referred to nor young is not needed. And a blob is looked at again after it was set aside.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from langgraph_rlm.storage.backends import BlobBackend, Stored
 from langgraph_rlm.storage.digests import digests_of
+
+DIGEST = re.compile(b"[0-9a-f]{64}")
 
 UNFINISHED = 24 * 3600.0
 """Seconds after which a file that was begun and never finished is nobody's."""
@@ -110,6 +113,8 @@ class Sweep:
             self._delete(found)
         if candidates is None and not self._is_trial:
             self.done.bytes += self._backend.delete_unfinished(self._before - UNFINISHED)
+        if self.done.blobs and not self._is_trial:
+            self._delete_notes()
         return self.done
 
     def _unneeded(
@@ -118,6 +123,13 @@ class Sweep:
         for digest, found in self._inventory.blobs.items():
             if digest not in needed and (candidates is None or digest in candidates):
                 yield found
+
+    def _delete_notes(self) -> None:
+        """Delete the notes of blobs that are gone: they may name files."""
+        for name, data in self._backend.noted():
+            named = {found.decode() for found in DIGEST.findall(data)}
+            if not any(map(self._backend.has, named)):
+                self._backend.delete_note(name)
 
     def _settle(self, found: Stored, is_needed: bool) -> None:
         """Decide about what an earlier sweep has set aside."""

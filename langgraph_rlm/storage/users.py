@@ -1,7 +1,7 @@
 """Users: who uses a store, so that what deletes blobs knows whom to ask. Deletes no blob.
 
 Several databases may share a store, and a run keeps things in memory before it saves them. So
-before a run first puts something, it leaves two notes in the store: the name of its database, which
+before a run first puts something, it leaves two tags in the store: the name of its database, which
 stays, and a claim, which is gone when the run ends, or its process. Threads that only memory has
 are claimed for as long as their saver lives.
 """
@@ -21,16 +21,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from langgraph_rlm.errors import BlobError
 from langgraph_rlm.lazy import warn_once
+from langgraph_rlm.storage.tags import USERS
 
 if TYPE_CHECKING:
     from langgraph_rlm.pregel.databases import Identity
     from langgraph_rlm.storage.backends import BlobBackend
-    from langgraph_rlm.storage.notes import Release
+    from langgraph_rlm.storage.tags import Release
 
 DATABASE, CLAIM, BEGUN = "database-", "claim-", "begun"
-"""How the names of notes start: of a database, of a claim; and the note that says whether there
-were blobs before the first note."""
+"""How the names of tags start: of a database, of a claim; and the tag that says whether there
+were blobs before the first tag."""
 
 EARLIER = 1.0
 """Seconds by which a claim is dated back: file systems round times."""
@@ -38,13 +40,13 @@ EARLIER = 1.0
 
 @dataclass(frozen=True)
 class Known:
-    """What the notes of a store say."""
+    """What the tags of a store say."""
 
     databases: "Collection[Identity]"
     """All that have threads whose blobs are here."""
     claims: Collection["Claim"]
     is_complete: bool
-    """Whether nothing was put before there were notes, by a version that left none."""
+    """Whether nothing was put before there were tags, by a version that left none."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,15 @@ class Claim:
     what: Literal["run", "memory"]
     """A run that works now, or threads that only memory has."""
     name: str = ""
-    """Of its note."""
+    """Of its tag."""
 
 
 class Users:
-    """The users of one store in this process, and the notes of all."""
+    """The users of one store in this process, and the tags of all."""
 
     def __init__(self, backend: "BlobBackend") -> None:
         self._backend = backend
-        self._notes = backend.notes
+        self._tags = backend.tags
         self._lock = threading.Lock()
         self._untold: list[_Use] = []
         self._told: set[Identity] = set()
@@ -98,7 +100,7 @@ class Users:
                 _warn(self._backend.location, error)
 
     def tell(self) -> None:
-        """Leave the notes of those who have left none. To be called before anything is put.
+        """Leave the tags of those who have left none. To be called before anything is put.
 
         Where that fails, a warning says so, and the run goes on: a store that cannot be written
         cannot be pruned from here either.
@@ -114,27 +116,27 @@ class Users:
             self._untold.clear()
 
     def _tell(self, use: "_Use") -> None:
-        notes = dict(self._notes.read()) if use.database not in self._told else None
-        if notes is not None and BEGUN not in notes:
+        tags = dict(self._tags.read()) if use.database not in self._told else None
+        if tags is not None and BEGUN not in tags:
             is_complete = self._backend.is_empty()
-            self._notes.write(BEGUN, json.dumps({"is_complete": is_complete}).encode())
+            self._tags.write(BEGUN, json.dumps({"is_complete": is_complete}).encode())
         use.releases.append(self._claim(f"{uuid.uuid4().hex}", "run"))
         if use.database is not None and use.database.kind == "memory":
             self._claim_memory(use.saver)
-        elif use.database is not None and notes is not None:
-            self._add(use.database, notes)
+        elif use.database is not None and tags is not None:
+            self._add(use.database, tags)
         if use.database is not None:
             self._told.add(use.database)
 
-    def _add(self, database: "Identity", notes: dict[str, bytes]) -> None:
+    def _add(self, database: "Identity", tags: dict[str, bytes]) -> None:
         name = _name_of(database)
         data = json.dumps(asdict(database)).encode()
-        if notes.get(name) != data:
-            self._notes.write(name, data)
+        if tags.get(name) != data:
+            self._tags.write(name, data)
 
     def _claim(self, id: str, what: str) -> "Release":
         about = {"since": time.time() - EARLIER, "host": host(), "pid": os.getpid(), "what": what}
-        return self._notes.claim(f"{CLAIM}{id}", json.dumps(about).encode())
+        return self._tags.claim(f"{CLAIM}{id}", json.dumps(about).encode())
 
     def _claim_memory(self, saver: Any) -> None:
         """Claim what is put for threads in memory, until their saver is gone."""
@@ -145,44 +147,54 @@ class Users:
             weakref.finalize(saver, _let_go, key, release)
 
     def known(self) -> Known:
-        """Read the notes of all users. Claims of processes that have died are deleted.
+        """Read the tags of all users. Claims of processes that have died are deleted.
 
         Raises:
             OSError: the store cannot be read.
+            BlobError: a tag is of another version, or nobody's.
         """
         from langgraph_rlm.pregel.databases import Identity
 
         databases: list[Identity] = []
         claims: list[Claim] = []
         is_complete = False
-        for name, data in self._notes.read():
-            about = json.loads(data)
-            if name == BEGUN:
-                is_complete = about["is_complete"]
-            elif name.startswith(DATABASE):
-                databases.append(Identity(**about))
-            elif name.startswith(CLAIM):
-                claim = Claim(**about, name=name)
-                if _is_dead(claim) or not self._notes.is_claimed(name):
-                    self._notes.delete(name)
+        for name, data in self._tags.read():
+            try:
+                about = json.loads(data)
+                if name == BEGUN:
+                    is_complete = about["is_complete"]
+                elif name.startswith(DATABASE):
+                    databases.append(Identity(**about))
                 else:
-                    claims.append(claim)
+                    claims += self._alive(Claim(**about, name=name))
+            except (ValueError, TypeError, KeyError) as error:
+                raise BlobError(
+                    f"The tag {name!r} in {self._backend.location}/{USERS} cannot be read: "
+                    f"{error}. Nothing was deleted: another version has written it, or delete it."
+                ) from error
         return Known(databases, claims, is_complete)
 
+    def _alive(self, claim: Claim) -> list[Claim]:
+        """Give a claim whose process lives. The tag of another one is deleted."""
+        if _is_dead(claim) or not self._tags.is_claimed(claim.name):
+            self._tags.delete(claim.name)
+            return []
+        return [claim]
+
     def vouch(self, databases: "Collection[Identity]", forgotten: "Collection[Identity]") -> None:
-        """Note that a user says which databases there are.
+        """Remember that a user says which databases there are.
 
         Args:
             databases: all that there are.
-            forgotten: those of the notes that are no more.
+            forgotten: those of the tags that are no more.
         """
-        notes = dict(self._notes.read())
+        tags = dict(self._tags.read())
         for database in databases:
             if database.kind != "memory":
-                self._add(database, notes)
+                self._add(database, tags)
         for database in forgotten:
-            self._notes.delete(_name_of(database))
-        self._notes.write(BEGUN, json.dumps({"is_complete": True}).encode())
+            self._tags.delete(_name_of(database))
+        self._tags.write(BEGUN, json.dumps({"is_complete": True}).encode())
 
 
 @dataclass(eq=False)

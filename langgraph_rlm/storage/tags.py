@@ -1,6 +1,6 @@
-"""Notes: small files in a blob store that say who uses it, beside the blobs.
+"""Tags: small files in a blob store that say who uses it, beside the blobs.
 
-A claim is a note that is there for as long as its process lives. What they say is `users.py`'s.
+A claim is a tag that is there for as long as its process lives. What they say is `users.py`'s.
 """
 
 import os
@@ -13,26 +13,26 @@ from typing import Any, Protocol
 if sys.platform != "win32":
     import fcntl
 
-NOTES = "users"
-"""The folder of the notes in a store. No blob's folder has such a name."""
+USERS = "users"
+"""The folder of the tags in a store. No blob's folder has such a name."""
 
 Release = Callable[[], None]
 """Ends a claim."""
 
 
-class Notes(Protocol):
-    """The notes of one store. Every method blocks, and raises OSError where it cannot be done."""
+class Tags(Protocol):
+    """The tags of one store. Every method blocks, and raises OSError where it cannot be done."""
 
     def read(self) -> Iterator[tuple[str, bytes]]:
-        """Give the name and the bytes of each note."""
+        """Give the name and the bytes of each tag."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a note, or write it anew."""
+        """Write a tag, or write it anew."""
         ...
 
     def claim(self, name: str, data: bytes) -> Release:
-        """Write a note that is deleted by what is returned."""
+        """Write a tag that is deleted by what is returned."""
         ...
 
     def is_claimed(self, name: str) -> bool:
@@ -40,15 +40,15 @@ class Notes(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Delete a note, if it is there."""
+        """Delete a tag, if it is there."""
         ...
 
 
-class FolderNotes:
-    """Notes in a folder. The kernel knows which claims have a process: each holds a lock."""
+class FolderTags:
+    """Tags in a folder. The kernel knows which claims have a process: each holds a lock."""
 
     def __init__(self, root: Path, make_root: Callable[[], None]) -> None:
-        self._folder = root / NOTES
+        self._folder = root / USERS
         self._make_root = make_root
 
     def read(self) -> Iterator[tuple[str, bytes]]:
@@ -95,7 +95,7 @@ class FolderNotes:
         (self._folder / name).unlink(missing_ok=True)
 
     def _written(self, name: str, data: bytes, *, is_locked: bool) -> int:
-        """Write a note that appears whole and, if wanted, locked; give the open file."""
+        """Write a tag that appears whole and, if wanted, locked; give the open file."""
         self._make_root()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         number, path = tempfile.mkstemp(prefix=".", dir=self._folder)
@@ -111,12 +111,12 @@ class FolderNotes:
         return number
 
 
-class RemoteNotes:
-    """Notes in a folder of an fsspec file system. Whether a claim's process lives is not known."""
+class RemoteTags:
+    """Tags in a folder of an fsspec file system. Whether a claim's process lives is not known."""
 
     def __init__(self, fs: Any, root: str) -> None:
         self._fs = fs
-        self._folder = f"{root}/{NOTES}"
+        self._folder = f"{root}/{USERS}"
 
     def read(self) -> Iterator[tuple[str, bytes]]:
         self._fs.invalidate_cache()
