@@ -505,6 +505,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["-c", "x=y.txt"], "str"),
         (["-c", "x=y.txt", "a.txt"], "dict a.txt x=y.txt"),
         (["-"], "str"),
+        (["a.txt", "logs"], "dict a.txt logs/c.txt"),
     ],
 )
 def test_files_are_plain_arguments(

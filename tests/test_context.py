@@ -276,7 +276,6 @@ def test_bad_files_and_folders(store: BlobStore, tmp_path: Path) -> None:
         (root / "empty.txt", "empty.txt is empty"),
         ([root / "image.png"], r"image.png cannot be read: binary"),
         ([root / "empty.txt"], "empty.txt.* empty"),
-        ([root / "a.txt", root / "b"], "b is a folder in a list"),
         (tmp_path / "nothing", "no file to read.*it is empty"),
         (tmp_path / "hidden", r"no file to read.*\.only \(hidden\)"),
     ]

@@ -252,3 +252,13 @@ def test_a_follow_up_without_contexts_keeps_the_names(folder: Path, tmp_path: Pa
     graph = rlm(model, blob_store=tmp_path / "b", checkpointer=InMemorySaver())
     graph.invoke({"query": "q", "context": {"old": folder / "old.txt"}}, thread())
     assert graph.invoke({"query": "q"}, thread())["answer"] == "the old contract"
+
+
+def test_a_list_may_have_files_and_folders(folder: Path, store: BlobStore) -> None:
+    (folder / "more").mkdir()
+    (folder / "more" / "c.txt").write_text("C")
+    (folder / "more" / ".hidden").write_text("H")
+    files = [folder / "old.txt", folder / "more", folder / "more" / "c.txt"]
+    handle = ingest(files, store)
+    assert materialize(handle, store) == {"old.txt": "the old contract", "more/c.txt": "C"}
+    assert handle.skipped == ("more/.hidden (hidden)",)

@@ -49,24 +49,29 @@ def ingest_file(file: File, blobs: BlobStore, on_file: OnFile | None = None) -> 
 def ingest_list_of_files(
     files: Sequence[File], blobs: BlobStore, on_file: OnFile | None = None
 ) -> ContextHandle:
-    """Store files that were named one by one.
+    """Store files and folders that were named one by one.
 
     Raises:
-        ContextError: one is missing or a folder, or none can be read.
+        ContextError: one is missing, or none can be read.
         BlobError: the store cannot be written.
     """
     once: dict[Path, File] = {}
     for file in files:
         with explained(str(file.path)):
             os.stat(file.path)
-        if os.path.isdir(file.path):
-            raise ContextError(
-                f"{file.path} is a folder in a list of files. Give the folder alone, or the files "
-                "in it."
-            )
         once.setdefault(file.path, file)
-    sources = [of_file(file, name) for name, file in named([*once.values()])]
-    return _files(sources, [], None, blobs, on_file)
+    found: dict[str, File] = {}
+    skipped: list[str] = []
+    for name, file in named([*once.values()]):
+        if not os.path.isdir(file.path):
+            found.setdefault(name, file)
+            continue
+        below, left_out = files_below(file)
+        for inner, each in below:
+            found.setdefault(f"{name}/{inner}", each)
+        skipped += [f"{name}/{each}" for each in left_out]
+    sources = [of_file(file, name) for name, file in found.items()]
+    return _files(sources, skipped, None, blobs, on_file)
 
 
 def ingest_stream(
