@@ -38,6 +38,7 @@ from langgraph_rlm import (
 from langgraph_rlm.pregel.databases import rows_of
 from langgraph_rlm.storage.backends import backend_at
 from langgraph_rlm.storage.context import put_about
+from langgraph_rlm.storage.folder import Folder as StoreFolder
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.testing import ScriptedModel
 
@@ -328,6 +329,22 @@ def test_a_store_of_before_there_were_lists_is_not_swept_until_it_is_vouched_for
         assert "before it kept a list of its databases" in freed.kept_because[0]
         assert prune(graph, DAY, all_databases=True).blobs == 1
         assert prune(graph, NOW).blobs == 3
+
+
+def test_processes_that_begin_a_store_at_once_all_know_that_it_is_new(blobs: Path) -> None:
+    """One has put something by the time that another looks whether there was anything before."""
+
+    def begin(store: BlobStore) -> None:
+        with store.users.run(None, None):
+            store.put(b"anything")
+
+    class Beaten(StoreFolder):
+        def is_empty(self) -> bool:
+            begin(BlobStore.open(blobs))
+            return super().is_empty()
+
+    begin(BlobStore(Beaten(blobs)))
+    assert BlobStore.open(blobs).users.known().is_complete
 
 
 @contextmanager

@@ -118,8 +118,7 @@ class Users:
     def _tell(self, use: "_Use") -> None:
         tags = dict(self._tags.read()) if use.database not in self._told else None
         if tags is not None and BEGUN not in tags:
-            is_complete = self._backend.is_empty()
-            self._tags.write(BEGUN, json.dumps({"is_complete": is_complete}).encode())
+            self._begin()
         use.releases.append(self._claim(f"{uuid.uuid4().hex}", "run"))
         if use.database is not None and use.database.kind == "memory":
             self._claim_memory(use.saver)
@@ -127,6 +126,16 @@ class Users:
             self._add(use.database, tags)
         if use.database is not None:
             self._told.add(use.database)
+
+    def _begin(self) -> None:
+        """Say whether there are blobs that nobody has tagged.
+
+        Another process may begin at the same moment. It says so before it puts anything: so if
+        there are blobs of its, its word is there by the time that they are seen.
+        """
+        is_complete = self._backend.is_empty()
+        if BEGUN not in dict(self._tags.read()):
+            self._tags.write(BEGUN, json.dumps({"is_complete": is_complete}).encode())
 
     def _add(self, database: "Identity", tags: dict[str, bytes]) -> None:
         name = _name_of(database)
