@@ -28,7 +28,11 @@ if TYPE_CHECKING:
         UnknownToolCallError,
     )
     from langgraph_rlm.graph import create_rlm
+    from langgraph_rlm.history.forget import aforget, forget
     from langgraph_rlm.history.fork import afork, fork
+    from langgraph_rlm.history.freeing import Freed
+    from langgraph_rlm.history.prune import aprune, prune
+    from langgraph_rlm.history.threads import Thread, athreads, threads
     from langgraph_rlm.repl.base import Backend
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
@@ -62,6 +66,14 @@ _HOME = {
     "ModelReplyError": "errors",
     "fork": "history.fork",
     "afork": "history.fork",
+    "forget": "history.forget",
+    "aforget": "history.forget",
+    "prune": "history.prune",
+    "aprune": "history.prune",
+    "threads": "history.threads",
+    "athreads": "history.threads",
+    "Freed": "history.freeing",
+    "Thread": "history.threads",
 }
 __all__ = [
     "ApprovalNeededError",
@@ -74,6 +86,7 @@ __all__ = [
     "ContextHandle",
     "File",
     "ForkError",
+    "Freed",
     "InputError",
     "Limits",
     "ModelReplyError",
@@ -82,14 +95,21 @@ __all__ = [
     "ReplayDivergedError",
     "ResumeError",
     "SandboxError",
+    "Thread",
     "ThreadBusyError",
     "UnknownToolCallError",
     "Usage",
+    "aforget",
     "afork",
+    "aprune",
+    "athreads",
     "create_rlm",
+    "forget",
     "fork",
+    "prune",
     "read_file",
     "save_files",
+    "threads",
 ]
 
 

@@ -22,6 +22,7 @@ from langgraph.types import Command
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
+from langgraph_rlm.pregel.databases import identity_of
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
     RESUMING,
@@ -116,8 +117,6 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             async for part in cast(Any, super().astream(input, config, **options)):
                 yield part
             return
-        is_strict = SCRATCHPAD not in config.get("configurable", {})
-        given = await self._by_reference(input, is_strict=is_strict)
         saver = self._saver(config)
         if saver is not None:
             config = with_key(config, CHECKPOINTER, for_many_writes(saver))
@@ -125,6 +124,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
                 options = {**options, "durability": "sync"}
                 options.pop("checkpoint_during", None)  # its older name
         with ExitStack() as until_done:
+            await self._keep(config, saver, until_done)
+            given = await self._by_reference(input, config)
             await self._occupy(config, until_done)
             given = await self._by_pause(given, config)
             is_resumed = (
@@ -171,7 +172,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             config = with_key(config, CHECKPOINTER, for_sync_use(cast(Saver, parents)))
         return cast(RLMGraph, graph), config
 
-    async def _by_reference(self, input: Any, *, is_strict: bool) -> Any:
+    async def _by_reference(self, input: Any, config: RunnableConfig) -> Any:
         """The input as it may be checkpointed: a question and contexts by reference."""
         if input is None or isinstance(input, Command):
             return cast(Any, input)
@@ -180,7 +181,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             input,
             self.rlm.blobs,
             is_stored=isinstance(input, Stored),
-            is_strict=is_strict,
+            is_strict=SCRATCHPAD not in config.get("configurable", {}),
         )
 
     async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
@@ -262,6 +263,15 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
                 within = with_key(task.state, CHECKPOINTER, saver)
                 async for usage in self._spent_before(within, saver):
                     yield usage
+
+    async def _keep(
+        self, config: RunnableConfig, saver: Saver | None, until_done: ExitStack
+    ) -> None:
+        """Keep what a root stores from whoever deletes blobs. A child's is kept by its root."""
+        frame = config.get("configurable", {}).get(FRAME)
+        if not isinstance(frame, Frame) or frame.run.rlm is not self.rlm:
+            database = None if saver is None else await identity_of(saver)
+            until_done.enter_context(self.rlm.blobs.users.run(database, saver))
 
     async def _occupy(self, config: RunnableConfig, until_done: ExitStack) -> None:
         """Keep other callers off the thread of a root."""

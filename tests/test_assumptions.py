@@ -1712,3 +1712,93 @@ class TestDatabases:
             parts = conninfo_to_dict(connection.info.dsn)
         wanted = conninfo_to_dict(postgres)
         assert (parts["host"], parts["dbname"]) == (wanted["host"], wanted["dbname"])
+
+    def test_savers_have_a_cursor_and_the_async_ones_their_loop(self) -> None:
+        """`databases.py` asks PostgreSQL over a saver's own connections, on the loop they live on."""
+        from langgraph.checkpoint.postgres import PostgresSaver
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+        async def go() -> tuple[Any, Any]:
+            pool: Any = None
+            return AsyncPostgresSaver(pool).loop, asyncio.get_running_loop()
+
+        theirs, ours = asyncio.run(go())
+        assert theirs is ours
+        sync: Any = PostgresSaver
+        assert callable(sync._cursor)
+        assert not hasattr(PostgresSaver, "loop")
+
+    def test_a_database_has_all_that_a_thread_stores_in_these_tables(self, postgres: str) -> None:
+        """Digests are looked for in them, as bytes. A further table might have some more."""
+        from langgraph.checkpoint.postgres import PostgresSaver
+
+        with SqliteSaver.from_conn_string(":memory:") as saver:
+            saver.setup()
+            rows = saver.conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            assert {name for (name,) in rows} == {"checkpoints", "writes"}
+        with PostgresSaver.from_conn_string(postgres) as saver:
+            saver.setup()
+            opened: Any = saver.conn
+            rows = opened.execute(
+                "SELECT tablename AS t FROM pg_tables WHERE tablename ~ '^checkp'"
+            )
+            assert {row["t"] for row in rows} == {
+                "checkpoints",
+                "checkpoint_blobs",
+                "checkpoint_writes",
+                "checkpoint_migrations",
+            }
+
+    def test_stored_values_have_texts_as_they_are(self) -> None:
+        from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+        kind, data = JsonPlusSerializer().dumps_typed({"blob": "ab" * 32, "more": [1, "x" * 300]})
+        assert kind == "msgpack"
+        assert b"ab" * 32 in data
+
+    def test_threads_in_memory_are_in_a_defaultdict_unless_they_are_kept_elsewhere(self) -> None:
+        from collections import defaultdict
+
+        assert type(InMemorySaver().storage) is defaultdict
+
+    def test_a_pruner_that_keeps_the_newest_checkpoint_empties_a_log_without_an_error(self) -> None:
+        """Why threads are kept whole or deleted whole; PostgreSQL's saver refuses it."""
+        from .models import rlm, root, thread
+
+        saver = InMemorySaver()
+        graph = rlm(root("x = 1", "FINAL(x)"), checkpointer=saver)
+        graph.invoke({"query": "q"}, thread())
+        assert graph.get_state(thread()).values["log"]
+        saved = saver.storage["t"][""]
+        for older in sorted(saved)[:-1]:
+            del saved[older]
+            saver.writes.pop(("t", "", older), None)
+        state = graph.get_state(thread())
+        assert state.values["answer"] == "1"
+        assert not state.values.get("log")
+
+    def test_postgresql_refuses_to_keep_the_newest_checkpoint_of_a_thread_of_ours(
+        self, postgres: str
+    ) -> None:
+        from langgraph.checkpoint.postgres import PostgresSaver
+
+        from .models import rlm, root, thread
+
+        with PostgresSaver.from_conn_string(postgres) as saver:
+            saver.setup()
+            rlm(root("FINAL(1)"), checkpointer=saver).invoke({"query": "q"}, thread("kept"))
+            if not hasattr(saver, "prune"):
+                pytest.skip("this version has no prune")
+            with pytest.raises(NotImplementedError):
+                saver.prune(["kept"])
+
+    def test_a_node_that_runs_next_has_a_channel(self) -> None:
+        """By it a thread that was cut off before its first step is known to be an RLM's."""
+        from .models import rlm, root, thread
+
+        saver = InMemorySaver()
+        graph = rlm(root("FINAL(1)"), checkpointer=saver)
+        graph.invoke({"query": "q"}, thread())
+        channels = [each.checkpoint["channel_versions"] for each in saver.list(thread())]
+        assert f"{keys.BRANCH}ingest" in channels[-2]
+        assert "log" not in channels[-2]

@@ -12,7 +12,7 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langgraph_rlm import ThreadBusyError
-from langgraph_rlm.pregel.leases import database_of
+from langgraph_rlm.pregel.leases import Database, database_of, is_leased, lease
 from langgraph_rlm.testing import ScriptedModel
 
 from .jails import needs_a_jail
@@ -79,6 +79,29 @@ def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(
     assert f"The lock file {lock} cannot be used" in said
     assert not (tmp_path / "elsewhere").exists()
     assert os.path.lexists(lock)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+def test_a_lease_of_another_process_is_seen_without_taking_it(tmp_path: Path) -> None:
+    database = Database("db", tmp_path / "lock")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from langgraph_rlm.pregel.leases import Database, lease\n"
+        f"with lease(Database('db', Path({str(tmp_path / 'lock')!r})), 'a'):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    assert not is_leased(database, "a")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=FOLDER
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with lease(database, "b"):
+            assert [is_leased(database, name) for name in "abc"] == [True, True, False]
+            with pytest.raises(ThreadBusyError), lease(database, "a"):
+                pass
+        other.communicate()
+    assert not is_leased(database, "a")
 
 
 def test_pools_whose_connection_string_is_a_function_name_their_database_too() -> None:

@@ -300,7 +300,7 @@ def test_a_query_is_in_the_log_and_never_asked_again(tmp_path: Path) -> None:
     assert not other.rlm.sessions.desk.pools
 
 
-def test_another_query_at_the_same_place_is_a_divergence(tmp_path: Path) -> None:
+def test_the_entry_of_a_query_names_the_query_and_its_contexts(tmp_path: Path) -> None:
     """The entry names the query and the contexts, so that a replay cannot take another's answer."""
     file = tmp_path / "t.csv"
     file.write_text("x\n1\n")

@@ -25,6 +25,7 @@ from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.jobs import Options, default_db, open_job
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
 from langgraph_rlm.cli.out_files import made_folder, save_result
+from langgraph_rlm.cli.threads_commands import forget, prune, threads
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import NAMES
 
@@ -289,3 +290,6 @@ def serve(config: Path | None, force: bool, **options: Any) -> None:
 
 
 main.add_command(doctor)
+main.add_command(threads)
+main.add_command(forget)
+main.add_command(prune)

@@ -1,6 +1,8 @@
 """Options: command-line options that stand for limits, and types that several commands use."""
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
@@ -9,6 +11,29 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 WHOLE = click.IntRange(min=1)
 DECIMAL = click.FloatRange(min=0, min_open=True)
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+"""Seconds of the units of a duration."""
+
+
+class Duration(click.ParamType[timedelta]):
+    """A time such as `12h`, `30d` or `4w`."""
+
+    name = "duration"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "DURATION"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        found = re.fullmatch(r"(\d{1,6})([smhdw])", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no time: write a number and s, m, h, d or w, as in 30d.")
+        return timedelta(seconds=int(found[1]) * UNITS[found[2]])
+
+
+DURATION = Duration()
 
 LIMITS: "dict[str, tuple[click.ParamType[Any], str]]" = {
     "max-depth": (WHOLE, "Depth of the tree of RLMs; 1 means plain sub-calls.  [default: 1]"),

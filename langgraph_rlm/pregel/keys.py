@@ -39,6 +39,9 @@ INTERRUPT = "__interrupt__"
 """The channel of a checkpoint's pending writes that pauses are written to, and the key of an output
 that has them."""
 
+BRANCH = "branch:to:"
+"""How the channel starts that has a node run next; its name ends the channel's."""
+
 NO_STREAM = "nostream"
 """The tag of models whose tokens stay out of the "messages" stream."""
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import inspect
 import os
+import struct
 import sys
 import tempfile
 import threading
@@ -97,6 +98,9 @@ async def _postgres(connection: Any) -> str | None:
     return f"{parts.get('host', '')}:{parts.get('port', '5432')}/{parts.get('dbname', '')}"
 
 
+LOCK = "@hhqqi4x"
+"""Linux' `struct flock`: kind, from where, first byte, bytes, process."""
+
 Key = tuple[str, str]
 """A database's name and a thread's id."""
 
@@ -156,6 +160,28 @@ def lease(database: Database, thread: str) -> Generator[None]:
                 held.threads.discard(key)
                 if locked == "here and elsewhere":
                     _unlock(database.lock, key, held.files)
+
+
+def is_leased(database: Database, thread: str) -> bool:
+    """Whether somebody holds a thread, as far as that can be seen without taking it.
+
+    Other processes can be seen on Linux alone.
+    """
+    key = (database.name, thread)
+    if key in _held().threads:
+        return True
+    if database.lock is None or sys.platform != "linux" or not database.lock.exists():
+        return False
+    asked = struct.pack(LOCK, fcntl.F_WRLCK, os.SEEK_SET, _byte(key), 1, 0)
+    with _held().mutex:  # to close the file drops the locks that this process has on it
+        file = _held().files.get(database.lock)
+        number = file.descriptor if file else os.open(database.lock, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            told = fcntl.fcntl(number, fcntl.F_GETLK, asked)
+        finally:
+            if file is None:
+                os.close(number)
+    return struct.unpack(LOCK, told)[0] != fcntl.F_UNLCK
 
 
 def _lock(path: Path | None, key: Key, files: dict[Path, _LockFile]) -> Locked:

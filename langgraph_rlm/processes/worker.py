@@ -12,7 +12,6 @@ and files, and the rights of its user.
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +38,6 @@ ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "RAYON_NUM_THREADS": "1"}
 LOOK_SECONDS = 0.1
 """How often the host looks at a worker that it waits for."""
 START_SECONDS = 60.0
-INBOX_PREFIX = ".inbox-"
 
 
 class WorkerFailed(Exception):
@@ -70,8 +68,6 @@ class Bounds:
     """Largest answer."""
     reply_parts: int = 4_000_000
     """Most lists, dicts and items of an answer."""
-    read: tuple[str, ...] = ()
-    """More files and folders that it may read, where they exist."""
 
 
 class Worker:
@@ -93,13 +89,13 @@ class Worker:
         self._is_jailed = not jail.obstacle()
         self._quota = Quota(bounds.folder_bytes, bounds.files, bounds.threads)
         self._deadline = 0.0
-        self._inbox = tempfile.mkdtemp(prefix=INBOX_PREFIX, dir=inbox_at)
+        self._inbox = OwnFolder(inbox_at)
         try:
             self._process = _starter().run(
                 lambda: WorkerProcess(PROGRAM, OwnFolder(), OPTIONS, ENVIRONMENT)
             )
         except BaseException:
-            shutil.rmtree(self._inbox)
+            self._inbox.remove()
             raise
         self._channel = Channel(self._process.stream, max_read=bounds.reply_bytes + (1 << 10))
         self._channel.max_parts = bounds.reply_parts
@@ -114,7 +110,7 @@ class Worker:
     @property
     def inbox(self) -> Path:
         """The folder of the files that it was given."""
-        return Path(self._inbox)
+        return Path(self._inbox.path)
 
     @property
     def is_alive(self) -> bool:
@@ -135,7 +131,7 @@ class Worker:
             source: the file.
             name: its name in the inbox, without a slash. One of that name is replaced.
         """
-        path = Path(self._inbox, name)
+        path = self.inbox / name
         path.unlink(missing_ok=True)
         if self._is_jailed:
             try:
@@ -171,7 +167,7 @@ class Worker:
 
     def empty(self) -> None:
         """Remove all files from the inbox, and from the worker's folder, while it does nothing."""
-        for path in Path(self._inbox).iterdir():
+        for path in self.inbox.iterdir():
             path.unlink()
         for path in self.folder.iterdir():
             if path.is_dir() and not path.is_symlink():
@@ -182,7 +178,7 @@ class Worker:
     def close(self) -> None:
         """End the process, and remove its folders. Safe to call twice."""
         self._process.discard()
-        shutil.rmtree(self._inbox, ignore_errors=True)
+        self._inbox.remove()
 
     def _greet(self, module: str) -> None:
         bounds = self._bounds
@@ -190,7 +186,7 @@ class Worker:
             "module": module,
             "path": str(PACKAGE.parent),
             "jail": self._is_jailed,
-            "read": [*readable_paths(packages=True), str(PACKAGE), self._inbox, *bounds.read],
+            "read": [*readable_paths(packages=True), str(PACKAGE), self._inbox.path],
             "folder": self._process.folder.path,
             "file_bytes": bounds.folder_bytes,
             "memory_bytes": bounds.memory_bytes,

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +56,18 @@ async def _sqlite(path: Path) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
 
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    try:
-        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-        opened = AsyncSqliteSaver.from_conn_string(str(path))
-        saver = await opened.__aenter__()
-        await saver.setup()
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(
-            f"db={str(path)!r} cannot be opened: {error}. Give another file, or a PostgreSQL URL."
-        ) from error
-    try:
+    async with AsyncExitStack() as until_done:
+        try:
+            await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+            opened = AsyncSqliteSaver.from_conn_string(str(path))
+            saver = await until_done.enter_async_context(opened)
+            await saver.setup()
+        except (OSError, sqlite3.Error) as error:  # the connection's thread ends with the stack
+            raise ConfigurationError(
+                f"db={str(path)!r} cannot be opened: {error}. "
+                "Give another file, or a PostgreSQL URL."
+            ) from error
         yield saver
-    finally:
-        await opened.__aexit__(None, None, None)
 
 
 @asynccontextmanager

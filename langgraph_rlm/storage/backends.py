@@ -1,18 +1,16 @@
-"""Backends: where the bytes of blobs live, a local folder or an fsspec file system.
+"""Backends: where the bytes of blobs live. `folder.py` and `remote.py` are the two kinds.
 
 They know files, not what a blob means or what is kept in memory.
 """
 
 import hashlib
-import importlib
-import os
-import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from langgraph_rlm.errors import BlobError, ConfigurationError
+from langgraph_rlm.errors import BlobError
+from langgraph_rlm.storage.tags import Tags
 
 STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 """The environment variable that names the blob store."""
@@ -20,11 +18,15 @@ STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 CHUNK = 1 << 20
 """Bytes read at a time, wherever a file is streamed."""
 
+MAX_VERIFIED = 100_000
+"""Files that a process remembers to have hashed."""
+
+
 NOTES = "notes"
 """The folder, beside those of the blobs, of what was noted about blobs. It may be deleted."""
 
-MAX_VERIFIED = 100_000
-"""Files that a process remembers to have hashed."""
+BLOB_FOLDER = re.compile("[0-9a-f]{2}")
+"""The name of a folder of blobs: the first two digits of their digests."""
 
 
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:
@@ -40,8 +42,24 @@ def backend_at(location: str) -> "BlobBackend":
             system.
     """
     if "://" not in location or location.startswith("file://"):
+        from langgraph_rlm.storage.folder import Folder
+
         return Folder(Path(location.removeprefix("file://")))
+    from langgraph_rlm.storage.remote import Remote
+
     return Remote(location)
+
+
+class Stored(NamedTuple):
+    """A blob in a listing."""
+
+    digest: str
+    size: int
+    """Bytes."""
+    used: float
+    """When it was last put, in seconds since 1970."""
+    name: str
+    """What the backend calls its file."""
 
 
 class BlobBackend(Protocol):
@@ -49,23 +67,36 @@ class BlobBackend(Protocol):
 
     Reads raise FileNotFoundError for a blob that is not there, and any other OSError where the
     location cannot be read.
+
+    A blob is deleted in two steps, beside processes that use the store: it is set aside under
+    another name, where a reader that misses it finds it, and then deleted or put back.
     """
 
     location: str
     """The folder or URL that holds the blobs."""
+    tags: Tags
+    """Who uses the store."""
+    slack: float
+    """By how many seconds `Stored.used` may be too early."""
+    deletes_at_once: bool
+    """Whether what was set aside may be deleted in the same sweep, because setting it aside and
+    putting it are seen by all in the same order."""
 
     def where(self, digest: str) -> str:
         """Give the path or URL of a blob, for messages."""
         ...
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is there; its bytes are not checked."""
+        """Whether the blob is in its place; its bytes are not checked."""
         ...
 
-    def sound(self, digest: str, size: int) -> bool:
-        """Whether the blob is there and, as far as can be known cheaply, whole.
+    def renewed(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob is there and, as far as can be known cheaply, whole. If so, its age
+        begins anew.
 
-        One that is not is written again.
+        Args:
+            digest: of the blob.
+            size: its bytes; None where they are not known and nothing is checked.
         """
         ...
 
@@ -95,6 +126,54 @@ class BlobBackend(Protocol):
 
     def write_note(self, key: str, data: bytes) -> None:
         """Note something under a key, in place of what was noted before."""
+        ...
+
+    def noted(self) -> Iterator[tuple[str, bytes]]:
+        """Give the name and the bytes of each note."""
+        ...
+
+    def delete_note(self, name: str) -> None:
+        """Delete a note."""
+        ...
+
+    def reader(self, digest: str) -> BinaryIO:
+        """Open a blob, set aside or not, for a look that does not count as use."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether there is no blob at all."""
+        ...
+
+    def blobs(self) -> Iterator[Stored]:
+        """List the blobs, in any order.
+
+        Raises:
+            ConfigurationError: the file system keeps no times.
+        """
+        ...
+
+    def aside(self) -> Iterator[Stored]:
+        """List what is set aside; `used` is when that was, or when the blob was last put."""
+        ...
+
+    def set_aside(self, digest: str, before: float) -> str | None:
+        """Set a blob aside, unless it was put at `before` or later, also while this is done.
+
+        Returns:
+            Its new name; None where it stays, or is not there.
+        """
+        ...
+
+    def put_back(self, name: str) -> None:
+        """Undo `set_aside`."""
+        ...
+
+    def delete_aside(self, name: str) -> None:
+        """Delete what was set aside under a name."""
+        ...
+
+    def delete_unfinished(self, before: float) -> int:
+        """Delete what killed processes have begun to write before a time, and give its bytes."""
         ...
 
 
@@ -133,157 +212,6 @@ Mark = tuple[int, Any]
 Fill = Callable[[Writer], None]
 
 
-class Folder:
-    """A folder `ab/cdef...`, private to its user.
-
-    A blob appears whole or not at all; it need not survive a power cut.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._is_made = False
-        self.location = str(root)
-
-    def where(self, digest: str) -> str:
-        return str(self._file(digest))
-
-    def has(self, digest: str) -> bool:
-        return self._file(digest).is_file()
-
-    def sound(self, digest: str, size: int) -> bool:
-        file = self._file(digest)
-        try:
-            return file.stat().st_size == size and is_verified(file, digest)
-        except OSError:
-            return False
-
-    def read(self, digest: str) -> bytes:
-        return self._file(digest).read_bytes()
-
-    def local(self, digest: str) -> Path:
-        return self._file(digest)
-
-    def keep(self, digest: str, data: bytes) -> None:
-        with self._new_file() as file:
-            file.write_bytes(data)
-            self._adopt(file, digest)
-
-    def write(self, fill: Fill) -> tuple[str, int]:
-        with self._new_file() as file:
-            with file.open("wb") as opened:
-                writer = Writer(opened)
-                fill(writer)
-            if not self.sound(writer.digest, writer.size):
-                self._adopt(file, writer.digest)
-        return writer.digest, writer.size
-
-    def read_note(self, key: str) -> bytes:
-        return self._note(key).read_bytes()
-
-    def write_note(self, key: str, data: bytes) -> None:
-        with self._new_file() as file:
-            file.write_bytes(data)
-            note = self._note(key)
-            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.replace(note)
-
-    @contextmanager
-    def _new_file(self) -> Generator[Path]:
-        """Make a file that is deleted unless it is adopted.
-
-        The folder is made once. One that vanishes later was unmounted, and a new folder must not
-        hide it.
-        """
-        if not self._is_made:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._is_made = True
-        number, name = tempfile.mkstemp(prefix=".new-", dir=self.root)
-        os.close(number)
-        try:
-            yield Path(name)
-        finally:
-            Path(name).unlink(missing_ok=True)
-
-    def _adopt(self, new: Path, digest: str) -> None:
-        """Move a new file to where its blob belongs."""
-        file = self._file(digest)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        new.replace(file)
-        _note_verified(file)
-
-    def _file(self, digest: str) -> Path:
-        return self.root / digest[:2] / digest[2:]
-
-    def _note(self, key: str) -> Path:
-        return self.root / NOTES / key[:2] / key[2:]
-
-
-class Remote:
-    """A folder of an fsspec file system.
-
-    Files for `mmap` are kept in a temporary folder until the process ends.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._fs, self._root = _file_system(url)
-        self._temporary = tempfile.TemporaryDirectory(
-            prefix="langgraph-rlm-", ignore_cleanup_errors=True
-        )
-        self._cache = Folder(Path(self._temporary.name))
-        self.location = url
-
-    def where(self, digest: str) -> str:
-        return f"{self.location.rstrip('/')}/{digest[:2]}/{digest[2:]}"
-
-    def has(self, digest: str) -> bool:
-        return bool(self._fs.exists(self._key(digest)))
-
-    def sound(self, digest: str, size: int) -> bool:
-        try:
-            return self._fs.info(self._key(digest))["size"] == size
-        except FileNotFoundError:
-            return False
-
-    def read(self, digest: str) -> bytes:
-        return self._fs.cat_file(self._key(digest))
-
-    def local(self, digest: str) -> Path:
-        if not self._cache.has(digest):
-            with self._fs.open(self._key(digest), "rb") as file:
-                found, _ = self._cache.write(copying(chunks_of(file)))
-            if found != digest:
-                raise unusable("altered", digest, self)
-        return self._cache.local(digest)
-
-    def keep(self, digest: str, data: bytes) -> None:
-        self._make_folder(digest)
-        self._fs.pipe_file(self._key(digest), data)
-
-    def write(self, fill: Fill) -> tuple[str, int]:
-        digest, size = self._cache.write(fill)
-        if not self.sound(digest, size):
-            self._make_folder(digest)
-            self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
-        return digest, size
-
-    def read_note(self, key: str) -> bytes:
-        return self._fs.cat_file(self._note(key))
-
-    def write_note(self, key: str, data: bytes) -> None:
-        note = self._note(key)
-        self._fs.makedirs(note.rpartition("/")[0], exist_ok=True)
-        self._fs.pipe_file(note, data)
-
-    def _note(self, key: str) -> str:
-        return f"{self._root}/{NOTES}/{key[:2]}/{key[2:]}"
-
-    def _make_folder(self, digest: str) -> None:
-        self._fs.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
-
-    def _key(self, digest: str) -> str:
-        return f"{self._root}/{digest[:2]}/{digest[2:]}"
-
-
 _verified: dict[str, tuple[int, int]] = {}
 """Local files whose bytes this process has hashed: path to (mtime in ns, size).
 
@@ -291,7 +219,8 @@ A cache, so it may be cleared at any time.
 """
 
 
-def _note_verified(path: Path) -> None:
+def note_verified(path: Path) -> None:
+    """Remember that the bytes of a file are as its digest says."""
     if len(_verified) > MAX_VERIFIED:
         _verified.clear()
     _verified[str(path.absolute())] = _stamp(path)
@@ -316,7 +245,7 @@ def is_verified(path: Path, digest: str) -> bool:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             return False
-    _note_verified(path)
+    note_verified(path)
     return True
 
 
@@ -328,25 +257,6 @@ def copying(chunks: Iterable[bytes]) -> Fill:
             writer.write(chunk)
 
     return fill
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    """Open the fsspec file system of a URL, and give the path in it, without a slash at its end."""
-    try:
-        core: Any = importlib.import_module("fsspec.core")
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            f"The blob store {url!r} needs fsspec: pip install 'langgraph-rlm[fsspec]'"
-        ) from None
-    try:
-        fs, root = core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        scheme = url.partition("://")[0]
-        raise ConfigurationError(
-            f"The blob store {url!r} cannot be opened: {error}. "
-            f"Install the fsspec package for {scheme!r}."
-        ) from error
-    return fs, str(root).rstrip("/")
 
 
 def unusable(what: str, digest: str, backend: BlobBackend) -> BlobError:

@@ -22,12 +22,13 @@ from langgraph_rlm.storage.backends import (
     STORE_VARIABLE,
     BlobBackend,
     Fill,
-    Folder,
     backend_at,
     copying,
     is_verified,
     unusable,
 )
+from langgraph_rlm.storage.folder import Folder
+from langgraph_rlm.storage.users import Users
 
 NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})
 """What hard links fail with where a file system has none, or none from another one."""
@@ -69,7 +70,10 @@ class BlobStore:
 
     def __init__(self, backend: BlobBackend) -> None:
         """Use `BlobStore.open`."""
-        self._backend = backend
+        self.backend = backend
+        """The files, for what deletes blobs."""
+        self.users = Users(backend)
+        """Who uses the store, as it is told there before anything is put."""
         self._recent = _Recent()
 
     @staticmethod
@@ -92,18 +96,21 @@ class BlobStore:
     @property
     def location(self) -> str:
         """The folder or URL that holds the blobs."""
-        return self._backend.location
+        return self.backend.location
 
     def put(self, data: bytes) -> str:
         """Store bytes once, and give their sha256 in hex.
+
+        What is there already gets younger: `prune` deletes nothing that was put a moment ago.
 
         Raises:
             BlobError: the store cannot be written.
         """
         digest = hashlib.sha256(data).hexdigest()
-        if not self._backend.sound(digest, len(data)):
+        self.users.tell()
+        if not self.backend.renewed(digest, len(data)):
             with _writing(self.location):
-                self._backend.keep(digest, data)
+                self.backend.keep(digest, data)
         self._recent.put(digest, data)
         return digest
 
@@ -135,8 +142,9 @@ class BlobStore:
         Raises:
             BlobError: the store cannot be written.
         """
+        self.users.tell()
         with _writing(self.location):
-            return self._backend.write(fill)
+            return self.backend.write(fill)
 
     def get(self, digest: str) -> bytes:
         """Give the blob's bytes, checked against its digest.
@@ -146,10 +154,10 @@ class BlobStore:
         """
         data = self._recent.get(digest)
         if data is None:
-            with _reading(digest, self._backend):
-                data = self._backend.read(digest)
+            with _reading(digest, self.backend):
+                data = self.backend.read(digest)
             if hashlib.sha256(data).hexdigest() != digest:
-                raise unusable("altered", digest, self._backend)
+                raise unusable("altered", digest, self.backend)
             self._recent.put(digest, data)
         return data
 
@@ -160,7 +168,7 @@ class BlobStore:
             BlobError: the blob is missing or altered.
         """
         path = self.path(digest)
-        with _reading(digest, self._backend), path.open("rb") as file:
+        with _reading(digest, self.backend), path.open("rb") as file:
             file.seek(start)
             return file.read(end - start)
 
@@ -173,16 +181,16 @@ class BlobStore:
         Raises:
             BlobError: the blob is missing or altered.
         """
-        with _reading(digest, self._backend):
-            path = self._backend.local(digest)
+        with _reading(digest, self.backend):
+            path = self.backend.local(digest)
             if not is_verified(path, digest):
-                raise unusable("altered", digest, self._backend)
+                raise unusable("altered", digest, self.backend)
         return path
 
     @property
     def folder(self) -> Path | None:
         """The folder that holds the blobs; None where they are not in a folder of this machine."""
-        return self._backend.root if isinstance(self._backend, Folder) else None
+        return Path(self.location) if isinstance(self.backend, Folder) else None
 
     def put_at(self, target: Path, digest: str, *, may_link: bool) -> None:
         """Make a file with a blob's bytes.
@@ -209,9 +217,13 @@ class BlobStore:
         shutil.copyfile(path, target)
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is stored; its bytes are not checked."""
-        with _reading(digest, self._backend):
-            return self._backend.has(digest)
+        """Whether the blob is stored; its bytes are not checked.
+
+        If it is, it gets younger, as if it was put: who asks is about to use it.
+        """
+        self.users.tell()
+        with _reading(digest, self.backend):
+            return self.backend.renewed(digest)
 
     def note(self, key: str, data: bytes) -> None:
         """Keep something that is known of blobs, such as which one has the text of which.
@@ -224,12 +236,12 @@ class BlobStore:
             BlobError: the store cannot be written.
         """
         with _writing(self.location):
-            self._backend.write_note(key, data)
+            self.backend.write_note(key, data)
 
     def noted(self, key: str) -> bytes | None:
         """Give what was noted; None if nothing was, or it is gone."""
         try:
-            return self._backend.read_note(key)
+            return self.backend.read_note(key)
         except OSError:
             return None
 

@@ -14,7 +14,7 @@ from langgraph_rlm.errors import BlobError, ContextError
 from langgraph_rlm.storage.attached import Elsewhere
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
-from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.storage.context import ContextHandle, facts_of
 from langgraph_rlm.storage.files import File, printable, read_open
 from langgraph_rlm.storage.frames import is_frame, rows_of_frame
 from langgraph_rlm.storage.ingest_files import (
@@ -105,8 +105,11 @@ def ingest_all(
 
 
 def _checked(handle: ContextHandle, blobs: BlobStore) -> ContextHandle:
-    """Give a handle back, whose blobs must be there."""
-    for digest in filter(None, (handle.digest, handle.index, handle.about)):
+    """Give a handle back, whose blobs must be there. All of them get younger."""
+    digests = [handle.digest, handle.index, handle.about]
+    if handle.about is not None and blobs.has(handle.about):
+        digests += [facts.get("original") for facts in facts_of(handle, blobs).values()]
+    for digest in filter(None, digests):
         if not blobs.has(digest):
             came = f" (it came from {handle.source})" if handle.source else ""
             raise BlobError(
