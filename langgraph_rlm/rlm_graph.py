@@ -8,7 +8,7 @@ parent's run.
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any, cast
 
@@ -123,7 +123,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             if self.rlm.toolset.not_idempotent:
                 options = {**options, "durability": "sync"}
                 options.pop("checkpoint_during", None)  # its older name
-        with ExitStack() as until_done:
+        async with AsyncExitStack() as until_done:
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input, config)
             await self._occupy(config, until_done)
@@ -265,15 +265,17 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
                     yield usage
 
     async def _keep(
-        self, config: RunnableConfig, saver: Saver | None, until_done: ExitStack
+        self, config: RunnableConfig, saver: Saver | None, until_done: AsyncExitStack
     ) -> None:
         """Keep what a root stores from whoever deletes blobs. A child's is kept by its root."""
         frame = config.get("configurable", {}).get(FRAME)
         if not isinstance(frame, Frame) or frame.run.rlm is not self.rlm:
             database = None if saver is None else await identity_of(saver)
-            until_done.enter_context(self.rlm.blobs.users.run(database, saver))
+            users = self.rlm.blobs.users
+            use = users.begin(database, saver)
+            until_done.push_async_callback(asyncio.to_thread, users.end, use)
 
-    async def _occupy(self, config: RunnableConfig, until_done: ExitStack) -> None:
+    async def _occupy(self, config: RunnableConfig, until_done: AsyncExitStack) -> None:
         """Keep other callers off the thread of a root."""
         given, saver = config.get("configurable", {}), cast(object, self.checkpointer)
         thread = given.get("thread_id")

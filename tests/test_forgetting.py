@@ -335,8 +335,9 @@ def test_processes_that_begin_a_store_at_once_all_know_that_it_is_new(blobs: Pat
     """One has put something by the time that another looks whether there was anything before."""
 
     def begin(store: BlobStore) -> None:
-        with store.users.run(None, None):
-            store.put(b"anything")
+        use = store.users.begin(None, None)
+        store.put(b"anything")
+        store.users.end(use)
 
     class Beaten(StoreFolder):
         def is_empty(self) -> bool:

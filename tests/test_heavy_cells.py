@@ -258,7 +258,7 @@ class TestWhatIsLeftOut:
                 return super().put(data)
 
         store = BlobStore.open()
-        full = Full(store._backend)  # type: ignore[attr-defined]
+        full = Full(store.backend)  # type: ignore[attr-defined]
         graph = paused(Counting(), saver, blob_store=full)
         assert not kept(graph)
         assert "The disk is full" in caplog.text

@@ -50,10 +50,10 @@ class MontyBackend:
     name = "monty"
     gives_files = True
     notes = (
-        "The interpreter is Monty, a sandboxed subset of Python: functions, comprehensions, "
+        "The interpreter is Monty, a safe subset of Python: functions, comprehensions, "
         "classes without bases, try/except, f-strings, async/await, "
         f"and the modules {', '.join(USEFUL_MODULES)}. "
-        "Not there: files but in `out/` where that is named, network, other packages, `yield`, "
+        "Not there: files (but `out/`), network, other packages, `yield`, "
         "`del`, decorated methods, `globals()`. The clock stands still."
     )
 

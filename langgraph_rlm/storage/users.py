@@ -15,8 +15,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -73,9 +72,8 @@ class Users:
         self._untold: list[_Use] = []
         self._told: set[Identity] = set()
 
-    @contextmanager
-    def run(self, database: "Identity | None", saver: Any) -> Generator[None]:
-        """Keep what is put while a run works.
+    def begin(self, database: "Identity | None", saver: Any) -> "_Use":
+        """Keep what is put from now on, until `end`.
 
         Args:
             database: of the run's thread; None where nothing saves it.
@@ -84,13 +82,14 @@ class Users:
         use = _Use(database, saver)
         with self._lock:
             self._untold.append(use)
-        try:
-            yield
-        finally:
-            with self._lock:
-                if use in self._untold:
-                    self._untold.remove(use)
-            self._release(use)
+        return use
+
+    def end(self, use: "_Use") -> None:
+        """End what `begin` began. Blocks."""
+        with self._lock:
+            if use in self._untold:
+                self._untold.remove(use)
+        self._release(use)
 
     def _release(self, use: "_Use") -> None:
         for release in use.releases:

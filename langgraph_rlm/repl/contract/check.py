@@ -19,6 +19,7 @@ from langgraph_rlm.repl.base import (
     Session,
     SessionSpec,
     Suspended,
+    gives_files,
 )
 
 MEGABYTE = 1 << 20
@@ -40,6 +41,7 @@ class Opener:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self.gives_files = gives_files(backend)
         self._opened: list[Session] = []
 
     def __call__(self, **changes: Any) -> Session:

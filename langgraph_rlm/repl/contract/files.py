@@ -18,20 +18,24 @@ with open("out/table.csv", "a") as file:
     file.write(",2")"""
 
 
-def _folder_of(session: Session) -> Path | None:
-    """Give the folder of a session; None for one that has none, which promises nothing here."""
-    return Path(session.out_folder()) if isinstance(session, Writing) else None
+def _folder_of(session: Session, open_session: Opener) -> Path | None:
+    """Give the folder of a session; None where the backend has none, and promises nothing here."""
+    if open_session.gives_files and isinstance(session, Writing):
+        return Path(session.out_folder())
+    return None
 
 
 @promise
 def out_begins_empty(open_session: Opener) -> None:
     """`out/` is there for code, empty, and no other session's; asking for it again empties none."""
     first, second = open_session(), open_session()
-    if (folder := _folder_of(first)) is None or (other := _folder_of(second)) is None:
+    if (folder := _folder_of(first, open_session)) is None or (
+        other := _folder_of(second, open_session)
+    ) is None:
         return
     gives(first, "import os\nos.listdir('out')", [])
     ran(first, "with open('out/a', 'w') as file:\n    file.write('a')")
-    equal([_folder_of(first), os.listdir(folder)], [folder, ["a"]])
+    equal([_folder_of(first, open_session), os.listdir(folder)], [folder, ["a"]])
     equal(os.listdir(other), [])
     gives(second, "import os\nos.listdir('out')", [])
 
@@ -40,7 +44,7 @@ def out_begins_empty(open_session: Opener) -> None:
 def what_code_writes_is_in_out(open_session: Opener) -> None:
     """What a cell has written is in the folder of the host once the cell has ended."""
     session = open_session()
-    if (folder := _folder_of(session)) is None:
+    if (folder := _folder_of(session, open_session)) is None:
         return
     ran(session, WRITES, "reply")
     equal((folder / "table.csv").read_text(encoding="utf-8"), "é,1,2")
@@ -51,7 +55,7 @@ def what_code_writes_is_in_out(open_session: Opener) -> None:
 def what_the_host_puts_into_out_is_there(open_session: Opener) -> None:
     """Code reads what the host has put into the folder between cells."""
     session = open_session()
-    if (folder := _folder_of(session)) is None:
+    if (folder := _folder_of(session, open_session)) is None:
         return
     for name in "bca":
         (folder / name).write_text(name)
@@ -66,7 +70,7 @@ def what_the_host_puts_into_out_is_there(open_session: Opener) -> None:
 def out_goes_with_its_session(open_session: Opener) -> None:
     """Once a session is closed, its folder is gone."""
     session = open_session()
-    if (folder := _folder_of(session)) is None:
+    if (folder := _folder_of(session, open_session)) is None:
         return
     ran(session, "with open('out/a', 'w') as file:\n    file.write('a')")
     session.close()
