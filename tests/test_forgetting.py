@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,7 @@ def test_a_store_of_before_there_were_lists_is_not_swept_until_it_is_vouched_for
     tmp_path: Path, blobs: Path
 ) -> None:
     BlobStore.open(blobs).put(b"of a database that nobody knows")
+    shutil.rmtree(blobs / "users")  # earlier versions had none
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         graph = asked(saver, blobs, "a", ANN)
         age(blobs)
@@ -329,6 +331,13 @@ def test_a_store_of_before_there_were_lists_is_not_swept_until_it_is_vouched_for
         assert "before it kept a list of its databases" in freed.kept_because[0]
         assert prune(graph, DAY, all_databases=True).blobs == 1
         assert prune(graph, NOW).blobs == 3
+
+
+def test_a_store_is_new_though_contexts_are_put_ahead_of_the_first_run(blobs: Path) -> None:
+    """As the command does it, and whoever calls `ingest`."""
+    store = BlobStore.open(blobs)
+    store.put(b"a context")
+    assert BlobStore.open(blobs).users.known().is_complete
 
 
 def test_processes_that_begin_a_store_at_once_all_know_that_it_is_new(blobs: Path) -> None:

@@ -71,6 +71,7 @@ class Users:
         self._lock = threading.Lock()
         self._untold: list[_Use] = []
         self._told: set[Identity] = set()
+        self._has_begun = False
 
     def begin(self, database: "Identity | None", saver: Any) -> "_Use":
         """Keep what is put from now on, until `end`.
@@ -104,20 +105,20 @@ class Users:
         Where that fails, a warning says so, and the run goes on: a store that cannot be written
         cannot be pruned from here either.
         """
-        if not self._untold:
+        if self._has_begun and not self._untold:
             return
         with self._lock:
-            for use in self._untold:
-                try:
+            try:
+                self._begin()
+                for use in self._untold:
                     self._tell(use)
-                except OSError as error:
+            except OSError as error:
+                if self._untold:  # else what is put now says itself what is wrong
                     _warn(self._backend.location, error)
             self._untold.clear()
 
     def _tell(self, use: "_Use") -> None:
         tags = dict(self._tags.read()) if use.database not in self._told else None
-        if tags is not None and BEGUN not in tags:
-            self._begin()
         use.releases.append(self._claim(f"{uuid.uuid4().hex}", "run"))
         if use.database is not None and use.database.kind == "memory":
             self._claim_memory(use.saver)
@@ -127,14 +128,19 @@ class Users:
             self._told.add(use.database)
 
     def _begin(self) -> None:
-        """Say whether there are blobs that nobody has tagged.
+        """Say, once, whether there are blobs of before stores had tags.
 
-        Another process may begin at the same moment. It says so before it puts anything: so if
-        there are blobs of its, its word is there by the time that they are seen.
+        That is done before the first blob of all, also one that is put ahead of a run. Another
+        process may begin at the same moment. It says so before it puts anything: so if there are
+        blobs of its, its word is there by the time that they are seen.
         """
+        if self._has_begun or BEGUN in dict(self._tags.read()):
+            self._has_begun = True
+            return
         is_complete = self._backend.is_empty()
         if BEGUN not in dict(self._tags.read()):
             self._tags.write(BEGUN, json.dumps({"is_complete": is_complete}).encode())
+        self._has_begun = True
 
     def _add(self, database: "Identity", tags: dict[str, bytes]) -> None:
         name = _name_of(database)
