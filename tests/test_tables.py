@@ -192,14 +192,23 @@ def test_tables_of_several_contexts_have_names_that_differ(tmp_path: Path) -> No
     for name, rows in (("a", 2), ("b", 3)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "t.csv").write_text("x\n" + "1\n" * rows)
-    contexts = {"first": tmp_path / "a" / "t.csv", "second": tmp_path / "b" / "t.csv"}
+        (tmp_path / name / "u.csv").write_text("x\n1\n")
+    contexts = {"first": tmp_path / "a", "second": tmp_path / "b"}
     code = (
         "got = [sql('SELECT count(*) AS n FROM t'), sql('SELECT count(*) AS n FROM t_2', of='second')]\n"
         "try:\n    sql('FROM t', of='second')\nexcept ValueError as e:\n    got.append(str(e))\nFINAL(got)"
     )
     one, two, error = ask(code, contexts)
     assert (one, two) == ([{"n": 2}], [{"n": 3}])
-    assert error == "sql: There is no table 't'.\nTables: t_2(x BIGINT)."
+    assert error == "sql: There is no table 't'.\nTables: t_2(x BIGINT); u_2(x BIGINT)."
+
+
+def test_a_users_name_of_a_context_is_that_of_its_only_table(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text(f"n\n{ord(name)}\n")
+    contexts = {"old": tmp_path / "a.csv", "new": [{"n": 5}], "order": tmp_path / "b.csv"}
+    query = "SELECT old.n, new.n AS m, order_table.n AS o FROM old, new, order_table"
+    assert ask(f"FINAL(sql('{query}'))", contexts) == [{"n": 97, "m": 5, "o": 98}]
 
 
 @pytest.mark.parametrize(

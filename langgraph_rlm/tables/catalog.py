@@ -8,7 +8,7 @@ from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.tables.names import distinct
+from langgraph_rlm.tables.names import distinct, sql_name
 from langgraph_rlm.tables.sources import Form
 
 SHOWN_TABLES = 10
@@ -100,7 +100,8 @@ class Known:
 def tables_among(handles: Mapping[str, ContextHandle], blobs: BlobStore) -> list[Known]:
     """List the tables of all contexts, under names that differ.
 
-    A list's table has the name of its context. A name that an earlier context has is numbered.
+    A list's table has the name of its context; so has the only table of a context to which the user
+    gave a name. A name that an earlier context has is numbered.
 
     Args:
         handles: the contexts, by name; later names of one are left out.
@@ -116,8 +117,14 @@ def tables_among(handles: Mapping[str, ContextHandle], blobs: BlobStore) -> list
         if handle.tables is None or handle in seen:
             continue
         seen.append(handle)
-        for table in catalog_of(handle, blobs).tables:
-            name = distinct(context if table.path is None else table.name, names)
+        tables = catalog_of(handle, blobs).tables
+        for table in tables:
+            name = table.name
+            if handle.name is not None and len(tables) == 1:
+                name = sql_name(handle.name)
+            elif table.path is None:
+                name = context
+            name = distinct(name, names)
             names.add(name)
             found.append(Known(replace(table, name=name), context, handle))
     return found
