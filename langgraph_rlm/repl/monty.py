@@ -53,7 +53,7 @@ class MontyBackend:
         "The interpreter is Monty, a safe subset of Python: functions, comprehensions, "
         "classes without bases, try/except, f-strings, async/await, "
         f"and the modules {', '.join(USEFUL_MODULES)}. "
-        "Not there: files (but `out/`), network, other packages, `yield`, "
+        "Not there: other files, network, other packages, `yield`, "
         "`del`, decorated methods, `globals()`. The clock stands still."
     )
 

@@ -5,7 +5,7 @@ from .row import Row, rows
 READ = [
     *("/etc/passwd", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/ssl/openssl.cnf"),
     *("/proc/self/environ", "/proc/self/maps", "/proc/self/mem", "/proc/self/cmdline"),
-    *("/proc/self/status", "/proc/self/mountinfo", "/proc/self/cgroup", "/proc/self/stat"),
+    *("/proc/self/status", "/proc/self/mountinfo", "/proc/self/mounts", "/proc/self/stat"),
     *("/proc/1/environ", "/proc/1/maps", "/proc/1/cmdline", "/proc/1/root/etc/passwd"),
     *("/proc/version", "/proc/cpuinfo", "/proc/meminfo", "/proc/net/tcp", "/proc/net/unix"),
     *("/proc/kallsyms", "/proc/mounts", "/proc/sys/kernel/hostname"),
@@ -22,6 +22,7 @@ LIST = [
     "/proc",
     "/proc/self/fd",
     "/sys",
+    "/sys/fs/cgroup",
     "/dev",
     "/run",
     "/dev/shm",
