@@ -81,7 +81,7 @@ class TestEverySandbox:
     @pytest.mark.parametrize(
         ("sandbox", "kill"),
         [
-            ("monty", "inside"),
+            pytest.param("monty", "inside", marks=pytest.mark.slow),
             pytest.param("monty", "between", marks=pytest.mark.slow),
             pytest.param("local", "between", marks=pytest.mark.slow),
             pytest.param("local", "inside", marks=pytest.mark.slow),
