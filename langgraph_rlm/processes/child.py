@@ -29,6 +29,11 @@ memory limit.
 """
 
 
+LOCKED_IN = ("-s", "-B")
+"""Options of an interpreter that is locked in: no packages in a home, which it does not have, and
+no compiled files."""
+
+
 class Folder(Protocol):
     """A folder that is there until it is removed."""
 

@@ -1,12 +1,14 @@
-"""Folder: the one that a worker writes in. It is counted, removed, and left to nobody.
+"""Folder: the one that a worker writes in, or is given files in. It is removed, and left to nobody.
 
 What is in it was made by a stranger: nothing here follows a link, or trusts a depth or a mode.
 """
 
+import errno
 import itertools
 import logging
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 import threading
@@ -17,6 +19,8 @@ from pathlib import Path
 
 LOG = logging.getLogger(__name__)
 PREFIX = "langgraph-rlm-jail-"
+NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})
+"""What hard links fail with where a file system has none, or none from another one."""
 PATIENCE_SECONDS = 1.0
 """How long the removal of a folder is waited for."""
 SETTLED_SECONDS = 60
@@ -33,9 +37,11 @@ class OwnFolder:
         """Make it.
 
         Args:
-            at: the folder that it is made in; None for that of temporary files.
+            at: the folder that it is made in; that of temporary files for None, and where this
+                process may not write.
         """
-        parent = str(at or tempfile.gettempdir())
+        is_open = at is not None and os.access(at, os.W_OK)
+        parent = str(at) if is_open else tempfile.gettempdir()
         _remove_left(parent)
         self.path = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -102,6 +108,29 @@ def _lock(held: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def link_or_copy(source: Path, target: Path, *, may_link: bool) -> None:
+    """Make a file with the bytes of another one.
+
+    Args:
+        source: the other one.
+        target: where nothing is yet.
+        may_link: whether it may be the same file by another name: only where nobody can write to
+            `target`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if may_link:
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+        else:
+            return
+    shutil.copyfile(source, target)
 
 
 def remove_tree(folder: str) -> None:

@@ -10,7 +10,6 @@ and files, and the rights of its user.
 """
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -22,8 +21,8 @@ import langgraph_rlm
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.lazy import per_process
 from langgraph_rlm.processes import jail
-from langgraph_rlm.processes.child import WorkerProcess
-from langgraph_rlm.processes.folder import OwnFolder, remove_tree
+from langgraph_rlm.processes.child import LOCKED_IN, WorkerProcess
+from langgraph_rlm.processes.folder import OwnFolder, link_or_copy, remove_tree
 from langgraph_rlm.processes.frames import Channel, FrameError
 from langgraph_rlm.processes.lasting_thread import LastingThread
 from langgraph_rlm.processes.quota import Quota
@@ -31,8 +30,6 @@ from langgraph_rlm.processes.readable import readable_paths
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
 PACKAGE = Path(langgraph_rlm.__file__).absolute().parent
-OPTIONS = ("-s", "-B")
-"""Of the interpreter: no packages in a home, which it does not have, and no compiled files."""
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "RAYON_NUM_THREADS": "1"}
 """Threads that reserve little address space, which is limited, and few of them."""
 LOOK_SECONDS = 0.1
@@ -92,7 +89,7 @@ class Worker:
         self._inbox = OwnFolder(inbox_at)
         try:
             self._process = _starter().run(
-                lambda: WorkerProcess(PROGRAM, OwnFolder(), OPTIONS, ENVIRONMENT)
+                lambda: WorkerProcess(PROGRAM, OwnFolder(), LOCKED_IN, ENVIRONMENT)
             )
         except BaseException:
             self._inbox.remove()
@@ -133,13 +130,7 @@ class Worker:
         """
         path = self.inbox / name
         path.unlink(missing_ok=True)
-        if self._is_jailed:
-            try:
-                os.link(source, path)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(source, path)
-        else:
-            shutil.copyfile(source, path)
+        link_or_copy(source, path, may_link=self._is_jailed)
         return str(path)
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> Any:

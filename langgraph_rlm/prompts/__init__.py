@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.log.reply import Problem
+from langgraph_rlm.storage.context import MEDIA
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -77,7 +78,7 @@ class ContextDoc:
     @property
     def is_shown(self) -> bool:
         """Whether it has no text, and is for models to see."""
-        return self.kind in ("image", "audio")
+        return self.kind in MEDIA
 
     @property
     def left(self) -> int:

@@ -130,7 +130,7 @@ class PythonSession(LocalSession):
         self._bounds = bounds
         self._quota = quota
         self._next_look = 0.0
-        self._input_folder = _folder_for_inputs(spec)
+        self._input_folder = OwnFolder(spec.inputs_at)
         super().__init__(spec, process, siblings)
 
     def bounds(self) -> dict[str, Any]:
@@ -168,14 +168,6 @@ class PythonSession(LocalSession):
         """End a process that uses more than it may."""
         if excess:
             raise self._lost(excess)
-
-
-def _folder_for_inputs(spec: SessionSpec) -> OwnFolder:
-    """Make a folder beside the blobs where that can be, so that files in it can be links."""
-    at = spec.inputs_at
-    if at is not None and os.access(at, os.W_OK):
-        return OwnFolder(at)
-    return OwnFolder()
 
 
 def check_can_jail() -> None:

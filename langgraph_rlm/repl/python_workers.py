@@ -9,13 +9,10 @@ import threading
 
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.lazy import per_process
-from langgraph_rlm.processes.child import WorkerProcess
+from langgraph_rlm.processes.child import LOCKED_IN, WorkerProcess
 from langgraph_rlm.processes.folder import OwnFolder
 from langgraph_rlm.processes.lasting_thread import LastingThread
 from langgraph_rlm.repl.local import PROGRAM
-
-OPTIONS = ("-s", "-B")
-"""Of the interpreter: no packages in a home, which it does not have, and no compiled files."""
 
 
 class Workers:
@@ -83,4 +80,4 @@ workers = per_process(Workers)
 
 
 def _start() -> WorkerProcess:
-    return WorkerProcess(PROGRAM, OwnFolder(), OPTIONS, {})
+    return WorkerProcess(PROGRAM, OwnFolder(), LOCKED_IN, {})

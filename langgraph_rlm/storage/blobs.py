@@ -4,11 +4,9 @@ Never knows what they mean.
 """
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
-import shutil
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from cachetools import LRUCache
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import BlobError
+from langgraph_rlm.processes.folder import link_or_copy
 from langgraph_rlm.storage.backends import (
     STORE_VARIABLE,
     BlobBackend,
@@ -29,9 +28,6 @@ from langgraph_rlm.storage.backends import (
 )
 from langgraph_rlm.storage.folder import Folder
 from langgraph_rlm.storage.users import Users
-
-NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})
-"""What hard links fail with where a file system has none, or none from another one."""
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
@@ -205,16 +201,7 @@ class BlobStore:
             BlobError: the blob is missing or altered.
             OSError: the file cannot be made.
         """
-        path = self.path(digest)
-        if may_link:
-            try:
-                os.link(path, target)
-            except OSError as error:
-                if error.errno not in NO_LINKS:
-                    raise
-            else:
-                return
-        shutil.copyfile(path, target)
+        link_or_copy(self.path(digest), target, may_link=may_link)
 
     def has(self, digest: str) -> bool:
         """Whether the blob is stored; its bytes are not checked.

@@ -26,7 +26,7 @@ from langgraph_rlm.storage.reads import (
     MAX_CONTEXT_LINES,
     MAX_MATCHES,
     Reader,
-    check_grep,
+    check_number,
     merge_ranges,
 )
 from langgraph_rlm.storage.text_index import start_after, start_before
@@ -49,8 +49,8 @@ class FirstReader(Reader):
         start: int = 0,
     ) -> tuple[list[dict[str, Any]], Ranges]:
         """Find the first lines that match; a dict is about the first match of its line."""
-        check_grep("max_matches", max_matches, 1, MAX_MATCHES)
-        check_grep("context_lines", context_lines, 0, MAX_CONTEXT_LINES)
+        check_number("grep", "max_matches", max_matches, 1, MAX_MATCHES)
+        check_number("grep", "context_lines", context_lines, 0, MAX_CONTEXT_LINES)
         regex = line_pattern(pattern, _by_line(checked_pattern(pattern)), ignore_case)
         shown: Ranges = []
         with self.opened() as data:

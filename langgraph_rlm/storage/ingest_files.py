@@ -20,7 +20,7 @@ from langgraph_rlm.storage.ingest_media import ingest_media_file
 from langgraph_rlm.storage.joined import Joined, OnFile
 from langgraph_rlm.storage.media import is_media
 from langgraph_rlm.storage.sources import Source, of_file, spooled
-from langgraph_rlm.storage.utf8 import Utf8
+from langgraph_rlm.storage.utf8 import Utf8, start_of
 
 MAX_SKIPPED = 100
 """Most names of skipped files that a handle keeps."""
@@ -90,7 +90,7 @@ def ingest_stream(
     """
     with tempfile.NamedTemporaryFile() as copy:
         rest = iter(chunks)
-        start = _start_of(rest)
+        start = start_of(rest, HEAD_BYTES)
         whole = chain([start] if start else [], rest)
         path = Path(copy.name)
         base = Path(source).name if source else ""
@@ -103,16 +103,6 @@ def ingest_stream(
             return _text(Utf8(name), whole, blobs, name, source)
         spooled(rest, copy)
         return _document(looked, source, blobs, None)
-
-
-def _start_of(chunks: Iterator[bytes]) -> bytes:
-    """Take what is enough to know a kind by."""
-    start = b""
-    for chunk in chunks:
-        start += chunk
-        if len(start) >= HEAD_BYTES:
-            break
-    return start
 
 
 def _is_text(kind: Kind | None) -> bool:

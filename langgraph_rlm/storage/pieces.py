@@ -12,7 +12,7 @@ from langgraph_rlm.storage.blobs import to_text
 from langgraph_rlm.storage.context import manifest
 from langgraph_rlm.storage.json_types import is_array, is_dict, is_whole
 from langgraph_rlm.storage.lines import Ranges, line_end, text_end
-from langgraph_rlm.storage.reads import MAX_PEEK_CHARS, Reader
+from langgraph_rlm.storage.reads import MAX_PEEK_CHARS, Reader, check_number
 from langgraph_rlm.storage.text_index import start_before
 
 MAX_LINES = 100_000
@@ -42,8 +42,8 @@ def read_lines(reader: Reader, start: int = 0, max_lines: int = 100) -> tuple[An
         ValueError: a number is out of its range.
         BlobError: the blob is missing or altered.
     """
-    _check("read_lines", "start", start, 0, reader.length)
-    _check("read_lines", "max_lines", max_lines, 1, MAX_LINES)
+    check_number("read_lines", "start", start, 0, reader.length)
+    check_number("read_lines", "max_lines", max_lines, 1, MAX_LINES)
     lines: list[str] = []
     room, char = MAX_PEEK_CHARS, start
     with reader.opened() as data:
@@ -78,7 +78,7 @@ def chunk_ranges(reader: Reader, chars: int = 100_000) -> tuple[list[dict[str, A
         ValueError: `chars` is out of its range, or there are more than 200,000 ranges.
         BlobError: the blob is missing or altered.
     """
-    _check("chunk_ranges", "chars", chars, MIN_RANGE_CHARS, MAX_RANGE_CHARS)
+    check_number("chunk_ranges", "chars", chars, MIN_RANGE_CHARS, MAX_RANGE_CHARS)
     with reader.opened() as data:
         found: list[dict[str, Any]] = []
         for each in _ranges(reader, data, chars):
@@ -103,14 +103,10 @@ def _ranges(reader: Reader, data: mmap.mmap, chars: int) -> Iterator[dict[str, A
             if byte < last:
                 byte = _border(data, first, byte)
             end = reader.chars_before(data, byte)
-            yield (
-                {"start": start, "end": end, "path": path}
-                if files
-                else {
-                    "start": start,
-                    "end": end,
-                }
-            )
+            span: dict[str, Any] = {"start": start, "end": end}
+            if files:
+                span["path"] = path
+            yield span
             first, start = byte, end
 
 
@@ -193,10 +189,3 @@ def _span(reader: Reader, given: Any) -> Sequence[int]:
 
 def _is_pair(value: Any) -> bool:
     return is_array(value) and len(value) == 2 and all(is_whole(each) for each in value)
-
-
-def _check(function: str, name: str, value: object, least: int, most: int) -> None:
-    if not is_whole(value) or not least <= value <= most:
-        raise ValueError(
-            f"{function}({name}={value!r}): it must be a whole number from {least:,} to {most:,}."
-        )

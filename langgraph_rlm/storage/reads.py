@@ -135,10 +135,10 @@ class Reader:
                 of its range, or the matches have more than 20,000,000 characters to show.
             BlobError: the blob is missing or altered.
         """
-        check_grep("max_matches", max_matches, 1, MAX_MATCHES)
-        check_grep("context_lines", context_lines, 0, MAX_CONTEXT_LINES)
-        check_grep("width", width, MIN_WIDTH, MAX_WIDTH)
-        check_grep("start", start, 0, self.length)
+        check_number("grep", "max_matches", max_matches, 1, MAX_MATCHES)
+        check_number("grep", "context_lines", context_lines, 0, MAX_CONTEXT_LINES)
+        check_number("grep", "width", width, MIN_WIDTH, MAX_WIDTH)
+        check_number("grep", "start", start, 0, self.length)
         search = Search(pattern, ignore_case=ignore_case)
         shown: Ranges = []
         with self.opened() as data:
@@ -158,7 +158,7 @@ class Reader:
             ValueError: RE2 does not take the pattern, or there is no such character.
             BlobError: the blob is missing or altered.
         """
-        check_grep("start", start, 0, self.length)
+        check_number("grep", "start", start, 0, self.length)
         search = Search(pattern, ignore_case=ignore_case)
         with self.opened() as data:
             return count_matches(search, data, self.byte_of(data, start), self._check)
@@ -308,15 +308,15 @@ def _shown(facts: Facts) -> Facts:
     return {key: value for key, value in facts.items() if key not in ("original", "bytes")}
 
 
-def check_grep(name: str, value: object, least: int, most: int) -> None:
-    """Check a number that `grep` was given.
+def check_number(function: str, name: str, value: object, least: int, most: int) -> None:
+    """Check a number that a read was given.
 
     Raises:
         ValueError: it is no whole number, or out of its range.
     """
     if not is_whole(value) or not least <= value <= most:
         raise ValueError(
-            f"grep({name}={value!r}): it must be a whole number from {least} to {most:,}."
+            f"{function}({name}={value!r}): it must be a whole number from {least:,} to {most:,}."
         )
 
 

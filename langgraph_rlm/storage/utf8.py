@@ -91,7 +91,7 @@ class Utf8:
     def _in_utf8(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Give the same text in UTF-8, which is not checked yet."""
         rest = iter(chunks)
-        start = _start_of(rest)
+        start = start_of(rest)
         if start[257:262] == b"ustar":
             raise NotText("binary", f"{self._name} is binary: a tar archive. Unpack it first.")
         encoding = self._encoding or _marked(start)
@@ -158,12 +158,12 @@ class Utf8:
         )
 
 
-def _start_of(chunks: Iterator[bytes]) -> bytes:
-    """Take the first `START` bytes or more; fewer if there are no more."""
+def start_of(chunks: Iterator[bytes], least: int = START) -> bytes:
+    """Take the first `least` bytes or more; fewer if there are no more."""
     start = b""
     for chunk in chunks:
         start += chunk
-        if len(start) >= START:
+        if len(start) >= least:
             break
     return start
 

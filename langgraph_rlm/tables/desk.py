@@ -86,8 +86,8 @@ class Desk:
             BlobError: a blob is missing.
             SandboxError: no worker can be started.
         """
-        sources = sources_of(handle, blobs) if is_installed() else []
-        if not sources:
+        sources = sources_of(handle, blobs)
+        if not sources or not is_installed():  # most contexts have none: that is known at once
             return Catalog(())
         tables: list[Table] = []
         left_out: list[str] = []
@@ -164,8 +164,8 @@ class Desk:
         with self._lock:
             pool = self.pools.pop(key, None)
             if pool is None:
-                where = _inbox_at(blobs)
-                pool = Pool(ENGINE, BOUNDS, most=WORKERS, inbox_at=where, keeps_files=True)
+                at = blobs.folder
+                pool = Pool(ENGINE, BOUNDS, most=WORKERS, inbox_at=at, keeps_files=True)
             self.pools[key] = pool
             old = [self.pools.popitem(last=False)[1] for _ in range(len(self.pools) - MAX_POOLS)]
         for each in old:
@@ -246,12 +246,6 @@ def _asked(worker: Worker, do: str, given: dict[str, Any], seconds: float) -> An
     """Ask a worker for what takes it some seconds at most. Raises what `Worker.ask` raises."""
     request = {"inbox": str(worker.inbox), "do": do, "with": given}
     return worker.ask(request, seconds + GRACE_SECONDS)
-
-
-def _inbox_at(blobs: BlobStore) -> Path | None:
-    """Give the folder of the store, to whose file system files can be linked; None for a URL."""
-    root = Path(blobs.location)
-    return root if root.is_dir() else None
 
 
 def _file_name(table: Table | Source) -> str:
