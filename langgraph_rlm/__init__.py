@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.chat.model import ChatRLM
     from langgraph_rlm.errors import (
+        AnsweredError,
         ApprovalNeededError,
         BlobError,
         ConfigurationError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         UnknownToolCallError,
     )
     from langgraph_rlm.graph import create_rlm
+    from langgraph_rlm.history.answers import aanswer, answer, aresume, resume
     from langgraph_rlm.history.forget import aforget, forget
     from langgraph_rlm.history.fork import afork, fork
     from langgraph_rlm.history.freeing import Freed
@@ -52,6 +54,7 @@ _HOME = {
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
     "RLMError": "errors",
+    "AnsweredError": "errors",
     "ApprovalNeededError": "errors",
     "InputError": "errors",
     "UnknownToolCallError": "errors",
@@ -64,6 +67,10 @@ _HOME = {
     "ThreadBusyError": "errors",
     "ForkError": "errors",
     "ModelReplyError": "errors",
+    "answer": "history.answers",
+    "aanswer": "history.answers",
+    "resume": "history.answers",
+    "aresume": "history.answers",
     "fork": "history.fork",
     "afork": "history.fork",
     "forget": "history.forget",
@@ -76,6 +83,7 @@ _HOME = {
     "Thread": "history.threads",
 }
 __all__ = [
+    "AnsweredError",
     "ApprovalNeededError",
     "Backend",
     "BlobError",
@@ -99,15 +107,19 @@ __all__ = [
     "ThreadBusyError",
     "UnknownToolCallError",
     "Usage",
+    "aanswer",
     "aforget",
     "afork",
+    "answer",
     "aprune",
+    "aresume",
     "athreads",
     "create_rlm",
     "forget",
     "fork",
     "prune",
     "read_file",
+    "resume",
     "save_files",
     "threads",
 ]

@@ -36,6 +36,14 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     return ThreadedSaver(saver)
 
 
+def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """Give a saver that async code on the running loop may use: an async one of this loop as it is,
+    one of another loop or a sync one in threads."""
+    if getattr(saver, "loop", None) is running_loop() is not None:
+        return saver
+    return for_sync_use(saver)
+
+
 def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     """Give a saver that keeps up with the ends of a large batch: for SQLite one that commits in
     groups.
