@@ -94,6 +94,13 @@ def pauses_among(saved: "CheckpointTuple") -> Iterator["Interrupt[Any]"]:
             yield from cast("Sequence[Interrupt[Any]]", value)
 
 
+def first_pause(namespace: str) -> str:
+    """The id of the first pause of the task whose namespace this is."""
+    from langgraph.types import Interrupt
+
+    return Interrupt.from_ns(None, namespace).id
+
+
 def open_pauses(saved: "CheckpointTuple") -> "dict[str, Interrupt[Any]]":
     """The pauses of a checkpoint that wait for an answer, by their ids. It needs no graph."""
     writes = saved.pending_writes or []
