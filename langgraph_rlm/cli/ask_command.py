@@ -1,117 +1,121 @@
-"""The command `langgraph-rlm ask`: parses its arguments, and runs the job that they describe."""
+"""The commands `langgraph-rlm ask` and `resume`: parse their arguments, and run the job that they
+describe."""
 
+import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 import click
 
-from langgraph_rlm.cli.asking import print_result, run_shown
+from langgraph_rlm.cli.asking import Approvals, print_result, run_shown
 from langgraph_rlm.cli.contexts import read_arguments, stored_contexts
 from langgraph_rlm.cli.edge import edge
-from langgraph_rlm.cli.jobs import Options, default_db, open_job
-from langgraph_rlm.cli.options import WHOLE, limit_options
+from langgraph_rlm.cli.jobs import Job, open_job
+from langgraph_rlm.cli.kept_options import default_db
+from langgraph_rlm.cli.options import (
+    Command,
+    approval_options,
+    db_file_option,
+    json_option,
+    out_option,
+)
 from langgraph_rlm.cli.out_files import made_folder, save_result
-from langgraph_rlm.models.resolve import MODEL_VARIABLE
-from langgraph_rlm.repl import NAMES
+from langgraph_rlm.cli.run_options import context_option, run_options, taken_options
+
+
+def _job_options(command: Command) -> Command:
+    """Decorate a command with the options of everything that runs a job."""
+    for option in (json_option, out_option, approval_options, db_file_option, run_options):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("question", required=False)
 @click.argument("paths", nargs=-1)
-@click.option(
-    "--context",
-    "-c",
-    "contexts",
-    multiple=True,
-    metavar="[NAME=]PATH",
-    help="As PATHS, or under a name of its own, such as old=a.pdf; repeat it.",
-)
-@click.option(
-    "--model",
-    "-m",
-    metavar="PROVIDER:MODEL",
-    help=f"Writes the code.  [default: ${MODEL_VARIABLE}]",
-)
-@click.option(
-    "--sub-model", metavar="PROVIDER:MODEL", help="Answers the sub-calls.  [default: the model]"
-)
-@limit_options
-@click.option(
-    "--window-tokens",
-    type=WHOLE,
-    metavar="N",
-    help="Tokens that the model takes.  [default: what is known of it, else 128000]",
-)
-@click.option(
-    "--sandbox",
-    type=click.Choice(NAMES),
-    help="What runs the code; local is NOT isolated.  [default: auto, which is python or monty]",
-)
-@click.option(
-    "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="SQLite file of the threads.  [default: in the user's data folder]",
-)
+@context_option
 @click.option(
     "--thread",
     metavar="NAME",
     help="Name of the thread; a further question on it sees its variables.  [default: a new one]",
 )
-@click.option(
-    "--resume",
-    metavar="THREAD",
-    help="Continue an interrupted run, with the options it was started with.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Save the files that the code gives back here; with --resume, those of a finished run "
-    "too. Nothing is written over.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="One JSON object on stdout: answer, stop_reason, usage, thread and files, or error.",
-)
+@click.option("--resume", metavar="THREAD", help="The same as the command resume.")
+@_job_options
 def ask(
     question: str | None,
     paths: tuple[str, ...],
     contexts: tuple[str, ...],
-    model: str | None,
-    sub_model: str | None,
-    window_tokens: int | None,
-    sandbox: str | None,
-    db: Path | None,
     thread: str | None,
     resume: str | None,
-    out: Path | None,
     as_json: bool,
-    **limits: float | None,
+    **options: Any,
 ) -> None:
     """Ask a QUESTION about PATHS: files, folders, patterns such as 'logs/*.txt', or - for stdin.
 
     The answer goes to stdout, how it is found to stderr. Ctrl-C stops the run and keeps what is
-    finished: --resume continues it.
+    finished: resume continues it. Ends with 3 if a call waits for a person whom nobody can ask.
     """
     with edge(as_json):
         _check_question(question, (*paths, *contexts), thread, resume)
         named = read_arguments(paths, contexts)
-        given = Options(
-            model=model,
-            sub_model=sub_model,
-            window_tokens=window_tokens,
-            sandbox=sandbox,
-            limits={name: limit for name, limit in limits.items() if limit is not None},
-        )
-        name = resume or thread or uuid.uuid4().hex[:8]
-        job = open_job(name, db or default_db(), given, question)
-        job.out = made_folder(out)
+        job = _opened_job(resume or thread or uuid.uuid4().hex[:8], question, options)
         job.context = stored_contexts(named, job.options.blob_store)
-        result = run_shown(job, quiet=as_json)
-        print_result(result, job, as_json, save_result(result, job))
+        _run(job, as_json, Approvals(frozenset(options["approve"]), may_ask=not options["no_ask"]))
+
+
+@click.command()
+@click.argument("thread")
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="ID=JSON",
+    help='Answer the call that waits under this id, such as \'ID={"type": "approve"}\'; an '
+    "external tool takes its result. --json lists the ids. Repeat it.",
+)
+@_job_options
+def resume(thread: str, answers: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Continue the run of a THREAD that was stopped, or that waits for a person.
+
+    It has the options that it was started with, and those given here go over them. On a terminal it
+    asks about each call that waits.
+    """
+    with edge(as_json):
+        if not thread:
+            raise click.UsageError("THREAD is the name of a thread, not an empty one.")
+        given = dict(_answer(each) for each in answers)
+        job = _opened_job(thread, None, options)
+        approvals = Approvals(
+            frozenset(options["approve"]), answers=given, may_ask=not options["no_ask"]
+        )
+        _run(job, as_json, approvals)
+
+
+def _answer(given: str) -> tuple[str, Any]:
+    """Read `ID=JSON`."""
+    id, equals, text = given.partition("=")
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--answer {given!r}: {text!r} is no JSON: {error}") from None
+    if not equals or not id:
+        raise click.UsageError(f"--answer {given!r} has no id: write ID=JSON.")
+    return id, value
+
+
+def _opened_job(thread: str, question: str | None, options: dict[str, Any]) -> Job:
+    given = taken_options(options)
+    db: Path | None = options["db"]
+    job = open_job(thread, db or default_db(), given, question)
+    job.out = made_folder(options["out"])
+    return job
+
+
+def _run(job: Job, as_json: bool, approvals: Approvals) -> None:
+    result = run_shown(job, quiet=as_json, approvals=approvals)
+    print_result(result, job, as_json, save_result(result, job))
 
 
 def _check_question(

@@ -13,7 +13,8 @@ import click
 from langgraph_rlm.cli.asking import print_answer, run_shown
 from langgraph_rlm.cli.contexts import Named, stored_contexts
 from langgraph_rlm.cli.edge import edge
-from langgraph_rlm.cli.jobs import Job, Options, Unfinished
+from langgraph_rlm.cli.jobs import Job, Unfinished
+from langgraph_rlm.cli.kept_options import Options
 from langgraph_rlm.errors import RLMError
 
 if TYPE_CHECKING:

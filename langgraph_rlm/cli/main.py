@@ -3,20 +3,27 @@
 What takes long to import is imported when a command runs.
 """
 
+import io
+import sys
+
 import click
 
-from langgraph_rlm.cli.ask_command import ask
+from langgraph_rlm.cli.ask_command import ask, resume
+from langgraph_rlm.cli.debug import Commands
 from langgraph_rlm.cli.demo_command import demo
 from langgraph_rlm.cli.doctor_command import doctor
 from langgraph_rlm.cli.serve_command import serve
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="langgraph-rlm", prog_name="langgraph-rlm")
 def main() -> None:
     """Recursive Language Models: ask questions about inputs far larger than a model's window."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a screen without UTF-8 shows a ? and goes on
 
 
-for command in (ask, threads, forget, prune, demo, doctor, serve):
+for command in (ask, resume, threads, forget, prune, demo, doctor, serve):
     main.add_command(command)
