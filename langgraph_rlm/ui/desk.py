@@ -81,7 +81,10 @@ class Desk:
             return await self._standing(thread, opened, state)
 
         config = _config(thread, checkpoint)
-        return Feed(Follower(opened.graph, config, is_running=is_running), standing)
+        follower = Follower(
+            opened.reads, config, blob_store=opened.blobs, is_running=is_running
+        )
+        return Feed(follower, standing)
 
     async def _standing(self, thread: str, opened: Opened, state: str) -> Mapping[str, Any]:
         """Say how a thread stands beside its records."""
@@ -122,8 +125,7 @@ class Desk:
         }
         if gone := sorted(set(given) - set(pauses)):
             raise AnsweredError(f"No call waits under {', '.join(gone)}: answered already?")
-        at = opened.graph if opened.can_run else self._saver
-        await aanswer(at, _config(thread), given, by=by)
+        await aanswer(opened.graph or self._saver, _config(thread), given, by=by)
         if opened.can_run:
             await self.work.take_up(thread, opened, by)
         return opened.can_run

@@ -8,21 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from langchain_core.language_models import FakeListChatModel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.pregel import Pregel
 
-from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.graph import create_rlm
 from langgraph_rlm.history.homes import saver_of, store_of
 from langgraph_rlm.history.threads import Thread, athreads
 from langgraph_rlm.pregel.savers import on_this_loop
 from langgraph_rlm.storage.blobs import BlobStore
 
 Saver = BaseCheckpointSaver[Any]
-
-DEEPEST = 64
-"""Levels of RLMs that a graph which only reads looks into."""
 
 NOTHING_RUNS = (
     "Nothing here can run this thread: start the page with --graph FILE:NAME, the graph that has "
@@ -32,14 +26,20 @@ NOTHING_RUNS = (
 
 @dataclass(frozen=True)
 class Opened:
-    """A graph for one thread."""
+    """What reads and runs one thread."""
 
     graph: Any
+    """What may run the thread; None where nothing may."""
+    reads: Any
+    """The graph, or the checkpointer, that the thread is read with."""
     blobs: BlobStore
-    can_run: bool
-    """Whether it may run the thread; else it only reads its checkpoints."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What a run adds to the metadata of its checkpoints."""
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the thread can be run here."""
+        return self.graph is not None
 
 
 class Source(Protocol):
@@ -76,7 +76,7 @@ class OneGraph:
         """
         self.saver = on_this_loop(saver or saver_of(graph))
         self._graph = graph.copy({"checkpointer": self.saver})
-        self._opened = Opened(self._graph, store_of(graph) or BlobStore.open(), can_run=True)
+        self._opened = Opened(self._graph, self._graph, store_of(graph) or BlobStore.open())
 
     async def threads(self) -> Sequence[Thread]:
         """Do what `Source.threads` says."""
@@ -93,7 +93,7 @@ class OnlyRead:
     def __init__(self, saver: Saver, blob_store: str | Path | BlobStore | None = None) -> None:
         """Take a checkpointer, and where the blobs of its threads are; None is the default."""
         self.saver = on_this_loop(saver)
-        self._opened = reading(self.saver, BlobStore.open(blob_store))
+        self._opened = Opened(None, self.saver, BlobStore.open(blob_store))
 
     async def threads(self) -> Sequence[Thread]:
         """Do what `Source.threads` says."""
@@ -102,14 +102,6 @@ class OnlyRead:
     def opened(self, saved: CheckpointTuple | None) -> Opened:
         """Do what `Source.opened` says."""
         return self._opened
-
-
-def reading(saver: Saver, blobs: BlobStore) -> Opened:
-    """Make a graph that reads the threads of a checkpointer, and is never run."""
-    nobody = FakeListChatModel(responses=[""])
-    limits = Limits(max_depth=DEEPEST)
-    graph = create_rlm(nobody, limits=limits, checkpointer=saver, blob_store=blobs)
-    return Opened(graph, blobs, can_run=False)
 
 
 def source_of(given: Any, blob_store: str | Path | BlobStore | None = None) -> Source:
