@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from langgraph_rlm.lazy import imported
 
 if TYPE_CHECKING:
-    from langgraph_rlm.ui.app import app
+    from langgraph_rlm.ui.pages import app
     from langgraph_rlm.ui.run import serve_ui
 
-_HOME = {"app": "app", "serve_ui": "run"}
+_HOME = {"app": "pages", "serve_ui": "run"}
 __all__ = ["app", "serve_ui"]
 
 

@@ -1,4 +1,4 @@
-"""App: the HTTP of the page. What it decides is in `access.py`, what it does in `desk.py`.
+"""Pages: the HTTP of the page. What it decides is in `access.py`, what it does in `desk.py`.
 
 Models, documents and clients wrote what it serves: it goes out as JSON, as plain text, or as bytes
 that a browser saves.
