@@ -26,6 +26,7 @@ from langgraph_rlm.cli.jobs import Options, default_db, open_job
 from langgraph_rlm.cli.options import DECIMAL, WHOLE, limit_options
 from langgraph_rlm.cli.out_files import made_folder, save_result
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
+from langgraph_rlm.cli.trace_command import trace
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import NAMES
 
@@ -293,3 +294,4 @@ main.add_command(doctor)
 main.add_command(threads)
 main.add_command(forget)
 main.add_command(prune)
+main.add_command(trace)

@@ -23,6 +23,7 @@ from langgraph_rlm.log.places import (
     turn_count,
 )
 from langgraph_rlm.log.reply import Reply, reply_of
+from langgraph_rlm.log.stamps import stamp
 from langgraph_rlm.log.steps import has_answer_in_prose
 from langgraph_rlm.nodes.events import Events, events_of
 from langgraph_rlm.nodes.root_call import time_spent
@@ -60,6 +61,7 @@ class ExecuteRepl:
         self._announce(events, state)
         done, limit = await self._run_on(run, state)
         self._report(events, state, done)
+        stamp(done.entries, run.id)
         update = RLMUpdate(log=done.entries, suspended=done.suspended)
         usage = self._newly_spent(run, state, done)
         if usage is not None:

@@ -1,6 +1,7 @@
 """Sub-call: answer one pending `llm_query` or `rlm_query`. Never touches the interpreter."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -15,6 +16,7 @@ from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.log.places import call_of
+from langgraph_rlm.log.stamps import seconds_since, stamp
 from langgraph_rlm.log.thoughts import split_thoughts
 from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
@@ -112,8 +114,9 @@ class SubCall:
         is_model = call["call"] == "llm"
         # Before anything is made: a thousand calls that wait hold little memory.
         async with run.slots if is_model else run.child_slots(frame.depth + 1):
+            started = time.monotonic()
             item = await self._item(call, config, frame)
-            update = await self._update(call, item)
+            update = await self._update(call, item, started)
         done = self._report(call, frame)
         await run.batch_ends.join(call["total"] - done)
         return update
@@ -134,7 +137,7 @@ class SubCall:
             frame=frame,
         )
 
-    async def _update(self, call: PendingCall, item: Item) -> RLMUpdate:
+    async def _update(self, call: PendingCall, item: Item, started: float) -> RLMUpdate:
         """Ask, and make the answer, or what came in its place, an entry with what it has spent."""
         ask = self._ask if call["call"] == "llm" else self._recurse
         try:
@@ -146,7 +149,9 @@ class SubCall:
             answer = Answer(error_entry(told, item.model))
         except (Mismatch, NotMade, Unfinished) as failure:
             answer = Answer(error_entry(str(failure), item.model))
-        update = RLMUpdate(log={call["place"]: await self._entry(answer.entry, item)})
+        entry = await self._entry(answer.entry, item)
+        entry["seconds"] = seconds_since(started)
+        update = RLMUpdate(log=stamp({call["place"]: entry}, item.frame.run.id))
         if answer.limit is not None:
             update["limit"] = answer.limit
         return update
@@ -175,7 +180,7 @@ class SubCall:
         async def call(given: str | list[AnyMessage]) -> str:
             model, depth = rlm.sub(item.model), item.frame.depth + 1
             asked = with_parts(given, parts) if parts else given
-            reply, cost = await item.frame.run.call(
+            reply, cost, _ = await item.frame.run.call(
                 model, asked, config, depth, shown_tokens=tokens
             )
             item.paid.append(cost)

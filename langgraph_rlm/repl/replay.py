@@ -35,6 +35,7 @@ from langgraph_rlm.log.places import (
 )
 from langgraph_rlm.log.python import assigned_names
 from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.log.stamps import epoch
 from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.advance import Advance
@@ -165,6 +166,7 @@ class Repl:
 
     def _keep(self, place: str, entry: CallEntry | CellEntry, log: AnyLog, done: Advance) -> None:
         """Add a new entry to what was done, with a snapshot if code ran for long before it."""
+        entry["at"] = epoch()
         self._at.applied[place] = entry
         done.entries[place] = entry
         if self._snapshots.is_due:
@@ -381,6 +383,7 @@ class Repl:
             reads=cell.reads,
             final=final,
         )
+        entry["seconds"] = round(cell.seconds, 3)
         noted = self._files.noted(cell, entry)
         return noted if finished.ran else {**noted, "ran": False}
 

@@ -6,10 +6,12 @@ its config.
 """
 
 import asyncio
+import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -18,6 +20,7 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, Ledger, LimitReached
 from langgraph_rlm.budget.usage import Usage
+from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
@@ -45,6 +48,15 @@ class RunOptions:
     """The form of the answer."""
 
 
+class Paid(NamedTuple):
+    """The reply of a model, and what its call took."""
+
+    reply: AIMessage
+    cost: Usage
+    seconds: float
+    """From when the call got its slot."""
+
+
 class ModelFailed(Exception):
     """A model's client raised. Code gets to see this; nothing else that fails in a child is an
     answer for code."""
@@ -67,6 +79,8 @@ class Run:
     """Sampling parameters for the root's model calls."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Names this invocation in the log."""
 
     def __post_init__(self) -> None:
         self.batch_ends = BatchEnds()
@@ -107,7 +121,7 @@ class Run:
 
     async def call_root(
         self, model: Model, messages: list[AnyMessage], config: RunnableConfig, depth: int
-    ) -> tuple[AIMessage, Usage]:
+    ) -> Paid:
         """Wait for a slot and call a model that writes an RLM's code; see `call`.
 
         A root is always given the same tools, because providers cache tools together with the
@@ -128,7 +142,7 @@ class Run:
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
         shown_tokens: int = 0,
-    ) -> tuple[AIMessage, Usage]:
+    ) -> Paid:
         """Call a model within the budget. The caller holds a slot.
 
         Args:
@@ -152,6 +166,7 @@ class Run:
         await self.rlm.prices.prepare(name)
         chars = _chars(prompt) + shown_tokens * CHARS_PER_TOKEN
         hold = self.ledger.hold(name, chars)
+        started = time.monotonic()
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:
             async with time_left:
@@ -165,7 +180,8 @@ class Run:
             raise ModelFailed(error) from error
         finally:
             self.ledger.release(hold)
-        return reply, self.ledger.settle(name, depth, reply, chars)
+        cost = self.ledger.settle(name, depth, reply, chars)
+        return Paid(reply, cost, seconds_since(started))
 
 
 def _sent(prompt: str | list[AnyMessage], model: Model) -> str | list[AnyMessage]:
