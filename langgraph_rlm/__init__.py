@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from langgraph_rlm.storage.context import ContextHandle
     from langgraph_rlm.storage.files import File
     from langgraph_rlm.storage.out_files import read_file, save_files
+    from langgraph_rlm.trace.notebook import show
+    from langgraph_rlm.trace.save import asave_trace, save_trace
 
 _HOME = {
     "create_rlm": "graph",
@@ -81,6 +83,9 @@ _HOME = {
     "athreads": "history.threads",
     "Freed": "history.freeing",
     "Thread": "history.threads",
+    "asave_trace": "trace.save",
+    "save_trace": "trace.save",
+    "show": "trace.notebook",
 }
 __all__ = [
     "AnsweredError",
@@ -113,6 +118,7 @@ __all__ = [
     "answer",
     "aprune",
     "aresume",
+    "asave_trace",
     "athreads",
     "create_rlm",
     "forget",
@@ -121,6 +127,8 @@ __all__ = [
     "read_file",
     "resume",
     "save_files",
+    "save_trace",
+    "show",
     "threads",
 ]
 
