@@ -123,7 +123,7 @@ class Reader:
             self.records.update({record["id"]: record for record in data})
         elif name == "gone":
             for id in data["ids"]:
-                del self.records[id]
+                self.records.pop(id, None)  # it may have come and gone between two looks
         elif name == "state":
             self.state = data
 
@@ -220,7 +220,7 @@ class TestAnswering:
                 assert kept["type"] == "approve" and reader.state["can_run"] is False
                 assert not shop.bought
                 shop.graph.invoke(None, thread())
-                reader.until(lambda r: r.state["state"] == "done")
+                reader.until(lambda r: r.state.get("state") == "done")
                 assert not reader.state["answers"]
             for path, body in (
                 ("threads", {"question": "q"}),
@@ -233,14 +233,10 @@ class TestAnswering:
         assert shop.bought == [("tea", 2)]
 
     def test_an_external_call_gets_its_result(self) -> None:
-        look = {
-            "name": "look",
-            "description": "Look.",
-            "parameters": {"type": "object", "properties": {}},
-        }
+        look = {"name": "look", "description": "Look.", "parameters": {"type": "object"}}
         graph = rlm(
             [cell("FINAL(look())")],
-            tools=[{"type": "function", "function": look}],
+            external_tools=[{"type": "function", "function": look}],
             checkpointer=InMemorySaver(),
         )
         graph.invoke({"query": "q"}, thread())
@@ -255,7 +251,7 @@ class TestAnswering:
 class TestRunning:
     def test_a_new_thread_a_further_question_and_a_fork_that_is_followed(self) -> None:
         graph = rlm(
-            ["FINAL(one)", "FINAL(two)", "FINAL(three)"], checkpointer=InMemorySaver()
+            ["FINAL(1)", "FINAL(2)", "FINAL(3)"], checkpointer=InMemorySaver()
         )
         with served(graph) as page:
             assert page.boot["can_run"] is True
@@ -264,18 +260,18 @@ class TestRunning:
             name = begun.json()["id"]
             page.wait(lambda: page.state(name) == "done")
             with page.reader(name) as reader:
-                reader.until(lambda r: r.state["state"] == "done")
+                reader.until(lambda r: r.state.get("state") == "done")
                 told = page.post(f"/api/threads/{name}/questions", {"question": "second?"})
                 assert told.status_code == 202
-                reader.until(lambda r: r.records["trace"].get("questions") == 2 and r.state["state"] == "done")
-                old = reader.records["trace"]["checkpoint"]
+                reader.until(lambda r: r.records.get("trace", {}).get("questions") == 2 and r.state.get("state") == "done")
+                old = reader.records.get("trace", {})["checkpoint"]
                 forked = page.post(
-                    f"/api/threads/{name}/forks", {"place": "0", "value": "FINAL(another)"}
+                    f"/api/threads/{name}/forks", {"place": "0", "value": "FINAL(77)"}
                 )
                 assert forked.status_code == 201, forked.text
-                reader.until(lambda r: r.records["trace"].get("answer") == "another")
+                reader.until(lambda r: r.records.get("trace", {}).get("answer") == "77")
             branch = page.records(name, params={"checkpoint": old})
-            assert branch["trace"]["answer"] == "two"
+            assert branch["trace"]["answer"] == "2"
             (listed,) = page.get("/api/threads").json()["threads"]
             assert (listed["id"], listed["question"]) == (name, "first?")
 
@@ -320,16 +316,16 @@ class TestRunning:
             with page.reader(name) as reader:
                 reader.until(lambda r: r.state.get("error"))
                 assert "out of order: [secret]" in reader.state["error"]
-                assert reader.state["state"] == "stopped"
+                assert reader.state.get("state") == "stopped"
 
     def test_fork_errors_say_why(self) -> None:
-        graph = rlm(["FINAL(one)"], checkpointer=InMemorySaver())
+        graph = rlm(["FINAL(1)"], checkpointer=InMemorySaver())
         graph.invoke({"query": "q"}, thread())
         with served(graph) as page:
             for place, value in (("9", "x"), ("0", ""), ("0", 7), ("trace", "x")):
                 told = page.post("/api/threads/t/forks", {"place": place, "value": value})
                 assert told.status_code == 422, told.text
-                assert page.records()["trace"]["answer"] == "one"
+                assert page.records()["trace"]["answer"] == "1"
 
 
 class TestFollowing:
@@ -338,7 +334,7 @@ class TestFollowing:
         shop.graph.invoke({"query": "shop"}, thread())
         with served(shop.graph) as page, page.reader() as one, page.reader() as other:
             for reader in (one, other):
-                reader.until(lambda r: r.state)
+                reader.until(lambda r: r.last)
             with page.reader(headers={"last-event-id": one.last}) as back:
                 for _ in range(2):
                     (pause,) = page.pauses()
@@ -420,7 +416,7 @@ class TestHostile:
             assert html.headers["content-security-policy"].startswith("default-src 'none'")
 
     def test_bodies(self) -> None:
-        graph = rlm(["FINAL(one)"], checkpointer=InMemorySaver())
+        graph = rlm(["FINAL(1)"], checkpointer=InMemorySaver())
         graph.invoke({"query": "q"}, thread())
         with served(graph) as page:
             json_type = {**page.word, "content-type": "application/json"}
@@ -450,7 +446,7 @@ class TestHostile:
 
     @pytest.mark.parametrize("name", ["none", "..", "%2e%2e", "a%00b", "t/texts", "%ff", "t%2f..%2ft"])
     def test_threads_that_are_not_there(self, name: str) -> None:
-        graph = rlm(["FINAL(one)"], checkpointer=InMemorySaver())
+        graph = rlm(["FINAL(1)"], checkpointer=InMemorySaver())
         graph.invoke({"query": "q"}, thread())
         with served(graph) as page:
             for method, path, body in (
@@ -496,7 +492,6 @@ class TestStrangers:
                 {"authorization": f"Basic {KEY}"},
                 {"cookie": f"langgraph_rlm_ui_{port}={KEY}"},
                 {"cookie": f"langgraph_rlm_ui_{port}="},
-                {"cookie": f"langgraph_rlm_ui_{port}=\u00ff"},
             ):
                 for path in ("/api/threads", "/api/threads/t/records", "/api/threads/t/events"):
                     told = httpx.get(f"{page.url}{path}", headers=headers)
@@ -504,6 +499,8 @@ class TestStrangers:
                     assert "question" not in told.text
                 told = httpx.get(page.url, headers=headers)
                 assert (told.status_code, "csrf" in told.text) == (401, False)
+            wrong = {"cookie": f"langgraph_rlm_ui_{port}=\u00ff"}
+            assert raw(page, "GET", "/api/threads", wrong) == 401
             for token in ("wrong", "", KEY[:-1], f"{KEY}x", "\ud7ff"):
                 told = httpx.get(page.url, params={"token": token})
                 assert (told.status_code, "set-cookie" in told.headers) == (401, False)

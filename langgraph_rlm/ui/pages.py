@@ -134,7 +134,11 @@ class Pages:
                 Route(f"{thread}/continue", acts(self._continue), methods=["POST"]),
                 Route(f"{thread}/stop", acts(self._stop), methods=["POST"]),
             ],
-            exception_handlers={Exception: _any_error, HTTPException: _any_error},
+            exception_handlers={
+                Refused: _any_error,
+                HTTPException: _any_error,
+                Exception: _any_error,
+            },
             middleware=[Middleware(_Frame, access=access)],
             lifespan=self._lifespan,
         )

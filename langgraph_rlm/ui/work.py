@@ -70,14 +70,14 @@ class Work:
 
         Raises:
             ThreadBusyError: somebody else runs the thread.
-            Exception: what ended the run before it had its thread.
+            RLMError: what ended the run before it had its thread.
         """
         await self.check_free(thread)
         database = await self.database()
         task = self._spawn(thread, self._run(thread, opened, given, _config(thread, opened, by)))
         while not task.done() and not holds(database, thread):
             await asyncio.sleep(LOOK)
-        if task.done() and thread in self._errors:
+        if task.done() and isinstance(task.exception(), RLMError):
             await task
 
     async def take_up(self, thread: str, opened: Opened, by: str | None) -> None:
