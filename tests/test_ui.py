@@ -49,10 +49,10 @@ class Shop:
 class Page:
     """A browser's view of the server: the cookie and the word, as the page itself has them."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = KEY) -> None:
         self.url = url.removesuffix("/v1")
         self.http = httpx.Client(base_url=self.url, timeout=30)
-        came = self.http.get("/", params={"token": KEY})
+        came = self.http.get("/", params={"token": token})
         assert (came.status_code, came.headers["location"]) == (303, "/")
         boot = self.http.get("/").text.split('id="boot">')[1].split("</script>")[0]
         self.boot = json.loads(boot)

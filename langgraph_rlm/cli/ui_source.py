@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph_rlm.cli.kept_options import REMEMBERED, Options, environment, options_in
 from langgraph_rlm.cli.kept_threads import Place, opened, threads_in
 from langgraph_rlm.history.threads import Thread
+from langgraph_rlm.server.savers import open_saver
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.ui.sources import OneGraph, Opened, Source
 
@@ -29,15 +30,27 @@ async def open_source(place: Place, given: Options) -> AsyncGenerator[Source]:
     Raises:
         ConfigurationError: the database, the graph or an option is wrong.
     """
-    async with opened(place) as at:
-        if given.graph is not None:
-            yield OneGraph(given.made(None), at.saver)
+    graph = None if given.graph is None else given.made(None)
+    can_begin = graph is not None or given.over(environment()).model is not None
+    async with _saver(place, may_make=can_begin) as saver:
+        if graph is not None:
+            yield OneGraph(graph, saver)
             return
-        source = KeptOptions(at.saver, given)
+        source = KeptOptions(saver, given)
         try:
             yield source
         finally:
             source.close()
+
+
+@asynccontextmanager
+async def _saver(place: Place, *, may_make: bool) -> AsyncGenerator[Any]:
+    if may_make:
+        async with open_saver(place.db) as saver:
+            yield saver
+        return
+    async with opened(place) as at:  # one that is not there is a slip of the pen
+        yield at.saver
 
 
 class KeptOptions:
