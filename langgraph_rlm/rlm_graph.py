@@ -351,7 +351,7 @@ def _is_continued(input: Any) -> bool:
 
 def _with_answers(config: RunnableConfig, kept: Mapping[str, KeptAnswer]) -> RunnableConfig:
     """A config that hands kept answers to the pauses within."""
-    given = config.get("configurable", {}).get(RESUME_MAP) or {}
+    given: dict[str, Any] = config.get("configurable", {}).get(RESUME_MAP) or {}
     return with_key(config, RESUME_MAP, {**{id: each.answer for id, each in kept.items()}, **given})
 
 
