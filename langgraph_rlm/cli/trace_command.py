@@ -77,9 +77,7 @@ def trace(
         wanted = [Wanted(thread, checkpoint)]
         if compare is not None:
             wanted.append(_other(compare))
-        traces: list[Trace] = run_until_ctrl_c(
-            read_traces(Place.of(db), wanted), lambda: None
-        )
+        traces: list[Trace] = run_until_ctrl_c(read_traces(Place.of(db), wanted), lambda: None)
         if jsonl is not None:
             _write_lines(_lines(traces[0], form, no_contexts), jsonl)
             return

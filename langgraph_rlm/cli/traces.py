@@ -48,7 +48,7 @@ async def _limits(saver: Any, thread: str) -> dict[str, Any] | None:
     from langgraph_rlm.budget.limits import Limits
 
     saved = await saver.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
-    remembered = (saved.metadata if saved else {}).get(REMEMBERED)
-    if remembered is None:
+    metadata: Any = saved.metadata if saved else {}
+    if REMEMBERED not in metadata:
         return None
-    return Limits(**json.loads(remembered).get("limits", {})).model_dump()
+    return Limits(**json.loads(metadata[REMEMBERED]).get("limits", {})).model_dump()

@@ -39,19 +39,19 @@ async def branches_of(
     found: list[Branch] = []
     for end in ends[-MOST_BRANCHES:]:
         state = await graph.aget_state({"configurable": {**own, "checkpoint_id": end}})
-        branch: Branch = {
-            "checkpoint": end,
-            "at": datetime.fromisoformat(state.created_at).timestamp(),
+        branch = Branch(
+            checkpoint=end,
+            at=datetime.fromisoformat(state.created_at).timestamp(),
             # the traced checkpoint may be in the middle of a branch
-            "current": current in _line(parents, end),
-        }
+            current=current in _line(parents, end),
+        )
         if not branch["current"]:
             other: Log = state.values.get("log", {})
             shared = next((step for step in _line(parents, end) if step in line), None)
             questions = questions_of(other)
             question = texts.of(questions[-1]["question"]) if questions else None
             place = _first_difference(log, other)
-            branch = {**branch, **known(parted=shared, place=place, question=question)}
+            branch.update(known(parted=shared, place=place, question=question))
         found.append(branch)
     return found
 

@@ -50,7 +50,7 @@ async def found_in(home: Home, given: Any, thread: str) -> list[Found]:
         namespace: str = saved.config.get("configurable", {}).get("checkpoint_ns", "")
         if _is_rlm(saved.checkpoint["channel_versions"]):
             ends[namespace] = max(saved.checkpoint["id"], ends.get(namespace, ""))
-    roots = [each for each in ends if not any(each.startswith(f"{other}{WITHIN}") for other in ends)]
+    roots = [each for each in ends if not _around(each) & ends.keys()]
     if not roots:
         raise ConfigurationError(
             f"There is no thread {thread!r} of an RLM here: has it run with this checkpointer?"
@@ -82,6 +82,12 @@ def reader(home: Home, namespace: str = "") -> Any:
         builder.set_entry_point(node)
         inner = builder.compile()
     return inner.copy({"checkpointer": home.saver})
+
+
+def _around(namespace: str) -> set[str]:
+    """The namespaces of the graphs around one, but for the whole graph's."""
+    parts = namespace.split(WITHIN)
+    return {WITHIN.join(parts[:depth]) for depth in range(1, len(parts))}
 
 
 def _is_rlm(channels: Any) -> bool:

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_rlm.pregel.databases import Mark
 from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.trace.reading import Reader
+from langgraph_rlm.trace.reading import Reader, Trace
 from langgraph_rlm.trace.records import Record, State
 
 
@@ -57,7 +57,27 @@ class Follower:
         self._reader: Reader | None = None
         self._seen: tuple[Mark, bool] | None = None
         self._records: dict[str, Record] = {}
-        self._state: State = "stopped"
+        self._last: Trace | None = None
+
+    async def has_begun(self) -> bool:
+        """Say whether the thread has a checkpoint."""
+        reader = await self._open()
+        return await reader.home.newest(reader.thread) is not None
+
+    async def trace(self) -> Trace:
+        """Read the thread as it is now.
+
+        Raises:
+            ConfigurationError: there is no such thread, yet or any more.
+        """
+        await self.changes()
+        return self.last
+
+    @property
+    def last(self) -> Trace:
+        """The thread as it was at the last look; there must have been one."""
+        assert self._last is not None
+        return self._last
 
     async def changes(self) -> Changes:
         """Look once, and give what has changed since the last look; all records at the first one.
@@ -68,15 +88,15 @@ class Follower:
         reader = await self._open()
         seen = await self._look(reader)
         if seen == self._seen:
-            return Changes([], [], self._state)
+            return Changes([], [], self.last.head["state"])
         trace = await reader.trace(is_running=seen[1])
-        self._state = trace.head["state"]
+        self._last = trace
         self._seen = seen
         now = {record["id"]: record for record in trace.records}
         changed = await asyncio.to_thread(self._changed, now)
         gone = [id for id in self._records if id not in now]
         self._records = now
-        return Changes(changed, gone, self._state)
+        return Changes(changed, gone, trace.head["state"])
 
     async def text(self, digest: str) -> str:
         """Give the text of a `Ref`.

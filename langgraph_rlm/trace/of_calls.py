@@ -29,20 +29,19 @@ def call_records(scope: Scope) -> Iterator[CallRecord | ReplyRecord]:
 
 def _call(scope: Scope, place: str, entry: CallEntry, payload: Any) -> CallRecord:
     asker = cell_of(place)
-    record: CallRecord = {
-        "type": "call",
+    return CallRecord(
+        type="call",
         **scope.head(place),
-        "turn": int(asker.partition(".")[0]),
-        "call": entry["call"],
-        "function": entry["function"],
-        "items": entry["items"],
+        turn=int(asker.partition(".")[0]),
+        call=entry["call"],
+        function=entry["function"],
+        items=entry["items"],
         **known(
             cell=asker if "." in asker else None,
             request=_request(scope, entry, payload),
         ),
         **stamp_of(entry),
-    }
-    return record
+    )
 
 
 def _request(scope: Scope, entry: CallEntry, payload: Any) -> Any:
@@ -67,27 +66,25 @@ def _reply(
         state: ReplyState = "open" if cell_at(scope.log, cell_of(place)) is None else "dropped"
         if place in paused:
             state = "paused"
-        waiting: ReplyRecord = {
-            "type": "reply",
+        return ReplyRecord(
+            type="reply",
             **scope.head(place),
-            "call": call,
-            "item": item,
-            "state": state,
+            call=call,
+            item=item,
+            state=state,
             **asked,
             **known(child=_child(scope, place)),
-        }
-        return waiting
-    record: ReplyRecord = {
-        "type": "reply",
+        )
+    return ReplyRecord(
+        type="reply",
         **scope.head(place),
-        "call": call,
-        "item": item,
-        "state": "answered" if reply["error"] is None else "failed",
+        call=call,
+        item=item,
+        state="answered" if reply["error"] is None else "failed",
         **asked,
         **_answered(scope, place, entry, reply),
         **stamp_of(reply),
-    }
-    return record
+    )
 
 
 def _answered(scope: Scope, place: str, entry: CallEntry, reply: ReplyEntry) -> Any:
@@ -143,7 +140,7 @@ def _ranges(scope: Scope, payload: Mapping[str, Any], item: int) -> Ranges | Non
 def _is_json(entry: CallEntry, reply: ReplyEntry) -> bool | None:
     """Whether the value of an answer is JSON; None where it is not, or there is none."""
     is_json = entry["call"] == "tool" or reply.get("json", False)
-    return is_json and reply["value"] is not None or None
+    return (is_json and reply["value"] is not None) or None
 
 
 def _waited(entry: CallEntry, reply: ReplyEntry) -> float | None:
@@ -168,11 +165,11 @@ def context_record(scope: Scope, handle: HandleDict, name: str | None = None) ->
         name: `context_0` and on.
     """
     scope.texts.name_context(handle)
-    return {
-        "digest": handle["digest"],
-        "kind": handle["kind"],
-        "size": handle["size"],
-        "length": handle["length"],
+    return ContextRecord(
+        digest=handle["digest"],
+        kind=handle["kind"],
+        size=handle["size"],
+        length=handle["length"],
         **known(
             name=name,
             user_name=handle.get("name"),
@@ -183,4 +180,4 @@ def context_record(scope: Scope, handle: HandleDict, name: str | None = None) ->
             tables=handle.get("tables"),
             skipped=handle["skipped"] or None,
         ),
-    }
+    )

@@ -1,6 +1,7 @@
 """Of an RLM: its own record, and those of its questions, summaries, refused answers and pauses."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from langgraph_rlm.log.places import context_names, questions_of
 from langgraph_rlm.tools.approvals import tool_of_review
@@ -33,14 +34,14 @@ def _rlm(scope: Scope) -> RLMRecord:
     rlm = scope.rlm
     first = next((question for question in questions_of(scope.log)), None)
     times = [at for at in map(time_of, scope.log.values()) if at is not None]
-    record: RLMRecord = {
-        "type": "rlm",
-        "id": f"rlm:{rlm.rlm_id}",
-        "rlm": rlm.rlm_id,
-        "parent": scope.parent,
-        "parent_place": scope.parent_place,
-        "depth": rlm.depth,
-        "state": scope.state,
+    return RLMRecord(
+        type="rlm",
+        id=f"rlm:{rlm.rlm_id}",
+        rlm=rlm.rlm_id,
+        parent=scope.parent,
+        parent_place=scope.parent_place,
+        depth=rlm.depth,
+        state=scope.state,
         **known(
             model=_model(scope),
             stop_reason=rlm.stop_reason or None,
@@ -50,8 +51,7 @@ def _rlm(scope: Scope) -> RLMRecord:
             to=max(times, default=None),
             **{"from": first["started"] if first else None},
         ),
-    }
-    return record
+    )
 
 
 def _model(scope: Scope) -> str | None:
@@ -64,74 +64,70 @@ def _questions(scope: Scope) -> Iterator[QuestionRecord]:
     questions = questions_of(scope.log)
     for number, entry in enumerate(questions):
         names = context_names(questions[: number + 1])
-        record: QuestionRecord = {
-            "type": "question",
+        yield QuestionRecord(
+            type="question",
             **scope.head(f"run.{number}"),
-            "number": number,
-            "question": scope.shown(entry["question"]) or "",
-            "contexts": [
+            number=number,
+            question=scope.shown(entry["question"]) or "",
+            contexts=[
                 context_record(scope, handle, name)
                 for name, handle in zip(names, entry["contexts"], strict=True)
             ],
-            "turn": entry["turn"],
+            turn=entry["turn"],
             **stamp_of({**entry, "at": time_of(entry)}),
-        }
-        yield record
+        )
 
 
 def _summaries(scope: Scope) -> Iterator[SummaryRecord]:
     for place, entry in entries_of(scope.log, "compaction"):
-        record: SummaryRecord = {
-            "type": "summary",
+        yield SummaryRecord(
+            type="summary",
             **scope.head(place),
-            "number": int(place.rpartition(".")[2]),
-            "turn": entry["turn"],
-            "summary": scope.shown(entry["summary"]) or "",
+            number=int(place.rpartition(".")[2]),
+            turn=entry["turn"],
+            summary=scope.shown(entry["summary"]) or "",
             **known(usage=entry.get("usage")),
             **stamp_of(entry),
-        }
-        yield record
+        )
 
 
 def _refused(scope: Scope) -> Iterator[RefusedRecord]:
     for place, entry in entries_of(scope.log, "refused"):
-        record: RefusedRecord = {
-            "type": "refused",
+        yield RefusedRecord(
+            type="refused",
             **scope.head(place),
-            "turn": int(place.rpartition(".")[2]),
-            "answer": scope.shown(entry["answer"]) or "",
-            "error": scope.shown(entry["error"]) or "",
+            turn=int(place.rpartition(".")[2]),
+            answer=scope.shown(entry["answer"]) or "",
+            error=scope.shown(entry["error"]) or "",
             **stamp_of(entry),
-        }
-        yield record
+        )
 
 
 def _pauses(scope: Scope) -> Iterator[PauseRecord]:
     for pause in scope.rlm.pauses:
         asks = pause.interrupt
         value = plain_json(asks.value)
-        record: PauseRecord = {
-            "type": "pause",
-            "id": f"pause:{asks.id}",
-            "rlm": scope.rlm.rlm_id,
-            "interrupt": asks.id,
-            "value": value,
+        yield PauseRecord(
+            type="pause",
+            id=f"pause:{asks.id}",
+            rlm=scope.rlm.rlm_id,
+            interrupt=asks.id,
+            value=value,
             **_about(value),
             **known(place=pause.place, schema=plain_json(asks.response_schema)),
-        }
-        yield record
+        )
 
 
-def _about(value: object) -> dict[str, object]:
+def _about(value: object) -> dict[str, Any]:
     """Say what kind of pause it is, and which call it asks about."""
     if not isinstance(value, dict):
         return {"kind": "other"}
-    asks: dict[str, object] = {**value}
+    asks: dict[str, Any] = {**value}
     if asks.get("type") == "external_tool_call":
         return {"kind": "external", "tool": asks["name"], "arguments": asks["args"]}
     tool = tool_of_review(asks)
     if tool is None:
         return {"kind": "other"}
-    actions = asks.get("action_requests")
-    action = actions[0] if isinstance(actions, list) and actions else asks
+    actions: Any = asks.get("action_requests")
+    action: Any = actions[0] if actions else asks
     return {"kind": "approval", "tool": tool, "arguments": action.get("args")}

@@ -36,16 +36,16 @@ def _turn(
     if reply.final is not None and reply.final.kind == "value":
         final = reply.final.text
     prose = reply.prose if reply.cells else None
-    record: TurnRecord = {
-        "type": "turn",
+    return TurnRecord(
+        type="turn",
         **scope.head(str(number)),
-        "number": number,
-        "question": question,
-        "reply": scope.shown(turn["reply"]) or "",
-        "cells": cells,
+        number=number,
+        question=question,
+        reply=scope.shown(turn["reply"]) or "",
+        cells=cells,
         **known(
-            prose=scope.texts.put(prose),
-            thoughts=scope.texts.put(_thoughts(scope, turn)),
+            prose=scope.texts.put(prose or None),
+            thoughts=scope.texts.put(_thoughts(scope, turn) or None),
             final=scope.texts.put(final),
             model=model_in(turn.get("usage")),
             usage=turn.get("usage"),
@@ -54,8 +54,7 @@ def _turn(
             problem=_problem(turn, reply),
         ),
         **stamp_of(turn),
-    }
-    return record
+    )
 
 
 def _problem(turn: TurnEntry, reply: Reply) -> str | None:
@@ -90,13 +89,13 @@ def _cells(
             yield _ended(scope, number, place, code, entry)
         elif index in still_open or index < len(reply.cells):
             state = "open" if index in still_open else "not run"
-            yield {
-                "type": "cell",
+            yield CellRecord(
+                type="cell",
                 **scope.head(place),
-                "turn": number,
-                "code": scope.texts.put(code) or "",
-                "state": state,
-            }
+                turn=number,
+                code=scope.texts.put(code) or "",
+                state=state,
+            )
 
 
 def _waits(scope: Scope, number: int, turn: TurnEntry) -> bool:
@@ -111,15 +110,15 @@ def _first(steps: Iterator[int]) -> list[int]:
 
 
 def _ended(scope: Scope, number: int, place: str, code: str, entry: CellEntry) -> CellRecord:
-    record: CellRecord = {
-        "type": "cell",
+    return CellRecord(
+        type="cell",
         **scope.head(place),
-        "turn": number,
-        "code": scope.texts.put(code) or "",
-        "state": "ended" if entry.get("ran", True) else "not run",
-        "outcome": entry["outcome"],
+        turn=number,
+        code=scope.texts.put(code) or "",
+        state="ended" if entry.get("ran", True) else "not run",
+        outcome=entry["outcome"],
         **known(
-            stdout=scope.shown(entry["stdout"]),
+            stdout=scope.shown(entry["stdout"]) or None,
             value=scope.shown(entry["value"]),
             error=scope.shown(entry["error"]),
             reads=entry["reads"] or None,
@@ -128,8 +127,7 @@ def _ended(scope: Scope, number: int, place: str, code: str, entry: CellEntry) -
             left_out=entry.get("left_out"),
         ),
         **stamp_of(entry),
-    }
-    return record
+    )
 
 
 def _files(scope: Scope, entry: CellEntry) -> dict[str, FileChange | None] | None:
@@ -144,4 +142,3 @@ def _files(scope: Scope, entry: CellEntry) -> dict[str, FileChange | None] | Non
             scope.texts.files[file["digest"]] = file["size"]
             found[name] = {**file, "type": type_of(name)}
     return found
-

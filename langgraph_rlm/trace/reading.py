@@ -12,13 +12,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.history.homes import Home, home_of, in_sync_use
 from langgraph_rlm.history.run_tree import RLMTree, run_tree
+from langgraph_rlm.log.files import files_in
+from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.out_files import given_files
-from langgraph_rlm.log.files import files_in
-from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.trace.branches import branches_of
 from langgraph_rlm.trace.finding import Found, found_in, graph_at
 from langgraph_rlm.trace.of_rlm import rlm_records
@@ -189,22 +189,22 @@ class Reader:
         root = trees[-1]
         questions = questions_of(root.log)
         files = given_files(files_in(root.log))
-        record: TraceRecord = {
-            "type": "trace",
-            "id": "trace",
-            "format": FORMAT,
-            "version": version("langgraph-rlm"),
-            "thread": self.thread,
-            "checkpoint": root.checkpoint,
-            "namespace": root.namespace,
-            "root": root.rlm_id,
-            "roots": [tree.rlm_id for tree in trees],
-            "state": state,
-            "models": _models(rlms),
-            "runs": runs_of(rlms, state),
-            "branches": branches,
-            "questions": len(questions),
-            "files": files,
+        return TraceRecord(
+            type="trace",
+            id="trace",
+            format=FORMAT,
+            version=version("langgraph-rlm"),
+            thread=self.thread,
+            checkpoint=root.checkpoint,
+            namespace=root.namespace,
+            root=root.rlm_id,
+            roots=[tree.rlm_id for tree in trees],
+            state=state,
+            models=_models(rlms),
+            runs=runs_of(rlms, state),
+            branches=branches,
+            questions=len(questions),
+            files=files,
             **known(
                 sandbox=questions[0].get("sandbox") if questions else None,
                 limits=self._limits(),
@@ -213,8 +213,7 @@ class Reader:
                 stop_reason=root.stop_reason or None,
                 structured=plain_json(root.structured),
             ),
-        }
-        return record
+        )
 
     def _limits(self) -> Mapping[str, Any] | None:
         """The limits of the graph, where the graph is known."""

@@ -35,7 +35,8 @@ def rlms_lines(trace: Trace) -> Iterator[str]:
     """Give the lines of a trace, without their ends. Blocks: it reads the blob store."""
     runs = _Runs(trace)
     root = trace.head["root"]
-    yield dumps({"type": "metadata", **_timestamp(runs.rlm(root).get("from")), **runs.metadata(root)})
+    started = _timestamp(runs.rlm(root).get("from"))
+    yield dumps({"type": "metadata", **started, **runs.metadata(root)})
     for iteration in runs.iterations(root):
         yield dumps(iteration)
 
@@ -48,20 +49,16 @@ class _Runs:
         self._by_rlm: dict[str, list[Any]] = defaultdict(list)
         self._by_cell: dict[tuple[str, str], list[Any]] = defaultdict(list)
         self._cells: dict[tuple[str, str], Any] = {}
-        self._calls: dict[tuple[str, str], Any] = {}
         for record in trace.records:
             self._sort(record)
 
     def _sort(self, record: Record) -> None:
         """Put a record where it is looked for."""
-        kind = record["type"]
-        if kind in ("rlm", "question", "turn"):
+        if record["type"] == "rlm" or record["type"] == "question" or record["type"] == "turn":
             self._by_rlm[record["rlm"]].append(record)
-        elif kind == "cell":
+        elif record["type"] == "cell":
             self._cells[record["rlm"], record["place"]] = record
-        elif kind == "call":
-            self._calls[record["rlm"], record["place"]] = record
-        elif kind == "reply":
+        elif record["type"] == "reply":
             cell = record["call"].rpartition("/")[0]
             self._by_cell[record["rlm"], cell].append(record)
 
@@ -125,7 +122,7 @@ class _Runs:
             error = f"The cell did not end well: {outcome}."
         shown = [self._text(cell.get(name)) for name in ("stdout", "value")]
         final = self._text(cell.get("final")) if "final" in cell else None
-        result = {
+        result: JSON = {
             "stdout": "\n".join(text for text in shown if text),
             "stderr": error,
             "locals": {},
@@ -187,7 +184,7 @@ class _Runs:
 
 
 def _timestamp(at: float | None) -> JSON:
-    """The time as the package writes it, local and without a zone; nothing where it is not known."""
+    """The time as the package writes it, local and without a zone; nothing for None."""
     if at is None:
         return {}
     local = datetime.fromtimestamp(at, UTC).astimezone().replace(tzinfo=None)

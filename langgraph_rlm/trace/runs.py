@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from langgraph_rlm.history.run_tree import RLMTree
 from langgraph_rlm.log.entries import Log, LogEntry
@@ -39,11 +39,12 @@ def runs_of(rlms: Iterable[RLMTree], state: State) -> list[RunSpan]:
             if "run" in entry and at is not None:
                 _note(spans, entry["run"], at, place, entry, rlm)
     ordered = sorted(spans.items(), key=lambda each: each[1].first)
-    ends: list[Ended] = [_how(span) for _, span in ordered[1:]]
-    return [
-        {"run": run, "from": span.first, "to": span.last, "ended": ended}
-        for (run, span), ended in zip(ordered, [*ends, HOW[state]], strict=False)
-    ]
+    ends: list[Ended] = [*(_how(span) for _, span in ordered[1:]), HOW[state]]
+    runs: list[RunSpan] = []
+    for (run, span), ended in zip(ordered, ends, strict=False):
+        times: Any = {"from": span.first, "to": span.last}
+        runs.append(RunSpan(run=run, ended=ended, **times))
+    return runs
 
 
 def _note(

@@ -9,7 +9,7 @@ from langgraph_rlm.errors import BlobError
 from langgraph_rlm.history.run_tree import RLMTree
 from langgraph_rlm.log.entries import Log, LogEntry
 from langgraph_rlm.storage.blobs import Text
-from langgraph_rlm.trace.records import Shown, State, Stamp
+from langgraph_rlm.trace.records import Shown, State
 from langgraph_rlm.trace.texts import Texts
 
 
@@ -29,7 +29,7 @@ class Scope:
         """Its log, the answers of an open batch included."""
         return self.rlm.log
 
-    def head(self, place: str) -> dict[str, str]:
+    def head(self, place: str) -> Any:
         """Give what every record of an entry begins with."""
         return {"id": f"{self.rlm.rlm_id}:{place}", "rlm": self.rlm.rlm_id, "place": place}
 
@@ -60,7 +60,7 @@ def known(**values: Any) -> Any:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def stamp_of(entry: Mapping[str, Any]) -> Stamp:
+def stamp_of(entry: Mapping[str, Any]) -> Any:
     """Give what an entry says of its time and its invocation; nothing in threads of earlier
     versions."""
     return known(**{name: entry.get(name) for name in ("at", "seconds", "run")})

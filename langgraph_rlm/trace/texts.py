@@ -79,11 +79,12 @@ class Texts:
             return None
         if "blob" not in stored:
             return self.put(self.blobs.get_text(stored))
-        return self._once((stored["blob"], -1), lambda: self._of_blob(stored))
+        digest = stored["blob"]
+        return self._once((digest, -1), lambda: self._of_blob(digest, stored.get("chars", 0)))
 
     def put(self, text: str | None) -> Shown | None:
-        """Give a text that is at hand as a record has it; None for nothing."""
-        return self._shown(text, lambda: text) if text else None
+        """Give a text that is at hand as a record has it; None for None."""
+        return None if text is None else self._shown(text, lambda: text)
 
     def prompt(self, request: Text, item: int) -> Shown:
         """Give the prompt of an item of a request as a record has it."""
@@ -91,7 +92,13 @@ class Texts:
         def read() -> str:
             return prompt_of(self.request(request), item, self.blobs)
 
-        return self._once((key_of(request), item), lambda: self._shown(read(), read))
+        def look() -> Shown:
+            try:
+                return self._shown(read(), read)
+            except BlobError:  # of the request, or of the context that a part of the prompt is of
+                return self._missing(key_of(request), 0, read)
+
+        return self._once((key_of(request), item), look)
 
     def request(self, request: Text) -> Any:
         """Read what a call was given.
@@ -109,17 +116,20 @@ class Texts:
             self._known[key] = look()
         return self._known[key]
 
-    def _of_blob(self, stored: Text) -> Shown:
+    def _of_blob(self, digest: str, chars: int) -> Shown:
         """Give a text that is in the store; where it is gone, the record says so."""
 
         def read() -> str:
-            return self.blobs.get_text(stored)
+            return self.blobs.get_text({"blob": digest})
 
         try:
-            return self._shown(read(), read, stored["blob"])
+            return self._shown(read(), read, digest)
         except BlobError:
-            self._reads[stored["blob"]] = read
-            return Ref(ref=stored["blob"], chars=stored["chars"], start="", missing=True)
+            return self._missing(digest, chars, read)
+
+    def _missing(self, digest: str, chars: int, read: Read) -> Ref:
+        self._reads[digest] = read
+        return Ref(ref=digest, chars=chars, start="", missing=True)
 
     def _shown(self, text: str, read: Read, digest: str | None = None) -> Shown:
         if len(text) <= INLINE_CHARS:
