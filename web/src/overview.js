@@ -124,18 +124,23 @@ function bar(ink, x, from, to, hue, axis) {
 
 /** How each invocation ended, where another one follows. */
 function drawMarks(ink, axis, width) {
-  ink.font = "600 10px system-ui, sans-serif";
+  ink.font = "600 10px sans-serif";
   for (const part of axis.parts.filter(({ isGap }) => isGap)) {
-    const left = (part.start / axis.length) * width;
-    const words = part.ended === "killed" ? "killed" : "paused";
-    ink.fillStyle = colour(part.ended === "killed" ? "bad-ink" : "waits-ink");
-    ink.fillText(`${words}, ${seconds(part.to - part.from)} later on`, left + 5, 10);
+    const isKill = part.ended === "killed";
+    const words = `${isKill ? "killed" : "paused"}, ${seconds(part.to - part.from)} later on`;
+    const wide = ink.measureText(words).width + 6;
+    const at = (part.start / axis.length) * width;
+    const left = at + wide > width ? at - wide : at + 2;
+    ink.fillStyle = colour("veil");
+    ink.fillRect(left, 1, wide, 12);
+    ink.fillStyle = colour(isKill ? "bad-ink" : "waits-ink");
+    ink.fillText(words, left + 3, 10);
   }
 }
 
 function drawTicks(ink, axis, width) {
   const step = tickStep(axis.length, width / 90);
-  ink.font = "10px system-ui, sans-serif";
+  ink.font = "10px sans-serif";
   ink.fillStyle = colour("soft");
   let worked = 0;
   for (const part of axis.parts.filter(({ isGap }) => !isGap)) {
