@@ -64,7 +64,7 @@ function figures({ about, tree }) {
 function Pairs({ rows, picked, onPick }) {
   const box = useRef(null);
   const { height } = useSize(box);
-  const [first, last, scrolled] = useWindow(height, rows.length);
+  const { first, last, scrolled } = useWindow(height, rows.length);
   const keys = (event) => {
     const by = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
     if (!by || !rows.length) return;
