@@ -342,7 +342,7 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_asks_for_the_rest_alone(
     assert (stopped.returncode, stopped.stdout) == (130, ""), stopped.stderr
     assert (
         stopped.stderr.splitlines()[-1]
-        == f"Stopped. Continue with: langgraph-rlm ask --resume mine --db {db}"
+        == f"Stopped. Continue with: langgraph-rlm resume mine --db {db}"
     )
     assert sqlite3.connect(db).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -371,7 +371,7 @@ def test_ctrl_c_as_json(server: OpenAIServer, script: Script, db: Path, text: st
         "error": {
             "type": "Interrupted",
             "message": "Stopped.",
-            "resume": f"langgraph-rlm ask --resume mine --db {db}",
+            "resume": f"langgraph-rlm resume mine --db {db}",
         }
     }
 
@@ -384,7 +384,7 @@ def test_a_failed_model_call_is_one_line_and_the_thread_goes_on(
     assert (result.exit_code, result.stdout) == (1, "")
     error, how = result.stderr.splitlines()[-2:]
     assert re.fullmatch(r"Error: \w*AuthenticationError: .*wrong key.*", error)
-    assert how.startswith("Continue with: langgraph-rlm ask --resume mine --db ")
+    assert how.startswith("Continue with: langgraph-rlm resume mine --db ")
     script.refusal = None
     assert ask("--resume", "mine").stdout == "1234\n"
 
@@ -433,7 +433,7 @@ def test_an_unfinished_run_takes_no_new_question(
     ask("?", "-c", text, *MODELS, "--thread", "mine")
     line = error_line(ask("another?", "--thread", "mine"))
     assert "unfinished run" in line
-    assert "--resume mine" in line
+    assert "resume mine" in line
 
 
 # Errors

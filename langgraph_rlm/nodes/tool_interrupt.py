@@ -24,6 +24,7 @@ from langgraph_rlm.errors import ResumeError, RLMError
 from langgraph_rlm.log.entries import ERROR_CHARS, Decision, ReplyEntry, error_entry, reply_entry
 from langgraph_rlm.log.stamps import epoch, seconds_since, stamp
 from langgraph_rlm.log.text import clip
+from langgraph_rlm.pregel.keys import first_pause
 from langgraph_rlm.runtime.deadline import TooLate, within
 from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -220,11 +221,16 @@ class AskAgain(ToolStep):
 
 
 def decided(type: DecisionType | Literal["result"], config: RunnableConfig) -> Decision:
-    """What the log keeps of an answer to a pause, with who gave it: the `user_id` of the config, or
-    the user that LangGraph's server has authenticated."""
-    decision = Decision(type=type, at=epoch())
+    """What the log keeps of an answer to a pause, with who gave it and when: as it is kept, where
+    another process has kept it; else now, by the `user_id` of the config, or the user that
+    LangGraph's server has authenticated."""
     given = config.get("configurable", {})
     by = given.get("user_id") or given.get("langgraph_auth_user_id")
+    at = epoch()
+    kept = frame_of(config).run.kept.get(first_pause(given["checkpoint_ns"]))
+    if kept is not None:
+        by, at = kept.by, round(kept.at, 3)
+    decision = Decision(type=type, at=at)
     if by:
         decision["by"] = clip(str(by), limit=BY_CHARS)
     return decision

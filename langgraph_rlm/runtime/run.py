@@ -24,6 +24,7 @@ from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
+from langgraph_rlm.pregel.kept_answers import KeptAnswer
 from langgraph_rlm.progress import Event
 from langgraph_rlm.runtime.batch_ends import BatchEnds
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -77,6 +78,8 @@ class Run:
     """It continues where another invocation ended; what that one spent is in the checkpoints."""
     root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sampling parameters for the root's model calls."""
+    kept: Mapping[str, KeptAnswer] = field(default_factory=dict[str, KeptAnswer])
+    """Answers to pauses that were kept for this invocation, by the pauses' ids."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
