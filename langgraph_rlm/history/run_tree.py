@@ -53,7 +53,7 @@ class RLMTree:
     stop_reason: str
     is_structured: bool
     """Whether the answer had to match a schema."""
-    structured: Any
+    value: Any
     """The answer as plain JSON values, where it had to match a schema."""
     usage: Usage
     """Spent by it and its children, as far as checkpoints and answers tell."""
@@ -169,7 +169,7 @@ class _Reader:
             answer=None if snapshot.next else values["answer"],
             stop_reason=values.get("stop_reason", ""),
             is_structured=values.get("answer_schema") is not None,
-            structured=values.get("structured_response"),
+            value=values.get("structured_response"),
             usage=_usage(values, log, suspended, children),
             log=log,
             suspended=suspended,
