@@ -133,3 +133,94 @@ def _level(records: list[Record], id: str, at: float, left: int, width: int) -> 
                              value="12", usage=usage(0.001), seconds=end - at - 1, state="answered"))  # fmt: skip
     records.append(cell("0.0", max(ends) + 0.1, "x = rlm_query_batched(parts)", id, final="12"))
     return max(ends) + 0.1
+
+
+def untimed(records: list[Record]) -> list[Record]:
+    """The records as a thread of an earlier version gives them: nothing says when it was."""
+    times = {"at", "seconds", "waited", "run", "from", "to"}
+    bare = [{key: value for key, value in record.items() if key not in times} for record in records]
+    bare[0]["runs"] = []
+    return [record for record in bare if record["type"] != "spent"]
+
+
+def mapped(records: list[Record], text: str, texts: dict[str, str], **more: Any) -> list[Record]:
+    """The records with a coverage of their first context, of what the root's calls and first cell have of it,
+    and with three quotes of the answer: one that is there, one that nearly is, one that is not."""
+    data, root = text.encode(), records[0]["root"]
+    question = next(record for record in records if record["type"] == "question")
+    by = [
+        {"range": [start, end], "kind": "sent", "rlm": root, "place": record["place"]}
+        for record in records if record["type"] == "reply" and record["rlm"] == root
+        for start, end in _found(data, _text(record.get("prompt", ""), texts))
+    ]  # fmt: skip
+    by.append({"range": [0, 907], "kind": "shown", "rlm": root, "place": "0.0"})
+    digest = question["contexts"][0]["digest"]
+    ranges = {kind: joined([one["range"] for one in by if one["kind"] == kind]) for kind in ("sent", "shown")}
+    seen = joined([*ranges["sent"], *ranges["shown"]])
+    coverage = {
+        "type": "coverage", "id": "coverage:0", "rlm": root, "digest": digest, "name": "context_0", "kind": "text",
+        "size": len(data), **ranges, "read": [[0, 907]], "seen": seen, "whole": True, "by": by,
+        "seen_share": sum(end - start for start, end in seen) / len(data), **more,
+    }  # fmt: skip
+    said = "The landlord may end this lease with three months' notice to the end of a quarter."
+    near, nearly = "The landlord may end this lease at once when the premises are rebuilt.", "The landlord may end this lease at once if"
+    quotes = [
+        quote(said, "exact", digest, data.find(said.encode()), 1.0),
+        quote(near, "near", digest, data.find(nearly.encode()), 0.912),
+        {"text": "a right of first refusal in every lease", "status": "not_found", "similarity": 0.2},
+    ]
+    rest = [record for record in records[1:] if record["type"] != "coverage"]
+    return [{**records[0], "quotes": quotes}, *rest, coverage]
+
+
+def quote(text: str, status: str, digest: str, start: int, similarity: float) -> Record:
+    """A quote that was looked for."""
+    return {"text": text, "status": status, "similarity": similarity, "digest": digest, "start": start, "end": start + len(text)}
+
+
+def joined(ranges: list[list[int]]) -> list[list[int]]:
+    """Ranges, sorted, those that touch as one."""
+    kept: list[list[int]] = []
+    for start, end in sorted(ranges):
+        if kept and start <= kept[-1][1]:
+            kept[-1][1] = max(end, kept[-1][1])
+        else:
+            kept.append([start, end])
+    return kept
+
+
+def _text(text: Any, texts: dict[str, str]) -> str:
+    return texts[text["ref"]] if isinstance(text, dict) else text
+
+
+def _found(data: bytes, prompt: str) -> Iterator[tuple[int, int]]:
+    part = prompt.partition("LEASE ")[2].strip().encode()
+    at = data.find(part) if part else -1
+    if at >= 0:
+        yield at, at + len(part)
+
+
+PAYLOADS = (
+    "<img src=x onerror='window.hostile=1'><b>bold</b>",
+    "</script><script>window.hostile=1</script><!--",
+    "javascript:window.hostile=1",
+    "'\"><svg onload=window.hostile=1> \u202egnp.exe\u202c \u0000\u001b[31m \U000e0041",
+    "__proto__",
+    "constructor",
+)
+KEPT = {"type", "id", "rlm", "place", "call", "cell", "child", "parent", "parent_place", "root", "roots", "ref", "digest"}
+"""What names records: this package makes it, and the tree is built of it."""
+
+
+def hostile(records: list[Record], texts: dict[str, str]) -> Iterator[tuple[list[Record], dict[str, str]]]:
+    """The records and texts with each of the payloads in place of every string that is not a name of a record."""
+    for payload in PAYLOADS:
+        yield [_spoilt(record, payload) for record in records], dict.fromkeys(texts, payload)
+
+
+def _spoilt(value: Any, payload: str) -> Any:
+    if isinstance(value, dict):
+        return {key: item if key in KEPT else _spoilt(item, payload) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spoilt(item, payload) for item in value]
+    return payload if isinstance(value, str) else value

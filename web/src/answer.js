@@ -47,11 +47,17 @@ function Quote({ quote, text }) {
   const digest = quote.digest ?? quote.context;
   const near = quote.status === "near" ? `, ${percent(quote.similarity ?? 0)} the same` : "";
   const words = `${STATUS[quote.status] ?? quote.status}${near}`;
-  const go = () => store.set({ view: "coverage", region: { digest, at: quote.start, quote } });
   if (quote.status === "not_found" || quote.start == null) {
     return html`<span class="quote not_found" title=${words}>${plain(text)}
       <span class="verdict">${words}</span></span>`;
   }
-  return html`<button class=${cls("quote", quote.status)} title=${`${words}: show the source`}
-    onClick=${go}>${plain(text)}<span class="verdict">${words}</span></button>`;
+  const there = { view: "coverage", region: { digest, at: quote.start, quote } };
+  const go = (event) => {
+    event.preventDefault();
+    store.set(there);
+  };
+  // A link and no button: a quote runs over the ends of lines.
+  return html`<a class=${cls("quote", quote.status)} title=${`${words}: show the source`}
+    href=${store.hash({ ...store.state, ...there })} onClick=${go}>${plain(text)}<span
+    class="verdict">${words}</span></a>`;
 }

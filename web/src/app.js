@@ -2,7 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState, cls } from "./ui.js";
 import { store } from "./store.js";
 import { Axis } from "./axis.js";
-import { rowsOf } from "./rows.js";
+import { rowsNow } from "./rows.js";
 import { plain, shortText } from "./plain.js";
 import { startOf } from "./texts.js";
 import { Head } from "./head.js";
@@ -24,13 +24,16 @@ export function App() {
   const { state, trace } = store;
   const tree = trace?.tree ?? null;
   const axis = useMemo(() => axisOf(trace), [trace, trace?.version]);
-  const rows = useMemo(() => (tree ? rowsOf(tree, state.folds) : []), [tree, state.folds]);
+  const rows = rowsNow(tree, state.folds);
   const search = useSearch(trace, state.find);
-  useKeys({ rows, axis, tree, hits: search.hits });
+  useKeys({ axis, tree, hits: search.hits });
   useEffect(() => {
     const question = tree && shortText(startOf(tree.root.rlm?.question ?? ""), 60);
     document.title = question ? `${question} · langgraph-rlm` : "langgraph-rlm";
   }, [tree]);
+  const isHere = Boolean(state.pick && tree?.of(state.pick));
+  // A link may name a step that comes later, with the records of a run that is followed.
+  useEffect(() => isHere && store.pick(state.pick, { isMove: true }), [isHere]);
   return html`
     <${Bar} search=${search} />
     ${state.problem && html`<p class="problem band" role="alert">${plain(state.problem)}</p>`}

@@ -19,9 +19,10 @@ export function Compare({ traces }) {
 
 function Both({ one, other }) {
   const [isAll, setAll] = useState(false);
-  const [picked, setPicked] = useState(null);
+  const [chosen, setPicked] = useState(null);
   const pairs = useMemo(() => pairsOf(one.tree, other.tree), [one.version, other.version, one, other]);
   const rows = isAll ? pairs : pairs.filter((pair) => pair.differs);
+  const picked = rows.includes(chosen) ? chosen : rows.find((pair) => !pair.isSame) ?? null;
   const differ = pairs.filter((pair) => !pair.isSame).length;
   return html`
     <section class="compare" aria-label="Compare">
@@ -63,7 +64,7 @@ function figures({ about, tree }) {
 function Pairs({ rows, picked, onPick }) {
   const box = useRef(null);
   const { height } = useSize(box);
-  const [first, last, scrolled] = useWindow(height, rows.length);
+  const { first, last, scrolled } = useWindow(height, rows.length);
   const keys = (event) => {
     const by = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
     if (!by || !rows.length) return;
@@ -83,10 +84,11 @@ function Pairs({ rows, picked, onPick }) {
     </div></div>`;
 }
 
-const markOf = ({ left, right, isSame }) => {
+const markOf = ({ left, right, isSame, differs }) => {
   if (!left) return ["only there", "add"];
   if (!right) return ["only here", "del"];
-  return isSame ? ["same", "same"] : ["differs", "chg"];
+  if (!isSame) return ["differs", "chg"];
+  return differs ? ["holds them", "same"] : ["same", "same"];
 };
 
 function Pair({ row, index, isPicked, onPick }) {
@@ -97,7 +99,7 @@ function Pair({ row, index, isPicked, onPick }) {
       style=${{ transform: `translateY(${index * ROW}px)` }}>
     <span class="label" style=${{ paddingLeft: `${8 + row.level * 12}px` }}>
       <span class=${`dot h-${hueOf(step)}`} aria-hidden="true"></span>
-      <span class="name">${wordsOf(step)[0]}</span><span class="mood ${mark}">${words}</span></span>
+      <span class="name">${wordsOf(step)[0]}</span><span class=${`mood ${mark}`}>${words}</span></span>
     <span class="side">${row.left ? wordsOf(row.left)[1] : ""}</span>
     <span class="side">${row.right ? wordsOf(row.right)[1] : ""}</span></div>`;
 }

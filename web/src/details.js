@@ -75,8 +75,7 @@ const BODIES = {
   question: (record) => html`
     <${Block} title="Question" text=${record.question} tone="prose" />
     <${Contexts} contexts=${record.contexts ?? []} />
-    <${Fork} place=${record.place} rlm=${record.rlm} text=${record.question}
-      name="Ask it otherwise" />`,
+    <${Fork} record=${record} text=${record.question} name="Ask it otherwise" />`,
 
   turn: (record) => html`
     ${record.limit && html`<p class="problem">Asked for the best answer so far: the limit
@@ -89,13 +88,12 @@ const BODIES = {
     <${Block} title="Given as the answer" text=${record.final} tone="prose" />
     <${Block} title="Reply as it came" text=${record.reply} language="markdown"
       open=${record.prose == null && !(record.cells ?? []).length} />
-    <${Fork} place=${record.place} rlm=${record.rlm} text=${record.reply}
-      name="Fork with another reply" />`,
+    <${Fork} record=${record} text=${record.reply} name="Fork with another reply" />`,
 
-  cell: (record) => html`
+  cell: (record, step) => html`
     <${Cell} record=${record} />
-    <${Fork} place=${record.place} rlm=${record.rlm} text=${record.code}
-      name="Fork with other code" />`,
+    ${step.parent?.kind === "turn" && html`<${Fork} record=${step.parent.record} text=${record.code}
+      whole=${step.parent.record.reply} name="Fork with other code" />`}`,
 
   call: (record, step) => html`
     ${record.call === "tool" || record.call === "sql"
@@ -127,8 +125,7 @@ const BODIES = {
   answer: (record) => html`
     <${Block} title="Answer" text=${record.answer} tone="prose" />
     <${Block} title="In its form" text=${record.structured} language="json" />
-    <${Pictures} files=${store.trace.about.files} /><${Files} files=${store.trace.about.files} />
-    <${Fork} place="answer" text=${record.answer} name="Fork with another answer" />`,
+    <${Pictures} files=${store.trace.about.files} /><${Files} files=${store.trace.about.files} />`,
 };
 
 function CellIn({ rlm, place }) {
@@ -194,8 +191,8 @@ function Reply({ record, step }) {
     <${Block} title="Reply" text=${record.value} language=${language} tone="prose" />
     <${Block} title="Error" text=${record.error} tone="bad" />
     ${step.rlm && html`<${Child} record=${step.rlm} step=${step} />`}
-    ${record.state === "answered" && html`<${Fork} place=${record.place} text=${record.value}
-      rlm=${record.rlm} name="Fork with another answer" />`}`;
+    ${record.state === "answered" && html`<${Fork} record=${record} text=${record.value}
+      name="Fork with another answer" />`}`;
 }
 
 const DECIDED = {

@@ -1,29 +1,32 @@
-// Fork: the run again from one place, with another text there. Only where there is a server.
+// Fork: the run again from one place, with another text there. Only where there is a server, and
+// only in the root RLM: a child is over when its answer is there.
 import { html, useEffect, useState } from "./ui.js";
 import { store } from "./store.js";
 import { plain } from "./plain.js";
 import { useDeed } from "./deed.js";
 
 /**
- * @param place where the fork begins, in the log of its RLM.
- * @param text what stands there now; null where nothing does.
- * @param rlm the RLM whose place it is; the root where it is left out.
+ * @param record the question, turn or reply at whose place the fork begins.
+ * @param text what is edited.
+ * @param whole where `text` is only a part of what stands there: all of it.
  */
-export function Fork({ place, text, rlm, name }) {
+export function Fork({ record, text, whole, name }) {
   const [isOpen, setOpen] = useState(false);
   const [edited, setEdited] = useState("");
   const [{ isBusy, problem }, act] = useDeed();
-  useEffect(() => setOpen(false), [place, rlm]);
-  if (!store.live) return null;
+  const { live, trace } = store;
+  useEffect(() => setOpen(false), [record.id]);
+  if (!live || !record.place || record.rlm !== trace.tree.root.rlm?.rlm) return null;
   const open = () => act(async () => {
-    setEdited(await store.trace.texts.whole(text ?? ""));
+    setEdited(await trace.texts.whole(text ?? ""));
     setOpen(true);
   });
-  const isRoot = !rlm || rlm === store.trace.tree.root.rlm?.rlm;
-  const change = { place, value: edited, ...(isRoot ? {} : { rlm }) };
   const submit = (event) => {
     event.preventDefault();
-    act(() => store.live.fork(change));
+    act(async () => {
+      const value = whole == null ? edited : await replaced(trace.texts, whole, text, edited);
+      await live.fork({ place: record.place, value });
+    });
   };
   return html`<div class="fork">
     ${!isOpen && html`<button onClick=${open} disabled=${isBusy}>⑂ ${name}</button>`}
@@ -34,4 +37,14 @@ export function Fork({ place, text, rlm, name }) {
       <p><button class="main" type="submit" disabled=${isBusy}>Fork here</button>
         ${" "}<button type="button" onClick=${() => setOpen(false)}>Cancel</button></p></form>`}
     ${problem && html`<p class="problem" role="alert">${plain(problem)}</p>`}</div>`;
+}
+
+/** The whole with one part of it replaced. */
+async function replaced(texts, whole, part, by) {
+  const [all, old] = [await texts.whole(whole), (await texts.whole(part)).trimEnd()];
+  const at = all.indexOf(old);
+  if (!old || at < 0) {
+    throw new Error("The code does not stand in the reply as it is here: fork the turn instead.");
+  }
+  return all.slice(0, at) + by.trimEnd() + all.slice(at + old.length);
 }

@@ -15,7 +15,7 @@ export function Head({ trace }) {
   const isLong = lengthOf(question) > 300 || lengthOf(about.answer) > 420;
   return html`
     <section class="head" aria-label="The run">
-      <div class=${cls("said", isLong && !isAll && "clamped")}>
+      <div class="words"><div class=${cls("said", isLong && !isAll && "clamped")}>
         <h1 class="question" dir="auto"><${Said} text=${question} isAll=${isAll} /></h1>
         <div class="answer" dir="auto">
           ${about.answer == null && about.structured === undefined
@@ -24,7 +24,7 @@ export function Head({ trace }) {
         </div>
       </div>
       ${isLong && html`<button class="quiet unclamp" aria-expanded=${isAll}
-        onClick=${() => setAll(!isAll)}>${isAll ? "Show less" : "Show all"}</button>`}
+        onClick=${() => setAll(!isAll)}>${isAll ? "Show less" : "Show all"}</button>`}</div>
       <${Facts} trace=${trace} />
     </section>`;
 }

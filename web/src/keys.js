@@ -1,7 +1,7 @@
 // Keys: what the keyboard does, and a list of it.
 import { html, useEffect, useRef } from "./ui.js";
 import { store } from "./store.js";
-import { isOpen } from "./rows.js";
+import { isOpen, rowsNow } from "./rows.js";
 import { goTo } from "./search.js";
 import { panned, zoomed } from "./zoom.js";
 
@@ -17,7 +17,7 @@ const HELP = [
 /** Keys that the address or the field that has the focus needs. */
 const isTyping = ({ target }) => /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
 
-/** Listen to the keyboard. `view()` gives the rows, the axis and the hits of now. */
+/** Listen to the keyboard. `view` has the axis, the tree and the hits of now. */
 export function useKeys(view) {
   const now = useRef(view);
   now.current = view;
@@ -37,15 +37,19 @@ export function useKeys(view) {
   }, []);
 }
 
-function move({ rows }, by) {
+const rowsIn = ({ tree }) => rowsNow(tree, store.state.folds);
+
+function move(now, by) {
   const { pick, view } = store.state;
+  const rows = rowsIn(now);
   if (!rows.length || view !== "steps") return;
   const at = rows.findIndex((row) => row.step.id === pick);
-  const next = at < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, at + by));
+  const from = at < 0 && by < Infinity ? -by : at;
+  const next = Math.min(rows.length - 1, Math.max(0, from + by));
   store.pick(rows[next].step.id, { isMove: true });
 }
 
-const picked = ({ rows }) => rows.find((row) => row.step.id === store.state.pick);
+const picked = (now) => rowsIn(now).find((row) => row.step.id === store.state.pick);
 
 function outward(now) {
   const row = picked(now);

@@ -15,7 +15,7 @@ export function Overview({ tree, axis, zoom }) {
   const [brush, setBrush] = useState(null);
   const { width } = useSize(box);
   useLayoutEffect(() => {
-    if (width > 0) draw(canvas.current, { tree, axis, zoom: brush ?? zoom, width });
+    if (width > 0 && canvas.current) draw(canvas.current, { tree, axis, zoom: brush ?? zoom, width });
   });
   if (axis.isEmpty) {
     return html`<p class="untimed" ref=${box}>
@@ -124,18 +124,26 @@ function bar(ink, x, from, to, hue, axis) {
 
 /** How each invocation ended, where another one follows. */
 function drawMarks(ink, axis, width) {
-  ink.font = "600 10px system-ui, sans-serif";
+  ink.font = "600 10px sans-serif";
+  let done = -Infinity;
   for (const part of axis.parts.filter(({ isGap }) => isGap)) {
-    const left = (part.start / axis.length) * width;
-    const words = part.ended === "killed" ? "killed" : "paused";
-    ink.fillStyle = colour(part.ended === "killed" ? "bad-ink" : "waits-ink");
-    ink.fillText(`${words}, ${seconds(part.to - part.from)} later on`, left + 5, 10);
+    const isKill = part.ended === "killed";
+    const words = `${isKill ? "killed" : "paused"}, ${seconds(part.to - part.from)} later on`;
+    const wide = ink.measureText(words).width + 6;
+    const at = (part.start / axis.length) * width;
+    const left = at + wide > width ? at - wide : at + 2;
+    if (left < done) continue;
+    done = left + wide;
+    ink.fillStyle = colour("veil");
+    ink.fillRect(left, 1, wide, 12);
+    ink.fillStyle = colour(isKill ? "bad-ink" : "waits-ink");
+    ink.fillText(words, left + 3, 10);
   }
 }
 
 function drawTicks(ink, axis, width) {
   const step = tickStep(axis.length, width / 90);
-  ink.font = "10px system-ui, sans-serif";
+  ink.font = "10px sans-serif";
   ink.fillStyle = colour("soft");
   let worked = 0;
   for (const part of axis.parts.filter(({ isGap }) => !isGap)) {

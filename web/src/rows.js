@@ -17,7 +17,7 @@ function isOpenAtFirst(step) {
 export const isOpen = (step, folds) => folds.get(step.id) ?? isOpenAtFirst(step);
 
 /** All rows that are not inside something folded. */
-export function rowsOf(tree, folds) {
+function rowsOf(tree, folds) {
   const rows = [];
   const stack = [];
   const push = (children, level) => {
@@ -31,6 +31,15 @@ export function rowsOf(tree, folds) {
     if (open) push(step.children, level + 1);
   }
   return rows;
+}
+
+let made = { tree: null, folds: null, rows: [] };
+
+/** The rows of now, made anew only where the tree or what is folded has changed. */
+export function rowsNow(tree, folds) {
+  if (!tree) return [];
+  if (made.tree !== tree || made.folds !== folds) made = { tree, folds, rows: rowsOf(tree, folds) };
+  return made.rows;
 }
 
 /** Every step of a tree in the order of its rows, folded or not. */

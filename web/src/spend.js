@@ -1,7 +1,7 @@
 // Spend: cost, tokens and sub-calls as the run spent them, against its limits.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { html, useRef, useEffect, useSize, colour } from "./ui.js";
+import { html, useRef, useState, useEffect, useSize, colour } from "./ui.js";
 import { count, costOf, money, seconds, short, tokens } from "./say.js";
 import { plain } from "./plain.js";
 
@@ -32,53 +32,53 @@ const DRAWN_FROM = 0.15;
 
 /** Points at folded seconds of work, so that a pause of days is no empty chart. */
 function dataOf(series, axis, kind, limit) {
-  const x = series.map((point) => axis.fold(point.at));
-  const y = series.map((point) => point[kind.key] ?? null);
+  const x = [0, ...series.map((point) => axis.fold(point.at))];
+  const y = [0, ...series.map((point) => point[kind.key] ?? null)];
   return limit == null ? [x, y] : [x, y, x.map(() => limit)];
 }
 
 function Chart({ kind, series, axis, limit }) {
   const box = useRef(null);
   const chart = useRef(null);
+  const [at, setAt] = useState(null);
   const { width } = useSize(box);
   const last = series.at(-1)[kind.key] ?? 0;
   const drawn = limit != null && last > limit * DRAWN_FROM ? limit : null;
   const data = dataOf(series, axis, kind, drawn);
   useEffect(() => {
     if (!width) return undefined;
-    chart.current = new uPlot(optionsOf(kind, width, drawn), data, box.current);
+    chart.current = new uPlot(optionsOf(kind, width, drawn, setAt), data, box.current);
     return () => chart.current.destroy();
   }, [width, drawn]);
   useEffect(() => chart.current?.setData(data), [series]);
   const share = limit == null ? "no limit" : `of ${kind.say(limit)}`;
+  const here = at == null || data[0][at] == null ? ""
+    : `after ${seconds(data[0][at])}: ${kind.say(data[1][at])}`;
   return html`<figure class="chart"><figcaption><b>${kind.title}</b>
-      ${" "}${kind.say(last)} <span class="note">${share}</span></figcaption>
+      ${" "}${kind.say(last)} <span class="note">${share}</span>
+      <span class="here">${here}</span></figcaption>
     <div ref=${box} role="img" aria-label=${`${kind.title} over time: ${kind.say(last)} ${share}`}></div>
   </figure>`;
 }
 
-function optionsOf(kind, width, limit) {
-  const axis = { stroke: colour("soft"), font: "11px system-ui", ticks: { show: false } };
+function optionsOf(kind, width, limit, setAt) {
+  const axis = { stroke: colour("soft"), font: "10px sans-serif", ticks: { show: false } };
   const grid = { stroke: colour("hair"), width: 1 };
-  const lines = [
-    { label: "worked", value: (_, x) => (x == null ? "" : seconds(x)) },
-    {
-      label: kind.title, stroke: colour(kind.hue), width: 1.5, fill: `${colour(kind.hue)}22`,
-      points: { show: false }, value: (_, y) => (y == null ? "" : kind.say(y)),
-    },
-  ];
+  const lines = [{}, {
+    stroke: colour(kind.hue), width: 1.5, fill: `${colour(kind.hue)}22`, points: { show: false },
+    paths: uPlot.paths.stepped({ align: 1 }),
+  }];
   if (limit != null) {
-    const value = (_, y) => (y == null ? "" : kind.say(y));
-    lines.push({
-      label: "limit", stroke: colour("bad"), width: 1, dash: [5, 4], points: { show: false }, value,
-    });
+    lines.push({ stroke: colour("bad"), width: 1, dash: [5, 4], points: { show: false } });
   }
   return {
-    width, height: 170, series: lines, legend: { live: true }, cursor: { y: false },
+    width, height: 150, series: lines, legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false }, sync: { key: "spend" } },
+    hooks: { setCursor: [(plot) => setAt(plot.cursor.idx)] },
     scales: { x: { time: false }, y: { range: (_, __, most) => [0, (most || 1) * 1.08] } },
     axes: [
-      { ...axis, grid, values: (_, all) => all.map((at) => (at ? seconds(at) : "0")) },
-      { ...axis, grid, size: 64, values: (_, all) => all.map((at) => (at ? kind.say(at) : "0")) },
+      { ...axis, grid, size: 28, values: (_, all) => all.map((at) => (at ? seconds(at) : "0")) },
+      { ...axis, grid, size: 58, values: (_, all) => all.map((at) => (at ? kind.say(at) : "0")) },
     ],
   };
 }

@@ -1,7 +1,7 @@
 // Steps: the list of all steps with a bar for each on the time line beside it.
 //
 // Only the rows on the screen, and a few around them, are elements or are drawn.
-import { html, useRef, useState, useLayoutEffect, useEffect, useMemo, useSize, cls } from "./ui.js";
+import { html, useRef, useState, useLayoutEffect, useEffect, useMemo, useSize, cls, once } from "./ui.js";
 import { store } from "./store.js";
 import { moodOf, hueOf, wordsOf, tailOf } from "./rows.js";
 import { drawBars } from "./bars.js";
@@ -11,7 +11,7 @@ import { zoomed, panned } from "./zoom.js";
 export function Steps({ rows, axis, zoom, pick, hits, split }) {
   const box = useRef(null);
   const size = useSize(box);
-  const [first, last, scrolled] = useWindow(size.height, rows.length);
+  const { first, last, slots, scrolled } = useWindow(size.height, rows.length);
   const seen = rows.slice(first, last);
   const width = Math.max(0, size.width - split);
   const at = useMemo(() => rows.findIndex((row) => row.step.id === pick), [rows, pick]);
@@ -26,21 +26,21 @@ export function Steps({ rows, axis, zoom, pick, hits, split }) {
       <div class="sheet" role="presentation" style=${{ height: `${rows.length * ROW}px` }}>
         <${Bars} rows=${seen} first=${first} width=${width} axis=${axis} zoom=${zoom}
           pick=${pick} split=${split} />
-        ${seen.map((row) => html`<${Row} key=${row.step.id} row=${row} pick=${pick} hits=${hits} />`)}
+        ${seen.map((row) => html`<${Row} key=${row.index % slots} row=${row}
+          isPicked=${row.step.id === pick} isHit=${hits?.has(row.step.id) ?? false} />`)}
       </div>
     </div>`;
 }
 
-function Row({ row, pick, hits }) {
+const Row = once(({ row, isPicked, isHit }) => {
   const { step, level, open, index } = row;
   const [name, said] = wordsOf(step);
   const has = step.children.length > 0;
   const mood = moodOf(step);
-  const isHit = hits?.has(step.id);
   return html`
     <div id=${`row-${index}`} role="treeitem" aria-level=${level + 1}
-      aria-selected=${step.id === pick} aria-expanded=${has ? open : null}
-      class=${cls("row", `k-${step.kind}`, step.id === pick && "picked", isHit && "hit")}
+      aria-selected=${isPicked} aria-expanded=${has ? open : null}
+      class=${cls("row", `k-${step.kind}`, isPicked && "picked", isHit && "hit")}
       data-id=${step.id} style=${{ transform: `translateY(${index * ROW}px)` }}
       onClick=${(event) => clicked(event, row)}
       onDblClick=${() => has && store.fold(step.id, !open)}>
@@ -53,7 +53,7 @@ function Row({ row, pick, hits }) {
         <span class="tail">${tailOf(step)}</span>
       </span>
     </div>`;
-}
+});
 
 const MOODS = { bad: "failed", waits: "waits", open: "open" };
 

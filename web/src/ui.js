@@ -1,16 +1,28 @@
 // The parts of Preact that the page uses, and small helpers for markup.
-import { h, render, Fragment, createContext } from "preact";
+import { h, render, Component } from "preact";
 import {
-  useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback, useContext,
+  useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback,
 } from "preact/hooks";
 import htm from "htm";
 
 export const html = htm.bind(h);
-export { h, render, Fragment, createContext };
-export { useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback, useContext };
+export { render, useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback };
 
 /** Join the class names that are truthy. */
 export const cls = (...names) => names.filter(Boolean).join(" ");
+
+/** A component that is drawn again only where one of its properties is another. */
+export function once(draw) {
+  return class extends Component {
+    shouldComponentUpdate(next) {
+      return Object.keys(next).some((key) => next[key] !== this.props[key]);
+    }
+
+    render(props) {
+      return draw(props);
+    }
+  };
+}
 
 /** Width and height of an element in CSS pixels, kept up to date. */
 export function useSize(ref) {
