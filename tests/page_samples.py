@@ -201,10 +201,8 @@ def _found(data: bytes, prompt: str) -> Iterator[tuple[int, int]]:
 
 
 PAYLOADS = (
-    "<img src=x onerror='window.hostile=1'><b>bold</b>",
-    "</script><script>window.hostile=1</script><!--",
-    "javascript:window.hostile=1",
-    "'\"><svg onload=window.hostile=1> \u202egnp.exe\u202c \u0000\u001b[31m \U000e0041",
+    "javascript:window.hostile=1//<img src=x onerror='window.hostile=1'><b>bold</b></script><script>window.hostile=1</script>"
+    "<!-- '\"><svg onload=window.hostile=1> \u202egnp.exe\u202c \u0000\u001b[31m \U000e0041 ```python\n<i>x</i>\n``` ${window.hostile=1}",
     "__proto__",
     "constructor",
 )

@@ -87,6 +87,11 @@ def row(page: Any, text: str) -> Any:
     return page.locator(".row", has_text=text).first
 
 
+def call(page: Any) -> Any:
+    """The first call of the run, a batch."""
+    return page.locator(".row.k-call").first
+
+
 def picked(page: Any) -> str:
     """The name of the row that is picked, once the page is drawn."""
     page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
@@ -109,23 +114,22 @@ def test_the_steps_of_a_run_and_what_stands_behind_each(opened: Opened, story: A
     row(page, "Turn 1").click()
     details = page.locator(".details")
     for text in ("Reasoning", "each headed by LEASE", "First a look", "heads = grep(", "LEASE 00, Aalen"):
-        assert text in details.inner_text(), text
+        expect(details).to_contain_text(text)
     assert details.locator(".t-function, .t-keyword, .t-builtin, .t-string").count() > 3
 
-    row(page, "llm_query_batched").click()
-    assert "429: the rate limit" in details.inner_text()
-    details.get_by_role("button", name="429: the rate limit").click()
-    assert page.locator(".row.picked .mood").inner_text() == "failed"  # it was folded, and is not any more
-    assert "Who may end this lease" in details.inner_text() and "waited" in details.inner_text()
-
-    page.keyboard.press("Home")
-    row(page, "7 leases").locator(".twist").click()
-    assert "Turn 2" in names(page)[names(page).index("rlm_query_batched") :]
-    row(page, "send_mail").last.click()
-    page.locator(".row", has_text="sent to owner@").last.click()
-    assert "approved it" in details.inner_text() and "owner@harbour.example" in details.inner_text()
+    row(page, "sent to owner@").click()
+    expect(details).to_contain_text("approved it")
+    expect(details).to_contain_text("owner@harbour.example")
     details.locator(".raw summary").click()
-    assert '"type": "reply"' in details.inner_text()
+    expect(details).to_contain_text('"type": "reply"')
+    row(page, "7 leases").locator(".twist").click()
+    expect(page.locator(".row", has_text="I take the rents")).to_have_count(1)
+
+    call(page).click()
+    details.get_by_role("button", name="429: the rate limit").click()
+    expect(page.locator(".row.picked .mood")).to_have_text("failed")  # it was folded, and is not any more
+    expect(details).to_contain_text("Who may end this lease")
+    expect(details).to_contain_text("waited")
 
 
 @needs_browser
@@ -136,7 +140,7 @@ def test_search_finds_what_stands_behind_references(opened: Opened, story: Any) 
     page.keyboard.type("Celle, Harbour Street 14")  # within a prompt of 600 characters, item 11 of a folded batch
     expect(page.locator(".found")).to_have_text("1 step")
     page.keyboard.press("Enter")
-    assert page.locator(".row.picked.hit").count() == 1
+    expect(page.locator(".row.picked.hit")).to_have_count(1)
     expect(page.locator(".found")).to_have_text("1 of 1 step")
     assert "Celle, Harbour Street 14" in page.locator(".details").inner_text()
     assert page.evaluate("[...CSS.highlights.keys()]") == ["found"]
@@ -162,27 +166,27 @@ def test_the_keyboard_is_enough(opened: Opened, story: Any) -> None:
     page.keyboard.press("End")
     assert picked(page) == "Answer"
     page.keyboard.press("?")
-    assert page.get_by_role("dialog").is_visible()
+    expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
-    assert page.get_by_role("dialog").count() == 0
+    expect(page.get_by_role("dialog")).to_have_count(0)
     for key, name in zip("1234", ("Steps", "Coverage", "Spend", "Compare"), strict=True):
         page.keyboard.press(key)
-        assert page.locator(".tabs [aria-current]").inner_text() == name
+        expect(page.locator(".tabs [aria-current]")).to_have_text(name)
 
 
 @needs_browser
 def test_any_place_has_a_link(opened: Opened, story: Any) -> None:
     """The address of a file leads to the step, the search and the view that it was copied from."""
     page = opened.show(*story)
-    row(page, "llm_query_batched").click()
+    call(page).click()
     page.keyboard.press("ArrowRight")
     row(page, "Lease 02").click()
     page.wait_for_url("**at=**")
     address = page.url
-    assert opened.go(address).locator(".row.picked").inner_text().split()[0] == "3"
+    expect(opened.go(address).locator(".row.picked .name")).to_have_text("3")
     page.keyboard.press("2")
     page.wait_for_url("**view=coverage**")
-    assert opened.go(page.url).locator(".map").count() == 1
+    expect(opened.go(page.url).locator(".map")).to_have_count(1)
 
 
 @needs_browser
@@ -191,17 +195,17 @@ def test_coverage_leads_to_the_text_and_to_the_calls(opened: Opened, story: Any)
     page = opened.show(*story)
     assert page.locator(".quote.not_found").inner_text().endswith("not found in the contexts")
     page.locator("a.quote.near").click()
-    assert "91 % the same" in page.locator(".region").inner_text()
+    expect(page.locator(".region")).to_contain_text("91 % the same")
     assert page.locator(".p-quote").inner_text().startswith("The landlord may end this lease at once if")
     link = page.locator(".touched button").first
     assert "1.0/0/" in link.inner_text()
     strip = page.get_by_role("slider")
     box = strip.bounding_box()
     strip.click(position={"x": box["width"] * 0.97, "y": 8})
-    assert "never seen by a model" in page.locator(".region").inner_text()
-    assert "LEASE 35" in page.locator(".source").inner_text()
+    expect(page.locator(".region")).to_contain_text("never seen by a model")
+    expect(page.locator(".source")).to_contain_text("LEASE 35")
     strip.press("Home")
-    assert "Byte 0: shown" in page.locator(".region").inner_text()
+    expect(page.locator(".region")).to_contain_text("Byte 0: shown")
     page.get_by_role("button", name="Next").click()
     page.locator(".touched").wait_for()
 
@@ -215,7 +219,7 @@ def test_what_is_not_known_is_not_claimed(opened: Opened, story: Any) -> None:
     assert "used it as a whole" in page.locator(".map").inner_text()
     assert "Never seen" not in page.locator(".map").inner_text()
     page.keyboard.press("1")
-    assert "Seen by models\nnot known" in page.locator(".facts").inner_text()
+    expect(page.locator(".facts")).to_contain_text("Seen by modelsnot known")
 
 
 @needs_browser
@@ -225,10 +229,11 @@ def test_two_runs_stand_side_by_side(opened: Opened, story: Any) -> None:
     marks = page.locator(".pair .mood").all_inner_texts()
     assert marks.count("differs") == 4 and "same" not in marks
     page.locator(".pair", has_text="nobody may end it").click()
-    assert "nobody" in page.locator(".sides .add").all_inner_texts()
+    expect(page.locator(".sides .add").first).to_be_visible()
+    assert "nobody" in "".join(page.locator(".sides .add").all_inner_texts())
     assert page.locator(".totals .differs").count() >= 1
     page.get_by_role("checkbox").check()
-    assert "same" in page.locator(".pair .mood").all_inner_texts()
+    expect(page.locator(".pair .mood.same").first).to_have_text("same")
 
 
 @needs_browser
@@ -245,17 +250,20 @@ def test_spend_is_drawn_against_the_limits(opened: Opened, story: Any) -> None:
 def test_texts_never_become_markup(opened: Opened, story: Any) -> None:
     """Hostile strings in every field, names and types included: they are shown, and do nothing."""
     traces, texts = story
+    spoilt: list[str] = []
     for records, known in hostile(traces[0], texts[0]):
         page = opened.show([records, traces[1]], [known, texts[1]])
         for key in "12341":
             page.keyboard.press(key)
         page.keyboard.press("e")
-        for _ in range(60):
+        for _ in range(20):
             page.keyboard.press("j")
+        assert "native code" not in page.locator("body").inner_text()
+        spoilt.append(page.locator("body").inner_text())
         assert page.locator("img, iframe, object, embed, base, form, #app script, #app style, #app svg").count() == 0
         assert page.evaluate("[...document.querySelectorAll('a')].filter((a) => a.protocol !== 'file:').length") == 0
         assert page.evaluate("window.hostile") is None
-    assert "U+202E" in page.locator("body").inner_text()
+    assert "U+202E" in spoilt[0] and "<b>bold</b>" in spoilt[0]
 
 
 @needs_browser
@@ -263,6 +271,7 @@ def test_texts_never_become_markup(opened: Opened, story: Any) -> None:
 def test_axe_finds_nothing_serious(browser: Any, story: Any, tmp_path: Path, scheme: Any) -> None:
     """Roles, labels, contrast and focus of each view are as WCAG 2.1 AA asks."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}  # the rest is the same in both
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True)
     opened = Opened(context, tmp_path)
     page = opened.show(*story)
@@ -271,7 +280,7 @@ def test_axe_finds_nothing_serious(browser: Any, story: Any, tmp_path: Path, sch
         if key == "2":
             page.get_by_role("slider").press("Home")
         page.wait_for_timeout(80)
-        found = axe.run(page).response["violations"]
+        found = axe.run(page, options=rules).response["violations"]
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
         assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in serious] == []
     context.close()
@@ -299,9 +308,10 @@ def test_a_phone_shows_steps_first_and_details_over_them(browser: Any, story: An
     page = opened.show(*story)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     row(page, "Turn 2").tap()
+    expect(page.locator(".details")).to_be_visible()
     assert page.locator(".details").bounding_box()["width"] == 390
     page.get_by_role("button", name="← Steps").tap()
-    assert not page.locator(".details").is_visible()
+    expect(page.locator(".details")).not_to_be_visible()
     opened.check()
     context.close()
 
@@ -311,11 +321,11 @@ def test_logs_of_before_have_no_times_and_are_shown(opened: Opened) -> None:
     """Without times there are no bars, and all else is there."""
     page = opened.show([untimed(crowd(20))])
     assert "no times" in page.locator(".untimed").inner_text()
-    row(page, "llm_query_batched").click()
+    call(page).click()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".row")).to_have_count(25)
     page.keyboard.press("3")
-    assert "no times" in page.locator(".spend").inner_text()
+    expect(page.locator(".spend")).to_contain_text("no times")
 
 
 def test_the_script_cannot_end_its_element() -> None:

@@ -1,12 +1,12 @@
 // Answer: the answer's text, in which each checked quote leads to its place in the source.
-import { html, cls } from "./ui.js";
+import { html, cls, table } from "./ui.js";
 import { store } from "./store.js";
 import { plain } from "./plain.js";
 import { useText, Long } from "./long.js";
 import { startOf } from "./texts.js";
 import { percent } from "./say.js";
 
-const STATUS = { exact: "verified", near: "near", not_found: "not found in the contexts" };
+const STATUS = table({ exact: "verified", near: "near", not_found: "not found in the contexts" });
 
 export function Answer({ about, isAll }) {
   if (about.answer == null || about.answer === "") {

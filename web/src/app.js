@@ -33,7 +33,9 @@ export function App() {
   }, [tree]);
   const isHere = Boolean(state.pick && tree?.of(state.pick));
   // A link may name a step that comes later, with the records of a run that is followed.
-  useEffect(() => isHere && store.pick(state.pick, { isMove: true }), [isHere]);
+  useEffect(() => {
+    if (isHere) store.reveal();
+  }, [isHere]);
   return html`
     <${Bar} search=${search} />
     ${state.problem && html`<p class="problem band" role="alert">${plain(state.problem)}</p>`}

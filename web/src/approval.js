@@ -1,5 +1,5 @@
 // Approval: one open pause as a card, with the decisions that it takes.
-import { html, useState } from "./ui.js";
+import { html, useState, table } from "./ui.js";
 import { store } from "./store.js";
 import { plain, shortText } from "./plain.js";
 import { Block } from "./long.js";
@@ -7,10 +7,10 @@ import { startOf, shown } from "./texts.js";
 import { useDeed } from "./deed.js";
 
 const DECISIONS = ["approve", "edit", "reject", "respond"];
-const ASKS = {
+const ASKS = table({
   approval: "This call waits for a decision", external: "This call waits for its result",
   other: "This waits for an answer",
-};
+});
 
 /** The decisions that a pause takes: those that it names itself, else all of its kind. */
 function allowed({ kind, value }) {

@@ -1,13 +1,13 @@
 // Bars: when each step was, on a canvas. Light is waiting, dark is working.
-import { pen, colour } from "./ui.js";
+import { pen, colour, table } from "./ui.js";
 import { hueOf, moodOf } from "./rows.js";
 import { tickStep } from "./axis.js";
 import { ROW } from "./virtual.js";
 
-const HUES = {
+const HUES = table({
   question: "ink", turn: "turn", cell: "cell", llm: "call", rlm: "rlm", tool: "tool", sql: "sql",
   summary: "soft", refused: "bad", pause: "waits", answer: "ink",
-};
+});
 
 /** A function from epoch seconds to pixels. */
 export function scaleOf(axis, zoom, width) {

@@ -1,5 +1,5 @@
 // Details: all that the log says of the step that is picked.
-import { html, useState, useEffect, useRef, cls } from "./ui.js";
+import { html, useState, useEffect, useRef, cls, table } from "./ui.js";
 import { store } from "./store.js";
 import { plain, shortText } from "./plain.js";
 import { Block, Copy, Long } from "./long.js";
@@ -71,7 +71,7 @@ function Figures({ record, step }) {
     <div><dt>${name}</dt><dd>${plain(value)}</dd></div>`)}</dl>`;
 }
 
-const BODIES = {
+const BODIES = table({
   question: (record) => html`
     <${Block} title="Question" text=${record.question} tone="prose" />
     <${Contexts} contexts=${record.contexts ?? []} />
@@ -126,19 +126,19 @@ const BODIES = {
     <${Block} title="Answer" text=${record.answer} tone="prose" />
     <${Block} title="In its form" text=${record.structured} language="json" />
     <${Pictures} files=${store.trace.about.files} /><${Files} files=${store.trace.about.files} />`,
-};
+});
 
 function CellIn({ rlm, place }) {
   const step = store.trace.tree.at(rlm, place);
   return step ? html`<div class="inner"><${Cell} record=${step.record} /></div>` : null;
 }
 
-const OUTCOMES = {
+const OUTCOMES = table({
   error: "The code raised an error.",
   timeout: "A time limit stopped the code; nothing of the cell was kept.",
   crashed: "The sandbox died; nothing of the cell was kept.",
   stopped: "A limit or another question ended the cell; nothing of it was kept.",
-};
+});
 
 function Cell({ record }) {
   return html`
@@ -195,10 +195,10 @@ function Reply({ record, step }) {
       name="Fork with another answer" />`}`;
 }
 
-const DECIDED = {
+const DECIDED = table({
   approve: "approved it", edit: "approved it with other arguments", reject: "rejected it",
   respond: "answered in its place", result: "gave its result",
-};
+});
 
 function Decision({ decision }) {
   if (!decision) return null;

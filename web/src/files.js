@@ -44,7 +44,7 @@ function Picture({ file }) {
 
 /** Where a picture's bytes are: on the server, or in the page. */
 function addressOf(file) {
-  const here = store.pictures[file.digest];
+  const here = Object.hasOwn(store.pictures, file.digest) && store.pictures[file.digest];
   if (here && DRAWN.has(here.type)) return `data:${here.type};base64,${here.base64}`;
   return store.live?.blobAddress(file.digest) ?? null;
 }

@@ -1,5 +1,5 @@
 // Head: what was asked, what came of it, and what it took.
-import { html, useState, cls } from "./ui.js";
+import { html, useState, cls, table } from "./ui.js";
 import { store } from "./store.js";
 import { plain } from "./plain.js";
 import { Long, useText } from "./long.js";
@@ -86,7 +86,7 @@ function Seen({ tree }) {
   return open(share == null ? "not known" : `${percent(share)} of the contexts`);
 }
 
-const ENDS = { finished: "finished", paused: "paused", killed: "killed" };
+const ENDS = table({ finished: "finished", paused: "paused", killed: "killed" });
 
 /** Each invocation as a mark with its end in words. */
 function Runs({ runs }) {

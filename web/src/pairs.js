@@ -1,8 +1,9 @@
 // Pairs: the steps of two runs, aligned by their places, and what differs.
+import { table } from "./ui.js";
 import { isRef } from "./texts.js";
 
 /** Fields that are compared, by kind, with their names. */
-export const FIELDS = {
+export const FIELDS = table({
   question: [["question", "Question"]],
   turn: [["thoughts", "Reasoning"], ["reply", "Reply"]],
   cell: [["code", "Code"], ["stdout", "Output"], ["value", "Value"], ["error", "Error"]],
@@ -13,7 +14,7 @@ export const FIELDS = {
   refused: [["answer", "Answer"], ["error", "Error"]],
   answer: [["answer", "Answer"], ["structured", "In its form"]],
   pause: [["tool", "Tool"], ["arguments", "Arguments"]],
-};
+});
 
 /** The fields of a step: those of its record, and of the reply that is one with it. */
 export function fieldsOf(step) {

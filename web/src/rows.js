@@ -1,12 +1,15 @@
 // Rows: the steps that can be seen, in order, with how deep they stand.
 import { startOf } from "./texts.js";
+import { table } from "./ui.js";
 import { shortText } from "./plain.js";
 import { count, many, seconds } from "./say.js";
 
 /** A batch of more items than this is folded until somebody unfolds it. */
 const FOLDED_FROM = 13;
 
-const ASKED = { approval: "waits for approval", external: "waits for a result", other: "waits" };
+const ASKED = table({
+  approval: "waits for approval", external: "waits for a result", other: "waits",
+});
 
 /** Whether a step is open before anybody has said so. */
 function isOpenAtFirst(step) {
@@ -81,7 +84,7 @@ export function wordsOf(step) {
 
 const line = (text) => shortText(startOf(text));
 
-const WORDS = {
+const WORDS = table({
   question: (r) => [`Question ${r.number + 1}`, line(r.question)],
   turn: (r) => [`Turn ${r.number + 1}`, line(r.prose ?? r.reply)],
   cell: (r) => [CELL_STATE[r.state] ?? "Cell", line(r.code)],
@@ -95,9 +98,9 @@ const WORDS = {
   summary: (r) => ["Summary", line(r.summary)],
   refused: (r) => ["Refused", line(r.error)],
   answer: (r) => ["Answer", line(r.answer ?? JSON.stringify(r.structured))],
-};
+});
 
-const CELL_STATE = { open: "Cell, not ended", "not run": "Cell, not run" };
+const CELL_STATE = table({ open: "Cell, not ended", "not run": "Cell, not run" });
 
 function callWords(record, step) {
   if (step.reply) return line(step.reply.error ?? step.reply.value ?? step.reply.prompt);

@@ -1,4 +1,5 @@
 // Numbers, times and kinds in words. Nothing here makes markup.
+import { table } from "./ui.js";
 
 const whole = new Intl.NumberFormat("en");
 
@@ -75,7 +76,6 @@ export function costOf(spent) {
   return spent.unpriced ? `≥ ${money(spent.cost)}` : money(spent.cost);
 }
 
-export const STATE_WORDS = {
+export const STATE_WORDS = table({
   done: "done", paused: "paused", running: "running", stopped: "stopped",
-  "running-or-stopped": "running or stopped",
-};
+});

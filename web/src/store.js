@@ -49,11 +49,19 @@ class Store {
 
   /** Pick a step, unfold what it stands in, and show its details. */
   pick(id, { isMove = false } = {}) {
-    const step = this.trace?.tree.of(id);
-    const folds = new Map(this.state.folds);
-    for (let at = step?.parent; at?.parent; at = at.parent) folds.set(at.id, true);
     const view = isMove ? this.state.view : "steps";
-    this.set({ pick: id, folds, view, drawer: !isMove });
+    this.set({ pick: id, folds: this.unfolded(id), view, drawer: !isMove });
+  }
+
+  /** Unfold what the picked step stands in: it may have come after it was picked. */
+  reveal() {
+    this.set({ folds: this.unfolded(this.state.pick) });
+  }
+
+  unfolded(id) {
+    const folds = new Map(this.state.folds);
+    for (let at = this.trace?.tree.of(id)?.parent; at?.parent; at = at.parent) folds.set(at.id, true);
+    return folds;
   }
 
   fold(id, isOpen) {

@@ -8,6 +8,9 @@ import htm from "htm";
 export const html = htm.bind(h);
 export { render, useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback };
 
+/** A mapping for keys that come with the data: "constructor" is not in it. */
+export const table = (entries) => Object.assign(Object.create(null), entries);
+
 /** Join the class names that are truthy. */
 export const cls = (...names) => names.filter(Boolean).join(" ");
 
