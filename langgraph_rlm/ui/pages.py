@@ -119,6 +119,7 @@ class Pages:
         self.starlette = Starlette(
             routes=[
                 Route("/", self._page, methods=["GET"]),
+                Route("/favicon.ico", _no_icon, methods=["GET"]),
                 Route("/api/threads", reads(self._threads), methods=["GET"]),
                 Route("/api/threads", acts(self._begin), methods=["POST"]),
                 Route(f"{thread}/records", reads(self._records), methods=["GET"]),
@@ -380,6 +381,11 @@ def _of_error(error: RLMError) -> Refused:
         return Refused(422, text)
     LOG.error("A request failed", exc_info=error)
     return Refused(500, text)
+
+
+async def _no_icon(_: Request) -> Response:
+    """Browsers ask for an icon by themselves, and note a failure where they get an error."""
+    return Response(status_code=204)
 
 
 async def _any_error(_: Request, error: Exception) -> Response:
