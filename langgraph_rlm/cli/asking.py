@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from langgraph_rlm.cli.coverage_text import coverage_line
 from langgraph_rlm.cli.jobs import Job, Result, run_job
 from langgraph_rlm.cli.out_files import print_files
 
@@ -44,7 +45,8 @@ def _open_display(quiet: bool) -> "Display":
 
 
 def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] = ()) -> None:
-    """Print an answer, the limit that it was cut short by, its files, and how to ask more."""
+    """Print an answer, the limit that it was cut short by, its files, how to ask more, and how much
+    of the contexts models have seen."""
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -57,6 +59,8 @@ def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] 
     follow_up = job.command("--thread", result["thread"], "NEXT QUESTION")
     click.echo(f"To continue: {follow_up}", err=True)
     print_files(result, job, saved)
+    if result["coverage"] is not None:
+        click.echo(coverage_line(result["coverage"]), err=True)
 
 
 def print_answer(answer: str) -> None:

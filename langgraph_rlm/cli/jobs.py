@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.cli.display import Display
     from langgraph_rlm.rlm_graph import RLMGraph
+    from langgraph_rlm.state import Coverage
     from langgraph_rlm.storage.context import ContextHandle
 
 REMEMBERED = "rlm_options"
@@ -120,6 +121,8 @@ class Result(TypedDict):
     thread: str
     files: Sequence[Mapping[str, Any]]
     """What code gave back: name, type, size and digest, and `path` where it is saved."""
+    coverage: "Coverage | None"
+    """How much of the contexts models have seen; None where there are none."""
 
 
 class Unfinished(Exception):
@@ -299,6 +302,7 @@ def _result(values: Mapping[str, Any], job: Job) -> Result:
         usage=values["usage"],
         thread=job.thread,
         files=values.get("files") or [],
+        coverage=values.get("coverage"),
     )
 
 

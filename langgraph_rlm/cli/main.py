@@ -95,7 +95,8 @@ def main() -> None:
     "--json",
     "as_json",
     is_flag=True,
-    help="One JSON object on stdout: answer, stop_reason, usage, thread and files, or error.",
+    help="One JSON object on stdout: answer, stop_reason, usage, thread, files and coverage, "
+    "or error.",
 )
 def ask(
     question: str | None,
