@@ -37,6 +37,7 @@ ORDER = [
     "progress",
     "state",
     "repl",
+    "coverage",
     "runtime",
     "nodes",
     "rlm_graph",

@@ -35,6 +35,7 @@ from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import message_text
 from langgraph_rlm.nodes.conversation import conversation
+from langgraph_rlm.nodes.coverage import with_coverage
 from langgraph_rlm.nodes.events import events_of
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, new_turn, time_spent
 from langgraph_rlm.runtime.run import Frame, ModelFailed, Paid, Run, frame_of
@@ -66,7 +67,7 @@ class Finalize:
         frame.show_on(runtime)
         update = await self._finish(state, config, frame)
         stamp(update.get("log", {}), frame.run.id)
-        return update
+        return await with_coverage(update, state, self._rlm) if "stop_reason" in update else update
 
     async def _finish(self, state: RLMState, config: RunnableConfig, frame: Frame) -> RLMUpdate:
         if state.get("limit") == "failed":

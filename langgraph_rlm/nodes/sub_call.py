@@ -90,6 +90,8 @@ class Item:
     """Takes what each try has cost, as soon as it is known."""
     thoughts: str = ""
     """What the model thought before its last reply."""
+    seen: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
+    """Byte ranges of a child's contexts that models have seen, by digest."""
 
 
 class SubCall:
@@ -167,6 +169,8 @@ class SubCall:
         whole: ReplyEntry = {**entry, "usage": share(reduce(add_usage, item.paid, own))}
         if item.thoughts:
             whole["thoughts"] = await self._rlm.blobs.keep(item.thoughts)
+        if item.seen:
+            whole["seen"] = item.seen
         return whole
 
     async def _ask(self, item: Item) -> Answer:
@@ -200,6 +204,7 @@ class SubCall:
         out = await self._child().ainvoke(given, with_key(item.config, FRAME, frame))
         if out.get("usage"):  # there is none where the first call of the child's model failed
             item.paid.append(out["usage"])
+        item.seen = out.get("seen", {})
         if out["stop_reason"] == "failed":
             return Answer(error_entry(out["answer"], item.model))
         entry, reason = await self._child_entry(out, item), out["stop_reason"]

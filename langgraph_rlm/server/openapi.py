@@ -48,6 +48,7 @@ _COMPLETION = {
         "choices": {"type": "array", "minItems": 1, "maxItems": 1},
         "usage": {"type": "object"},
         "files": {"type": "array", "items": _FILE},
+        "coverage": {"type": "object"},
     },
 }
 _COMPLETION_ERRORS = ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504")
