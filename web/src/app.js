@@ -38,7 +38,8 @@ export function App() {
   }, [isHere]);
   return html`
     <${Bar} search=${search} />
-    ${state.problem && html`<p class="problem band" role="alert">${plain(state.problem)}</p>`}
+    ${state.problem && html`<p class="problem band" role="alert">${plain(state.problem)}
+      ${" "}<button class="quiet" onClick=${() => store.set({ problem: null })}>Close</button></p>`}
     <${View} trace=${trace} axis=${axis} rows=${rows} search=${search} />
     ${state.isHelp && html`<${Help} />`}`;
 }

@@ -10,17 +10,20 @@ const HEIGHT = 58;
 const CHART = 40;
 
 export function Overview({ tree, axis, zoom }) {
+  if (!axis.isEmpty) return html`<${Strip} tree=${tree} axis=${axis} zoom=${zoom} />`;
+  const words = tree.steps.size < 2 ? "Nothing has happened yet."
+    : "This log has no times: an earlier version wrote it.";
+  return html`<p class="untimed">${words}</p>`;
+}
+
+function Strip({ tree, axis, zoom }) {
   const box = useRef(null);
   const canvas = useRef(null);
   const [brush, setBrush] = useState(null);
   const { width } = useSize(box);
   useLayoutEffect(() => {
-    if (width > 0 && canvas.current) draw(canvas.current, { tree, axis, zoom: brush ?? zoom, width });
+    if (width > 0) draw(canvas.current, { tree, axis, zoom: brush ?? zoom, width });
   });
-  if (axis.isEmpty) {
-    return html`<p class="untimed" ref=${box}>
-      This log has no times: an earlier version wrote it.</p>`;
-  }
   return html`
     <div class="overview">
       <div class="strip" ref=${box} onPointerDown=${(e) => brushed(e, axis, width, setBrush)}
