@@ -106,7 +106,10 @@ def test_arguments_are_edited_and_the_server_says_what_is_wrong(browser: Any) ->
     with tabs(browser) as opened:
         card = pause(opened.ask("Buy some tea."))
         card.get_by_role("button", name="Edit …").click()
-        field, send = card.get_by_role("textbox"), card.get_by_role("button", name="Approve with these")
+        field, send = (
+            card.get_by_role("textbox"),
+            card.get_by_role("button", name="Approve with these"),
+        )
         field.fill('{"item": ')
         send.click()
         expect(card.get_by_role("alert")).to_contain_text("This is not JSON")
