@@ -101,7 +101,7 @@ function Run({ trace, axis, rows, search }) {
       <div class="side" style=${{ "--side": `${details}px` }}>
         <${Divider} name="Width of the details" value=${details} least=${240} most=${wide - 320}
           style=${{ left: 0 }} set=${setSide} by=${-1} />
-        <${Details} trace=${trace} pick=${pick} find=${find} />
+        <${Details} trace=${trace} pick=${pick ?? trace.tree.first} find=${find} />
       </div>
     </div>`;
 }
