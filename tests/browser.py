@@ -31,6 +31,9 @@ def expect(locator: Any) -> Any:
     """Playwright's assertions, which wait for what is to come."""
     from playwright.sync_api import expect
 
+    expect.set_options(
+        timeout=20_000
+    )  # a busy machine takes seconds to load what a first run needs
     return expect(locator)
 
 

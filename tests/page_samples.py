@@ -13,9 +13,17 @@ START = 1_790_000_000.0
 MODELS = ["gpt-5", "gpt-5-mini"]
 
 
-def usage(cost: float, *, into: int = 900, out: int = 120, model: str = MODELS[0], depth: int = 0) -> Record:
+def usage(
+    cost: float, *, into: int = 900, out: int = 120, model: str = MODELS[0], depth: int = 0
+) -> Record:
     """A `Share` of one call."""
-    spending = {"model_calls": 1, "input_tokens": into, "output_tokens": out, "cost": cost, "unpriced_calls": 0}
+    spending = {
+        "model_calls": 1,
+        "input_tokens": into,
+        "output_tokens": out,
+        "cost": cost,
+        "unpriced_calls": 0,
+    }
     return {"turns": 1, "sub_calls": 0, "seconds": 0.0, "breakdown": {f"{depth}/{model}": spending}}
 
 
@@ -40,7 +48,15 @@ def rlm(id: str = "r", parent: str | None = None, place: str | None = None, **mo
 
 def entry(type: str, place: str, at: float, id: str = "r", **more: Any) -> Record:
     """A record of a log's entry."""
-    return {"type": type, "id": f"{id}:{place}", "rlm": id, "place": place, "at": at, "run": "aaaaaaaa", **more}
+    return {
+        "type": type,
+        "id": f"{id}:{place}",
+        "rlm": id,
+        "place": place,
+        "at": at,
+        "run": "aaaaaaaa",
+        **more,
+    }
 
 
 def turn(number: int, at: float, reply: str, id: str = "r", **more: Any) -> Record:
@@ -67,7 +83,10 @@ def batch(place: str, at: float, items: int, id: str = "r", *, slots: int = 16, 
         slot = min(range(slots), key=free.__getitem__)
         begun, took = free[slot], chance.uniform(0.6, 2.4)
         free[slot] = begun + took
-        made: Record = {"value": f"Unit {item}: either party, with {chance.randint(1, 12)} months' notice.", "state": "answered"}
+        made: Record = {
+            "value": f"Unit {item}: either party, with {chance.randint(1, 12)} months' notice.",
+            "state": "answered",
+        }
         if chance.random() < 0.02:
             made = {"error": "RateLimitError: 429, slow down", "state": "failed"}
         yield entry("reply", f"{place}/{item}", begun + took, id, call=place, item=item, prompt=prompt.format(item),
@@ -98,9 +117,19 @@ def crowd(calls: int = 10_000) -> list[Record]:
     records = [
         head(thread=f"crowd-{calls}", answer=f"Done: {calls} units."),
         rlm(answer=f"Done: {calls} units.", question="Classify every unit."),
-        entry("question", "run.0", START, number=0, question="Classify every unit.", contexts=[], turn=0),
+        entry(
+            "question",
+            "run.0",
+            START,
+            number=0,
+            question="Classify every unit.",
+            contexts=[],
+            turn=0,
+        ),
         turn(0, START + 3, "```repl\nanswers = llm_query_batched(prompts)\n```"),
-        cell("0.0", START + 3 + calls * 0.1, "answers = llm_query_batched(prompts)", stdout="x" * 400),
+        cell(
+            "0.0", START + 3 + calls * 0.1, "answers = llm_query_batched(prompts)", stdout="x" * 400
+        ),
         *batch("0.0/0", START + 3, calls),
     ]
     end = max(record["at"] for record in records if "at" in record)
@@ -116,7 +145,9 @@ def levels(width: int = 10) -> list[Record]:
 
 
 def _level(records: list[Record], id: str, at: float, left: int, width: int) -> float:
-    records.append(entry("question", "run.0", at, id, number=0, question="Sum it up.", contexts=[], turn=0))
+    records.append(
+        entry("question", "run.0", at, id, number=0, question="Sum it up.", contexts=[], turn=0)
+    )
     records.append(turn(0, at + 1, "Asking.\n```repl\nx = rlm_query_batched(parts)\n```", id))
     if left == 0:
         records.append(cell("0.0", at + 2, "FINAL(len(context))", id, final="12"))
@@ -155,7 +186,10 @@ def mapped(records: list[Record], text: str, texts: dict[str, str], **more: Any)
     ]  # fmt: skip
     by.append({"range": [0, 907], "kind": "shown", "rlm": root, "place": "0.0"})
     digest = question["contexts"][0]["digest"]
-    ranges = {kind: joined([one["range"] for one in by if one["kind"] == kind]) for kind in ("sent", "shown")}
+    ranges = {
+        kind: joined([one["range"] for one in by if one["kind"] == kind])
+        for kind in ("sent", "shown")
+    }
     seen = joined([*ranges["sent"], *ranges["shown"]])
     coverage = {
         "type": "coverage", "id": "coverage:0", "rlm": root, "digest": digest, "name": "context_0", "kind": "text",
@@ -163,11 +197,18 @@ def mapped(records: list[Record], text: str, texts: dict[str, str], **more: Any)
         "seen_share": sum(end - start for start, end in seen) / len(data), **more,
     }  # fmt: skip
     said = "The landlord may end this lease with three months' notice to the end of a quarter."
-    near, nearly = "The landlord may end this lease at once when the premises are rebuilt.", "The landlord may end this lease at once if"
+    near, nearly = (
+        "The landlord may end this lease at once when the premises are rebuilt.",
+        "The landlord may end this lease at once if",
+    )
     quotes = [
         quote(said, "exact", digest, data.find(said.encode()), 1.0),
         quote(near, "near", digest, data.find(nearly.encode()), 0.912),
-        {"text": "a right of first refusal in every lease", "status": "not_found", "similarity": 0.2},
+        {
+            "text": "a right of first refusal in every lease",
+            "status": "not_found",
+            "similarity": 0.2,
+        },
     ]
     rest = [record for record in records[1:] if record["type"] != "coverage"]
     return [{**records[0], "quotes": quotes}, *rest, coverage]
@@ -175,7 +216,14 @@ def mapped(records: list[Record], text: str, texts: dict[str, str], **more: Any)
 
 def quote(text: str, status: str, digest: str, start: int, similarity: float) -> Record:
     """A quote that was looked for."""
-    return {"text": text, "status": status, "similarity": similarity, "digest": digest, "start": start, "end": start + len(text)}
+    return {
+        "text": text,
+        "status": status,
+        "similarity": similarity,
+        "digest": digest,
+        "start": start,
+        "end": start + len(text),
+    }
 
 
 def joined(ranges: list[list[int]]) -> list[list[int]]:
@@ -206,11 +254,27 @@ PAYLOADS = (
     "__proto__",
     "constructor",
 )
-KEPT = {"type", "id", "rlm", "place", "call", "cell", "child", "parent", "parent_place", "root", "roots", "ref", "digest"}
+KEPT = {
+    "type",
+    "id",
+    "rlm",
+    "place",
+    "call",
+    "cell",
+    "child",
+    "parent",
+    "parent_place",
+    "root",
+    "roots",
+    "ref",
+    "digest",
+}
 """What names records: this package makes it, and the tree is built of it."""
 
 
-def hostile(records: list[Record], texts: dict[str, str]) -> Iterator[tuple[list[Record], dict[str, str]]]:
+def hostile(
+    records: list[Record], texts: dict[str, str]
+) -> Iterator[tuple[list[Record], dict[str, str]]]:
     """The records and texts with each of the payloads in place of every string that is not a name of a record."""
     for payload in PAYLOADS:
         yield [_spoilt(record, payload) for record in records], dict.fromkeys(texts, payload)

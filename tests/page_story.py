@@ -22,7 +22,9 @@ from langgraph_rlm.history.fork import afork
 from langgraph_rlm.testing import ScriptedModel
 from langgraph_rlm.trace.reading import Trace, atrace_of
 
-QUESTION = "Which of our leases can the landlord end before March 2027, and what would it cost us to stay?"
+QUESTION = (
+    "Which of our leases can the landlord end before March 2027, and what would it cost us to stay?"
+)
 
 TOWNS = ("Aalen", "Bremen", "Celle", "Dessau", "Erfurt", "Fulda", "Gotha", "Halle", "Ilmenau")
 CLAUSES = (
@@ -50,32 +52,32 @@ def lease(number: int) -> str:
 
 LEASES = "\n".join(lease(number) for number in range(36))
 
-LOOK = '''first = peek(0, 900)
+LOOK = """first = peek(0, 900)
 print(first)
 heads = grep(r"^LEASE \\d+", max_matches=100)
-print(len(heads), "leases, e.g.", heads[0]["text"])'''
+print(len(heads), "leases, e.g.", heads[0]["text"])"""
 
-ASK = '''leases = ("\\n" + context).split("\\nLEASE ")[1:31]  # the first thirty
+ASK = """leases = ("\\n" + context).split("\\nLEASE ")[1:31]  # the first thirty
 prompts = [
     f"Who may end this lease, and with what notice? One line.\\n\\nLEASE {text}" for text in leases
 ]
 terms = llm_query_batched(prompts)
 for number, line in enumerate(terms[:4]):
-    print(number, line)'''
+    print(number, line)"""
 
-WRONG = '''early = [n for n, line in enumerate(terms) if "landlord" in line.lower()]
+WRONG = """early = [n for n, line in enumerate(terms) if "landlord" in line.lower()]
 costs = {n: rents[n] * 12 for n in early}  # rents are not read yet
-print(costs)'''
+print(costs)"""
 
-CHILDREN = '''early = [n for n, line in enumerate(terms) if "landlord" in line.lower()]
+CHILDREN = """early = [n for n, line in enumerate(terms) if "landlord" in line.lower()]
 halves = [early[: len(early) // 2], early[len(early) // 2 :]]
 parts = ["\\n\\n".join(leases[n] for n in half) for half in halves]
 totals = rlm_query_batched(["What is a year's rent of these leases, in EUR?"] * 2, parts)
-print(totals)'''
+print(totals)"""
 
-TELL = '''answer_of_owner = send_mail(to="owner@harbour.example", subject="Leases that may end early",
+TELL = """answer_of_owner = send_mail(to="owner@harbour.example", subject="Leases that may end early",
                             body=f"{len(early)} leases, {totals}")
-print(answer_of_owner)'''
+print(answer_of_owner)"""
 
 ANSWER = """The landlord can end 15 of the first 30 leases before March 2027. Most say: "The landlord may end this lease with three months' notice to the end of a quarter." Lease 03 and its like go further: "The landlord may end this lease at once when the premises are rebuilt." To stay in all of them costs 395,000 EUR a year. One letter speaks of "a right of first refusal in every lease", which I could not confirm."""
 
@@ -94,17 +96,23 @@ def reply(code: str, prose: str, thoughts: str = "") -> AIMessage:
 
 ROOT = [
     reply(LOOK, "First a look at what the leases look like.", THOUGHTS),
-    reply(ASK, "Each lease has a clause on how it ends. I ask a model about **each lease by itself**."),
+    reply(
+        ASK, "Each lease has a clause on how it ends. I ask a model about **each lease by itself**."
+    ),
     reply(WRONG, "Now what the early ones cost in a year."),
-    reply(CHILDREN, "`rents` was never read. Two child RLMs take half of the early leases each.", "A slip: no such name."),
+    reply(
+        CHILDREN,
+        "`rents` was never read. Two child RLMs take half of the early leases each.",
+        "A slip: no such name.",
+    ),
     reply(TELL, "The owner should hear of it before I answer."),
     AIMessage(f"FINAL({ANSWER})"),
 ]
 
-CHILD_CODE = '''import re
+CHILD_CODE = """import re
 rents = [int(found) for found in re.findall(r"rent is (\\d+) EUR", context)]
 note = llm_query("Is a rent of " + str(rents[0]) + " EUR usual there?\\n" + context[:300])
-print(len(rents), sum(rents) * 12, note)'''
+print(len(rents), sum(rents) * 12, note)"""
 
 
 class SlowerSome(ScriptedModel):
@@ -141,7 +149,9 @@ class Story:
     mails: list[str]
 
 
-async def tell(folder: Path, saver: AsyncSqliteSaver, *, approve: bool = True, speed: float = 1.0) -> Story:
+async def tell(
+    folder: Path, saver: AsyncSqliteSaver, *, approve: bool = True, speed: float = 1.0
+) -> Story:
     """Run it all.
 
     Args:
@@ -183,7 +193,10 @@ def story_graph(folder: Path, saver: Any, small: Any, mails: list[str], speed: f
         interrupt_on={"send_mail": True},
         sandbox="monty",
         limits={"max_depth": 2, "max_concurrency": 6, "max_cost": 0.05, "max_sub_calls": 200},
-        prices={"atlas-large": {"input": 1.5, "output": 9}, "atlas-small": {"input": 0.2, "output": 0.9}},
+        prices={
+            "atlas-large": {"input": 1.5, "output": 9},
+            "atlas-small": {"input": 0.2, "output": 0.9},
+        },
         checkpointer=saver,
         blob_store=folder / "blobs",
     )
@@ -193,7 +206,9 @@ async def forked(story: Story) -> Trace:
     """The trace of a fork of the story, in which one answer of the batch is another."""
     config = await afork(story.graph, story.config, "1.0/0/2", "Lease 02: nobody may end it early.")
     await story.graph.ainvoke(None, config)
-    await story.graph.ainvoke(Command(resume={"decisions": [{"type": "reject", "message": "not yet"}]}), story.config)
+    await story.graph.ainvoke(
+        Command(resume={"decisions": [{"type": "reject", "message": "not yet"}]}), story.config
+    )
     return await atrace_of(story.graph, story.config)
 
 

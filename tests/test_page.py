@@ -33,7 +33,9 @@ class Opened:
         self.asked: list[str] = []
         self.page = context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on(
+            "console", lambda said: self.errors.append(said.text) if said.type == "error" else None
+        )
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("dialog", lambda dialog: (self.errors.append("a dialog"), dialog.dismiss()))
 
@@ -54,7 +56,9 @@ class Opened:
     def check(self) -> None:
         """Nothing failed, and nothing but the file was asked for."""
         assert self.errors == []
-        assert [url for url in self.asked if not url.startswith(("file:", "about:", "data:", "blob:"))] == []
+        assert [
+            url for url in self.asked if not url.startswith(("file:", "about:", "data:", "blob:"))
+        ] == []
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Traces, list[dict[s
     with ThreadPoolExecutor(1) as elsewhere:  # Playwright's loop runs in this thread
         traces = elsewhere.submit(asyncio.run, both(folder, speed=6)).result()
     texts = [page_texts(trace, contexts=True) for trace in traces]
-    return [mapped(list(trace.records), LEASES, known) for trace, known in zip(traces, texts, strict=True)], texts
+    return [
+        mapped(list(trace.records), LEASES, known)
+        for trace, known in zip(traces, texts, strict=True)
+    ], texts
 
 
 def row(page: Any, text: str) -> Any:
@@ -94,7 +101,9 @@ def call(page: Any) -> Any:
 
 def picked(page: Any) -> str:
     """The name of the row that is picked, once the page is drawn."""
-    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    page.evaluate(
+        "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+    )
     return page.locator(".row.picked .name").inner_text()
 
 
@@ -109,11 +118,19 @@ def test_the_steps_of_a_run_and_what_stands_behind_each(opened: Opened, story: A
     assert page.locator(".question").first.inner_text() == QUESTION
     assert page.locator(".head .answer").inner_text().startswith(ANSWER[:60])
     assert page.locator(".runs").inner_text().split() == ["killed", "paused", "finished"]
-    assert [name for name in names(page) if name.startswith("Turn")] == [f"Turn {number}" for number in range(1, 7)]
+    assert [name for name in names(page) if name.startswith("Turn")] == [
+        f"Turn {number}" for number in range(1, 7)
+    ]
 
     row(page, "Turn 1").click()
     details = page.locator(".details")
-    for text in ("Reasoning", "each headed by LEASE", "First a look", "heads = grep(", "LEASE 00, Aalen"):
+    for text in (
+        "Reasoning",
+        "each headed by LEASE",
+        "First a look",
+        "heads = grep(",
+        "LEASE 00, Aalen",
+    ):
         expect(details).to_contain_text(text)
     assert details.locator(".t-function, .t-keyword, .t-builtin, .t-string").count() > 3
 
@@ -127,7 +144,9 @@ def test_the_steps_of_a_run_and_what_stands_behind_each(opened: Opened, story: A
 
     call(page).click()
     details.get_by_role("button", name="429: the rate limit").click()
-    expect(page.locator(".row.picked .mood")).to_have_text("failed")  # it was folded, and is not any more
+    expect(page.locator(".row.picked .mood")).to_have_text(
+        "failed"
+    )  # it was folded, and is not any more
     expect(details).to_contain_text("Who may end this lease")
     expect(details).to_contain_text("waited")
 
@@ -137,7 +156,9 @@ def test_search_finds_what_stands_behind_references(opened: Opened, story: Any) 
     """Hits are counted and gone through; what they stand in is unfolded."""
     page = opened.show(*story)
     page.keyboard.press("/")
-    page.keyboard.type("Celle, Harbour Street 14")  # within a prompt of 600 characters, item 11 of a folded batch
+    page.keyboard.type(
+        "Celle, Harbour Street 14"
+    )  # within a prompt of 600 characters, item 11 of a folded batch
     expect(page.locator(".found")).to_have_text("1 step")
     page.keyboard.press("Enter")
     expect(page.locator(".row.picked.hit")).to_have_count(1)
@@ -196,7 +217,11 @@ def test_coverage_leads_to_the_text_and_to_the_calls(opened: Opened, story: Any)
     assert page.locator(".quote.not_found").inner_text().endswith("not found in the contexts")
     page.locator("a.quote.near").click()
     expect(page.locator(".region")).to_contain_text("91 % the same")
-    assert page.locator(".p-quote").inner_text().startswith("The landlord may end this lease at once if")
+    assert (
+        page.locator(".p-quote")
+        .inner_text()
+        .startswith("The landlord may end this lease at once if")
+    )
     link = page.locator(".touched button").first
     assert "1.0/0/" in link.inner_text()
     strip = page.get_by_role("slider")
@@ -214,7 +239,9 @@ def test_coverage_leads_to_the_text_and_to_the_calls(opened: Opened, story: Any)
 def test_what_is_not_known_is_not_claimed(opened: Opened, story: Any) -> None:
     """A context that code had as a variable says so; a share that is not known is not given as a figure."""
     (records, other), texts = story
-    page = opened.show([mapped(records, LEASES, texts[0], seen_share=None), other], texts, "#view=coverage")
+    page = opened.show(
+        [mapped(records, LEASES, texts[0], seen_share=None), other], texts, "#view=coverage"
+    )
     assert "how much was seen is not known" in page.locator(".map").inner_text()
     assert "used it as a whole" in page.locator(".map").inner_text()
     assert "Never seen" not in page.locator(".map").inner_text()
@@ -260,8 +287,18 @@ def test_texts_never_become_markup(opened: Opened, story: Any) -> None:
             page.keyboard.press("j")
         assert "native code" not in page.locator("body").inner_text()
         spoilt.append(page.locator("body").inner_text())
-        assert page.locator("img, iframe, object, embed, base, form, #app script, #app style, #app svg").count() == 0
-        assert page.evaluate("[...document.querySelectorAll('a')].filter((a) => a.protocol !== 'file:').length") == 0
+        assert (
+            page.locator(
+                "img, iframe, object, embed, base, form, #app script, #app style, #app svg"
+            ).count()
+            == 0
+        )
+        assert (
+            page.evaluate(
+                "[...document.querySelectorAll('a')].filter((a) => a.protocol !== 'file:').length"
+            )
+            == 0
+        )
         assert page.evaluate("window.hostile") is None
     assert "U+202E" in spoilt[0] and "<b>bold</b>" in spoilt[0]
 
@@ -270,9 +307,15 @@ def test_texts_never_become_markup(opened: Opened, story: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Any, story: Any, tmp_path: Path, scheme: Any) -> None:
     """Roles, labels, contrast and focus of each view are as WCAG 2.1 AA asks."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
-    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}  # the rest is the same in both
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    ).Axe()
+    rules = (
+        {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    )  # the rest is the same in both
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
     opened = Opened(context, tmp_path)
     page = opened.show(*story)
     for key in ("j", "2", "3", "4"):
@@ -282,13 +325,19 @@ def test_axe_finds_nothing_serious(browser: Any, story: Any, tmp_path: Path, sch
         page.wait_for_timeout(80)
         found = axe.run(page, options=rules).response["violations"]
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
-        assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in serious] == []
+        assert [
+            (one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in serious
+        ] == []
     context.close()
 
 
 @needs_browser
-@pytest.mark.parametrize("records", [lambda: crowd(10_000), lambda: levels(10)], ids=["10,000 calls", "1,110 child RLMs"])
-def test_only_what_is_on_the_screen_is_made(opened: Opened, records: Callable[[], list[Record]]) -> None:
+@pytest.mark.parametrize(
+    "records", [lambda: crowd(10_000), lambda: levels(10)], ids=["10,000 calls", "1,110 child RLMs"]
+)
+def test_only_what_is_on_the_screen_is_made(
+    opened: Opened, records: Callable[[], list[Record]]
+) -> None:
     """All unfolded and scrolled to the end, the page has no more elements than a small one."""
     page = opened.show([records()])
     page.keyboard.press("e")
@@ -301,7 +350,9 @@ def test_only_what_is_on_the_screen_is_made(opened: Opened, records: Callable[[]
 
 
 @needs_browser
-def test_a_phone_shows_steps_first_and_details_over_them(browser: Any, story: Any, tmp_path: Path) -> None:
+def test_a_phone_shows_steps_first_and_details_over_them(
+    browser: Any, story: Any, tmp_path: Path
+) -> None:
     """One column: a step that is touched fills the screen, and leads back."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     opened = Opened(context, tmp_path)
@@ -333,7 +384,10 @@ def test_the_script_cannot_end_its_element() -> None:
     for name in ("app.js", "app.css"):
         text = (BUILT / name).read_text(encoding="utf-8").lower()
         assert not any(end in text for end in ("</script", "</style", "<!--", "<script"))
-        assert "http://" not in text.replace("http://www.w3.org/", "") and "sourcemappingurl" not in text
+        assert (
+            "http://" not in text.replace("http://www.w3.org/", "")
+            and "sourcemappingurl" not in text
+        )
 
 
 def test_every_library_in_the_page_has_its_licence() -> None:
@@ -351,7 +405,9 @@ def test_building_again_gives_the_same_bytes(tmp_path: Path) -> None:
     """What is committed is what the sources and the lock file give."""
     web = tmp_path / "web"
     shutil.copytree(ROOT / "web", web, ignore=shutil.ignore_patterns("node_modules"))
-    installed = subprocess.run(["npm", "ci"], cwd=web, capture_output=True, text=True, timeout=110, check=False)
+    installed = subprocess.run(
+        ["npm", "ci"], cwd=web, capture_output=True, text=True, timeout=110, check=False
+    )
     if installed.returncode:
         pytest.skip(f"npm ci found no registry: {installed.stderr[-300:]}")
     subprocess.run(["node", "build.mjs", str(tmp_path / "out")], cwd=web, check=True, timeout=60)

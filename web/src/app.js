@@ -38,7 +38,8 @@ export function App() {
   }, [isHere]);
   return html`
     <${Bar} search=${search} />
-    ${state.problem && html`<p class="problem band" role="alert">${plain(state.problem)}</p>`}
+    ${state.problem && html`<p class="problem band" role="alert">${plain(state.problem)}
+      ${" "}<button class="quiet" onClick=${() => store.set({ problem: null })}>Close</button></p>`}
     <${View} trace=${trace} axis=${axis} rows=${rows} search=${search} />
     ${state.isHelp && html`<${Help} />`}`;
 }
@@ -100,7 +101,7 @@ function Run({ trace, axis, rows, search }) {
       <div class="side" style=${{ "--side": `${details}px` }}>
         <${Divider} name="Width of the details" value=${details} least=${240} most=${wide - 320}
           style=${{ left: 0 }} set=${setSide} by=${-1} />
-        <${Details} trace=${trace} pick=${pick} find=${find} />
+        <${Details} trace=${trace} pick=${pick ?? trace.tree.first} find=${find} />
       </div>
     </div>`;
 }

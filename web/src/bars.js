@@ -9,6 +9,9 @@ const HUES = table({
   summary: "soft", refused: "bad", pause: "waits", answer: "ink",
 });
 
+/** Colours of the line where an invocation ended and another one follows. */
+const ENDS = table({ killed: "bad", paused: "waits" });
+
 /** A function from epoch seconds to pixels. */
 export function scaleOf(axis, zoom, width) {
   const [from, to] = zoom ?? [0, axis.length];
@@ -44,8 +47,7 @@ export function drawGround(ink, axis, zoom, width, height) {
   for (const part of axis.parts) {
     if (!part.isGap) continue;
     hatch(ink, px(part.start), px(part.end), height);
-    const hue = part.ended === "killed" ? "bad" : "waits";
-    ink.fillStyle = colour(hue);
+    ink.fillStyle = colour(ENDS[part.ended] ?? "soft");
     ink.fillRect(Math.round(px(part.start)), 0, 1.5, height);
   }
 }

@@ -14,7 +14,9 @@ export function Coverage({ trace, region, theme }) {
   const maps = trace.tree.coverage;
   if (!maps.length) {
     return html`<section class="page" aria-label="Coverage"><h2>Coverage</h2>
-      <p class="hint">This run had no texts as contexts.</p></section>`;
+      <p class="hint">${trace.tree.hasContexts
+        ? "What models have seen of the contexts is not computed here, or not yet."
+        : "This run had no contexts."}</p></section>`;
   }
   return html`
     <section class="page coverage" aria-label="Coverage">

@@ -81,7 +81,7 @@ function models(about) {
 function Seen({ tree }) {
   const open = (words) => html`<button class="link"
     onClick=${() => store.set({ view: "coverage" })}>${words}</button>`;
-  if (!tree.coverage.length) return "no texts in contexts";
+  if (!tree.coverage.length) return tree.hasContexts ? "not computed" : "no contexts";
   const share = tree.seenShare;
   return open(share == null ? "not known" : `${percent(share)} of the contexts`);
 }

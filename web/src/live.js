@@ -35,7 +35,7 @@ export class Live {
     }
     const answer = await fetch(path, options);
     if (answer.ok) return answer;
-    throw new Error(await reasonOf(answer));
+    throw Object.assign(new Error(await reasonOf(answer)), { status: answer.status });
   }
 
   async post(path, body = {}) {
@@ -123,8 +123,15 @@ export class Live {
     store.set({});
   }
 
-  answer(interrupt, decision) {
-    return this.post(`${threadPath(this.thread)}/answers`, { answers: { [interrupt]: decision } });
+  /** Answer a pause. Where somebody else has answered it, its card is gone: the page itself says so. */
+  async answer(interrupt, decision) {
+    try {
+      const answers = { [interrupt]: decision };
+      return await this.post(`${threadPath(this.thread)}/answers`, { answers });
+    } catch (error) {
+      if (error.status === 409) store.set({ problem: error.message });
+      throw error;
+    }
   }
 
   putQuestion(question) {

@@ -9,7 +9,7 @@ export function OtherRun({ isShort }) {
   const [problem, setProblem] = useState(null);
   if (!store.live) {
     return html`<p class="hint">This file holds one run. To compare two, name both:
-      ${" "}<code>langgraph-rlm trace THREAD --with OTHER --html out.html</code></p>`;
+      ${" "}<code>langgraph-rlm trace THREAD --compare OTHER --html out.html</code></p>`;
   }
   const branches = (store.trace?.about.branches ?? []).map((branch) => [
     `${store.live.thread} ${branch.checkpoint}`,

@@ -1,5 +1,5 @@
 // Overview: the whole run on one strip, with what of it the time line shows.
-import { html, useRef, useLayoutEffect, useSize, pen, colour, useState } from "./ui.js";
+import { html, useRef, useLayoutEffect, useSize, pen, colour, useState, table } from "./ui.js";
 import { store } from "./store.js";
 import { crowd, drawGround, scaleOf } from "./bars.js";
 import { tickStep } from "./axis.js";
@@ -10,17 +10,20 @@ const HEIGHT = 58;
 const CHART = 40;
 
 export function Overview({ tree, axis, zoom }) {
+  if (!axis.isEmpty) return html`<${Strip} tree=${tree} axis=${axis} zoom=${zoom} />`;
+  const words = tree.steps.size < 2 ? "Nothing has happened yet."
+    : "This log has no times: an earlier version wrote it.";
+  return html`<p class="untimed">${words}</p>`;
+}
+
+function Strip({ tree, axis, zoom }) {
   const box = useRef(null);
   const canvas = useRef(null);
   const [brush, setBrush] = useState(null);
   const { width } = useSize(box);
   useLayoutEffect(() => {
-    if (width > 0 && canvas.current) draw(canvas.current, { tree, axis, zoom: brush ?? zoom, width });
+    if (width > 0) draw(canvas.current, { tree, axis, zoom: brush ?? zoom, width });
   });
-  if (axis.isEmpty) {
-    return html`<p class="untimed" ref=${box}>
-      This log has no times: an earlier version wrote it.</p>`;
-  }
   return html`
     <div class="overview">
       <div class="strip" ref=${box} onPointerDown=${(e) => brushed(e, axis, width, setBrush)}
@@ -122,13 +125,21 @@ function bar(ink, x, from, to, hue, axis) {
   ink.fillRect(left, top, Math.max(1.5, x(to ?? axis.parts.at(-1).to) - left), high);
 }
 
+/** What was between two invocations: how the first one ended, and for how long nothing worked. */
+function gapWords(ended, time) {
+  if (ended === "killed") return `killed, went on ${time} later`;
+  if (ended === "paused") return `paused for ${time}`;
+  return `next question ${time} later`;
+}
+
+const INKS = table({ killed: "bad-ink", paused: "waits-ink" });
+
 /** How each invocation ended, where another one follows. */
 function drawMarks(ink, axis, width) {
   ink.font = "600 10px sans-serif";
   let done = -Infinity;
   for (const part of axis.parts.filter(({ isGap }) => isGap)) {
-    const isKill = part.ended === "killed";
-    const words = `${isKill ? "killed" : "paused"}, ${seconds(part.to - part.from)} later on`;
+    const words = gapWords(part.ended, seconds(part.to - part.from));
     const wide = ink.measureText(words).width + 6;
     const at = (part.start / axis.length) * width;
     const left = at + wide > width ? at - wide : at + 2;
@@ -136,7 +147,7 @@ function drawMarks(ink, axis, width) {
     done = left + wide;
     ink.fillStyle = colour("veil");
     ink.fillRect(left, 1, wide, 12);
-    ink.fillStyle = colour(isKill ? "bad-ink" : "waits-ink");
+    ink.fillStyle = colour(INKS[part.ended] ?? "soft");
     ink.fillText(words, left + 3, 10);
   }
 }

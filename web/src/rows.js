@@ -86,7 +86,7 @@ const line = (text) => shortText(startOf(text));
 
 const WORDS = table({
   question: (r) => [`Question ${r.number + 1}`, line(r.question)],
-  turn: (r) => [`Turn ${r.number + 1}`, line(r.prose ?? r.reply)],
+  turn: (r) => [`Turn ${r.number + 1}`, line(r.prose ?? (r.cells?.length ? "" : r.reply))],
   cell: (r) => [CELL_STATE[r.state] ?? "Cell", line(r.code)],
   call: (r, step) => [r.function, callWords(r, step)],
   reply: (r, step) => [

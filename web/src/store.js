@@ -80,9 +80,11 @@ class Store {
     return `#${parts}`;
   }
 
-  /** A browser slows down pages that set their address often: so it is set after a while. */
+  /** A browser slows down pages that set their address often: so it is set after a while. A frame
+   * of a notebook has no address of its own, and a new one would load another page into it. */
   write(isOther) {
     clearTimeout(this.timer);
+    if (location.protocol === "about:") return;
     const write = () => {
       const hash = this.hash();
       if (hash === (location.hash || "#")) return;

@@ -49,11 +49,12 @@ export function Controls({ trace }) {
   const [{ isBusy, problem }, act] = useDeed();
   const { live } = store;
   const { state, can_run: canRun, error } = live.state;
+  const isCutOff = state === "stopped" || (state === "paused" && !trace.tree.pauses.length);
   return html`<div class="controls">
     <span class=${cls("connection", live.connection)} role="status">${CONNECTION[live.connection]}</span>
     ${state === "running" && html`<button disabled=${isBusy} onClick=${() => act(() => live.stop())}>
       Stop</button>`}
-    ${(state === "stopped" || state === "paused") && canRun && html`<button disabled=${isBusy}
+    ${isCutOff && canRun && html`<button disabled=${isBusy}
       onClick=${() => act(() => live.proceed())}>Continue</button>`}
     ${state === "done" && canRun && html`<button aria-expanded=${isAsking}
       onClick=${() => setAsking(!isAsking)}>Ask again …</button>`}

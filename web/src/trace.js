@@ -86,6 +86,19 @@ export class Tree {
     return this.byPlace.get(`${rlm} ${place}`);
   }
 
+  /** Whether any question of the root came with contexts. */
+  get hasContexts() {
+    return this.root.children.some(
+      ({ kind, record }) => kind === "question" && record.contexts?.length > 0,
+    );
+  }
+
+  /** What to show before anything is picked: the newest open pause, or the answer. */
+  get first() {
+    const pause = this.pauses.at(-1);
+    return pause?.id ?? this.root.children.findLast(({ kind }) => kind === "answer")?.id ?? null;
+  }
+
   /** The share of all contexts that models have seen; null where it is not known of one. */
   get seenShare() {
     const sizes = this.coverage.map(({ size, seen_share: share }) => [size, share]);
