@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from langgraph_rlm.storage.context import ContextHandle
     from langgraph_rlm.storage.files import File
     from langgraph_rlm.storage.out_files import read_file, save_files
+    from langgraph_rlm.trace.notebook import show
+    from langgraph_rlm.trace.save import asave_trace, save_trace
 
 _HOME = {
     "create_rlm": "graph",
@@ -74,6 +76,9 @@ _HOME = {
     "athreads": "history.threads",
     "Freed": "history.freeing",
     "Thread": "history.threads",
+    "asave_trace": "trace.save",
+    "save_trace": "trace.save",
+    "show": "trace.notebook",
 }
 __all__ = [
     "ApprovalNeededError",
@@ -102,6 +107,7 @@ __all__ = [
     "aforget",
     "afork",
     "aprune",
+    "asave_trace",
     "athreads",
     "create_rlm",
     "forget",
@@ -109,6 +115,8 @@ __all__ = [
     "prune",
     "read_file",
     "save_files",
+    "save_trace",
+    "show",
     "threads",
 ]
 

@@ -38,13 +38,21 @@ class Place:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
+    """A database that is open."""
+
     saver: Any
     others: dict[str, Any]
+    """What `aforget` and `aprune` are told of the other users of its blob stores."""
 
 
 @asynccontextmanager
-async def _opened(place: Place) -> AsyncGenerator[_Opened]:
+async def opened(place: Place) -> AsyncGenerator[Opened]:
+    """Open a database, and those that share its blob stores.
+
+    Raises:
+        ConfigurationError: one of them is not there, or cannot be opened.
+    """
     from langgraph_rlm.server.savers import is_postgres, open_saver
 
     async with AsyncExitStack() as until_done:
@@ -58,14 +66,14 @@ async def _opened(place: Place) -> AsyncGenerator[_Opened]:
             "all_databases": place.all_databases,
             "grace": place.grace,
         }
-        yield _Opened(savers[0], others)
+        yield Opened(savers[0], others)
 
 
 async def list_threads(place: Place) -> "list[Thread]":
     """List the threads of a database, the newest first."""
     from langgraph_rlm.history.threads import athreads
 
-    async with _opened(place) as at:
+    async with opened(place) as at:
         found: dict[str, Thread] = {}
         for store in await _stores(at.saver):
             for thread in await athreads(at.saver, blob_store=store):
@@ -89,7 +97,7 @@ def unknown_thread(thread: str, place: Place) -> ConfigurationError:
 async def _thread_ids(place: Place) -> list[str]:
     from langgraph_rlm.pregel.databases import rows_of
 
-    async with _opened(place) as at:
+    async with opened(place) as at:
         return [*await (await rows_of(at.saver)).threads()]
 
 
@@ -97,7 +105,7 @@ async def missing(place: Place, threads: Sequence[str]) -> list[str]:
     """Give those of some threads that a database does not have."""
     from langgraph_rlm.pregel.databases import rows_of
 
-    async with _opened(place) as at:
+    async with opened(place) as at:
         there = {*await (await rows_of(at.saver)).threads()}
         return [thread for thread in threads if thread not in there]
 
@@ -106,10 +114,10 @@ async def forget_threads(place: Place, threads: Sequence[str]) -> "Freed":
     """Forget threads. The blob store of each is the one that it was run with."""
     from langgraph_rlm.history.forget import aforget
 
-    async with _opened(place) as at:
+    async with opened(place) as at:
         by_store: dict[str | None, list[str]] = {}
         for thread in threads:
-            by_store.setdefault(await _store_of(at.saver, thread), []).append(thread)
+            by_store.setdefault(await store_of(at.saver, thread), []).append(thread)
         freed = [
             await aforget(at.saver, group, blob_store=store, **at.others)
             for store, group in by_store.items()
@@ -123,7 +131,7 @@ async def prune_threads(
     """Prune a database, and each blob store that its threads were run with."""
     from langgraph_rlm.history.prune import aprune
 
-    async with _opened(place) as at:
+    async with opened(place) as at:
         freed: list[Freed] = []
         for store in await _stores(at.saver):
             done = await aprune(
@@ -143,10 +151,10 @@ async def _stores(saver: Any) -> list[str | None]:
     from langgraph_rlm.pregel.databases import rows_of
 
     threads = await (await rows_of(saver)).threads()
-    return [*dict.fromkeys([await _store_of(saver, thread) for thread in threads])] or [None]
+    return [*dict.fromkeys([await store_of(saver, thread) for thread in threads])] or [None]
 
 
-async def _store_of(saver: Any, thread: str) -> str | None:
+async def store_of(saver: Any, thread: str) -> str | None:
     """Give the blob store that a thread's options name; None for the default one."""
     from langgraph_rlm.storage.blobs import BlobStore
 

@@ -14,6 +14,7 @@ from langgraph_rlm.cli.demo_command import demo
 from langgraph_rlm.cli.doctor_command import doctor
 from langgraph_rlm.cli.serve_command import serve
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
+from langgraph_rlm.cli.trace_command import trace
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,5 +26,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a screen without UTF-8 shows a ? and goes on
 
 
-for command in (ask, resume, threads, forget, prune, demo, doctor, serve):
+for command in (ask, resume, threads, trace, forget, prune, demo, doctor, serve):
     main.add_command(command)

@@ -4,7 +4,7 @@ Never runs anything.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +54,8 @@ class Reply:
     problem: Problem | None = None
     has_early_final: bool = False
     """A FINAL stands before a cell: it speaks of what the model has not seen, and is no answer."""
+    prose: str = field(default="", compare=False, repr=False)
+    """What stands around the blocks that run, thoughts left out. Nothing but a trace reads it."""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -118,7 +120,16 @@ def parse_reply(text: str, *, is_cut: bool = False, rules: int = RULES) -> Reply
         phrase = phrase_of(text)
         final = Final("value", phrase) if phrase is not None else None
     problem = _problem(text, fences, blocks, has_final=final is not None)
-    return Reply(tuple(block.code for block in blocks), final, problem, has_early_final)
+    codes = tuple(block.code for block in blocks)
+    return Reply(codes, final, problem, has_early_final, _prose(text, blocks))
+
+
+def _prose(text: str, blocks: Sequence[Fence]) -> str:
+    """Give what stands around the blocks that run."""
+    starts = [0, *(block.last for block in blocks)]
+    ends = [*(block.first for block in blocks), len(text)]
+    parts = [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _is_inside(fence: Fence, finals: Sequence[FoundFinal]) -> bool:
@@ -171,4 +182,5 @@ def _by_the_first_rules(text: str) -> Reply:
     blocks = [fence for fence in fences if fence.closed and fence.is_tagged]
     final = None if found is None else found.final
     problem = _problem(text, fences, blocks, has_final=final is not None)
-    return Reply(tuple(block.code for block in blocks), final, problem)
+    codes = tuple(block.code for block in blocks)
+    return Reply(codes, final, problem, prose=_prose(text, blocks))

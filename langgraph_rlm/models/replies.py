@@ -84,8 +84,11 @@ def with_thoughts(message: AIMessage, kept: Mapping[str, Any]) -> AIMessage:
 def thought_text(message: AIMessage) -> str:
     """Give a reply's thoughts as text, as far as its provider tells them apart; empty without."""
     kept = kept_thoughts(message)
-    if kept is None:
-        return ""
+    return "" if kept is None else text_of_thoughts(kept)
+
+
+def text_of_thoughts(kept: Mapping[str, Any]) -> str:
+    """Give kept thoughts, as `kept_thoughts` gives them, as text."""
     return "\n".join([*_texts(kept["content"]), *_texts([kept["additional_kwargs"]])])
 
 

@@ -8,14 +8,14 @@ import asyncio
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
@@ -115,11 +115,33 @@ class ThreadRows:
         return sum(map(len, self.values))
 
 
+@dataclass(frozen=True)
+class StepRow:
+    """One checkpoint of a thread, without what it holds."""
+
+    namespace: str
+    id: str
+    """Ids sort by time."""
+    parent: str | None
+
+
+Mark = tuple[Any, ...]
+"""Something that is another one as soon as a database has more, or less, of a thread."""
+
+
 class Rows(Protocol):
     """The stored values of a database."""
 
     async def threads(self) -> list[str]:
         """List the ids of all threads."""
+        ...
+
+    async def steps(self, thread: str) -> list[StepRow]:
+        """List the checkpoints of a thread, in every namespace."""
+        ...
+
+    async def mark(self, thread: str) -> Mark:
+        """Give the mark of a thread, which costs no more than to count rows."""
         ...
 
     async def of(self, thread: str) -> ThreadRows:
@@ -142,6 +164,17 @@ async def rows_of(saver: Saver) -> Rows:
     return ListedRows(saver)
 
 
+STEPS = (
+    "SELECT checkpoint_ns AS namespace, checkpoint_id AS id, parent_checkpoint_id AS parent "
+    "FROM checkpoints WHERE thread_id ="
+)
+COUNT_STEPS = (
+    "SELECT count(*) AS number, max(checkpoint_id) AS newest FROM checkpoints WHERE thread_id ="
+)
+COUNT_WRITES = "SELECT count(*) AS number FROM"
+"""What SQLite and PostgreSQL are asked, up to the id of the thread."""
+
+
 class SqliteRows:
     """A SQLite file, over a connection of its own that only reads. A run keeps its saver."""
 
@@ -155,6 +188,17 @@ class SqliteRows:
             return []  # a saver makes the tables when it is first used
         sql = "SELECT DISTINCT thread_id FROM checkpoints"
         return [str(row[0]) for row in await asyncio.to_thread(self._asked, sql)]
+
+    async def steps(self, thread: str) -> list[StepRow]:
+        found = await asyncio.to_thread(self._asked, f"{STEPS} ?", (thread,))
+        return [StepRow(*row) for row in found]
+
+    async def mark(self, thread: str) -> Mark:
+        found = [
+            (await asyncio.to_thread(self._asked, f"{count} ?", (thread,)))[0]
+            for count in (COUNT_STEPS, f"{COUNT_WRITES} writes WHERE thread_id =")
+        ]
+        return tuple(found)
 
     async def of(self, thread: str) -> ThreadRows:
         return await asyncio.to_thread(self._read, thread)
@@ -184,6 +228,15 @@ class PostgresRows:
     async def threads(self) -> list[str]:
         found = await _asked(self._own, "SELECT DISTINCT thread_id FROM checkpoints")
         return [row["thread_id"] for row in found]
+
+    async def steps(self, thread: str) -> list[StepRow]:
+        found = await _asked(self._own, f"{STEPS} %s", (thread,))
+        return [StepRow(row["namespace"], row["id"], row["parent"]) for row in found]
+
+    async def mark(self, thread: str) -> Mark:
+        counts = (COUNT_STEPS, f"{COUNT_WRITES} checkpoint_writes WHERE thread_id =")
+        found = [(await _asked(self._own, f"{count} %s", (thread,)))[0] for count in counts]
+        return tuple(tuple(row.values()) for row in found)
 
     async def of(self, thread: str) -> ThreadRows:
         columns = "checkpoint::text AS a, metadata::text AS b"
@@ -236,13 +289,31 @@ class ListedRows:
         configs: list[Any] = [saved.config async for saved in self._saver.alist(None)]
         return sorted({config["configurable"]["thread_id"] for config in configs})
 
+    async def steps(self, thread: str) -> list[StepRow]:
+        return [_step_of(saved) async for saved in self._listed(thread)]
+
+    async def mark(self, thread: str) -> Mark:
+        rows = [
+            (_step_of(saved), len(saved.pending_writes or ()))
+            async for saved in self._listed(thread)
+        ]
+        return tuple(rows)
+
     async def of(self, thread: str) -> ThreadRows:
-        config: Any = {"configurable": {"thread_id": thread}}
         values = [
             _encoded([saved.checkpoint, saved.metadata, saved.pending_writes])
-            async for saved in self._saver.alist(config)
+            async for saved in self._listed(thread)
         ]
         return ThreadRows(len(values), values)
+
+    def _listed(self, thread: str) -> AsyncIterator[CheckpointTuple]:
+        return self._saver.alist({"configurable": {"thread_id": thread}})
+
+
+def _step_of(saved: CheckpointTuple) -> StepRow:
+    own: dict[str, Any] = saved.config.get("configurable", {})
+    parent: dict[str, Any] = (saved.parent_config or {}).get("configurable", {})
+    return StepRow(own.get("checkpoint_ns", ""), own["checkpoint_id"], parent.get("checkpoint_id"))
 
 
 def _plain(typed: Iterable[tuple[Any, Any]], serde: Any, where: str) -> Iterator[bytes]:

@@ -1,0 +1,133 @@
+"""Follow: read a thread again and again, and give what is new. Whichever process works on it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from langgraph_rlm.pregel.databases import Mark
+from langgraph_rlm.pregel.leases import is_leased
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.trace.reading import Reader, Trace
+from langgraph_rlm.trace.records import Record, State
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is new of a thread since the last look."""
+
+    records: list[Record]
+    """New and changed records, each whole."""
+    gone: list[str]
+    """Ids of records that are no more: of a pause that was answered, or a branch that was left."""
+    state: State
+
+
+class Follower:
+    """The records of one thread, as they come.
+
+    A look costs no more than to count rows where nothing has changed. Else the thread is read
+    anew, but no text again that was looked at before.
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        config: RunnableConfig,
+        *,
+        blob_store: str | Path | BlobStore | None = None,
+        is_running: Callable[[], bool] | None = None,
+    ) -> None:
+        """Follow a thread; nothing is read yet.
+
+        Args:
+            graph: see `langgraph_rlm.trace.atrace_of`.
+            config: see there. With a `checkpoint_id` the branch is followed that ends there, which
+                gets no further.
+            blob_store: see there.
+            is_running: whether somebody works on the thread; None to look at its lease.
+        """
+        self._graph = graph
+        self._config = config
+        self._blob_store = blob_store
+        self._is_running = is_running
+        self._reader: Reader | None = None
+        self._seen: tuple[Mark, bool] | None = None
+        self._records: dict[str, Record] = {}
+        self._last: Trace | None = None
+
+    async def has_begun(self) -> bool:
+        """Say whether the thread has a checkpoint."""
+        reader = await self._open()
+        return await reader.home.newest(reader.thread) is not None
+
+    async def trace(self) -> Trace:
+        """Read the thread as it is now.
+
+        Raises:
+            ConfigurationError: there is no such thread, yet or any more.
+        """
+        await self.changes()
+        return self.last
+
+    @property
+    def last(self) -> Trace:
+        """The thread as it was at the last look; there must have been one."""
+        assert self._last is not None
+        return self._last
+
+    async def changes(self) -> Changes:
+        """Look once, and give what has changed since the last look; all records at the first one.
+
+        Raises:
+            ConfigurationError: there is no such thread, yet or any more.
+        """
+        reader = await self._open()
+        seen = await self._look(reader)
+        if seen == self._seen:
+            return Changes([], [], self.last.head["state"])
+        trace = await reader.trace(is_running=seen[1])
+        self._last = trace
+        self._seen = seen
+        now = {record["id"]: record for record in trace.records}
+        changed = await asyncio.to_thread(self._changed, now)
+        gone = [id for id in self._records if id not in now]
+        self._records = now
+        return Changes(changed, gone, trace.head["state"])
+
+    async def text(self, digest: str) -> str:
+        """Give the text of a `Ref`.
+
+        Raises:
+            BlobError: no record names it, or the store does not have it any more.
+        """
+        reader = await self._open()
+        return await asyncio.to_thread(reader.texts.get, digest)
+
+    def names(self, digest: str) -> bool:
+        """Say whether a record that was given names a text, a context, a picture or a file."""
+        return self._reader is not None and digest in self._reader.texts
+
+    @property
+    def blobs(self) -> BlobStore | None:
+        """The store of the thread's blobs; None before the first look."""
+        return None if self._reader is None else self._reader.home.blobs
+
+    async def _open(self) -> Reader:
+        if self._reader is None:
+            self._reader = await Reader.open(self._graph, self._config, self._blob_store)
+        return self._reader
+
+    async def _look(self, reader: Reader) -> tuple[Mark, bool]:
+        """Look at the thread before it is read: what comes while it is read, is seen next time."""
+        mark = await reader.home.rows.mark(reader.thread)
+        if self._is_running is not None:
+            return mark, self._is_running()
+        return mark, is_leased(reader.home.database, reader.thread)
+
+    def _changed(self, now: dict[str, Record]) -> list[Record]:
+        before = self._records
+        return [record for id, record in now.items() if before.get(id) != record]

@@ -1,0 +1,396 @@
+"""Records: a run as plain JSON objects, by the format `langgraph-rlm trace 1`. Reads nothing.
+
+Each record has a `type` and an `id`, and says in `rlm` which RLM it belongs to and in `place` where
+in that RLM's log. The same thing that is read again later has the same id, and its newer record
+replaces the older one. What is not known, or does not apply, is left out. Times are seconds since
+the epoch. `docs/trace.md` describes each field.
+"""
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from langgraph_rlm.budget.usage import Share, Usage
+from langgraph_rlm.log.entries import CallKind, CellOutcome, Decision
+from langgraph_rlm.log.reply import Problem
+from langgraph_rlm.storage.out_files import GivenFile
+
+FORMAT = "langgraph-rlm trace 1"
+
+INLINE_CHARS = 500
+"""Longest text that stands in a record itself."""
+
+START_CHARS = 200
+"""Characters of a longer text that its record shows."""
+
+State = Literal["done", "paused", "running", "stopped"]
+"""It has its answer; it waits for a human; it works now, as far as that can be seen from here; it
+was cut off, and can be continued."""
+
+
+class Ref(TypedDict):
+    """A text that is too long for a record."""
+
+    ref: str
+    """sha256 of its UTF-8 bytes: `Trace.text(ref)` gives the text."""
+    chars: int
+    start: str
+    """Its first characters."""
+    missing: NotRequired[bool]
+    """True where the blob store does not have it any more."""
+
+
+Shown = str | Ref
+"""A text in a record."""
+
+Ranges = dict[str, list[list[int]]]
+"""Byte ranges `[start, end)` by the digest of the context that they are of."""
+
+
+RunSpan = TypedDict(
+    "RunSpan",
+    {
+        "run": str,
+        "from": float,
+        "to": float,
+        "ended": Literal["finished", "paused", "killed", "running"],
+    },
+)
+"""One invocation of the graph that worked on the thread.
+
+`run` names it as in the other records. It began at `from`, and last wrote to the log at `to`. It
+gave an answer (`finished`), ended to wait for a human (`paused`), ended in any other way, such as a
+kill or an error (`killed`), or works now (`running`).
+"""
+
+Span = TypedDict("Span", {"from": NotRequired[float], "to": NotRequired[float]})
+"""When something began, and when it last wrote to its log."""
+
+
+class Branch(TypedDict):
+    """One end of the thread's history. A thread has several after a fork."""
+
+    checkpoint: str
+    """The id of its newest checkpoint."""
+    at: float
+    current: bool
+    """Whether it is the branch that this trace is of."""
+    parted: NotRequired[str]
+    """The last checkpoint that it shares with the branch of this trace."""
+    place: NotRequired[str]
+    """The first place in the log where it differs from this trace."""
+    question: NotRequired[Shown]
+    """Its newest question."""
+
+
+class TraceRecord(TypedDict):
+    """The thread as a whole."""
+
+    type: Literal["trace"]
+    id: Literal["trace"]
+    format: Literal["langgraph-rlm trace 1"]
+    version: str
+    """Of the package that wrote the record."""
+    thread: str
+    checkpoint: str
+    """The newest checkpoint that the trace is made of."""
+    namespace: str
+    """The `checkpoint_ns` of the root RLM; empty where it is the whole graph."""
+    root: str
+    """The id of the root RLM."""
+    roots: list[str]
+    """The ids of all RLMs without a parent: a larger graph may have several, the newest last."""
+    state: State
+    sandbox: NotRequired[str]
+    limits: NotRequired[dict[str, Any]]
+    """Left out where the graph is not known, but only its database."""
+    models: list[str]
+    """Names of the models that were asked, as far as the log says."""
+    usage: NotRequired[Usage]
+    """What the whole tree has spent on the newest question."""
+    answer: NotRequired[Shown]
+    stop_reason: NotRequired[str]
+    structured: NotRequired[Any]
+    """The answer as plain JSON values, where it had to have a form."""
+    runs: list[RunSpan]
+    branches: list[Branch]
+    questions: int
+    files: list[GivenFile]
+    """What the newest answer gives back."""
+    coverage: NotRequired[dict[str, Any]]
+    """The share of each context that models have seen, by its name."""
+
+
+class RLMRecord(Span):
+    """One RLM: the root, or a child that code asked with `rlm_query`."""
+
+    type: Literal["rlm"]
+    id: str
+    rlm: str
+    parent: str | None
+    parent_place: str | None
+    """The place of its answer in the log of its parent."""
+    depth: int
+    model: NotRequired[str]
+    """The model that writes its code."""
+    state: State
+    stop_reason: NotRequired[str]
+    answer: NotRequired[Shown]
+    usage: NotRequired[Usage]
+    """What it has spent on its newest question, with its children."""
+    question: NotRequired[Shown]
+    """Its first question."""
+    instructions: NotRequired[Shown]
+    """The system messages of its input."""
+
+
+class ContextRecord(TypedDict):
+    """A context, as it came with a question or with one item of an `rlm_query`."""
+
+    name: NotRequired[str]
+    """`context_0` and on, counted over the thread; left out in a reply."""
+    user_name: NotRequired[str]
+    digest: str
+    """sha256 of its stored text."""
+    kind: str
+    size: int
+    """Bytes."""
+    length: int
+    """Characters; bytes of a picture or a sound."""
+    items: NotRequired[int]
+    source: NotRequired[str]
+    index: NotRequired[str]
+    """Digest of the list of its files: `[path, first byte, bytes]` each."""
+    about: NotRequired[str]
+    """Digest of what is known of its files beside their text."""
+    tables: NotRequired[str]
+    """Digest of what is known of its tables."""
+    skipped: NotRequired[list[str]]
+    """What was not read of it, and why."""
+
+
+class Stamp(TypedDict):
+    """When a record's event was over, how long it took, and which invocation wrote it. Threads of
+    earlier versions have none of it."""
+
+    at: NotRequired[float]
+    seconds: NotRequired[float]
+    run: NotRequired[str]
+
+
+class InLog(Stamp):
+    """What all records of a log's entries have."""
+
+    id: str
+    rlm: str
+    place: str
+
+
+class QuestionRecord(InLog):
+    """One question to an RLM."""
+
+    type: Literal["question"]
+    number: int
+    question: Shown
+    contexts: list[ContextRecord]
+    turn: int
+    """The number of its first turn."""
+
+
+class TurnRecord(InLog):
+    """One reply of the model that writes an RLM's code."""
+
+    type: Literal["turn"]
+    number: int
+    question: int
+    """The number of the question that it works on."""
+    reply: Shown
+    """As the model wrote it."""
+    prose: NotRequired[Shown]
+    """What it wrote beside its thoughts and its code."""
+    thoughts: NotRequired[Shown]
+    cells: list[str]
+    """Places of its cells."""
+    final: NotRequired[Shown]
+    """The answer that it gave in prose."""
+    model: NotRequired[str]
+    usage: NotRequired[Share]
+    limit: NotRequired[str]
+    """The limit at which it was asked for the best answer so far."""
+    is_cut: NotRequired[bool]
+    problem: NotRequired[Problem]
+    """Why the reply has nothing to do, or not all of it."""
+
+
+class FileChange(TypedDict):
+    """A file that a cell has written."""
+
+    digest: str
+    size: int
+    type: str
+
+
+class CellRecord(InLog):
+    """One cell of code."""
+
+    type: Literal["cell"]
+    turn: int
+    code: Shown
+    state: Literal["ended", "open", "not run"]
+    outcome: NotRequired[CellOutcome]
+    stdout: NotRequired[Shown]
+    value: NotRequired[Shown]
+    """The `repr` of its last expression."""
+    error: NotRequired[Shown]
+    reads: NotRequired[Ranges]
+    """What `peek` and `grep` gave to the code."""
+    final: NotRequired[Shown]
+    files: NotRequired[dict[str, FileChange | None]]
+    """Files that it has written or changed, by name; null for one that is gone."""
+    left_out: NotRequired[list[str]]
+
+
+class CallRecord(InLog):
+    """One call that code made, or a tool call of the model's own."""
+
+    type: Literal["call"]
+    cell: NotRequired[str]
+    """Left out of a call that the model made without code."""
+    turn: int
+    call: CallKind
+    function: str
+    items: int
+    request: NotRequired[Shown]
+    """Of a tool or of `sql`: the arguments as JSON."""
+
+
+class ReplyRecord(InLog):
+    """The answer to one item of a call, or what stands in its place."""
+
+    type: Literal["reply"]
+    call: str
+    item: int
+    state: Literal["answered", "failed", "open", "paused", "dropped"]
+    """`dropped`: its cell ended without it."""
+    prompt: NotRequired[Shown]
+    ranges: NotRequired[Ranges]
+    """The parts of a context that stand in the prompt, where code gave them as ranges."""
+    context: NotRequired[ContextRecord]
+    images: NotRequired[list[dict[str, Any]]]
+    """What was shown to the model beside the prompt."""
+    model: NotRequired[str]
+    child: NotRequired[str]
+    """The id of the RLM that answered."""
+    value: NotRequired[Shown]
+    error: NotRequired[Shown]
+    thoughts: NotRequired[Shown]
+    is_json: NotRequired[bool]
+    usage: NotRequired[Share]
+    """What it has spent, a child's whole tree included."""
+    waited: NotRequired[float]
+    """Seconds from the call until it was worked on."""
+    reads: NotRequired[Ranges]
+    """Of `sql`: what it has read."""
+    seen: NotRequired[Ranges]
+    """Of a child's answer: what models have seen of the child's contexts."""
+    decision: NotRequired[Decision]
+    refused: NotRequired[bool]
+    """True of the first item of a batch that was larger than what was left of the budget: no item
+    of it was asked, and the others have no record."""
+
+
+class PauseRecord(TypedDict):
+    """An open pause."""
+
+    type: Literal["pause"]
+    id: str
+    rlm: str
+    place: NotRequired[str]
+    """Of the answer that is waited for."""
+    interrupt: str
+    """The id under which `Command(resume={id: answer})` answers it."""
+    kind: Literal["approval", "external", "other"]
+    tool: NotRequired[str]
+    arguments: NotRequired[Any]
+    value: Any
+    """What LangGraph's `Interrupt` shows."""
+    schema: NotRequired[Any]
+    """JSON schema of the answers that it takes."""
+
+
+class SummaryRecord(InLog):
+    """A summary that stands for earlier turns in what the model is sent."""
+
+    type: Literal["summary"]
+    number: int
+    turn: int
+    """It stands for the turns before this one."""
+    summary: Shown
+    usage: NotRequired[Share]
+
+
+class RefusedRecord(InLog):
+    """An answer that did not have the form that was asked for."""
+
+    type: Literal["refused"]
+    turn: int
+    answer: Shown
+    error: Shown
+
+
+class CoverageRecord(TypedDict):
+    """What is known to have been seen of one context of the root. Ranges are of bytes."""
+
+    type: Literal["coverage"]
+    id: str
+    rlm: str
+    digest: str
+    name: str
+    kind: str
+    size: int
+    read: list[list[int]]
+    sent: list[list[int]]
+    shown: list[list[int]]
+    seen: list[list[int]]
+    whole: bool
+    """Code had it as a variable and used it as a whole: what it read of it is not known."""
+    seen_share: float | None
+    by: list[dict[str, Any]]
+    """`{"range": [start, end], "place": ...}` each: who touched which part."""
+
+
+class SpentRecord(TypedDict):
+    """What the whole tree had spent, by time: columns of equal length, each value the sum so far.
+    Left out where the log has no times."""
+
+    type: Literal["spent"]
+    id: Literal["spent"]
+    at: list[float]
+    cost: list[float]
+    """USD of the calls whose price is known."""
+    tokens: list[int]
+    sub_calls: list[int]
+
+
+class TextRecord(TypedDict):
+    """Only in a JSONL file: a text that records refer to."""
+
+    type: Literal["text"]
+    digest: str
+    text: str
+
+
+Record = (
+    TraceRecord
+    | RLMRecord
+    | QuestionRecord
+    | TurnRecord
+    | CellRecord
+    | CallRecord
+    | ReplyRecord
+    | PauseRecord
+    | SummaryRecord
+    | RefusedRecord
+    | CoverageRecord
+    | SpentRecord
+)

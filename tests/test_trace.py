@@ -1,0 +1,374 @@
+"""A run as plain records: what they say of real runs, as lines of JSON, as a page, in the form of rlms, in a notebook."""
+
+import asyncio
+import gzip
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, TypedDict
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
+from nbclient import NotebookClient
+from pydantic import TypeAdapter
+
+from langgraph_rlm import ConfigurationError, asave_trace, create_rlm, fork, save_trace, show
+from langgraph_rlm.cli.main import main
+from langgraph_rlm.log.entries import Log
+from langgraph_rlm.testing import ScriptedModel, cell
+from langgraph_rlm.trace import Trace, atrace_of, trace_of
+from langgraph_rlm.trace.follow import Follower
+from langgraph_rlm.trace.records import Record, TextRecord
+from langgraph_rlm.trace.rlms import rlms_lines
+
+from .models import rlm, root, thread
+from .test_notebooks import ThisInterpreter
+
+LINE: TypeAdapter[Any] = TypeAdapter(Record | TextRecord)
+PAGE = Path(__file__).parent.parent / "langgraph_rlm" / "trace" / "page" / "app.js"
+with_page = pytest.mark.skipif(not PAGE.exists(), reason="web/ is not built into trace/page/")
+
+HOSTILE = "</script><!-- <img src=x onerror=alert(1)> & \u2028 \ud800 \x00 '\""
+"""What must come through every field as it is."""
+
+
+def price(item: str) -> float:
+    """What something costs."""
+    if item == "nothing":
+        raise ValueError("no such thing")
+    return 2.5
+
+
+def search(query: str) -> str:
+    """Search the web."""
+    return f"found {query}"
+
+
+FIRST = "found = grep('needle', max_matches=3)\nprint(len(found), llm_query_batched(['w' * 700, 'b', 'c']))"
+SECOND = "try:\n    price('nothing')\nexcept RuntimeError as error:\n    print(error)\nprint(price('tea'))"
+THIRD = "kid = rlm_query('sum up', context='a b c ' * 300)\nFINAL(kid)"
+
+
+def graph(*codes: str, saver: Any = None, **options: Any) -> Any:
+    child = ScriptedModel(
+        replies=[cell("FINAL(llm_query('deep'))"), "never"], answer=None, model_name="child"
+    )
+    options = {"limits": {"max_depth": 2}, "tools": [price, search], **options}
+    return rlm(root(*codes), sub=child, checkpointer=saver or InMemorySaver(), **options)
+
+
+def done(**options: Any) -> Any:
+    """A graph whose thread "t" has run three turns with a tool that failed once, and a child."""
+    found = graph(FIRST, SECOND, THIRD, **options)
+    found.invoke({"query": "find it", "context": "a needle\n" * 100}, thread())
+    return found
+
+
+def of(trace: Trace, type: str, **wanted: Any) -> list[Any]:
+    """The records of a type that have some values."""
+    return [
+        record
+        for record in trace.records
+        if record["type"] == type and wanted.items() <= record.items()
+    ]
+
+
+def only(trace: Trace, type: str, **wanted: Any) -> Any:
+    [record] = of(trace, type, **wanted)
+    return record
+
+
+def test_a_run_as_records(tmp_path: Path) -> None:
+    """Each entry of each log is a record, and says what it belongs to."""
+    run = done(blob_store=tmp_path)
+    trace = trace_of(run, thread())
+    head = trace.head
+    assert (head["state"], head["questions"], head["namespace"]) == ("done", 1, "")
+    assert head["limits"]["max_depth"] == 2
+    state = run.get_state(thread()).values
+    assert head["root"] == state["trajectory"] and head["usage"] == state["usage"]
+    mine: Log = state["log"]
+    assert {record["place"] for record in trace.records if record.get("rlm") == head["root"] and "place" in record} == set(mine)
+    child = only(trace, "rlm", depth=1)
+    assert (child["parent"], child["parent_place"]) == (head["root"], "2.0/0/0")
+    assert only(trace, "reply", rlm=head["root"], place="2.0/0/0")["child"] == child["rlm"]
+    assert len({record["id"] for record in trace.records}) == len(trace.records)
+
+
+def test_what_calls_and_their_answers_say() -> None:
+    trace = trace_of(done(), thread())
+    root_id = trace.head["root"]
+    prompt = only(trace, "reply", rlm=root_id, place="0.0/0/0")["prompt"]
+    assert prompt["chars"] == 700 and trace.text(prompt["ref"]) == "w" * 700
+    failed = only(trace, "reply", rlm=root_id, place="1.0/0/0")
+    assert failed["state"] == "failed" and "no such thing" in failed["error"]
+    bought = only(trace, "reply", rlm=root_id, place="1.0/1/0")
+    assert (bought["state"], bought["value"], bought["is_json"]) == ("answered", "2.5", True)
+    assert json.loads(only(trace, "call", rlm=root_id, place="1.0/1")["request"]) == {"item": "tea"}
+    [digest] = only(trace, "cell", rlm=root_id, place="0.0")["reads"]
+    assert digest == only(trace, "question", rlm=root_id)["contexts"][0]["digest"]
+    assert trace.context(digest).startswith("a needle")
+
+
+def test_when_everything_was() -> None:
+    """Times follow each other, and what is spent only grows."""
+    trace = trace_of(done(), thread())
+    only_run = trace.head["runs"]
+    assert [run["ended"] for run in only_run] == ["finished"]
+    began, ended = only_run[0]["from"], only_run[0]["to"]
+    for record in trace.records:
+        if "at" in record and record["type"] != "spent":
+            assert began <= record["at"] <= ended and record["run"] == only_run[0]["run"]
+    for reply in of(trace, "reply"):
+        assert reply.get("waited", 0) >= 0
+    spent = only(trace, "spent")
+    for column in ("at", "cost", "tokens", "sub_calls"):
+        assert spent[column] == sorted(spent[column])
+    usage = trace.head["usage"]
+    assert spent["sub_calls"][-1] == usage["sub_calls"]
+    assert spent["tokens"][-1] == usage["input_tokens"] + usage["output_tokens"]
+
+
+def test_what_a_turn_says_is_told_apart() -> None:
+    reply = f"<think>hm</think>First I look.\n{cell('print(1)')}\nThen I wait."
+    run = rlm([reply, "FINAL(yes)"], checkpointer=InMemorySaver())
+    run.invoke({"query": "q"}, thread())
+    trace = trace_of(run, thread())
+    first, last = of(trace, "turn")
+    assert (first["thoughts"], first["prose"], first["cells"]) == (
+        "<think>hm</think>",
+        "First I look.\n\nThen I wait.",
+        ["0.0"],
+    )
+    assert last["final"] == "yes" and last["cells"] == []
+
+
+# Runs that are not over
+
+
+def test_a_pause_and_who_decided() -> None:
+    run = graph(
+        "print(price('tea'))", "FINAL('bought')", interrupt_on={"price": True}
+    )
+    run.invoke({"query": "q"}, thread())
+    trace = trace_of(run, thread())
+    assert trace.head["state"] == "paused" and [each["ended"] for each in trace.head["runs"]] == ["paused"]
+    pause = only(trace, "pause")
+    assert (pause["kind"], pause["tool"], pause["arguments"], pause["place"]) == (
+        "approval", "price", {"item": "tea"}, "0.0/0/0",
+    )
+    assert pause["schema"]["oneOf"]
+    assert only(trace, "reply")["state"] == "paused" and only(trace, "cell")["state"] == "open"
+    config: Any = {"configurable": {"thread_id": "t", "user_id": "ann"}}
+    run.invoke(Command(resume={pause["interrupt"]: {"type": "approve"}}), config)
+    trace = trace_of(run, thread())
+    assert not of(trace, "pause") and [each["ended"] for each in trace.head["runs"]] == ["paused", "finished"]
+    decision = only(trace, "reply")["decision"]
+    assert (decision["type"], decision["by"]) == ("approve", "ann")
+
+
+def test_a_run_that_was_cut_off_and_continued() -> None:
+    def sub(text: str) -> Any:
+        return SystemExit("killed") if text == "b" and not died else "yes"
+
+    died: list[bool] = []
+    run = rlm(root("FINAL(str(llm_query_batched(['a', 'b'])))"), sub=sub, checkpointer=InMemorySaver())
+    with pytest.raises(SystemExit):
+        run.invoke({"query": "q"}, thread())
+    trace = trace_of(run, thread())
+    assert trace.head["state"] == "stopped" and trace.head["runs"][-1]["ended"] == "killed"
+    assert [reply["state"] for reply in of(trace, "reply")] == ["answered", "open"]
+    died.append(True)
+    run.invoke(None, thread())
+    trace = trace_of(run, thread())
+    assert [each["ended"] for each in trace.head["runs"]] == ["killed", "finished"]
+
+
+def test_the_branches_of_a_forked_thread() -> None:
+    run = done()
+    old = trace_of(run, thread())
+    [end] = old.head["branches"]
+    assert end["current"] and end["checkpoint"] == old.head["checkpoint"]
+    run.invoke(None, fork(run, thread(), "0.0/0/1", "another"))
+    new = trace_of(run, thread())
+    [left, current] = new.head["branches"]
+    assert (left["current"], left["place"], left["question"]) == (False, "0.0/0/1", "find it")
+    assert current["current"] and left["checkpoint"] == end["checkpoint"]
+    assert only(new, "reply", rlm=new.head["root"], place="0.0/0/1")["value"] == "another"
+    before = {"configurable": {"thread_id": "t", "checkpoint_id": end["checkpoint"]}}
+    again = trace_of(run, before)
+    assert {record["id"]: record for record in again.records[1:]} == {record["id"]: record for record in old.records[1:]}
+
+
+# Threads of other graphs
+
+
+class Outer(TypedDict, total=False):
+    query: str
+    answer: str
+
+
+def test_rlms_that_are_nodes_of_a_larger_graph(tmp_path: Path) -> None:
+    """Found by their channels, with the graph and with its checkpointer alone."""
+    saver = InMemorySaver()
+    builder: Any = StateGraph(Outer)
+    for name in ("first", "second"):
+        builder.add_node(name, create_rlm(root(f"FINAL('{name}')"), blob_store=tmp_path))
+    builder.add_edge(START, "first")
+    builder.add_edge("first", "second")
+    builder.add_edge("second", END)
+    outer = builder.compile(checkpointer=saver)
+    outer.invoke({"query": "q"}, thread())
+    for given in (outer, saver):
+        trace = trace_of(given, thread(), blob_store=tmp_path)
+        assert [each["answer"] for each in of(trace, "rlm")] == ["first", "second"]
+        assert trace.head["root"] == trace.head["roots"][-1] and trace.head["answer"] == "second"
+        assert trace.head["namespace"].startswith("second:") and "limits" not in trace.head
+        one: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": trace.head["namespace"]}}
+        assert trace_of(given, one, blob_store=tmp_path).head["answer"] == "second"
+
+
+def test_a_thread_that_is_not_there() -> None:
+    with pytest.raises(ConfigurationError, match="no thread 'other'"):
+        trace_of(done(), thread("other"))
+    with pytest.raises(ConfigurationError, match="has none"):
+        trace_of(rlm(["FINAL(1)"]), thread())
+
+
+def test_a_thread_without_times(tmp_path: Path) -> None:
+    """Threads of earlier versions: what they do not say is left out."""
+    run = done(blob_store=tmp_path)
+    state = run.get_state(thread())
+    stamps = ("at", "seconds", "run", "started")
+    old = {
+        place: {key: value for key, value in entry.items() if key not in stamps or key == "started"}
+        for place, entry in state.values["log"].items()
+    }
+    old = {place: {key: value for key, value in entry.items() if not (entry["kind"] == "turn" and key == "usage")} for place, entry in old.items()}
+    run.update_state(thread(), {"log": old}, as_node="finalize")
+    trace = trace_of(run, thread())
+    assert trace.head["runs"] == []
+    assert not [record for record in trace.records if record.get("rlm") == trace.head["root"] and "seconds" in record]
+    for line in lines_of(run, tmp_path / "old.jsonl"):
+        LINE.validate_json(line, strict=False)
+
+
+# Lines of JSON
+
+
+def lines_of(run: Any, path: Path, **options: Any) -> list[str]:
+    save_trace(run, thread(), path, **options)
+    read = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return read.decode().splitlines()
+
+
+def refs_in(value: Any) -> set[str]:
+    """The digests of the texts that a record refers to."""
+    if isinstance(value, dict):
+        own = {value["ref"]} if {"ref", "chars", "start"} <= value.keys() else set[str]()
+        return own.union(*map(refs_in, value.values()))
+    return set[str]().union(*map(refs_in, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.gz"])
+def test_lines_are_as_documented_and_have_every_text(name: str, tmp_path: Path) -> None:
+    """A reader of the file alone can rebuild every text."""
+    run = done(blob_store=tmp_path)
+    lines = [json.loads(line) for line in lines_of(run, tmp_path / name)]
+    for line in lines:
+        LINE.validate_python(line, strict=True)
+    texts = {line["digest"]: line["text"] for line in lines if line["type"] == "text"}
+    refs = set[str]().union(*map(refs_in, lines))
+    contexts = {context["digest"] for line in lines if line["type"] == "question" for context in line["contexts"]}
+    assert refs and refs | contexts <= texts.keys()
+    assert "a needle\n" * 100 in texts.values()
+    without = lines_of(run, tmp_path / name, contexts=False)
+    assert len(without) < len(lines)
+
+
+def documented() -> dict[str, set[str]]:
+    """The fields of each type of record, by docs/trace.md."""
+    page = (Path(__file__).parent.parent / "docs" / "trace.md").read_text()
+    found: dict[str, set[str]] = defaultdict(set)
+    for part in re.split(r"^### ", page, flags=re.MULTILINE)[1:]:
+        name = re.match(r"`(\w+)`", part)
+        if name:
+            found[name[1]].update(re.findall(r"^\| `(\w+)`", part, flags=re.MULTILINE))
+    return found
+
+
+def test_every_field_is_documented() -> None:
+    told = documented()
+    for kind in (*Record.__args__, TextRecord):
+        hints = kind.__annotations__
+        [name] = re.findall(r"'(\w+)'", str(hints["type"]))
+        fields = set[str](kind.__required_keys__ | kind.__optional_keys__)
+        assert told[name] == fields - {"type", "id", "rlm", "place", "at", "seconds", "run"}, name
+
+
+def test_hostile_texts_come_through_as_they_are(tmp_path: Path) -> None:
+    """Lone surrogates too, which no encoding has: they are escapes of JSON."""
+    path = tmp_path / "t.jsonl"
+    long = HOSTILE + "x" * 600
+    run = rlm(
+        [f"{HOSTILE}\n{cell('print(llm_query(context))')}", f"FINAL({HOSTILE.replace(chr(39), '')})"],
+        sub=lambda text: HOSTILE,
+        checkpointer=InMemorySaver(),
+        blob_store=tmp_path / "blobs",
+    )
+    run.invoke({"query": HOSTILE, "context": {"name": long}}, thread())
+    lines = [json.loads(line) for line in lines_of(run, path)]
+    turn = next(line for line in lines if line["type"] == "turn")
+    assert HOSTILE in turn["reply"] and turn["prose"] == HOSTILE
+    assert next(line for line in lines if line["type"] == "question")["question"] == HOSTILE
+    assert next(line for line in lines if line["type"] == "reply")["value"] == HOSTILE
+    assert any(long in json.loads(line["text"].split("\n")[0]) for line in lines if line["type"] == "text" and line["text"].startswith('["name"'))
+
+
+# The official package's form
+
+
+def test_the_form_of_rlms(tmp_path: Path) -> None:
+    """The fields that `rlm/core/types.py` of rlms 0.1.3 writes, with a child's trajectory in its call."""
+    lines = [json.loads(line) for line in rlms_lines(trace_of(done(), thread()))]
+    metadata, *iterations = lines
+    assert metadata.keys() == {"type", "timestamp", *RLMS["metadata"]} and metadata["type"] == "metadata"
+    assert [line["iteration"] for line in iterations] == [1, 2, 3]
+    assert [line["final_answer"] for line in iterations] == [None, None, "len=4"] or iterations[-1]["final_answer"]
+    for line in iterations:
+        assert_iteration(line)
+    calls = iterations[0]["code_blocks"][0]["result"]["rlm_calls"]
+    assert [call["prompt"] for call in calls] == ["w" * 700, "b", "c"]
+    [child] = iterations[2]["code_blocks"][0]["result"]["rlm_calls"]
+    assert child["metadata"].keys() == {"run_metadata", "iterations"}
+    for line in child["metadata"]["iterations"]:
+        assert_iteration(line)
+    assert not iterations[1]["code_blocks"][0]["result"]["rlm_calls"]
+
+
+RLMS = json.loads((Path(__file__).parent / "rlms_fields.json").read_text())
+"""The keys of the official package's JSONL, by what has them."""
+
+
+def assert_iteration(line: dict[str, Any]) -> None:
+    assert line.keys() == {"type", "iteration", "timestamp", *RLMS["iteration"]}
+    assert all(message.keys() == {"role", "content"} for message in line["prompt"])
+    for block in line["code_blocks"]:
+        assert block.keys() == set(RLMS["code_block"])
+        assert block["result"].keys() == set(RLMS["result"])
+        assert isinstance(block["result"]["execution_time"], float)
+        for call in block["result"]["rlm_calls"]:
+            assert set(RLMS["call"]) <= call.keys() <= {*RLMS["call"], *RLMS["call_may_have"]}
+            assert call["usage_summary"].keys() <= set(RLMS["usage_summary"])
+            for model in call["usage_summary"]["model_usage_summaries"].values():
+                assert model.keys() <= set(RLMS["model_usage"])
