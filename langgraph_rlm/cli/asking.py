@@ -1,7 +1,6 @@
 """Asking: one question of the command, from its contexts to its printed answer."""
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from langgraph_rlm.cli.answering import Asker
     from langgraph_rlm.cli.display import Display
     from langgraph_rlm.cli.pauses import Pause
-
-MARKDOWN = re.compile(r"^(#{1,6} |```|[-*+] |\d+\. |\|)|\*\*\S", re.MULTILINE)
-"""What an answer that is written as Markdown has in it."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ def _print_formatted(answer: str) -> None:
     from rich.markdown import Markdown
     from rich.text import Text
 
-    from langgraph_rlm.cli.display_text import printable
+    from langgraph_rlm.cli.display_text import MARKDOWN, printable
 
     text = printable(answer)
     if MARKDOWN.search(text):
