@@ -12,6 +12,7 @@ from langgraph_rlm.cli.ask_command import ask, resume
 from langgraph_rlm.cli.debug import Commands
 from langgraph_rlm.cli.demo_command import demo
 from langgraph_rlm.cli.doctor_command import doctor
+from langgraph_rlm.cli.fork_command import fork
 from langgraph_rlm.cli.serve_command import serve
 from langgraph_rlm.cli.show_command import show, spent
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
@@ -27,5 +28,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a screen without UTF-8 shows a ? and goes on
 
 
-for command in (ask, resume, threads, show, spent, trace, forget, prune, demo, doctor, serve):
+for command in (ask, resume, fork, threads, show, spent, trace, forget, prune, demo, doctor, serve):
     main.add_command(command)

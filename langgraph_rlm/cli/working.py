@@ -5,8 +5,8 @@ Prints nothing but what a display shows.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +35,24 @@ class Waiting:
 
     pauses: Sequence[Pause]
     usage: "Usage"
+
+
+@asynccontextmanager
+async def opened_graph(job: Job) -> AsyncGenerator[tuple[Any, Any]]:
+    """Open the database of a job; give its graph, and the config of its thread."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    async with AsyncSqliteSaver.from_conn_string(str(job.db)) as saver:
+        graph = job.options.made(saver)
+        config = {
+            "configurable": {"thread_id": job.thread},
+            "metadata": {REMEMBERED: json.dumps(asdict(job.options))},
+        }
+        try:
+            yield graph, config
+        finally:
+            for rlm in rlms_in(graph):
+                rlm.rlm.sessions.close()
 
 
 class Work:
@@ -71,17 +89,9 @@ class Work:
         _run(self._until_closed.aclose())
 
     async def _open(self) -> None:
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-        opened = AsyncSqliteSaver.from_conn_string(str(self._job.db))
-        saver = await self._until_closed.enter_async_context(opened)
-        self._graph: Any = self._job.options.made(saver)
-        for rlm in rlms_in(self._graph):
-            self._until_closed.callback(rlm.rlm.sessions.close)
-        self._config: Any = {
-            "configurable": {"thread_id": self._job.thread},
-            "metadata": {REMEMBERED: json.dumps(asdict(self._job.options))},
-        }
+        found = await self._until_closed.enter_async_context(opened_graph(self._job))
+        self._graph: Any = found[0]
+        self._config: Any = found[1]
 
     @property
     def limits(self) -> "Limits | None":
