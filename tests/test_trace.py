@@ -1,13 +1,12 @@
 """A run as plain records: what they say of real runs, as lines of JSON, as a page, in the form of rlms, in a notebook."""
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import json
-import os
 import re
 import stat
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,7 +21,7 @@ from langgraph.types import Command
 from nbclient import NotebookClient
 from pydantic import TypeAdapter
 
-from langgraph_rlm import ConfigurationError, asave_trace, create_rlm, fork, save_trace, show
+from langgraph_rlm import BlobError, ConfigurationError, create_rlm, fork, save_trace, show
 from langgraph_rlm.cli.main import main
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.testing import ScriptedModel, cell
@@ -32,6 +31,7 @@ from langgraph_rlm.trace.records import Record, TextRecord
 from langgraph_rlm.trace.rlms import rlms_lines
 
 from .models import rlm, root, thread
+from .pictures import png
 from .test_notebooks import ThisInterpreter
 
 LINE: TypeAdapter[Any] = TypeAdapter(Record | TextRecord)
@@ -98,7 +98,11 @@ def test_a_run_as_records(tmp_path: Path) -> None:
     state = run.get_state(thread()).values
     assert head["root"] == state["trajectory"] and head["usage"] == state["usage"]
     mine: Log = state["log"]
-    assert {record["place"] for record in trace.records if record.get("rlm") == head["root"] and "place" in record} == set(mine)
+    assert {
+        record["place"]
+        for record in trace.records
+        if record.get("rlm") == head["root"] and "place" in record
+    } == set(mine)
     child = only(trace, "rlm", depth=1)
     assert (child["parent"], child["parent_place"]) == (head["root"], "2.0/0/0")
     assert only(trace, "reply", rlm=head["root"], place="2.0/0/0")["child"] == child["rlm"]
@@ -141,7 +145,7 @@ def test_when_everything_was() -> None:
 
 def test_what_a_turn_says_is_told_apart() -> None:
     reply = f"<think>hm</think>First I look.\n{cell('print(1)')}\nThen I wait."
-    run = rlm([reply, "FINAL(yes)"], checkpointer=InMemorySaver())
+    run = rlm([reply, 'I have seen it.\n\nFINAL("yes it is")'], checkpointer=InMemorySaver())
     run.invoke({"query": "q"}, thread())
     trace = trace_of(run, thread())
     first, last = of(trace, "turn")
@@ -150,47 +154,66 @@ def test_what_a_turn_says_is_told_apart() -> None:
         "First I look.\n\nThen I wait.",
         ["0.0"],
     )
-    assert last["final"] == "yes" and last["cells"] == []
+    assert last["final"] == "yes it is" and last["cells"] == []
 
 
 # Runs that are not over
 
 
 def test_a_pause_and_who_decided() -> None:
-    run = graph(
-        "print(price('tea'))", "FINAL('bought')", interrupt_on={"price": True}
-    )
+    run = graph("print(price('tea'))", "FINAL('bought')", interrupt_on={"price": True})
     run.invoke({"query": "q"}, thread())
     trace = trace_of(run, thread())
-    assert trace.head["state"] == "paused" and [each["ended"] for each in trace.head["runs"]] == ["paused"]
+    assert trace.head["state"] == "paused" and [each["ended"] for each in trace.head["runs"]] == [
+        "paused"
+    ]
     pause = only(trace, "pause")
     assert (pause["kind"], pause["tool"], pause["arguments"], pause["place"]) == (
-        "approval", "price", {"item": "tea"}, "0.0/0/0",
+        "approval",
+        "price",
+        {"item": "tea"},
+        "0.0/0/0",
     )
     assert pause["schema"]["oneOf"]
     assert only(trace, "reply")["state"] == "paused" and only(trace, "cell")["state"] == "open"
     config: Any = {"configurable": {"thread_id": "t", "user_id": "ann"}}
     run.invoke(Command(resume={pause["interrupt"]: {"type": "approve"}}), config)
     trace = trace_of(run, thread())
-    assert not of(trace, "pause") and [each["ended"] for each in trace.head["runs"]] == ["paused", "finished"]
+    assert not of(trace, "pause") and [each["ended"] for each in trace.head["runs"]] == [
+        "paused",
+        "finished",
+    ]
     decision = only(trace, "reply")["decision"]
     assert (decision["type"], decision["by"]) == ("approve", "ann")
 
 
-def test_a_run_that_was_cut_off_and_continued() -> None:
-    def sub(text: str) -> Any:
-        return SystemExit("killed") if text == "b" and not died else "yes"
+async def test_a_run_that_was_cut_off_and_continued() -> None:
+    """What was answered is there; the rest is open, and done by the next invocation."""
 
-    died: list[bool] = []
-    run = rlm(root("FINAL(str(llm_query_batched(['a', 'b'])))"), sub=sub, checkpointer=InMemorySaver())
-    with pytest.raises(SystemExit):
-        run.invoke({"query": "q"}, thread())
-    trace = trace_of(run, thread())
+    class Slow(ScriptedModel):
+        async def _agenerate(self, messages: list[Any], *args: Any, **kwargs: Any) -> Any:
+            if messages[-1].text == "b" and not goes_on.is_set():
+                waiting.set()
+                await goes_on.wait()
+            return await super()._agenerate(messages, *args, **kwargs)
+
+    waiting, goes_on = asyncio.Event(), asyncio.Event()
+    code = "FINAL(str(llm_query_batched(['a', 'b'])))"
+    run = rlm(root(code), sub=Slow(answer=str.upper), checkpointer=InMemorySaver())
+    task = asyncio.create_task(run.ainvoke({"query": "q"}, thread()))
+    await waiting.wait()
+    await asyncio.sleep(0.05)
+    trace = await atrace_of(run, thread())
+    assert trace.head["state"] == "running" and trace.head["runs"][-1]["ended"] == "running"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    trace = await atrace_of(run, thread())
     assert trace.head["state"] == "stopped" and trace.head["runs"][-1]["ended"] == "killed"
     assert [reply["state"] for reply in of(trace, "reply")] == ["answered", "open"]
-    died.append(True)
-    run.invoke(None, thread())
-    trace = trace_of(run, thread())
+    goes_on.set()
+    await run.ainvoke(None, thread())
+    trace = await atrace_of(run, thread())
     assert [each["ended"] for each in trace.head["runs"]] == ["killed", "finished"]
 
 
@@ -207,7 +230,9 @@ def test_the_branches_of_a_forked_thread() -> None:
     assert only(new, "reply", rlm=new.head["root"], place="0.0/0/1")["value"] == "another"
     before = {"configurable": {"thread_id": "t", "checkpoint_id": end["checkpoint"]}}
     again = trace_of(run, before)
-    assert {record["id"]: record for record in again.records[1:]} == {record["id"]: record for record in old.records[1:]}
+    assert {record["id"]: record for record in again.records[1:]} == {
+        record["id"]: record for record in old.records[1:]
+    }
 
 
 # Threads of other graphs
@@ -246,21 +271,27 @@ def test_a_thread_that_is_not_there() -> None:
 
 
 def test_a_thread_without_times(tmp_path: Path) -> None:
-    """Threads of earlier versions: what they do not say is left out."""
-    run = done(blob_store=tmp_path)
-    state = run.get_state(thread())
-    stamps = ("at", "seconds", "run", "started")
+    """Threads of earlier versions: what they do not say is left out, never made up."""
+    run = graph(FIRST, "FINAL('yes')", blob_store=tmp_path)
+    run.invoke({"query": "find it", "context": "a needle"}, thread())
+    log = run.get_state(thread()).values["log"]
+    stamps = {"at", "seconds", "run"}
     old = {
-        place: {key: value for key, value in entry.items() if key not in stamps or key == "started"}
-        for place, entry in state.values["log"].items()
+        place: {
+            key: value
+            for key, value in entry.items()
+            if key not in stamps and not (entry["kind"] == "turn" and key == "usage")
+        }
+        for place, entry in log.items()
     }
-    old = {place: {key: value for key, value in entry.items() if not (entry["kind"] == "turn" and key == "usage")} for place, entry in old.items()}
     run.update_state(thread(), {"log": old}, as_node="finalize")
     trace = trace_of(run, thread())
-    assert trace.head["runs"] == []
-    assert not [record for record in trace.records if record.get("rlm") == trace.head["root"] and "seconds" in record]
+    assert trace.head["runs"] == [] and not of(trace, "spent")
+    for record in trace.records:
+        allowed = {"at"} if record["type"] == "question" else set[str]()
+        assert record.keys() & stamps == allowed
     for line in lines_of(run, tmp_path / "old.jsonl"):
-        LINE.validate_json(line, strict=False)
+        LINE.validate_python(json.loads(line), strict=True)
 
 
 # Lines of JSON
@@ -269,7 +300,7 @@ def test_a_thread_without_times(tmp_path: Path) -> None:
 def lines_of(run: Any, path: Path, **options: Any) -> list[str]:
     save_trace(run, thread(), path, **options)
     read = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return read.decode().splitlines()
+    return read.decode().split("\n")[:-1]
 
 
 def refs_in(value: Any) -> set[str]:
@@ -289,7 +320,12 @@ def test_lines_are_as_documented_and_have_every_text(name: str, tmp_path: Path) 
         LINE.validate_python(line, strict=True)
     texts = {line["digest"]: line["text"] for line in lines if line["type"] == "text"}
     refs = set[str]().union(*map(refs_in, lines))
-    contexts = {context["digest"] for line in lines if line["type"] == "question" for context in line["contexts"]}
+    contexts = {
+        context["digest"]
+        for line in lines
+        if line["type"] == "question"
+        for context in line["contexts"]
+    }
     assert refs and refs | contexts <= texts.keys()
     assert "a needle\n" * 100 in texts.values()
     without = lines_of(run, tmp_path / name, contexts=False)
@@ -313,7 +349,8 @@ def test_every_field_is_documented() -> None:
         hints = kind.__annotations__
         [name] = re.findall(r"'(\w+)'", str(hints["type"]))
         fields = set[str](kind.__required_keys__ | kind.__optional_keys__)
-        assert told[name] == fields - {"type", "id", "rlm", "place", "at", "seconds", "run"}, name
+        shared = {"type", "id", "rlm", "place", "at", "seconds", "run"}
+        assert told[name] - shared == fields - shared, name
 
 
 def test_hostile_texts_come_through_as_they_are(tmp_path: Path) -> None:
@@ -321,7 +358,7 @@ def test_hostile_texts_come_through_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     long = HOSTILE + "x" * 600
     run = rlm(
-        [f"{HOSTILE}\n{cell('print(llm_query(context))')}", f"FINAL({HOSTILE.replace(chr(39), '')})"],
+        [f"{HOSTILE}\n{cell('print(llm_query(str(context)))')}", "FINAL('end')"],
         sub=lambda text: HOSTILE,
         checkpointer=InMemorySaver(),
         blob_store=tmp_path / "blobs",
@@ -332,7 +369,11 @@ def test_hostile_texts_come_through_as_they_are(tmp_path: Path) -> None:
     assert HOSTILE in turn["reply"] and turn["prose"] == HOSTILE
     assert next(line for line in lines if line["type"] == "question")["question"] == HOSTILE
     assert next(line for line in lines if line["type"] == "reply")["value"] == HOSTILE
-    assert any(long in json.loads(line["text"].split("\n")[0]) for line in lines if line["type"] == "text" and line["text"].startswith('["name"'))
+    assert any(
+        long in json.loads(line["text"].split("\n")[0])
+        for line in lines
+        if line["type"] == "text" and line["text"].startswith('["name"')
+    )
 
 
 # The official package's form
@@ -342,9 +383,14 @@ def test_the_form_of_rlms(tmp_path: Path) -> None:
     """The fields that `rlm/core/types.py` of rlms 0.1.3 writes, with a child's trajectory in its call."""
     lines = [json.loads(line) for line in rlms_lines(trace_of(done(), thread()))]
     metadata, *iterations = lines
-    assert metadata.keys() == {"type", "timestamp", *RLMS["metadata"]} and metadata["type"] == "metadata"
+    assert (
+        metadata.keys() == {"type", "timestamp", *RLMS["metadata"]}
+        and metadata["type"] == "metadata"
+    )
     assert [line["iteration"] for line in iterations] == [1, 2, 3]
-    assert [line["final_answer"] for line in iterations] == [None, None, "len=4"] or iterations[-1]["final_answer"]
+    assert [line["final_answer"] for line in iterations] == [None, None, "len=4"] or iterations[-1][
+        "final_answer"
+    ]
     for line in iterations:
         assert_iteration(line)
     calls = iterations[0]["code_blocks"][0]["result"]["rlm_calls"]
@@ -372,3 +418,250 @@ def assert_iteration(line: dict[str, Any]) -> None:
             assert call["usage_summary"].keys() <= set(RLMS["usage_summary"])
             for model in call["usage_summary"]["model_usage_summaries"].values():
                 assert model.keys() <= set(RLMS["model_usage"])
+
+
+# The page
+
+
+def parts_of_page(page: str) -> dict[str, Any]:
+    """The data of a page, by the id of its element."""
+    found = re.findall(
+        r'<script type="application/json" id="(\w+)">(.*?)</script>', page, re.DOTALL
+    )
+    return {name: json.loads(text) for name, text in found}
+
+
+@with_page
+def test_a_page_is_one_file_that_needs_no_network(tmp_path: Path) -> None:
+    run = done(blob_store=tmp_path)
+    save_trace(run, thread(), tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text()
+    [policy] = re.findall('http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert "default-src 'none'" in policy and "connect-src 'none'" in policy
+    assert "unsafe" not in policy and "http" not in policy
+    script = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    style = re.findall("<style>(.*?)</style>", page, re.DOTALL)
+    for kind, [text] in (("script", script), ("style", style)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    parts = parts_of_page(page)
+    trace = trace_of(run, thread())
+    assert parts["boot"] == {"mode": "static", "traces": [{"records": trace.records}]}
+    [texts] = parts["texts"]
+    assert refs_in(trace.records) <= texts.keys()
+    assert all(
+        hashlib.sha256(text.encode()).hexdigest() == digest for digest, text in texts.items()
+    )
+    save_trace(run, thread(), tmp_path / "t.html", contexts=False)
+    [without] = parts_of_page((tmp_path / "t.html").read_text())["texts"]
+    assert len(without) < len(texts)
+
+
+@with_page
+def test_hostile_texts_stay_data_in_a_page(tmp_path: Path) -> None:
+    """No text of a run ends its element, and none is markup."""
+    run = rlm(
+        [f"{HOSTILE}\n{cell('print(llm_query(context))')}", "FINAL('</script><b>')"],
+        sub=lambda text: HOSTILE,
+        checkpointer=InMemorySaver(),
+    )
+    run.invoke({"query": HOSTILE, "context": HOSTILE * 50}, thread())
+    save_trace(run, thread(), tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text()
+    assert (
+        page.count("</script>") == 4
+        and "<img" not in page
+        and "<b>" not in page
+        and "<!--" not in page
+    )
+    parts = parts_of_page(page)
+    asked = [each for each in parts["boot"]["traces"][0]["records"] if each["type"] == "question"]
+    assert asked[0]["question"] == HOSTILE and HOSTILE * 50 in parts["texts"][0].values()
+
+
+@with_page
+def test_pictures_of_a_page_are_what_their_bytes_are(tmp_path: Path) -> None:
+    """A file that code calls a picture is none unless its bytes say so."""
+    picture = tmp_path / "a.png"
+    picture.write_bytes(png())
+    run = rlm(
+        root("FINAL(llm_query('what is it?', images=['context']))"), checkpointer=InMemorySaver()
+    )
+    run.invoke({"query": "q", "context": picture}, thread())
+    save_trace(run, thread(), tmp_path / "t.html")
+    [shown] = parts_of_page((tmp_path / "t.html").read_text())["pictures"].values()
+    assert shown["type"] == "image/png" and base64.b64decode(shown["base64"]) == png()
+
+
+def test_a_trace_is_saved_by_the_ending_of_its_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="must end in"):
+        save_trace(done(), thread(), tmp_path / "t.txt")
+
+
+# Following
+
+
+async def test_a_follower_gives_what_is_new(tmp_path: Path) -> None:
+    """All records at first, later those that changed; a pause that is answered is gone."""
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "t.db")) as saver:
+        run = graph(
+            "print(price('tea'))", "FINAL('bought')", interrupt_on={"price": True}, saver=saver
+        )
+        follower = Follower(run, thread())
+        assert not await follower.has_begun()
+        with pytest.raises(ConfigurationError):
+            await follower.changes()
+        await run.ainvoke({"query": "q" * 900}, thread())
+        first = await follower.changes()
+        assert await follower.has_begun() and first.state == "paused"
+        assert first.records == (await atrace_of(run, thread())).records
+        again = await follower.changes()
+        assert (again.records, again.gone, again.state) == ([], [], "paused")
+        pause = next(record for record in first.records if record["type"] == "pause")
+        await run.ainvoke(Command(resume={"type": "approve"}), thread())
+        then = await follower.changes()
+        assert then.state == "done" and then.gone == [pause["id"]]
+        changed = {record["id"].rpartition(":")[2] for record in then.records}
+        assert {"0.0", "0.0/0/0", "1", "1.0", "trace"} <= changed and "run.0" not in changed
+        question = next(record for record in first.records if record["type"] == "question")[
+            "question"
+        ]
+        assert await follower.text(question["ref"]) == "q" * 900 and follower.names(question["ref"])
+        assert not follower.names("0" * 64)
+        with pytest.raises(BlobError):
+            await follower.text("0" * 64)
+
+
+# The command
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of the command with a thread "demo", and no screen to open pages on."""
+    monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "blobs"))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    db = str(tmp_path / "threads.db")
+
+    async def ask() -> None:
+        async with AsyncSqliteSaver.from_conn_string(db) as saver:
+            await graph(FIRST, "FINAL('yes')", saver=saver).ainvoke(
+                {"query": "find it", "context": "a needle"}, thread("demo")
+            )
+
+    asyncio.run(ask())
+    return db
+
+
+def test_the_command_writes_lines(kept: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["trace", "demo", "--db", kept, "--jsonl"])
+    lines = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
+    assert done.exit_code == 0 and lines[0]["thread"] == "demo"
+    target = tmp_path / "t.jsonl.gz"
+    CliRunner().invoke(main, ["trace", "demo", "--db", kept, "--jsonl", str(target)])
+    assert gzip.decompress(target.read_bytes()).decode() == done.stdout
+    done = CliRunner().invoke(main, ["trace", "demo", "--db", kept, "--format", "rlms"])
+    assert json.loads(done.stdout.partition("\n")[0])["type"] == "metadata"
+
+
+@with_page
+def test_the_command_makes_a_private_page(kept: str, tmp_path: Path) -> None:
+    """Nobody else on the machine can read it; without a browser it says where it is."""
+    done = CliRunner().invoke(main, ["trace", "demo", "--db", kept])
+    path = Path(done.stdout.strip())
+    try:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and "no browser" in done.stderr
+        assert parts_of_page(path.read_text())["boot"]["mode"] == "static"
+    finally:
+        path.unlink()
+
+
+@with_page
+def test_the_command_puts_two_traces_into_a_page(kept: str, tmp_path: Path) -> None:
+    target = tmp_path / "both.html"
+    lines = CliRunner().invoke(main, ["trace", "demo", "--db", kept, "--jsonl"]).stdout
+    end = json.loads(lines.partition("\n")[0])["checkpoint"]
+    arguments = ["trace", "demo", "--db", kept, "--html", str(target), "--compare"]
+    for other in ("demo", f"demo@{end}"):
+        assert CliRunner().invoke(main, [*arguments, other]).exit_code == 0
+        traces = parts_of_page(target.read_text())["boot"]["traces"]
+        assert [each["records"][0]["checkpoint"] for each in traces] == [end, end]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["other"], "no thread 'other'"),
+        (["demo", "--checkpoint", "1f"], "no checkpoint '1f'"),
+        (["demo", "--jsonl", "--html", "a.html"], "give no --html"),
+        (["demo", "--jsonl", "/nowhere/a.jsonl"], "cannot be written"),
+    ],
+)
+def test_what_the_command_refuses(kept: str, arguments: list[str], told: str) -> None:
+    done = CliRunner().invoke(main, ["trace", *arguments, "--db", kept])
+    assert done.exit_code and told in done.stderr and "Traceback" not in done.stderr
+
+
+# Notebooks
+
+
+def test_outside_of_a_notebook_show_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    show(done(), thread())
+    told = capsys.readouterr().out
+    assert "Thread t: Done. 4 turns, 5 of 5 sub-calls" in told and "Question: find it" in told
+
+
+NOTEBOOK = """
+import asyncio
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph_rlm import create_rlm, show
+from langgraph_rlm.testing import ScriptedModel, cell
+
+class Sub(ScriptedModel):
+    async def _agenerate(self, *args, **kwargs):
+        while "1 of 2 sub-calls" not in view.text and self.calls:
+            await asyncio.sleep(0.01)
+        return await super()._agenerate(*args, **kwargs)
+
+model = ScriptedModel(replies=[cell("print(llm_query('a'), llm_query('b'))"), cell("FINAL('</iframe>')")])
+rlm = create_rlm(model, sub_model=Sub(answer=str.upper), checkpointer=InMemorySaver(), sandbox="monty")
+config = {"configurable": {"thread_id": "t"}}
+view = show(rlm, config)
+---
+out = rlm.invoke({"query": "q"}, config)
+view.wait(30)
+---
+show(rlm, config).wait(30)
+"""
+
+
+@with_page
+def test_a_notebook_shows_progress_and_then_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output of the first cell changes while the second one works."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "blobs"))
+    cells = [nbformat.v4.new_code_cell(part.strip()) for part in NOTEBOOK.split("---")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    told: list[str] = []
+
+    class Watched(NotebookClient):
+        def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
+            if msg["msg_type"] in ("display_data", "update_display_data"):
+                told.append(msg["content"]["data"]["text/plain"])
+            return super().process_message(msg, cell, cell_index)
+
+    Watched(
+        notebook, kernel_manager_class=ThisInterpreter, kernel_name="python3", timeout=60
+    ).execute()
+    assert told[0] == "The run has not begun."
+    assert any(text.startswith("Works. 1 turn, 1 of 2 sub-calls") for text in told)
+    for number in (0, 2):
+        [output] = notebook.cells[number].outputs
+        assert "Thread t: Done. 2 turns, 2 of 2 sub-calls" in output["data"]["text/plain"]
+        frame = output["data"]["text/html"]
+        assert frame.startswith(
+            '<iframe title="Trace" sandbox="allow-scripts" srcdoc="&lt;!doctype html&gt;'
+        )
+        assert frame.count("<") == 2 and frame.endswith("</iframe>")

@@ -19,8 +19,11 @@ from langgraph_rlm.storage.blobs import BlobStore
 
 Saver = BaseCheckpointSaver[Any]
 
+BEGUN = frozenset({"trajectory", "log"})
+"""Channels that only the checkpoints of an RLM that has begun have together."""
+
 CHANNELS = (
-    frozenset({"trajectory", "log"}),
+    BEGUN,
     frozenset({"query", "context", "messages", f"{BRANCH}ingest"}),
 )
 """Channels that only an RLM's checkpoints have together: once it has begun, and before."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import FakeListChatModel
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import StateGraph
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.graph import create_rlm
-from langgraph_rlm.history.homes import CHANNELS, Home
+from langgraph_rlm.history.homes import BEGUN, Home
 from langgraph_rlm.pregel.keys import WITHIN, nodes_of
 from langgraph_rlm.rlm_graph import RLMGraph
 
@@ -31,6 +32,18 @@ class _Nothing(TypedDict):
     """The state of a graph that is never run."""
 
 
+async def has_begun(home: Home, thread: str) -> bool:
+    """Whether an RLM has begun on a thread, or within it."""
+    newest = await home.newest(thread)
+    if newest is None or _is_rlm(newest):
+        return newest is not None
+    config: Any = {"configurable": {"thread_id": thread}}
+    async for saved in home.saver.alist(config):
+        if _is_rlm(saved):
+            return True
+    return False
+
+
 async def found_in(home: Home, given: Any, thread: str) -> list[Found]:
     """Find the RLMs of a thread that have no parent, the one that worked last at the end.
 
@@ -43,12 +56,12 @@ async def found_in(home: Home, given: Any, thread: str) -> list[Found]:
         ConfigurationError: there is no such thread, or none of an RLM.
     """
     newest = await home.newest(thread)
-    if newest is not None and _is_rlm(newest.checkpoint["channel_versions"]):
+    if newest is not None and _is_rlm(newest):
         return [Found("", given if isinstance(given, RLMGraph) else reader(home))]
     ends: dict[str, str] = {}
     async for saved in home.saver.alist({"configurable": {"thread_id": thread}}):
         namespace: str = saved.config.get("configurable", {}).get("checkpoint_ns", "")
-        if _is_rlm(saved.checkpoint["channel_versions"]):
+        if _is_rlm(saved):
             ends[namespace] = max(saved.checkpoint["id"], ends.get(namespace, ""))
     roots = [each for each in ends if not _around(each) & ends.keys()]
     if not roots:
@@ -90,5 +103,6 @@ def _around(namespace: str) -> set[str]:
     return {WITHIN.join(parts[:depth]) for depth in range(1, len(parts))}
 
 
-def _is_rlm(channels: Any) -> bool:
-    return any(channels.keys() >= those for those in CHANNELS)
+def _is_rlm(saved: CheckpointTuple) -> bool:
+    """Whether a checkpoint is of an RLM that has begun."""
+    return saved.checkpoint["channel_versions"].keys() >= BEGUN

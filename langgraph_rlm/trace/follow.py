@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_rlm.pregel.databases import Mark
 from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.trace.finding import has_begun
 from langgraph_rlm.trace.reading import Reader, Trace
 from langgraph_rlm.trace.records import Record, State
 
@@ -60,9 +61,9 @@ class Follower:
         self._last: Trace | None = None
 
     async def has_begun(self) -> bool:
-        """Say whether the thread has a checkpoint."""
+        """Say whether an RLM has begun on the thread; before, there is nothing to read."""
         reader = await self._open()
-        return await reader.home.newest(reader.thread) is not None
+        return await has_begun(reader.home, reader.thread)
 
     async def trace(self) -> Trace:
         """Read the thread as it is now.

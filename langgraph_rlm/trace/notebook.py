@@ -16,7 +16,7 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.history.homes import in_sync_use, saver_of
 from langgraph_rlm.pregel.sync import wait_for
-from langgraph_rlm.trace.follow import Follower
+from langgraph_rlm.trace.follow import Changes, Follower
 from langgraph_rlm.trace.reading import Trace
 from langgraph_rlm.trace.save import html_of
 from langgraph_rlm.trace.summary import progress_of, summary_of
@@ -80,6 +80,8 @@ class View:
         self._contexts = contexts
         self._height = height
         self._id = f"langgraph-rlm-{uuid.uuid4().hex}"
+        self.text = ""
+        """What the output says, as plain text."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=self._id, daemon=True)
 
@@ -110,24 +112,28 @@ class View:
 
     def _update_until_over(self) -> None:
         follower = Follower(in_sync_use(self._graph), self._config)
-        deadline = time.monotonic() + MOST_SECONDS
-        while not self._stopped.is_set() and time.monotonic() < deadline:
+        changed = time.monotonic()
+        while not self._stopped.is_set() and time.monotonic() < changed + MOST_SECONDS:
             started = time.monotonic()
-            if wait_for(follower.has_begun) and self._look(follower):
+            changes = self._look(follower)
+            if changes is not None and changes.state != "running":
+                self._put_page(follower.last)
                 return
+            if changes is not None and (changes.records or changes.gone):
+                self._put(progress_of(follower.last))
+                changed = time.monotonic()
             took = time.monotonic() - started
             self._stopped.wait(max(SECONDS, 4 * took))
 
-    def _look(self, follower: Follower) -> bool:
-        """Look once, and say whether the run is over."""
-        changes = wait_for(follower.changes)
-        trace = follower.last
-        if changes.state == "running":
-            if changes.records or changes.gone:
-                self._put(progress_of(trace))
-            return False
-        self._put_page(trace)
-        return True
+    def _look(self, follower: Follower) -> Changes | None:
+        """Look once; None where the run has not begun."""
+        try:
+            return wait_for(follower.changes) if wait_for(follower.has_begun) else None
+        except RuntimeError as error:
+            # an InMemorySaver that a run writes to in another thread: the next look sees it whole
+            if "changed size" not in str(error):
+                raise
+            return None
 
     def _put_page(self, trace: Trace) -> None:
         page = html_of([trace], contexts=self._contexts)
@@ -141,6 +147,7 @@ class View:
         self._publish({HTML: _panel(text), "text/plain": text})
 
     def _publish(self, data: dict[str, str], *, is_new: bool = False) -> None:
+        self.text = data["text/plain"]
         display: Any = import_module("IPython.display")
         display.publish_display_data(data, transient={"display_id": self._id}, update=not is_new)
 

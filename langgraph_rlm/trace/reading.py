@@ -211,7 +211,7 @@ class Reader:
                 usage=root.usage or None,
                 answer=self.texts.put(root.answer),
                 stop_reason=root.stop_reason or None,
-                structured=plain_json(root.structured),
+                structured=plain_json(root.value),
             ),
         )
 
@@ -231,7 +231,7 @@ def _all(tree: RLMTree) -> Iterator[RLMTree]:
 
 
 def _state_of(rlm: RLMTree, *, is_running: bool) -> State:
-    if rlm.state != "running-or-stopped":
+    if rlm.state != "open":
         return rlm.state
     return "running" if is_running else "stopped"
 

@@ -54,7 +54,7 @@ def _counts(trace: Trace) -> str:
     states = Counter(reply["state"] for reply in replies)
     turns = sum(1 for record in trace.records if record["type"] == "turn")
     done = states["answered"] + states["failed"]
-    told = [f"{turns:,} turns", f"{done:,} of {len(replies):,} sub-calls"]
+    told = [f"{turns:,} turn{'s' * (turns != 1)}", f"{done:,} of {len(replies):,} sub-calls"]
     spent = trace.records[-1]
     if spent["type"] == "spent":
         told.append(f"{spent['tokens'][-1]:,} tokens")
