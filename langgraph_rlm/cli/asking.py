@@ -44,7 +44,7 @@ def run_shown(job: Job, *, quiet: bool = False, approvals: Approvals | None = No
     given = approvals or Approvals()
     answering = _Answering(given, can_ask=given.may_ask and not quiet and _has_person())
     with Work(job) as work:
-        display = _open_display(quiet, work.limits)
+        display = open_display(quiet, work.limits)
         answers: Mapping[str, Any] = given.answers
         while True:
             try:
@@ -97,7 +97,7 @@ def _has_person() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _open_display(quiet: bool, limits: "Limits | None") -> "Display":
+def open_display(quiet: bool, limits: "Limits | None") -> "Display":
     """Give the display for where stdout and stderr go. A live one needs both to be a terminal."""
     from rich.console import Console
 

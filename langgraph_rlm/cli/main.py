@@ -9,6 +9,7 @@ import sys
 import click
 
 from langgraph_rlm.cli.ask_command import ask, resume
+from langgraph_rlm.cli.cost_command import cost
 from langgraph_rlm.cli.debug import Commands
 from langgraph_rlm.cli.demo_command import demo
 from langgraph_rlm.cli.doctor_command import doctor
@@ -28,5 +29,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a screen without UTF-8 shows a ? and goes on
 
 
-for command in (ask, resume, fork, threads, show, spent, trace, forget, prune, demo, doctor, serve):
+COMMANDS = (
+    *(ask, resume, fork, cost),
+    *(threads, show, spent, trace, forget, prune),
+    *(demo, doctor, serve),
+)
+for command in COMMANDS:
     main.add_command(command)
