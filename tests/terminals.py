@@ -1,26 +1,45 @@
 """Terminals for tests: a command on a pseudo-terminal, and the screen that a person would see."""
 
 import fcntl
+import json
 import os
 import pty
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
 import pyte
 
+SIZES = ("COLUMNS", "LINES")
+
+
+@cache
+def processes() -> "subprocess.Popen[str]":
+    """The process that forks commands, for all tests of this process."""
+    variables = {name: value for name, value in os.environ.items() if name not in SIZES}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.terminal_processes"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=variables,
+    )
+
 
 class Terminal:
     """A command on a pseudo-terminal of some size.
 
-    with Terminal(["langgraph-rlm", "ask", ...], columns=40, rows=20) as terminal:
+    with Terminal(["ask", ...], columns=40, rows=20) as terminal:
         terminal.wait_for("[a]pprove")
-        terminal.send("a\\n")
+        terminal.send("a\n")
+        assert terminal.ended() == 0
     """
 
     def __init__(
@@ -30,26 +49,32 @@ class Terminal:
         self._stream: Any = pyte.ByteStream(self.screen)
         self._ours, theirs = pty.openpty()
         self._set_size(columns, rows)
-        kept = {name: os.environ[name] for name in os.environ if name not in ("COLUMNS", "LINES")}
-        self.process = subprocess.Popen(
-            arguments,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**kept, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **variables},
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(theirs)
         self.written = b""
         """All that the command wrote."""
-        self.tallest = 0
+        self._code: int | None = None
         self._lock = threading.Lock()
+        given = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **_kept(), **variables}
+        task = {"arguments": arguments, "variables": given, "tty": os.ttyname(theirs)}
+        server = processes()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(task) + "\n")
+        server.stdin.flush()
+        self._process = int(server.stdout.readline())
+        self._theirs = theirs  # kept open, so that nothing that is written gets lost
         self._reader = threading.Thread(target=self._read, daemon=True)
+        self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._reader.start()
+        self._waiter.start()
 
     def _set_size(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def _wait(self) -> None:
+        server = processes()
+        assert server.stdout is not None
+        self._code = int(server.stdout.readline())
+        os.close(self._theirs)
 
     def _read(self) -> None:
         while True:
@@ -72,9 +97,9 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        if self._code is None:
+            os.killpg(self._process, signal.SIGKILL)
+        self._waiter.join(10)
         self._reader.join(10)
         os.close(self._ours)
 
@@ -87,7 +112,7 @@ class Terminal:
         with self._lock:
             self._set_size(columns, rows)
             self.screen.resize(rows, columns)
-        os.killpg(self.process.pid, signal.SIGWINCH)
+        os.killpg(self._process, signal.SIGWINCH)
 
     @property
     def lines(self) -> list[str]:
@@ -109,12 +134,19 @@ class Terminal:
         """Wait until a text is on the screen, or was."""
         until = time.monotonic() + seconds
         while text not in self.text:
+            has_ended = self._code is not None and not self._reader.is_alive()
+            assert not has_ended or text in self.text, f"{text!r} did not come:\n{self.text}"
             assert time.monotonic() < until, f"{text!r} did not come:\n{self.text}"
-            assert self.process.poll() is None or text in self.text, self.text
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def ended(self, seconds: float = 60) -> int:
         """Wait for the end, and give the exit code."""
-        code = self.process.wait(seconds)
+        self._waiter.join(seconds)
+        assert self._code is not None, f"it did not end:\n{self.text}"
         self._reader.join(10)
-        return code
+        return self._code
+
+
+def _kept() -> dict[str, str]:
+    """The variables that tests set."""
+    return {name: value for name, value in os.environ.items() if name not in SIZES}

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from langgraph_rlm.budget.usage import spent
-from langgraph_rlm.cli.jobs import Job, Result, Waits
+from langgraph_rlm.cli.jobs import Job, Result, Unfinished, Waits
 from langgraph_rlm.cli.out_files import print_files
 from langgraph_rlm.errors import ResumeError
 
@@ -56,7 +57,10 @@ def run_shown(job: Job, *, quiet: bool = False, approvals: Approvals | None = No
             except ResumeError as error:
                 answering.refused(error)
                 outcome = Waiting(work.pauses(), spent())
-            answers = answering.answers(outcome.pauses)
+            try:
+                answers = answering.answers(outcome.pauses)
+            except KeyboardInterrupt as stop:
+                raise Unfinished(CancelledError(), job.command("resume", job.thread)) from stop
             if outcome.pauses and not answers:
                 raise Waits(job, outcome.pauses, outcome.usage)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.budget.usage import Spending, Usage, add_usage, spent
 from langgraph_rlm.cli.graphs import load_graph
-from langgraph_rlm.cli.kept_options import Options
+from langgraph_rlm.cli.kept_options import Options, close_sessions
 from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.pregel.keys import INTERRUPT
@@ -123,7 +123,7 @@ def dry_run(
         try:
             values = run_until_ctrl_c(_run(graph, given, display), lambda: None)
         finally:
-            graph.rlm.sessions.close()
+            close_sessions(graph, options)
         return _estimate(graph, values, assumed, is_planned=plan is not None)
 
 

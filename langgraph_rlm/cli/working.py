@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 from langgraph_rlm.budget.usage import spent
 from langgraph_rlm.cli.graphs import rlms_in
 from langgraph_rlm.cli.jobs import Job, Result, Unfinished
-from langgraph_rlm.cli.kept_options import REMEMBERED, no_threads
+from langgraph_rlm.cli.kept_options import REMEMBERED, close_sessions, no_threads
 from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.cli.pauses import Pause, pauses_of
 from langgraph_rlm.errors import ConfigurationError, ResumeError
-from langgraph_rlm.pregel.keys import INTERRUPT
 from langgraph_rlm.storage.json_types import is_dict
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ async def opened_graph(job: Job) -> AsyncGenerator[tuple[Any, Any]]:
         try:
             yield graph, config
         finally:
-            for rlm in rlms_in(graph):
-                rlm.rlm.sessions.close()
+            close_sessions(graph, job.options)
 
 
 class Work:
@@ -156,7 +154,7 @@ class Work:
             if (await self._graph.aget_state(self._config)).next:
                 command = self._job.command("resume", self._job.thread)
             raise Unfinished(error, command) from error
-        if INTERRUPT in values:
+        if (await self._graph.aget_state(self._config)).next:
             pauses = await pauses_of(self._graph, self._config)
             return Waiting(pauses, values.get("usage") or spent())
         return _result(values, self._job)
