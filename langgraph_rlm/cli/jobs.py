@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from langgraph_rlm.storage.context import ContextHandle
 
 
+RUNNING = ("ask", "resume", "fork")
+"""Commands that run a thread, and so need its graph."""
+
+
 @dataclass
 class Job:
     """One question to a thread, or the rest of its interrupted question."""
@@ -36,7 +40,7 @@ class Job:
     def command(self, *arguments: str) -> str:
         """Give a command line on this job's database, with this job's graph."""
         where: list[str] = []
-        if self.options.graph is not None:
+        if self.options.graph is not None and arguments[0] in RUNNING:
             where += ["--graph", self.options.graph]
         if self.db != default_db():
             where += ["--db", str(self.db)]

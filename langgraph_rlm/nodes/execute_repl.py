@@ -57,7 +57,7 @@ class ExecuteRepl:
         """
         frame = frame_of(config)
         frame.show_on(runtime)
-        run, events = frame.run, events_of(frame.run, state)
+        run, events = frame.run, events_of(frame.run, state, frame.caller)
         self._announce(events, state)
         done, limit = await self._run_on(run, state)
         self._report(events, state, done)

@@ -24,7 +24,7 @@ from langgraph_rlm.nodes.events import Events
 from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.repl.requests import context_of, form_of, images_of, prompt_of
 from langgraph_rlm.runtime.parts import Part, parts_of, with_parts
-from langgraph_rlm.runtime.run import FRAME, Frame, ModelFailed, frame_of, with_key
+from langgraph_rlm.runtime.run import FRAME, Caller, Frame, ModelFailed, frame_of, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.structured_query import structured_query
 from langgraph_rlm.schemas.answers import Format, Mismatch, json_of
@@ -84,6 +84,7 @@ class Item:
     shown: Sequence[Reference]
     """What a model is shown with the prompt."""
     form: Format | None
+    caller: Caller
     config: RunnableConfig
     frame: Frame
     paid: list[Usage] = field(default_factory=list[Usage])
@@ -135,6 +136,7 @@ class SubCall:
             model=payload["model"],
             shown=images_of(payload, number),
             form=form_of(payload),
+            caller=Caller(call["parent"], call["place"]),
             config=config,
             frame=frame,
         )
@@ -200,7 +202,7 @@ class SubCall:
         """Run the same graph one level deeper; the calls of models in it wait for slots of their
         own."""
         given = await asyncio.to_thread(_question, item)
-        frame = item.frame.below(item.model, item.form)
+        frame = item.frame.below(item.model, item.form, item.caller)
         out = await self._child().ainvoke(given, with_key(item.config, FRAME, frame))
         if out.get("usage"):  # there is none where the first call of the child's model failed
             item.paid.append(out["usage"])

@@ -207,6 +207,15 @@ def _chars(prompt: str | list[AnyMessage]) -> int:
     return sum(len(message.text) for message in prompt)
 
 
+class Caller(NamedTuple):
+    """What called a child RLM."""
+
+    rlm_id: str
+    """The id of its parent."""
+    place: str
+    """The place in its parent's log that its answer is for."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """Where in the tree of a run a graph is."""
@@ -217,10 +226,12 @@ class Frame:
     """The name of the model that a parent's code picked for this child."""
     form: Format | None = None
     """The form of the answer: what a parent's code or the root's caller asks for."""
+    caller: Caller | None = None
+    """Of a child: what called it."""
 
-    def below(self, model: str | None, form: Format | None) -> "Frame":
+    def below(self, model: str | None, form: Format | None, caller: Caller) -> "Frame":
         """The frame of a child."""
-        return Frame(self.run, self.depth + 1, model, form)
+        return Frame(self.run, self.depth + 1, model, form, caller)
 
     def show_on(self, runtime: Runtime[None]) -> None:
         """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads
