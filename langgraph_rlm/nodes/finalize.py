@@ -36,7 +36,7 @@ from langgraph_rlm.models.replies import message_text
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.events import events_of
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, new_turn, time_spent
-from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
+from langgraph_rlm.runtime.run import Frame, ModelFailed, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format, Mismatch, code_format, text_of, user_format
 from langgraph_rlm.state import RLMState, RLMUpdate, changed, limit_of
@@ -45,6 +45,10 @@ from langgraph_rlm.storage.out_files import given_files
 
 TRIES = 2
 """How often the root model is asked for its best answer: once more if it calls tools instead."""
+
+
+BEST_ANSWER = "best answer"
+"""What the call at a limit is for, as tracers name it."""
 
 
 class Finalize:
@@ -63,6 +67,11 @@ class Finalize:
         """
         frame = frame_of(config)
         frame.show_on(runtime)
+        update = await self._update(state, config, frame)
+        frame.work.stop_reason = update.get("stop_reason", "")
+        return update
+
+    async def _update(self, state: RLMState, config: RunnableConfig, frame: Frame) -> RLMUpdate:
         if state.get("limit") == "failed":
             return _ended(frame.run, state, RLMUpdate(answer=state["answer"]))
         form = self._form(state, frame.form)
@@ -147,14 +156,14 @@ class Finalize:
         """One call; a conversation that the model refuses as too long is cut to half its window."""
         model = self._rlm.root_model(state.get("depth", 0), state.get("model"))
         try:
-            return await ask_root(self._rlm, messages, state, config, run)
+            return await ask_root(self._rlm, messages, state, config, run, BEST_ANSWER)
         except ModelFailed as failure:
             overflow = overflow_of(failure.error)
             if overflow is None:
                 raise
             self._rlm.windows.learn(model, overflow, messages)
         shorter = self._rlm.windows.fitted(model, messages)
-        return await ask_root(self._rlm, shorter, state, config, run)
+        return await ask_root(self._rlm, shorter, state, config, run, BEST_ANSWER)
 
     def _answer_in(self, reply: AIMessage, state: RLMState) -> str:
         """What a best answer says; empty where it names a variable, since no code runs any more."""

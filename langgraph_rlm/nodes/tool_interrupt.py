@@ -9,6 +9,8 @@ already have run, and asks the human.
 import asyncio
 import json
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated, Any, cast
 
 from langchain_core.messages import ToolCall
@@ -25,6 +27,9 @@ from langgraph_rlm.runtime.deadline import TooLate, within
 from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
+from langgraph_rlm.telemetry.marks import marked
+from langgraph_rlm.telemetry.observers import at_work, happened
+from langgraph_rlm.telemetry.work import Event
 from langgraph_rlm.tools import BadArguments, OwnTool, RLMTool, ToolCallInfo
 from langgraph_rlm.tools.approvals import (
     UNSURE,
@@ -44,7 +49,8 @@ class ToolInterrupt:
 
     async def __call__(self, call: PendingCall, config: RunnableConfig) -> RLMUpdate:
         """Take one call and give one record."""
-        out = await self._steps.ainvoke(call, config)
+        named: RunnableConfig = {**config, "run_name": f"{call['function']} {call['place']}"}
+        out = await self._steps.ainvoke(call, named)
         return RLMUpdate(log={call["place"]: out["reply"]})
 
 
@@ -61,6 +67,17 @@ class ToolStep:
 
     def _tool_call(self, call: PendingCall, tool: RLMTool, arguments: dict[str, Any]) -> ToolCall:
         return ToolCall(name=tool.name, args=arguments, id=call["id"], type="tool_call")
+
+    @contextmanager
+    def _told(self, tool: RLMTool, config: RunnableConfig) -> Generator[None]:
+        """Tell observers of a pause that leaves this block."""
+        try:
+            yield
+        except GraphBubbleUp:
+            work = frame_of(config).work
+            work.root.open_pauses += 1
+            happened(Event("pause", tool.name, work))
+            raise
 
     async def _decided(self, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""
@@ -98,18 +115,30 @@ class Approve(ToolStep):
     """Pauses for a human's decision, or for the result of an external tool. Either is checkpointed
     before anything else."""
 
-    async def __call__(self, call: PendingCall, runtime: Runtime[None]) -> ToolUpdate:
+    async def __call__(
+        self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolUpdate:
         """Give the arguments to run the tool with, or the answer that stands in for it."""
         tool, arguments = self._called(call)
-        if tool.is_external:
-            return await self._external(tool, arguments, call["id"])
-        config = self._rlm.toolset.interrupt_on[tool.name]
-        described = config.get("description")
+        with self._told(tool, config):
+            if tool.is_external:
+                return await self._external(tool, arguments, call["id"])
+            return await self._approval(call, tool, arguments, runtime)
+
+    async def _approval(
+        self,
+        call: PendingCall,
+        tool: RLMTool,
+        arguments: dict[str, Any],
+        runtime: Runtime[None],
+    ) -> ToolUpdate:
+        asks = self._rlm.toolset.interrupt_on[tool.name]
+        described = asks.get("description")
         asked = self._tool_call(call, tool, arguments)
         if callable(described):
             described = described(cast(Any, asked), call, runtime)
         mode = self._rlm.toolset.interrupt_mode
-        pause = review(tool, asked, config["allowed_decisions"], described, mode)
+        pause = review(tool, asked, asks["allowed_decisions"], described, mode)
         return await self._decided(ask(pause, tool), arguments)
 
     async def _external(self, tool: RLMTool, arguments: dict[str, Any], id: str) -> ToolUpdate:
@@ -146,9 +175,7 @@ class CallTool(ToolStep):
         if seconds == 0:
             return ToolUpdate(reply=self._too_late("it was not started"))
         try:
-            about = ToolCallInfo(call["id"], config, runtime)
-            running = cast(OwnTool, tool).run(given, about)
-            result = await within(seconds, running, f"Tool {tool.name!r}")
+            result = await self._run(call, cast(OwnTool, tool), given, seconds, config, runtime)
         except TooLate:
             return ToolUpdate(reply=self._too_late("it was running, and may have taken effect"))
         except GraphBubbleUp:
@@ -162,6 +189,23 @@ class CallTool(ToolStep):
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; code gets to see it
             return ToolUpdate(reply=error_entry(f"{type(error).__name__}: {error}"))
         return ToolUpdate(reply=await self._returned(result))
+
+    async def _run(
+        self,
+        call: ToolState,
+        tool: OwnTool,
+        arguments: dict[str, Any],
+        seconds: float | None,
+        config: RunnableConfig,
+        runtime: Runtime[None],
+    ) -> Any:
+        """Run the tool within the time that is left. Raises what it raises, and `TooLate`."""
+        frame, place = frame_of(config), call["place"]
+        with at_work(frame.piece("tool", tool.name, call["parent"], place, call["depth"])) as work:
+            work.given, work.call_id = arguments, call["id"]
+            about = ToolCallInfo(call["id"], marked(config, work, has_name=False), runtime)
+            work.result = await within(seconds, tool.run(arguments, about), f"Tool {tool.name!r}")
+            return work.result
 
     def _seconds_left(self, config: RunnableConfig) -> float | None:
         return frame_of(config).run.ledger.seconds_left()
@@ -181,7 +225,7 @@ class CallTool(ToolStep):
 class AskAgain(ToolStep):
     """Asks about a call that was running when its process died."""
 
-    async def __call__(self, call: ToolState) -> ToolUpdate:
+    async def __call__(self, call: ToolState, config: RunnableConfig) -> ToolUpdate:
         """Give what `Approve` gives: on approval the tool runs again."""
         tool, arguments = self._called(call)
         given = call.get("arguments", arguments)
@@ -192,7 +236,8 @@ class AskAgain(ToolStep):
         )
         asked = self._tool_call(call, tool, given)
         pause = review(tool, asked, UNSURE, about, self._rlm.toolset.interrupt_mode)
-        return await self._decided(ask(pause, tool), given)
+        with self._told(tool, config):
+            return await self._decided(ask(pause, tool), given)
 
 
 def ask(pause: Pause, tool: RLMTool) -> Any:

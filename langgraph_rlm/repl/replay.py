@@ -59,6 +59,8 @@ from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
 from langgraph_rlm.storage.blobs import Text
+from langgraph_rlm.telemetry.observers import happened
+from langgraph_rlm.telemetry.work import Event
 
 T = TypeVar("T")
 
@@ -85,6 +87,8 @@ class Repl:
         self._rules = 1
         self._time = CellTime(session, host.limits.max_cell_seconds)
         self._files = CellFiles(session, host, self._at)
+        self._is_closed = False
+        happened(Event("sandbox started"))
         self._replayed = 0
         self._to_replay: int | None = None
 
@@ -120,6 +124,9 @@ class Repl:
 
     def close(self) -> None:
         """Give the worker back."""
+        if not self._is_closed:
+            self._is_closed = True
+            happened(Event("sandbox ended"))
         self._session.close()
 
     def advance(self, log: AnyLog, deadline: Deadline | None = None) -> Advance:
