@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import CallKind, Log, NativeCall, ReplyEntry, merge_log
+from langgraph_rlm.log.entries import CallKind, Decision, Log, NativeCall, ReplyEntry, merge_log
 from langgraph_rlm.log.places import call_at, item_place, last_turn, native_places, turn_count
 from langgraph_rlm.storage.blobs import Text
 from langgraph_rlm.storage.out_files import GivenFile, last_files
@@ -136,6 +136,8 @@ class ToolState(PendingCall, total=False):
     """Whether the call waits for a human, by the word of its tool's `when`."""
     arguments: dict[str, Any]
     """The arguments that were approved."""
+    decision: Decision
+    """What was decided, where the call waited."""
     mark: str
     """Token written just before a tool that must not run twice starts. A process that does not know
     it must assume that the tool may already have run."""
@@ -147,6 +149,7 @@ class ToolUpdate(TypedDict, total=False):
 
     waits: bool
     arguments: dict[str, Any]
+    decision: Decision
     mark: str
     reply: ReplyEntry
 

@@ -48,7 +48,8 @@ def timeless(log: Mapping[str, Any]) -> dict[str, Any]:
     """A log without what the clock has put there."""
 
     def entry_of(entry: Any) -> Any:
-        entry = {key: value for key, value in entry.items() if key != "snapshot"}
+        clocked = {"snapshot", "at", "seconds", "run"}
+        entry = {key: value for key, value in entry.items() if key not in clocked}
         if entry["kind"] == "run":
             return {**entry, "started": 0}
         return {**entry, "usage": {**entry["usage"], "seconds": 0}} if "usage" in entry else entry

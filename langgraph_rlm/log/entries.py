@@ -11,7 +11,7 @@ before it and the answers in it.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -33,7 +33,22 @@ ROLLED_BACK: frozenset[CellOutcome] = frozenset({"timeout", "crashed", "stopped"
 """Outcomes of cells of which nothing is kept: a replay leaves them out."""
 
 
-class QuestionEntry(TypedDict):
+class Stamped(TypedDict):
+    """When an entry was written, and by which invocation. Versions before 0.2 wrote none of it; no
+    replay reads it."""
+
+    at: NotRequired[float]
+    """Seconds since the epoch, to the millisecond, when what the entry records was over; of a call,
+    when code made it."""
+    seconds: NotRequired[float]
+    """How long that took: of a turn or a summary the model's call; of a cell the time that code
+    computed; of an answer the time from when it got its slot."""
+    run: NotRequired[str]
+    """Names the invocation that wrote the entry, 8 hex characters. After a kill or a pause it is
+    another one."""
+
+
+class QuestionEntry(Stamped):
     """One question put to the thread, at `"run.0"` and on."""
 
     kind: Literal["run"]
@@ -58,7 +73,7 @@ class NativeCall(TypedDict):
     id: str
 
 
-class TurnEntry(TypedDict):
+class TurnEntry(Stamped):
     """One reply of the root model. Its cells and its answer in prose are parsed from it, never
     stored twice."""
 
@@ -76,9 +91,12 @@ class TurnEntry(TypedDict):
     thoughts: NotRequired[Text]
     """What the model thought before it replied, where its provider tells that apart: the content
     blocks as JSON, signatures included. Thoughts within the text stay in `reply`."""
+    usage: NotRequired[Share]
+    """What the model's call has spent. The run's usage has it too, added when the turn was
+    written."""
 
 
-class CellEntry(TypedDict):
+class CellEntry(Stamped):
     """How one cell ended."""
 
     kind: Literal["cell"]
@@ -107,7 +125,7 @@ class CellEntry(TypedDict):
     replays the cell."""
 
 
-class CallEntry(TypedDict):
+class CallEntry(Stamped):
     """One host call that code made."""
 
     kind: Literal["call"]
@@ -122,7 +140,22 @@ class CallEntry(TypedDict):
     """Digest of the interpreter as it was then, as in `CellEntry`."""
 
 
-class ReplyEntry(TypedDict):
+class Decision(TypedDict):
+    """What was decided about a tool call that waited."""
+
+    type: Literal["approve", "edit", "reject", "respond", "result"]
+    """`result` is the answer to a call of an external tool."""
+    at: float
+    """Seconds since the epoch."""
+    arguments: NotRequired[dict[str, Any]]
+    """Of an edit: what the tool was given instead."""
+    message: NotRequired[str]
+    """Of a rejection: its reason."""
+    by: NotRequired[str]
+    """Who decided: the `user_id` of the config that brought the answer, where it has one."""
+
+
+class ReplyEntry(Stamped):
     """The answer to one item of a call, or the error in its place."""
 
     kind: Literal["reply"]
@@ -143,9 +176,11 @@ class ReplyEntry(TypedDict):
     refused: NotRequired[bool]
     """True at the first item of a batch that is larger than what is left: nothing of it was asked,
     and code gets a ValueError."""
+    decision: NotRequired[Decision]
+    """Of a tool call that waited for a human or for its result."""
 
 
-class CompactionEntry(TypedDict):
+class CompactionEntry(Stamped):
     """A summary that replaces earlier turns in what the root model is sent. The turns themselves
     stay in the log."""
 
@@ -153,9 +188,11 @@ class CompactionEntry(TypedDict):
     turn: int
     """It stands for the turns before this one, whichever questions they belong to."""
     summary: Text
+    usage: NotRequired[Share]
+    """As in `TurnEntry`."""
 
 
-class RefusedEntry(TypedDict):
+class RefusedEntry(Stamped):
     """An answer that does not have the form that is asked for. The run continued with another
     turn."""
 

@@ -6,6 +6,7 @@ import asyncio
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_rlm.budget.usage import share
 from langgraph_rlm.log.entries import CompactionEntry
 from langgraph_rlm.log.places import compaction_place, compactions, turn_count
 from langgraph_rlm.log.thoughts import without_thoughts
@@ -67,11 +68,13 @@ async def compact(
     place = compaction_place(len(compactions(state["log"])))
     depth, id = state.get("depth", 0), state["trajectory"]
     work = frame_of(config).piece("model", "summary", id, place, depth)
-    reply, cost = await run.call_root(model, asked, config, work)
-    summary = without_thoughts(str(reply.text)).strip() or "(You wrote no summary.)"
+    paid = await run.call_root(model, asked, config, work)
+    summary = without_thoughts(str(paid.reply.text)).strip() or "(You wrote no summary.)"
     kept = await rlm.blobs.keep(summary)
     entry = await asyncio.to_thread(_entry, kept, place, state, rlm, room)
-    return RLMUpdate(log={place: entry}, usage=cost, compacted=True)
+    entry["usage"] = share(paid.cost)
+    entry["seconds"] = paid.seconds
+    return RLMUpdate(log={place: entry}, usage=paid.cost, compacted=True)
 
 
 def _entry(

@@ -30,6 +30,7 @@ from langgraph_rlm.log.places import (
     turn_count,
 )
 from langgraph_rlm.log.reply import Reply, reply_of
+from langgraph_rlm.log.stamps import stamp
 from langgraph_rlm.log.steps import has_answer_in_prose
 from langgraph_rlm.nodes.events import Events, events_of
 from langgraph_rlm.nodes.root_call import time_spent
@@ -71,6 +72,7 @@ class ExecuteRepl:
         if limit is not None and limit_of(state) is None:
             happened(Event("limit", limit, frame.work))
         self._report(events, state, done)
+        stamp(done.entries, run.id)
         update = RLMUpdate(log=done.entries, suspended=done.suspended)
         usage = self._newly_spent(run, state, done)
         if usage is not None:

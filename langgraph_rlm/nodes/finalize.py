@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
-from langgraph_rlm.budget.usage import Usage, add_usage
+from langgraph_rlm.budget.usage import Usage, add_usage, spent
 from langgraph_rlm.log.entries import Log, RefusedEntry
 from langgraph_rlm.log.files import files_in
 from langgraph_rlm.log.places import (
@@ -29,6 +29,7 @@ from langgraph_rlm.log.places import (
 )
 from langgraph_rlm.log.python import assigned_names, plain_final
 from langgraph_rlm.log.reply import RULES, parse_reply, reply_of
+from langgraph_rlm.log.stamps import stamp
 from langgraph_rlm.log.text import answer_text
 from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.overflow import overflow_of
@@ -36,7 +37,7 @@ from langgraph_rlm.models.replies import message_text
 from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.events import events_of
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, new_turn, time_spent
-from langgraph_rlm.runtime.run import Frame, ModelFailed, Run, frame_of
+from langgraph_rlm.runtime.run import Frame, ModelFailed, Paid, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format, Mismatch, code_format, text_of, user_format
 from langgraph_rlm.state import RLMState, RLMUpdate, changed, limit_of
@@ -67,11 +68,12 @@ class Finalize:
         """
         frame = frame_of(config)
         frame.show_on(runtime)
-        update = await self._update(state, config, frame)
+        update = await self._finish(state, config, frame)
         frame.work.stop_reason = update.get("stop_reason", "")
+        stamp(update.get("log", {}), frame.run.id)
         return update
 
-    async def _update(self, state: RLMState, config: RunnableConfig, frame: Frame) -> RLMUpdate:
+    async def _finish(self, state: RLMState, config: RunnableConfig, frame: Frame) -> RLMUpdate:
         if state.get("limit") == "failed":
             return _ended(frame.run, state, RLMUpdate(answer=state["answer"]))
         form = self._form(state, frame.form)
@@ -107,25 +109,25 @@ class Finalize:
     ) -> RLMUpdate:
         """A limit came first: ask the root model for its best answer, and make do with what there
         is if it gives none."""
-        reply, paid = AIMessage(""), [time_spent(run)]
+        paid, best = [time_spent(run)], Paid(AIMessage(""), spent(), 0.0)
         try:
-            reply = await self._ask(state, config, run, paid)
+            best = await self._ask(state, config, run, paid)
         except LimitReached:
             pass  # what code has shown so far is the answer
         except ModelFailed as failure:
             failed = failed_update(failure, state.get("depth", 0))
             failed["usage"] = reduce(add_usage, paid)
             return failed | _ended(run, changed(state, limit="failed"), failed)
-        answer = self._answer_in(reply, state) or shown_so_far(state["log"], self._rlm.blobs)
+        answer = self._answer_in(best.reply, state) or shown_so_far(state["log"], self._rlm.blobs)
         given = await _valued(answer, form)
         if isinstance(given, Mismatch):
             given = RLMUpdate(answer=answer, structured_response=None)
-        update = RLMUpdate(log=await self._turn(state, reply), usage=reduce(add_usage, paid))
+        update = RLMUpdate(log=await self._turn(state, best), usage=reduce(add_usage, paid))
         return update | _ended(run, state, given)
 
     async def _ask(
         self, state: RLMState, config: RunnableConfig, run: Run, paid: list[Usage]
-    ) -> AIMessage:
+    ) -> Paid:
         """The root model's best answer. If it calls its tools instead, it is told once that it is
         too late for them.
 
@@ -141,18 +143,19 @@ class Finalize:
         """
         limit = state["limit"]
         messages = await asyncio.to_thread(conversation, state, self._rlm, limit=limit)
-        reply = AIMessage("")
-        for _ in range(TRIES):
-            reply, cost = await self._ask_once(messages, state, config, run)
-            paid.append(cost)
-            if message_text(reply).strip() or not reply.tool_calls:
+        best = await self._ask_once(messages, state, config, run)
+        paid.append(best.cost)
+        for _ in range(1, TRIES):
+            if message_text(best.reply).strip() or not best.reply.tool_calls:
                 break
-            messages = [*messages, *_too_late(reply, limit)]
-        return reply
+            messages = [*messages, *_too_late(best.reply, limit)]
+            best = await self._ask_once(messages, state, config, run)
+            paid.append(best.cost)
+        return best
 
     async def _ask_once(
         self, messages: list[AnyMessage], state: RLMState, config: RunnableConfig, run: Run
-    ) -> tuple[AIMessage, Usage]:
+    ) -> Paid:
         """One call; a conversation that the model refuses as too long is cut to half its window."""
         model = self._rlm.root_model(state.get("depth", 0), state.get("model"))
         try:
@@ -205,11 +208,11 @@ class Finalize:
             return "max_iterations"
         return None
 
-    async def _turn(self, state: RLMState, reply: AIMessage) -> Log:
+    async def _turn(self, state: RLMState, best: Paid) -> Log:
         """The log entry of a best answer; nothing if there was none."""
-        if not message_text(reply).strip():
+        if not message_text(best.reply).strip():
             return {}
-        entry = await new_turn(reply, self._rlm, limit=state["limit"])
+        entry = await new_turn(best, self._rlm, limit=state["limit"])
         return {str(turn_count(state["log"])): entry}
 
 

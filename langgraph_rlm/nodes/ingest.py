@@ -19,6 +19,7 @@ from langgraph_rlm.log.places import (
     turn_count,
 )
 from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.log.stamps import stamp
 from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.runtime.run import Frame, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -59,7 +60,8 @@ class Ingest:
         )
         if not questions:
             question["sandbox"] = self._rlm.sandbox(log).name
-        update = RLMUpdate(log={**self._cut_off(state), question_place(len(questions)): question})
+        new: Log = {**self._cut_off(state), question_place(len(questions)): question}
+        update = RLMUpdate(log=stamp(new, frame.run.id))
         if questions:
             update |= _without_the_last(state)
         if frame.form is not None or state.get("answer_schema") is not None:

@@ -2,14 +2,13 @@
 
 import asyncio
 
-from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import LimitReached
-from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.log.places import iteration_of, turn_count
 from langgraph_rlm.log.reply import parse_reply
+from langgraph_rlm.log.stamps import stamp
 from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import message_text
 from langgraph_rlm.nodes.compaction import can_compact, compact, is_due
@@ -17,7 +16,7 @@ from langgraph_rlm.nodes.conversation import conversation
 from langgraph_rlm.nodes.events import Events, events_of
 from langgraph_rlm.nodes.native_calls import native_calls
 from langgraph_rlm.nodes.root_call import ask_root, failed_update, new_turn, time_spent
-from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
+from langgraph_rlm.runtime.run import ModelFailed, Paid, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 
@@ -44,13 +43,12 @@ class PlanCode:
             return RLMUpdate(limit=reached.limit, usage=time_spent(frame.run))
         except ModelFailed as failure:
             return failed_update(failure, state.get("depth", 0))
-        if isinstance(asked, tuple):
-            return await self._turn(state, *asked, iteration, events)
+        if isinstance(asked, Paid):
+            asked = await self._turn(state, asked, iteration, events)
+        stamp(asked.get("log", {}), frame.run.id)
         return asked
 
-    async def _ask(
-        self, state: RLMState, config: RunnableConfig, run: Run
-    ) -> tuple[AIMessage, Usage] | RLMUpdate:
+    async def _ask(self, state: RLMState, config: RunnableConfig, run: Run) -> Paid | RLMUpdate:
         """The model's reply and what it cost; where the conversation was summed up instead, that
         update.
 
@@ -72,13 +70,12 @@ class PlanCode:
         room = rlm.windows.of(model) // 2
         return await compact(messages, state, rlm, model, config, run, room=room)
 
-    async def _turn(
-        self, state: RLMState, reply: AIMessage, cost: Usage, iteration: int, events: Events
-    ) -> RLMUpdate:
+    async def _turn(self, state: RLMState, paid: Paid, iteration: int, events: Events) -> RLMUpdate:
         """Log the reply. An answer in prose, or a last turn that has neither code nor answer, ends
         the run here."""
         number = turn_count(state["log"])
-        turn = await new_turn(reply, self._rlm)
+        reply, cost, _ = paid
+        turn = await new_turn(paid, self._rlm)
         called = native_calls(reply, state["log"], self._rlm)
         if called:
             turn["tool_calls"] = called.calls

@@ -3,15 +3,15 @@ means, and the time that was worked."""
 
 import json
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 
-from langgraph_rlm.budget.usage import Usage, add_usage, spent
+from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import TurnEntry
 from langgraph_rlm.log.places import turn_count
 from langgraph_rlm.log.reply import RULES
 from langgraph_rlm.models.replies import kept_thoughts, message_text, shortfall_of
-from langgraph_rlm.runtime.run import ModelFailed, Run, frame_of
+from langgraph_rlm.runtime.run import ModelFailed, Paid, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 
@@ -23,7 +23,7 @@ async def ask_root(
     config: RunnableConfig,
     run: Run,
     purpose: str = "plan",
-) -> tuple[AIMessage, Usage]:
+) -> Paid:
     """Call the root model with a conversation, for the next turn.
 
     Args:
@@ -35,7 +35,7 @@ async def ask_root(
         purpose: what the turn is for, as tracers name the call.
 
     Returns:
-        Its reply, and what the call has spent.
+        Its reply, and what the call has spent, with the time that was worked.
 
     Raises:
         LimitReached: the call may not start, or the time was up.
@@ -44,20 +44,24 @@ async def ask_root(
     depth, place = state.get("depth", 0), str(turn_count(state["log"]))
     model = rlm.root_model(depth, state.get("model"))
     work = frame_of(config).piece("model", purpose, state["trajectory"], place, depth)
-    reply, cost = await run.call_root(model, messages, config, work)
-    return reply, add_usage(add_usage(cost, spent(turns=1)), time_spent(run))
+    paid = await run.call_root(model, messages, config, work)
+    cost = add_usage(add_usage(paid.cost, spent(turns=1)), time_spent(run))
+    return Paid(paid.reply, cost, paid.seconds)
 
 
-async def new_turn(reply: AIMessage, rlm: RLMRuntime, limit: str | None = None) -> TurnEntry:
+async def new_turn(paid: Paid, rlm: RLMRuntime, limit: str | None = None) -> TurnEntry:
     """The entry of a reply, with what its model thought.
 
     Args:
-        reply: of the root model.
+        paid: the reply of the root model, and what it has spent.
         rlm: the runtime, whose store takes what is long.
         limit: the limit that was reached, where it was asked for its best answer.
     """
+    reply = paid.reply
     text = await rlm.blobs.keep(message_text(reply))
     turn = TurnEntry(kind="turn", reply=text, limit=limit, rules=RULES)
+    turn["usage"] = share(paid.cost)
+    turn["seconds"] = paid.seconds
     if shortfall_of(reply) == "length":
         turn["is_cut"] = True
     thoughts = kept_thoughts(reply)

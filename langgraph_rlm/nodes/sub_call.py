@@ -16,6 +16,7 @@ from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.log.places import call_of
+from langgraph_rlm.log.stamps import seconds_since, stamp
 from langgraph_rlm.log.thoughts import split_thoughts
 from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
@@ -119,10 +120,10 @@ class SubCall:
         is_model, asked = call["call"] == "llm", time.monotonic()
         # Before anything is made: a thousand calls that wait hold little memory.
         async with run.slots if is_model else run.child_slots(frame.depth + 1):
-            waited = time.monotonic() - asked
+            started = time.monotonic()
             item = await self._item(call, config, frame)
-            item.waited = waited
-            update = await self._update(call, item)
+            item.waited = started - asked
+            update = await self._update(call, item, started)
         done = self._report(call, frame)
         await run.batch_ends.join(call["total"] - done)
         return update
@@ -144,7 +145,7 @@ class SubCall:
             call=call,
         )
 
-    async def _update(self, call: PendingCall, item: Item) -> RLMUpdate:
+    async def _update(self, call: PendingCall, item: Item, started: float) -> RLMUpdate:
         """Ask, and make the answer, or what came in its place, an entry with what it has spent."""
         ask = self._ask if call["call"] == "llm" else self._recurse
         try:
@@ -156,7 +157,9 @@ class SubCall:
             answer = Answer(error_entry(told, item.model))
         except (Mismatch, NotMade, Unfinished) as failure:
             answer = Answer(error_entry(str(failure), item.model))
-        update = RLMUpdate(log={call["place"]: await self._entry(answer.entry, item)})
+        entry = await self._entry(answer.entry, item)
+        entry["seconds"] = seconds_since(started)
+        update = RLMUpdate(log=stamp({call["place"]: entry}, item.frame.run.id))
         if answer.limit is not None:
             update["limit"] = answer.limit
         return update
@@ -184,8 +187,9 @@ class SubCall:
 
         async def call(given: str | list[AnyMessage]) -> str:
             asked = with_parts(given, parts) if parts else given
-            reply, cost = await item.frame.run.call(
-                rlm.sub(item.model), asked, config, _work(item, "model"), shown_tokens=tokens
+            model, work = rlm.sub(item.model), _work(item, "model")
+            reply, cost, _ = await item.frame.run.call(
+                model, asked, config, work, shown_tokens=tokens
             )
             item.paid.append(cost)
             return _said(reply, item)

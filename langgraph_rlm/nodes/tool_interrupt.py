@@ -8,10 +8,9 @@ already have run, and asks the human.
 
 import asyncio
 import json
+import time
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
@@ -22,7 +21,9 @@ from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.errors import ResumeError, RLMError
-from langgraph_rlm.log.entries import ReplyEntry, error_entry, reply_entry
+from langgraph_rlm.log.entries import ERROR_CHARS, Decision, ReplyEntry, error_entry, reply_entry
+from langgraph_rlm.log.stamps import epoch, seconds_since, stamp
+from langgraph_rlm.log.text import clip
 from langgraph_rlm.runtime.deadline import TooLate, within
 from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -33,12 +34,16 @@ from langgraph_rlm.telemetry.work import Event
 from langgraph_rlm.tools import BadArguments, OwnTool, RLMTool, ToolCallInfo
 from langgraph_rlm.tools.approvals import (
     UNSURE,
+    DecisionType,
     Pause,
     checked_answer,
     error_of,
     external_call,
     review,
 )
+
+BY_CHARS = 200
+"""Most characters of the name of who decided."""
 
 
 class ToolInterrupt:
@@ -51,7 +56,10 @@ class ToolInterrupt:
         """Take one call and give one record."""
         named: RunnableConfig = {**config, "run_name": f"{call['function']} {call['place']}"}
         out = await self._steps.ainvoke(call, named)
-        return RLMUpdate(log={call["place"]: out["reply"]})
+        reply: ReplyEntry = out["reply"]
+        if "decision" in out:
+            reply = {**reply, "decision": out["decision"]}
+        return RLMUpdate(log=stamp({call["place"]: reply}, frame_of(config).run.id))
 
 
 class ToolStep:
@@ -68,27 +76,23 @@ class ToolStep:
     def _tool_call(self, call: PendingCall, tool: RLMTool, arguments: dict[str, Any]) -> ToolCall:
         return ToolCall(name=tool.name, args=arguments, id=call["id"], type="tool_call")
 
-    @contextmanager
-    def _told(self, tool: RLMTool, config: RunnableConfig) -> Generator[None]:
-        """Tell observers of a pause that leaves this block."""
-        try:
-            yield
-        except GraphBubbleUp:
-            work = frame_of(config).work
-            work.root.open_pauses += 1
-            happened(Event("pause", tool.name, work))
-            raise
-
-    async def _decided(self, decision: dict[str, Any], arguments: dict[str, Any]) -> ToolUpdate:
+    async def _decided(
+        self, decision: dict[str, Any], arguments: dict[str, Any], config: RunnableConfig
+    ) -> ToolUpdate:
         """The arguments to run the tool with, or the answer that stands in for it."""
+        noted = decided(decision["type"], config)
         if decision["type"] == "approve":
-            return ToolUpdate(arguments=arguments)
+            return ToolUpdate(arguments=arguments, decision=noted)
         if decision["type"] == "edit":
-            return ToolUpdate(arguments=decision["edited_action"]["args"])
+            noted["arguments"] = decision["edited_action"]["args"]
+            return ToolUpdate(arguments=noted["arguments"], decision=noted)
         if decision["type"] == "respond":
-            return ToolUpdate(reply=await self._returned(decision["message"]))
+            reply = await self._returned(decision["message"])
+            return ToolUpdate(reply=reply, decision=noted)
         reason = decision.get("message") or "no reason given"
-        return ToolUpdate(reply=error_entry(f"rejected by a human: {reason}"))
+        noted["message"] = clip(reason, limit=ERROR_CHARS)
+        reply = error_entry(f"rejected by a human: {reason}")
+        return ToolUpdate(reply=reply, decision=noted)
 
     async def _returned(self, value: Any) -> ReplyEntry:
         return await reply_entry(json.dumps(value, ensure_ascii=False), self._rlm.blobs)
@@ -120,33 +124,25 @@ class Approve(ToolStep):
     ) -> ToolUpdate:
         """Give the arguments to run the tool with, or the answer that stands in for it."""
         tool, arguments = self._called(call)
-        with self._told(tool, config):
-            if tool.is_external:
-                return await self._external(tool, arguments, call["id"])
-            return await self._approval(call, tool, arguments, runtime)
-
-    async def _approval(
-        self,
-        call: PendingCall,
-        tool: RLMTool,
-        arguments: dict[str, Any],
-        runtime: Runtime[None],
-    ) -> ToolUpdate:
-        asks = self._rlm.toolset.interrupt_on[tool.name]
-        described = asks.get("description")
+        if tool.is_external:
+            return await self._external(tool, arguments, call["id"], config)
+        on = self._rlm.toolset.interrupt_on[tool.name]
+        described = on.get("description")
         asked = self._tool_call(call, tool, arguments)
         if callable(described):
             described = described(cast(Any, asked), call, runtime)
         mode = self._rlm.toolset.interrupt_mode
-        pause = review(tool, asked, asks["allowed_decisions"], described, mode)
-        return await self._decided(ask(pause, tool), arguments)
+        pause = review(tool, asked, on["allowed_decisions"], described, mode)
+        return await self._decided(ask(pause, tool, config), arguments, config)
 
-    async def _external(self, tool: RLMTool, arguments: dict[str, Any], id: str) -> ToolUpdate:
-        result = ask(external_call(tool, arguments, id), tool)
-        error = error_of(result)
+    async def _external(
+        self, tool: RLMTool, arguments: dict[str, Any], id: str, config: RunnableConfig
+    ) -> ToolUpdate:
+        result = ask(external_call(tool, arguments, id), tool, config)
+        error, noted = error_of(result), decided("result", config)
         if error is not None:
-            return ToolUpdate(reply=error_entry(error))
-        return ToolUpdate(reply=await self._returned(result))
+            return ToolUpdate(reply=error_entry(error), decision=noted)
+        return ToolUpdate(reply=await self._returned(result), decision=noted)
 
 
 class Begin(ToolStep):
@@ -172,6 +168,7 @@ class CallTool(ToolStep):
         if mark is not None and not self._claim(mark):
             return ToolUpdate()
         given, seconds = call.get("arguments", arguments), self._seconds_left(config)
+        started = time.monotonic()
         if seconds == 0:
             return ToolUpdate(reply=self._too_late("it was not started"))
         try:
@@ -187,8 +184,10 @@ class CallTool(ToolStep):
         except RLMError:
             raise
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; code gets to see it
-            return ToolUpdate(reply=error_entry(f"{type(error).__name__}: {error}"))
-        return ToolUpdate(reply=await self._returned(result))
+            failed = error_entry(f"{type(error).__name__}: {error}")
+            return ToolUpdate(reply={**failed, "seconds": seconds_since(started)})
+        reply = await self._returned(result)
+        return ToolUpdate(reply={**reply, "seconds": seconds_since(started)})
 
     async def _run(
         self,
@@ -201,8 +200,9 @@ class CallTool(ToolStep):
     ) -> Any:
         """Run the tool within the time that is left. Raises what it raises, and `TooLate`."""
         frame, place = frame_of(config), call["place"]
-        with at_work(frame.piece("tool", tool.name, call["parent"], place, call["depth"])) as work:
-            work.given, work.call_id = arguments, call["id"]
+        work = frame.piece("tool", tool.name, call["parent"], place, call["depth"])
+        work.given, work.call_id = arguments, call["id"]
+        with at_work(work):
             about = ToolCallInfo(call["id"], marked(config, work, has_name=False), runtime)
             work.result = await within(seconds, tool.run(arguments, about), f"Tool {tool.name!r}")
             return work.result
@@ -236,11 +236,21 @@ class AskAgain(ToolStep):
         )
         asked = self._tool_call(call, tool, given)
         pause = review(tool, asked, UNSURE, about, self._rlm.toolset.interrupt_mode)
-        with self._told(tool, config):
-            return await self._decided(ask(pause, tool), given)
+        return await self._decided(ask(pause, tool, config), given, config)
 
 
-def ask(pause: Pause, tool: RLMTool) -> Any:
+def decided(type: DecisionType | Literal["result"], config: RunnableConfig) -> Decision:
+    """What the log keeps of an answer to a pause, with who gave it: the `user_id` of the config, or
+    the user that LangGraph's server has authenticated."""
+    decision = Decision(type=type, at=epoch())
+    given = config.get("configurable", {})
+    by = given.get("user_id") or given.get("langgraph_auth_user_id")
+    if by:
+        decision["by"] = clip(str(by), limit=BY_CHARS)
+    return decision
+
+
+def ask(pause: Pause, tool: RLMTool, config: RunnableConfig) -> Any:
     """Pause until there is an answer of the right form, and give it.
 
     LangGraph stores an answer as soon as it has passed the check of its `interrupt`, and keeps a
@@ -263,6 +273,11 @@ def ask(pause: Pause, tool: RLMTool) -> Any:
     form: Any = Annotated[Any, PlainValidator(checked), WithJsonSchema(pause["schema"])]
     try:
         return interrupt(pause["value"], response_schema=form)
+    except GraphBubbleUp:
+        work = frame_of(config).work
+        work.root.open_pauses += 1
+        happened(Event("pause", tool.name, work))
+        raise
     except ValidationError as error:
         raise refused_answer(error) from None
 

@@ -35,6 +35,7 @@ from langgraph_rlm.log.places import (
 )
 from langgraph_rlm.log.python import assigned_names
 from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.log.stamps import epoch
 from langgraph_rlm.log.steps import open_steps
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.repl.advance import Advance
@@ -59,8 +60,7 @@ from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
 from langgraph_rlm.storage.blobs import Text
-from langgraph_rlm.telemetry.observers import happened
-from langgraph_rlm.telemetry.work import Event
+from langgraph_rlm.telemetry.observers import tell_of_sandbox
 
 T = TypeVar("T")
 
@@ -87,8 +87,7 @@ class Repl:
         self._rules = 1
         self._time = CellTime(session, host.limits.max_cell_seconds)
         self._files = CellFiles(session, host, self._at)
-        self._is_closed = False
-        happened(Event("sandbox started"))
+        self._has_ended = tell_of_sandbox(self)
         self._replayed = 0
         self._to_replay: int | None = None
 
@@ -124,9 +123,7 @@ class Repl:
 
     def close(self) -> None:
         """Give the worker back."""
-        if not self._is_closed:
-            self._is_closed = True
-            happened(Event("sandbox ended"))
+        self._has_ended()
         self._session.close()
 
     def advance(self, log: AnyLog, deadline: Deadline | None = None) -> Advance:
@@ -172,6 +169,7 @@ class Repl:
 
     def _keep(self, place: str, entry: CallEntry | CellEntry, log: AnyLog, done: Advance) -> None:
         """Add a new entry to what was done, with a snapshot if code ran for long before it."""
+        entry["at"] = epoch()
         self._at.applied[place] = entry
         done.entries[place] = entry
         if self._snapshots.is_due:
@@ -388,6 +386,7 @@ class Repl:
             reads=cell.reads,
             final=final,
         )
+        entry["seconds"] = round(cell.seconds, 3)
         noted = self._files.noted(cell, entry)
         return noted if finished.ran else {**noted, "ran": False}
 

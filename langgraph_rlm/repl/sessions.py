@@ -180,7 +180,7 @@ class Sessions:
         host: Host,
         deadline: Deadline | None = None,
         tell: Callable[[int, int], None] | None = None,
-        work: Work | None = None,
+        rlm: Work | None = None,
     ) -> Advance:
         """Run the cells of an RLM that come after the end of its log, in a worker thread.
 
@@ -192,7 +192,7 @@ class Sessions:
                 `stopped`. Its clock stands still while logged cells are run again.
             tell: takes how many logged cells were run again, and of how many, about once a second
                 where that takes longer.
-            work: the RLM at work, of which observers are told that its sandbox died.
+            rlm: the RLM at work, of which observers are told that its sandbox died.
 
         Raises:
             ReplayDivergedError: code did something else than its log says.
@@ -200,7 +200,7 @@ class Sessions:
         """
         job = Job()
         work = asyncio.get_running_loop().run_in_executor(
-            self._executor, self._advance, job, start, log, host, deadline or Deadline(), work
+            self._executor, self._advance, job, start, log, host, deadline or Deadline(), rlm
         )
         try:
             if tell is not None:
@@ -249,7 +249,7 @@ class Sessions:
         log: Mapping[str, LogEntry],
         host: Host,
         deadline: Deadline,
-        work: Work | None,
+        rlm: Work | None,
     ) -> Advance:
         rolled_back: Log = {}
         deaths: Counter[str] = Counter()
@@ -260,7 +260,7 @@ class Sessions:
             repl = self._taken(start.id, known)
             if repl is None:
                 repl = self._rebuilt(start, host, known, deadline, is_whole=is_whole)
-                _tell_of_replay(known, repl, work)
+                _tell_of_replay(known, repl, rlm)
             job.uses(repl)
             try:
                 done = repl.advance(known, deadline)
@@ -274,7 +274,7 @@ class Sessions:
                 repl.close()
                 deaths[lost.place] += 1
                 if lost.outcome == "crashed":
-                    happened(Event("sandbox crashed", lost.place, work))
+                    happened(Event("sandbox crashed", lost.place, rlm))
                 if job.abandoned:
                     message = "The run was cancelled while its code was executing."
                     raise SandboxError(message) from None
@@ -357,11 +357,11 @@ class Sessions:
             old.close()
 
 
-def _tell_of_replay(log: Mapping[str, LogEntry], repl: Repl, work: Work | None) -> None:
+def _tell_of_replay(log: Mapping[str, LogEntry], repl: Repl, rlm: Work | None) -> None:
     """Tell observers that a new interpreter has cells of its log to run again, if it has."""
     cells = cells_left(log, repl.applied)
     if cells:
-        happened(Event("replay", str(cells), work))
+        happened(Event("replay", str(cells), rlm))
 
 
 async def _told(work: asyncio.Future[Advance], job: Job, tell: Callable[[int, int], None]) -> None:

@@ -5,11 +5,13 @@ replayed; of a query that would be slow, and not sure to be the same: another ve
 less memory or a busier machine may answer otherwise, or not at all.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from langgraph_rlm.errors import ContextError
 from langgraph_rlm.log.entries import ReplyEntry, error_entry
+from langgraph_rlm.log.stamps import epoch, seconds_since
 from langgraph_rlm.log.text import ordered
 from langgraph_rlm.repl.answers import BadCall, Called, context_named, read
 from langgraph_rlm.repl.base import Answer, Returned
@@ -109,6 +111,7 @@ def _answered(
     """Answer a query within what is left of the run's time."""
     host = called.host
     allowed = max(0.1, min(QUERY_SECONDS, seconds))
+    started = time.monotonic()
     try:
         rows, touched = host.desk.rows(known, query, max_rows, host.blobs, allowed)
     except QueryError as error:
@@ -124,4 +127,6 @@ def _answered(
         model=None,
         json=True,
         reads=reads,
+        at=epoch(),
+        seconds=seconds_since(started),
     )

@@ -7,10 +7,11 @@ its config.
 
 import asyncio
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -19,6 +20,7 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, Hold, Ledger, LimitReached
 from langgraph_rlm.budget.usage import Usage
+from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
@@ -50,6 +52,15 @@ class RunOptions:
     """The form of the answer."""
 
 
+class Paid(NamedTuple):
+    """The reply of a model, and what its call took."""
+
+    reply: AIMessage
+    cost: Usage
+    seconds: float
+    """From when the call got its slot."""
+
+
 class ModelFailed(Exception):
     """A model's client raised. Code gets to see this; nothing else that fails in a child is an
     answer for code."""
@@ -72,6 +83,8 @@ class Run:
     """Sampling parameters for the root's model calls."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Names this invocation in the log."""
 
     def __post_init__(self) -> None:
         self.batch_ends = BatchEnds()
@@ -112,7 +125,7 @@ class Run:
 
     async def call_root(
         self, model: Model, messages: list[AnyMessage], config: RunnableConfig, work: Work
-    ) -> tuple[AIMessage, Usage]:
+    ) -> Paid:
         """Wait for a slot and call a model that writes an RLM's code; see `call`.
 
         A root is always given the same tools, because providers cache tools together with the
@@ -135,7 +148,7 @@ class Run:
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
         shown_tokens: int = 0,
-    ) -> tuple[AIMessage, Usage]:
+    ) -> Paid:
         """Call a model within the budget. The caller holds a slot.
 
         Args:
@@ -158,7 +171,7 @@ class Run:
         name = given.get("model") or model_name(model)
         await self.rlm.prices.prepare(name)
         chars = _chars(prompt) + shown_tokens * CHARS_PER_TOKEN
-        hold = self._held(name, chars, work)
+        hold, started = self._held(name, chars, work), time.monotonic()
         work.model, work.client, work.given = name, model, prompt
         try:
             with at_work(work):
@@ -167,7 +180,7 @@ class Run:
                 work.reply, work.spent = reply, cost
         finally:
             self.ledger.release(hold)
-        return reply, cost
+        return Paid(reply, cost, seconds_since(started))
 
     def _held(self, model: str, chars: int, work: Work) -> Hold:
         try:

@@ -9,7 +9,7 @@ from langgraph_rlm.lazy import imported
 if TYPE_CHECKING:
     from langgraph_rlm.telemetry.instrumentor import RLMInstrumentor
 
-_HOME = {"RLMInstrumentor": "telemetry.instrumentor"}
+_HOME = {"RLMInstrumentor": "instrumentor"}
 __all__ = ["RLMInstrumentor"]
 
 

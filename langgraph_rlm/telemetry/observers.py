@@ -4,7 +4,8 @@ A piece of work costs about two microseconds where nobody but a silent logger is
 """
 
 import time
-from collections.abc import Generator
+import weakref
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from langgraph.errors import GraphBubbleUp
@@ -18,7 +19,8 @@ observers: list[Observer] = [Logs()]
 
 def begin(work: Work) -> None:
     """Tell that a piece of work begins. `end` has to follow."""
-    for observer in observers:
+    work.told = tuple(observers)
+    for observer in work.told:
         observer.begin(work)
 
 
@@ -28,7 +30,7 @@ def end(work: Work, error: BaseException | None = None) -> None:
     if error is not None and work.error is None:
         work.error = error
         work.outcome = _outcome_of(error)
-    for observer in reversed(observers):
+    for observer in reversed(work.told):
         observer.end(work)
     work.given = work.client = None
 
@@ -37,6 +39,15 @@ def happened(event: Event) -> None:
     """Tell that something happened."""
     for observer in observers:
         observer.happened(event)
+
+
+def tell_of_sandbox(owner: object) -> Callable[[], object]:
+    """Tell that a sandbox has started. What is given back tells that it has ended, once; without
+    that call it is told when the owner is gone."""
+    happened(Event("sandbox started"))
+    has_ended = weakref.finalize(owner, happened, Event("sandbox ended"))
+    has_ended.atexit = False
+    return has_ended
 
 
 @contextmanager

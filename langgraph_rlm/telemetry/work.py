@@ -73,6 +73,8 @@ class Work:
     """How long it took, without its wait."""
     open_pauses: int = 0
     """Pauses that the run now waits in."""
+    told: "tuple[Observer, ...]" = ()
+    """Who was told of its beginning, and is told of its end."""
     marks: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """What observers keep with it, each under itself."""
     began: float = field(default_factory=time.perf_counter)
