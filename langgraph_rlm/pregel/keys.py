@@ -135,6 +135,13 @@ def uses_responses_api(model: object, tools: "Sequence[Any]") -> bool:
     return decides is not None and bool(decides({"tools": tools} if tools else {}))
 
 
+def is_stream_handler(handler: object) -> bool:
+    """Whether a callback handler feeds a stream of a graph around, such as its "messages"."""
+    from langchain_core.tracers import _streaming
+
+    return _streaming._StreamingCallbackHandler in type(handler).__mro__
+
+
 def provider_of(model: object) -> str:
     """The name that a chat model of LangChain's gives its provider in traces; empty for others."""
     params: Any = getattr(model, "_get_ls_params", None)

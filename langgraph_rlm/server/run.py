@@ -18,6 +18,7 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import BASE_VARIABLES, check_address
 from langgraph_rlm.server.app import create_app
 from langgraph_rlm.server.engine import Engine
+from langgraph_rlm.server.logs import log_to_stderr
 from langgraph_rlm.server.process import Process, open_process
 from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
@@ -55,6 +56,7 @@ def serve(
     """
     check_binding(settings, is_forced)
     check_origins(settings, is_forced)
+    log_to_stderr(settings.log_level)
     with _bound(settings) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
         config = uvicorn.Config(
