@@ -55,6 +55,7 @@ from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import InjectedStore, ToolRuntime
+from langgraph.pregel._task_status import CONTROL_WRITES
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
@@ -191,6 +192,8 @@ class TestConfigKeys:
         assert keys.SCRATCHPAD == _constants.CONFIG_KEY_SCRATCHPAD
         assert keys.RUNTIME == _constants.CONFIG_KEY_RUNTIME
         assert keys.RESUMING == _constants.CONFIG_KEY_RESUMING
+        assert keys.RESUME_MAP == _constants.CONFIG_KEY_RESUME_MAP
+        assert keys.CONTROL == CONTROL_WRITES
         assert keys.INTERRUPT == _constants.INTERRUPT
         assert (keys.WITHIN, keys.TASK) == (_constants.NS_SEP, _constants.NS_END)
 
@@ -615,6 +618,74 @@ class TestPendingWrites:
                 assert out["seen"] == ["yes"]
 
         asyncio.run(go())
+
+    def test_of_two_foreign_writes_of_one_task_the_first_is_kept(self, opened: Opened) -> None:
+        """So that of two answers to one pause one counts, whichever processes gave them."""
+
+        async def go() -> None:
+            async with opened() as saver:
+                config = await started(saver, "twice")
+                await call(saver, "put_writes", config, [("own_note", "first")], "own-task")
+                await call(saver, "put_writes", config, [("own_note", "second")], "own-task")
+                found = await saved(saver, on("twice"))
+                assert found.pending_writes == [("own-task", "own_note", "first")]
+
+        asyncio.run(go())
+
+    def test_the_id_of_a_task_s_first_pause_follows_from_its_namespace(self) -> None:
+        """The log finds so who has answered it."""
+        seen: list[str] = []
+
+        def node(state: State, config: RunnableConfig) -> State:
+            seen.append(config["configurable"]["checkpoint_ns"])
+            return {"seen": [interrupt("go on?")]}
+
+        graph = graph_of(node, checkpointer=InMemorySaver())
+        graph.invoke({"seen": []}, on("named"))
+        (pause,) = graph.get_state(on("named")).interrupts
+        assert keys.first_pause(seen[0]) == pause.id
+
+    def test_a_graph_within_gets_answers_by_id_from_its_config(self) -> None:
+        """A graph with an RLM as a node takes up kept answers so, when it continues with None."""
+
+        def node(state: State) -> State:
+            return {"seen": [interrupt("go on?")]}
+
+        class Answers(Own):
+            async def astream(self, input: Any, config: Any = None, **options: Any) -> Any:
+                given = {**config["configurable"], keys.RESUME_MAP: answers}
+                config = {**config, "configurable": given}
+                async for part in super().astream(input, config, **options):
+                    yield part
+
+        answers: dict[str, str] = {}
+        inner: Any = Answers(calls=[], **keys.compiled_attributes(graph_of(node)))
+        inner.__name__ = "within"
+        outer = graph_of(inner, checkpointer=InMemorySaver())
+
+        async def go() -> None:
+            await outer.ainvoke({"seen": []}, on("within"))
+            (pause,) = (await outer.aget_state(on("within"))).interrupts
+            answers[pause.id] = "yes"
+            out = await outer.ainvoke(None, on("within"))
+            assert out["seen"][-1] == "yes"
+
+        asyncio.run(go())
+
+    def test_pauses_are_open_until_their_task_has_written_something(self) -> None:
+        def node(state: State) -> State:
+            return {"seen": [interrupt("one?"), interrupt("two?")]}
+
+        saver = InMemorySaver()
+        graph = graph_of(node, checkpointer=saver)
+        graph.invoke({"seen": []}, on("open"))
+        for answer in ("a", "b"):
+            (pause,) = graph.get_state(on("open")).interrupts
+            found = saver.get_tuple(on("open"))
+            assert found is not None and [*keys.open_pauses(found)] == [pause.id]
+            graph.invoke(Command(resume={pause.id: answer}), on("open"))
+        found = saver.get_tuple(on("open"))
+        assert found is not None and not keys.open_pauses(found)
 
     def test_a_checkpoint_that_no_graph_made_is_kept_with_its_metadata(
         self, opened: Opened

@@ -66,6 +66,7 @@ TRUE_AFTER = {
     "sandboxes": "audited.opened == 1",
     "structured-answers": "contracts == [contract] == [Contract(name='ann')]",
     "tools": "out['answer'] == 'a baker'",
+    "ui": "out['answer'] == 'sent to ann'",
 }
 """What a page's snippets have to lead to, by its name."""
 

@@ -48,6 +48,7 @@ ORDER = [
     "testing",
     "chat",
     "server",
+    "ui",
     "cli",
     "__main__",
 ]
@@ -58,6 +59,7 @@ NEVER = {
     "the edge does not know the nodes": ("rlm_graph", "nodes"),
     "an interpreter writes no prompt": ("repl", "prompts"),
     "the server knows no command": ("server", "cli"),
+    "nor does the page's server": ("ui", "cli"),
     "history reads checkpoints, not nodes": ("history", "nodes"),
     "a trace reads checkpoints, not nodes": ("trace", "nodes"),
     "the REPL knows no models": ("repl", "models"),

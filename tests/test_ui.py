@@ -489,6 +489,7 @@ class TestStrangers:
     def test_nobody_reads_without_the_token(self, shop: Shop) -> None:
         with served(shop.graph) as page:
             port = page.url.rpartition(":")[2]
+            stranger = httpx.Client(base_url=page.url)
             for headers in (
                 {},
                 {"authorization": "Bearer wrong"},
@@ -497,19 +498,17 @@ class TestStrangers:
                 {"cookie": f"langgraph_rlm_ui_{port}="},
             ):
                 for path in ("/api/threads", "/api/threads/t/records", "/api/threads/t/events"):
-                    told = httpx.get(f"{page.url}{path}", headers=headers)
+                    told = stranger.get(path, headers=headers)
                     assert told.status_code == 401
                     assert "question" not in told.text
-                told = httpx.get(page.url, headers=headers)
+                told = stranger.get("/", headers=headers)
                 assert (told.status_code, "csrf" in told.text) == (401, False)
             wrong = {"cookie": f"langgraph_rlm_ui_{port}=\u00ff"}
             assert raw(page, "GET", "/api/threads", wrong) == 401
             for token in ("wrong", "", KEY[:-1], f"{KEY}x", "\ud7ff"):
-                told = httpx.get(page.url, params={"token": token})
+                told = stranger.get("/", params={"token": token})
                 assert (told.status_code, "set-cookie" in told.headers) == (401, False)
-            bearer = httpx.get(
-                f"{page.url}/api/threads", headers={"authorization": f"Bearer {KEY}"}
-            )
+            bearer = stranger.get("/api/threads", headers={"authorization": f"Bearer {KEY}"})
             assert bearer.status_code == 200
 
     def test_the_cookie_is_kept_from_other_sites_and_scripts(self, shop: Shop) -> None:

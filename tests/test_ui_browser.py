@@ -54,9 +54,8 @@ class Browser:
         return page
 
     def _heard(self, said: Any) -> None:
-        if (
-            said.type == "error" and "409" not in said.text
-        ):  # a refused answer is no fault of the page
+        is_refusal = re.search(r"status of (409|422)", said.text)  # no fault of the page
+        if said.type == "error" and not is_refusal:
             self.problems.append(said.text)
 
 

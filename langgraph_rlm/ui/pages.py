@@ -6,51 +6,42 @@ that a browser saves.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from langgraph_rlm.errors import (
-    AnsweredError,
-    BlobError,
-    ConfigurationError,
-    ForkError,
-    ResumeError,
-    RLMError,
-    ThreadBusyError,
-)
+from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.errors import Refused
-from langgraph_rlm.server.secrets import without_secrets
 from langgraph_rlm.server.settings import KEY_VARIABLE, keys_of_environment
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.trace.html import page_of, policy
-from langgraph_rlm.ui.access import HEADERS, LOOPBACK, NO_FRAMES, NOTHING, Access, cookie_name
+from langgraph_rlm.ui.access import LOOPBACK, NO_FRAMES, Access, cookie_name
 from langgraph_rlm.ui.bodies import Answers, Asked, Forked, Nothing, read_body
 from langgraph_rlm.ui.desk import Desk
 from langgraph_rlm.ui.parts import blob_of, context_of, digest_of, text_of
+from langgraph_rlm.ui.replies import (
+    Endpoint,
+    Events,
+    Frame,
+    answered,
+    as_json,
+    no_icon,
+    refused,
+)
 from langgraph_rlm.ui.sources import Source, source_of
-from langgraph_rlm.ui.work import LOG, told
 
 try:
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.requests import Request
-    from starlette.responses import (
-        HTMLResponse,
-        RedirectResponse,
-        Response,
-        StreamingResponse,
-    )
+    from starlette.responses import HTMLResponse, RedirectResponse, Response
     from starlette.routing import Route
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError as error:
     raise ConfigurationError(
         "The page's server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'"
     ) from error
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 CLOSED_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <title>langgraph-rlm</title><h1>This page needs its token</h1>
@@ -119,7 +110,7 @@ class Pages:
         self.starlette = Starlette(
             routes=[
                 Route("/", self._page, methods=["GET"]),
-                Route("/favicon.ico", _no_icon, methods=["GET"]),
+                Route("/favicon.ico", no_icon, methods=["GET"]),
                 Route("/api/threads", reads(self._threads), methods=["GET"]),
                 Route("/api/threads", acts(self._begin), methods=["POST"]),
                 Route(f"{thread}/records", reads(self._records), methods=["GET"]),
@@ -134,11 +125,10 @@ class Pages:
                 Route(f"{thread}/stop", acts(self._stop), methods=["POST"]),
             ],
             exception_handlers={
-                Refused: _any_error,
-                HTTPException: _any_error,
-                Exception: _any_error,
+                Refused: refused,
+                HTTPException: refused,
             },
-            middleware=[Middleware(_Frame, access=access)],
+            middleware=[Middleware(Frame, access=access)],
             lifespan=self._lifespan,
         )
 
@@ -171,7 +161,7 @@ class Pages:
     def _reading(self, endpoint: Endpoint) -> Endpoint:
         async def checked(request: Request) -> Response:
             self._access.check(request.headers, _cookie(request))
-            return await _answered(endpoint, request)
+            return await answered(endpoint, request)
 
         return checked
 
@@ -179,7 +169,7 @@ class Pages:
         async def checked(request: Request) -> Response:
             self._access.check(request.headers, _cookie(request))
             self._access.check_act(request.headers)
-            return await _answered(endpoint, request)
+            return await answered(endpoint, request)
 
         return checked
 
@@ -237,7 +227,7 @@ class Pages:
             }
             for each in await self.desk.threads()
         ]
-        return _json({"threads": found})
+        return as_json({"threads": found})
 
     async def _records(self, request: Request) -> Response:
         feed = await self.desk.feeds.of(*_branch(request))
@@ -247,7 +237,7 @@ class Pages:
     async def _events(self, request: Request) -> Response:
         feed = await self.desk.feeds.of(*_branch(request))
         last = request.headers.get("last-event-id")
-        return _Events(feed.events(last, lambda: self._is_over))
+        return Events(feed.events(last, lambda: self._is_over))
 
     async def _text(self, request: Request) -> Response:
         feed = await self.desk.feeds.of(*_branch(request))
@@ -270,79 +260,34 @@ class Pages:
     async def _answer(self, request: Request) -> Response:
         body = await read_body(request, Answers)
         runs = await self.desk.answer(_thread(request), body.answers, self._by(request))
-        return _json({"kept": [*body.answers], "runs": runs}, 202)
+        return as_json({"kept": [*body.answers], "runs": runs}, 202)
 
     async def _begin(self, request: Request) -> Response:
         body = await read_body(request, Asked)
         thread = await self.desk.ask(None, body.question, self._by(request))
-        return _json({"id": thread}, 201)
+        return as_json({"id": thread}, 201)
 
     async def _ask(self, request: Request) -> Response:
         body = await read_body(request, Asked)
         thread = await self.desk.ask(_thread(request), body.question, self._by(request))
-        return _json({"id": thread}, 202)
+        return as_json({"id": thread}, 202)
 
     async def _fork(self, request: Request) -> Response:
         body = await read_body(request, Forked)
         checkpoint = await self.desk.fork(
             _thread(request), body.checkpoint, body.place, body.value, self._by(request)
         )
-        return _json({"checkpoint": checkpoint}, 201)
+        return as_json({"checkpoint": checkpoint}, 201)
 
     async def _continue(self, request: Request) -> Response:
         await read_body(request, Nothing)
         await self.desk.go_on(_thread(request), self._by(request))
-        return _json({}, 202)
+        return as_json({}, 202)
 
     async def _stop(self, request: Request) -> Response:
         await read_body(request, Nothing)
         await self.desk.stop(_thread(request))
-        return _json({}, 202)
-
-
-class _Frame:
-    """What is true of every answer: its host is ours, and its headers keep browsers careful."""
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app = app
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def framed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = {name.decode("latin-1"): value for name, value in message["headers"]}
-                wanted = {**HEADERS, "content-security-policy": NOTHING}
-                message["headers"] = [
-                    *message["headers"],
-                    *[(n.encode(), v.encode()) for n, v in wanted.items() if n not in headers],
-                ]
-            await send(message)
-
-        try:
-            self._access.check_host(Request(scope).headers)
-        except Refused as error:
-            await _refusal(error)(scope, receive, framed)
-            return
-        await self._app(scope, receive, framed)
-
-
-class _Events(StreamingResponse):
-    """Server-sent events, whose source is closed as soon as the reader has left."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncGenerator[bytes]) -> None:
-        self._events = events
-        super().__init__(events, headers={"x-accel-buffering": "no"})
-
-    async def stream_response(self, send: Send) -> None:
-        """Send what comes until the reader leaves."""
-        async with aclosing(self._events):
-            await super().stream_response(send)
+        return as_json({}, 202)
 
 
 def _branch(request: Request) -> tuple[str, str | None]:
@@ -359,49 +304,3 @@ def _cookie(request: Request) -> str | None:
 
 def _port(request: Request) -> object:
     return (request.scope.get("server") or ("", ""))[1]
-
-
-async def _answered(endpoint: Endpoint, request: Request) -> Response:
-    try:
-        return await endpoint(request)
-    except RLMError as error:
-        raise _of_error(error) from error
-
-
-def _of_error(error: RLMError) -> Refused:
-    """Translate an error into a status."""
-    text = told(error)
-    if isinstance(error, AnsweredError | ThreadBusyError):
-        return Refused(409, text)
-    if isinstance(error, ResumeError | ForkError):
-        return Refused(422, text)
-    if isinstance(error, BlobError):
-        return Refused(404, text)
-    if isinstance(error, ConfigurationError):
-        return Refused(422, text)
-    LOG.error("A request failed", exc_info=error)
-    return Refused(500, text)
-
-
-async def _no_icon(_: Request) -> Response:
-    """Browsers ask for an icon by themselves, and note a failure where they get an error."""
-    return Response(status_code=204)
-
-
-async def _any_error(_: Request, error: Exception) -> Response:
-    if isinstance(error, Refused):
-        return _refusal(error)
-    if isinstance(error, HTTPException):
-        return _refusal(Refused(error.status_code, error.detail, headers=error.headers or {}))
-    LOG.error("A request failed", exc_info=error)
-    return _refusal(Refused(500, "The server failed; its log says how."))
-
-
-def _refusal(error: Refused) -> Response:
-    body = {"error": {"message": without_secrets(str(error))}}
-    return _json(body, error.status, error.headers)
-
-
-def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Give JSON in ASCII: models and clients send lone surrogates, which UTF-8 cannot hold."""
-    return Response(json.dumps(body), status, headers, media_type="application/json")
