@@ -182,7 +182,7 @@ def test_the_keyboard_is_enough(opened: Opened, story: Any) -> None:
     page.keyboard.press("ArrowDown")
     assert picked(page) == "Turn 1"
     page.keyboard.press("ArrowLeft")
-    assert page.locator(".row.picked").get_attribute("aria-expanded") == "false"
+    expect(page.locator(".row.picked")).to_have_attribute("aria-expanded", "false")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert picked(page) == "Cell"
