@@ -7,7 +7,8 @@ Records are made up (`tests/page_samples.py`): a run with as many calls takes mi
 first paint are Chromium's own, from the start of the navigation to a file. Frames are counted while
 the list of steps, all unfolded, is scrolled by 300 pixels a frame for two seconds; a screen shows
 at most 60 a second. Work is the CPU time of the main thread for each frame, which does not depend
-on what else the machine does: below 20 ms, 50 frames a second are possible. The heap is JavaScript's, after a collection.
+on what else the machine does: below 20 ms, 50 frames a second are possible. The heap is
+JavaScript's, after a collection.
 """
 
 import argparse
@@ -39,10 +40,13 @@ SCROLL = """() => new Promise((done) => {
   requestAnimationFrame(step);
 })"""
 HEADS = (
-    f"{'':<18}{'file':>9}{'rows':>9}{'first paint':>13}{'frames/s':>10}{'95 % below':>12}{'work':>10}"
-    f"{'heap':>9}{'nodes':>7}"
+    f"{'':<18}{'file':>9}{'rows':>9}{'first paint':>13}{'frames/s':>10}{'95 % below':>12}"
+    f"{'work':>10}{'heap':>9}{'nodes':>7}"
 )
-ROW = "{rows:>9,.0f}{paint:>11.2f} s{frames:>10.1f}{slow:>9.1f} ms{work:>7.1f} ms{heap:>6.1f} MB{nodes:>7,.0f}"
+ROW = (
+    "{rows:>9,.0f}{paint:>11.2f} s{frames:>10.1f}{slow:>9.1f} ms{work:>7.1f} ms"
+    "{heap:>6.1f} MB{nodes:>7,.0f}"
+)
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 

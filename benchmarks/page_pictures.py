@@ -45,7 +45,9 @@ def main() -> None:
     """Run the story and take the pictures."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs"
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(both(Path(folder) / "first", speed=10))  # the next one waits for no imports
+        first = Path(folder) / "first"
+        first.mkdir()
+        asyncio.run(both(first, speed=10))  # the next one waits for no imports
         file = Path(folder) / "trace.html"
         file.write_text(html_of(asyncio.run(both(Path(folder)))), encoding="utf-8")
         with chromium() as browser:

@@ -214,7 +214,6 @@ async def forked(story: Story) -> Trace:
 
 async def both(folder: Path, *, speed: float = 1.0) -> Sequence[Trace]:
     """The traces of the story and of its fork."""
-    folder.mkdir(exist_ok=True)
     async with AsyncSqliteSaver.from_conn_string(str(folder / "threads.sqlite")) as saver:
         story = await tell(folder, saver, speed=speed)
         assert len(story.mails) == 1
