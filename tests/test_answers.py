@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -275,9 +274,7 @@ class TestWaiting:
             async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
                 shop = Shop(saver, "FINAL([buy('tea'), buy('jam')])")
                 await shop.graph.ainvoke({"query": "shop"}, thread())
-                waits = asyncio.create_task(
-                    aresume(shop.graph, thread(), wait=True, seconds=0.01)
-                )
+                waits = asyncio.create_task(aresume(shop.graph, thread(), wait=True, seconds=0.01))
                 for _ in range(2):
                     while not (found := (await shop.graph.aget_state(thread())).interrupts):
                         await asyncio.sleep(0.01)

@@ -1,8 +1,6 @@
 """The command: what goes to stdout and to stderr, exit codes, and threads that survive Ctrl-C."""
 
 import json
-import os
-import pty
 import re
 import signal
 import sqlite3
@@ -229,65 +227,6 @@ def test_the_model_may_come_from_the_environment(
     monkeypatch.setenv("LANGGRAPH_RLM_MODEL", "openai:mine")
     assert ask("?", "-c", text).stdout == "1234\n"
     assert server.requests[0]["model"] == "mine"
-
-
-def test_on_a_terminal_the_display_is_live(
-    server: OpenAIServer, script: Script, db: Path, text: str
-) -> None:
-    script.cells = [
-        "replies = llm_query_batched([f'part {i}' for i in range(40)])",
-        "FINAL('# Done\\n\\n- \\x1b[31mred')",
-    ]
-    script.sub = lambda prompt: Reply(content="yes", seconds=0.3)
-    shown = in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db))
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    assert "Turn 1" in plain
-    assert re.search(r"\b(?!0/)\d+/40", plain), "a bar over the sub-calls"
-    assert "llm_query_batched: 40 of 40 answered in" in plain
-    assert re.search(r"turn 1 of 30 · sub-models answer · \d+ sub-calls · [\d,]+ tokens in", plain)
-    assert "\x1b[31mred" not in shown, "what a model writes does not steer the terminal"
-    assert "2 turns, 40 sub-calls" in plain
-
-
-def test_on_a_narrow_terminal_every_line_of_an_output_stands_behind_its_bar(
-    server: OpenAIServer, script: Script, db: Path, text: str
-) -> None:
-    script.cells = ["for i in range(30):\n    print(i, 'wide ' * 12)", "FINAL('done')"]
-    shown = re.sub(
-        r"\x1b\[[0-9;?]*[a-zA-Z]",
-        "",
-        in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db), columns=40),
-    )
-    output = [
-        line.rstrip()
-        for line in shown.replace("\r", "\n").split("\n")
-        if "wide" in line and "print(" not in line
-    ]
-    assert len(output) == 12
-    assert all(line.startswith("  | ") and len(line) <= 40 for line in output)
-    assert re.search(r"\| \.\.\. \d+ more lines", shown)
-
-
-def in_terminal(arguments: list[str], columns: int = 120) -> str:
-    """All that a command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **size}
-    )
-    os.close(theirs)
-    parts: list[bytes] = []
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(ours)
-    assert process.wait(60) == 0
-    return b"".join(parts).decode()
 
 
 # Threads that are continued

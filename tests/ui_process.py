@@ -13,7 +13,6 @@ from typing import Any
 
 from langgraph_rlm import resume
 from langgraph_rlm.testing import ScriptedModel, cell
-from langgraph_rlm.ui import serve_ui
 
 from .models import echo, rlm, thread
 
@@ -59,6 +58,8 @@ def main(db: str, name: str, act: str) -> None:
     """Do one of the acts."""
     with opened(db) as saver:
         if act == "serve":
+            from langgraph_rlm.ui import serve_ui
+
             serve_ui(graph(saver), port=0, say=lambda line: print(line, flush=True))
             return
         print("up", flush=True)

@@ -6,6 +6,7 @@ not. Runs nothing.
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ class Asker:
         open_ones = [pause for pause in pauses if pause.id not in self._later]
         given: dict[str, Any] = {}
         for number, pause in enumerate(open_ones, 1):
+            _forget_typed()
             self._title(pause, number, len(open_ones))
             try:
                 given[pause.id] = self._answer(pause)
@@ -231,9 +233,20 @@ class Asker:
         self._console.print(Text(prompt), end="")
         try:
             return input()
+        except KeyboardInterrupt:
+            self._console.print()
+            raise
         except EOFError:
             self._console.print()
             raise Later from None
+
+
+def _forget_typed() -> None:
+    """Drop what was typed before a question was there to be read: it must not answer it."""
+    if sys.stdin.isatty() and sys.platform != "win32":
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _key(option: str) -> str:

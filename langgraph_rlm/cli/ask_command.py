@@ -4,6 +4,7 @@ describe."""
 import json
 import os
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from langgraph_rlm.cli.out_files import made_folder, save_result
 from langgraph_rlm.cli.run_options import context_option, run_options, taken_options
 
 
-def _job_options(command: Command) -> Command:
+def job_options(command: Command) -> Command:
     """Decorate a command with the options of everything that runs a job."""
     for option in (json_option, out_option, approval_options, db_file_option, run_options):
         command = option(command)
@@ -42,7 +43,7 @@ def _job_options(command: Command) -> Command:
     help="Name of the thread; a further question on it sees its variables.  [default: a new one]",
 )
 @click.option("--resume", metavar="THREAD", help="The same as the command resume.")
-@_job_options
+@job_options
 def ask(
     question: str | None,
     paths: tuple[str, ...],
@@ -60,9 +61,11 @@ def ask(
     with edge(as_json):
         _check_question(question, (*paths, *contexts), thread, resume)
         named = read_arguments(paths, contexts)
-        job = _opened_job(resume or thread or uuid.uuid4().hex[:8], question, options)
+        job = opened_job(resume or thread or uuid.uuid4().hex[:8], question, options)
         job.context = stored_contexts(named, job.options.blob_store)
-        _run(job, as_json, Approvals(frozenset(options["approve"]), may_ask=not options["no_ask"]))
+        run_job(
+            job, as_json, Approvals(frozenset(options["approve"]), may_ask=not options["no_ask"])
+        )
 
 
 @click.command()
@@ -75,7 +78,7 @@ def ask(
     help='Answer the call that waits under this id, such as \'ID={"type": "approve"}\'; an '
     "external tool takes its result. --json lists the ids. Repeat it.",
 )
-@_job_options
+@job_options
 def resume(thread: str, answers: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Continue the run of a THREAD that was stopped, or that waits for a person.
 
@@ -86,11 +89,8 @@ def resume(thread: str, answers: tuple[str, ...], as_json: bool, **options: Any)
         if not thread:
             raise click.UsageError("THREAD is the name of a thread, not an empty one.")
         given = dict(_answer(each) for each in answers)
-        job = _opened_job(thread, None, options)
-        approvals = Approvals(
-            frozenset(options["approve"]), answers=given, may_ask=not options["no_ask"]
-        )
-        _run(job, as_json, approvals)
+        job = opened_job(thread, None, options)
+        run_job(job, as_json, replace(approvals_of(options), answers=given))
 
 
 def _answer(given: str) -> tuple[str, Any]:
@@ -105,7 +105,8 @@ def _answer(given: str) -> tuple[str, Any]:
     return id, value
 
 
-def _opened_job(thread: str, question: str | None, options: dict[str, Any]) -> Job:
+def opened_job(thread: str, question: str | None, options: dict[str, Any]) -> Job:
+    """Make the job that the values of `job_options` describe, which are taken out of `options`."""
     given = taken_options(options)
     db: Path | None = options["db"]
     job = open_job(thread, db or default_db(), given, question)
@@ -113,7 +114,13 @@ def _opened_job(thread: str, question: str | None, options: dict[str, Any]) -> J
     return job
 
 
-def _run(job: Job, as_json: bool, approvals: Approvals) -> None:
+def approvals_of(options: dict[str, Any]) -> Approvals:
+    """Read how calls that wait are answered."""
+    return Approvals(frozenset(options["approve"]), may_ask=not options["no_ask"])
+
+
+def run_job(job: Job, as_json: bool, approvals: Approvals) -> None:
+    """Run a job, and print how it ended."""
     result = run_shown(job, quiet=as_json, approvals=approvals)
     print_result(result, job, as_json, save_result(result, job))
 

@@ -1,8 +1,8 @@
 """Asking: one question of the command, from its contexts to its printed answer."""
 
 import json
-import re
 import sys
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from langgraph_rlm.budget.usage import spent
-from langgraph_rlm.cli.jobs import Job, Result, Waits
+from langgraph_rlm.cli.coverage_text import coverage_line
+from langgraph_rlm.cli.jobs import Job, Result, Unfinished, Waits
 from langgraph_rlm.cli.out_files import print_files
 from langgraph_rlm.errors import ResumeError
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from langgraph_rlm.cli.answering import Asker
     from langgraph_rlm.cli.display import Display
     from langgraph_rlm.cli.pauses import Pause
-
-MARKDOWN = re.compile(r"^(#{1,6} |```|[-*+] |\d+\. |\|)|\*\*\S", re.MULTILINE)
-"""What an answer that is written as Markdown has in it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def run_shown(job: Job, *, quiet: bool = False, approvals: Approvals | None = No
     given = approvals or Approvals()
     answering = _Answering(given, can_ask=given.may_ask and not quiet and _has_person())
     with Work(job) as work:
-        display = _open_display(quiet, work.limits)
+        display = open_display(quiet, work.limits)
         answers: Mapping[str, Any] = given.answers
         while True:
             try:
@@ -60,7 +58,10 @@ def run_shown(job: Job, *, quiet: bool = False, approvals: Approvals | None = No
             except ResumeError as error:
                 answering.refused(error)
                 outcome = Waiting(work.pauses(), spent())
-            answers = answering.answers(outcome.pauses)
+            try:
+                answers = answering.answers(outcome.pauses)
+            except KeyboardInterrupt as stop:
+                raise Unfinished(CancelledError(), job.command("resume", job.thread)) from stop
             if outcome.pauses and not answers:
                 raise Waits(job, outcome.pauses, outcome.usage)
 
@@ -101,7 +102,7 @@ def _has_person() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _open_display(quiet: bool, limits: "Limits | None") -> "Display":
+def open_display(quiet: bool, limits: "Limits | None") -> "Display":
     """Give the display for where stdout and stderr go. A live one needs both to be a terminal."""
     from rich.console import Console
 
@@ -119,7 +120,8 @@ def _open_display(quiet: bool, limits: "Limits | None") -> "Display":
 
 
 def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] = ()) -> None:
-    """Print an answer, the limit that it was cut short by, its files, and how to ask more."""
+    """Print an answer, the limit that it was cut short by, its files, how to ask more, and how much
+    of the contexts models have seen."""
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -132,6 +134,8 @@ def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] 
     follow_up = job.command("ask", "--thread", result["thread"], "NEXT QUESTION")
     click.echo(f"To continue: {follow_up}", err=True)
     print_files(result, job, saved)
+    if result["coverage"] is not None:
+        click.echo(coverage_line(result["coverage"]), err=True)
 
 
 def print_answer(answer: str) -> None:
@@ -151,7 +155,7 @@ def _print_formatted(answer: str) -> None:
     from rich.markdown import Markdown
     from rich.text import Text
 
-    from langgraph_rlm.cli.display_text import printable
+    from langgraph_rlm.cli.display_text import MARKDOWN, printable
 
     text = printable(answer)
     if MARKDOWN.search(text):

@@ -22,6 +22,8 @@ WRONG = {
     "unclosed_fence": "a code block that is not closed",
     "untagged_fence": "code that is not tagged as such",
 }
+MARKDOWN = re.compile(r"^(#{1,6} |```|[-*+] |\d+\. |\|)|\*\*\S", re.MULTILINE)
+"""What an answer that is written as Markdown has in it."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 HIDDEN = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -132,10 +134,10 @@ def differing(event: "FilesDiffer") -> str:
     return f"run again, the code wrote other bytes; those of the first time are kept: {names}"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """Write a number with its noun: `1 turn`, `2 turns`."""
-    plural = "" if number == 1 else "s"
-    return f"{number:,} {noun}{plural}"
+    several = plural or f"{noun}s"
+    return f"{number:,} {noun if number == 1 else several}"
 
 
 def batch_key(event: "SubCalls") -> str:

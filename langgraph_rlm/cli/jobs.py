@@ -15,7 +15,12 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.cli.pauses import Pause
+    from langgraph_rlm.state import Coverage
     from langgraph_rlm.storage.context import ContextHandle
+
+
+RUNNING = ("ask", "resume", "fork")
+"""Commands that run a thread, and so need its graph."""
 
 
 @dataclass
@@ -35,7 +40,7 @@ class Job:
     def command(self, *arguments: str) -> str:
         """Give a command line on this job's database, with this job's graph."""
         where: list[str] = []
-        if self.options.graph is not None:
+        if self.options.graph is not None and arguments[0] in RUNNING:
             where += ["--graph", self.options.graph]
         if self.db != default_db():
             where += ["--db", str(self.db)]
@@ -51,6 +56,8 @@ class Result(TypedDict):
     thread: str
     files: Sequence[Mapping[str, Any]]
     """What code gave back: name, type, size and digest, and `path` where it is saved."""
+    coverage: "Coverage | None"
+    """How much of the contexts models have seen; None where there are none."""
 
 
 class Unfinished(Exception):

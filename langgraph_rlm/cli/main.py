@@ -9,10 +9,13 @@ import sys
 import click
 
 from langgraph_rlm.cli.ask_command import ask, resume
+from langgraph_rlm.cli.cost_command import cost
 from langgraph_rlm.cli.debug import Commands
 from langgraph_rlm.cli.demo_command import demo
 from langgraph_rlm.cli.doctor_command import doctor
+from langgraph_rlm.cli.fork_command import fork
 from langgraph_rlm.cli.serve_command import serve
+from langgraph_rlm.cli.show_command import show, spent
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
 from langgraph_rlm.cli.trace_command import trace
 from langgraph_rlm.cli.ui_command import ui
@@ -27,5 +30,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a screen without UTF-8 shows a ? and goes on
 
 
-for command in (ask, resume, threads, forget, prune, demo, doctor, serve, trace, ui):
+COMMANDS = (
+    *(ask, resume, fork, cost),
+    *(threads, show, spent, trace, ui, forget, prune),
+    *(demo, doctor, serve),
+)
+for command in COMMANDS:
     main.add_command(command)

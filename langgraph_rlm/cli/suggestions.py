@@ -10,7 +10,7 @@ MOST = 3
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give a sentence with the likeliest names, after a space; nothing where none is near."""
     names = list(known)
-    near = get_close_matches(name, names, n=MOST, cutoff=0.6)
+    near = get_close_matches(name, names, n=MOST, cutoff=0.5)
     near += [each for each in names if each.startswith(name) and each not in near][:MOST]
     if not near or not name:
         return ""

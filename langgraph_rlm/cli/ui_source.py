@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from langgraph_rlm.cli.graphs import load_graph, own_saver
 from langgraph_rlm.cli.kept_options import REMEMBERED, Options, environment, options_in
 from langgraph_rlm.cli.kept_threads import Place, opened, threads_in
 from langgraph_rlm.history.threads import Thread
@@ -30,7 +31,10 @@ async def open_source(place: Place, given: Options) -> AsyncGenerator[Source]:
     Raises:
         ConfigurationError: the database, the graph or an option is wrong.
     """
-    graph = None if given.graph is None else given.made(None)
+    graph = None if given.graph is None else load_graph(given.graph)
+    if graph is not None and own_saver(graph) is not None and Place.of(None) == place:
+        yield OneGraph(graph)  # its threads are in a checkpointer of its own
+        return
     can_begin = graph is not None or given.over(environment()).model is not None
     async with _saver(place, may_make=can_begin) as saver:
         if graph is not None:

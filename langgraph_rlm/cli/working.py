@@ -5,8 +5,8 @@ Prints nothing but what a display shows.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 from langgraph_rlm.budget.usage import spent
 from langgraph_rlm.cli.graphs import rlms_in
 from langgraph_rlm.cli.jobs import Job, Result, Unfinished
-from langgraph_rlm.cli.kept_options import REMEMBERED, no_threads
+from langgraph_rlm.cli.kept_options import REMEMBERED, close_sessions, no_threads
 from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.cli.pauses import Pause, pauses_of
 from langgraph_rlm.errors import ConfigurationError, ResumeError
-from langgraph_rlm.pregel.keys import INTERRUPT
 from langgraph_rlm.storage.json_types import is_dict
 
 if TYPE_CHECKING:
@@ -35,6 +34,23 @@ class Waiting:
 
     pauses: Sequence[Pause]
     usage: "Usage"
+
+
+@asynccontextmanager
+async def opened_graph(job: Job) -> AsyncGenerator[tuple[Any, Any]]:
+    """Open the database of a job; give its graph, and the config of its thread."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    async with AsyncSqliteSaver.from_conn_string(str(job.db)) as saver:
+        graph = job.options.made(saver)
+        config = {
+            "configurable": {"thread_id": job.thread},
+            "metadata": {REMEMBERED: json.dumps(asdict(job.options))},
+        }
+        try:
+            yield graph, config
+        finally:
+            close_sessions(graph, job.options)
 
 
 class Work:
@@ -71,17 +87,9 @@ class Work:
         _run(self._until_closed.aclose())
 
     async def _open(self) -> None:
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-        opened = AsyncSqliteSaver.from_conn_string(str(self._job.db))
-        saver = await self._until_closed.enter_async_context(opened)
-        self._graph: Any = self._job.options.made(saver)
-        for rlm in rlms_in(self._graph):
-            self._until_closed.callback(rlm.rlm.sessions.close)
-        self._config: Any = {
-            "configurable": {"thread_id": self._job.thread},
-            "metadata": {REMEMBERED: json.dumps(asdict(self._job.options))},
-        }
+        found = await self._until_closed.enter_async_context(opened_graph(self._job))
+        self._graph: Any = found[0]
+        self._config: Any = found[1]
 
     @property
     def limits(self) -> "Limits | None":
@@ -146,7 +154,7 @@ class Work:
             if (await self._graph.aget_state(self._config)).next:
                 command = self._job.command("resume", self._job.thread)
             raise Unfinished(error, command) from error
-        if INTERRUPT in values:
+        if (await self._graph.aget_state(self._config)).next:
             pauses = await pauses_of(self._graph, self._config)
             return Waiting(pauses, values.get("usage") or spent())
         return _result(values, self._job)
@@ -251,6 +259,7 @@ def _result(values: Mapping[str, Any], job: Job) -> Result:
         usage=values.get("usage") or spent(),
         thread=job.thread,
         files=values.get("files") or [],
+        coverage=values.get("coverage"),
     )
 
 

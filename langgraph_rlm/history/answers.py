@@ -71,9 +71,7 @@ async def aanswer(
     saved = await newest_of(saver, thread)
     if saved is None:
         raise ConfigurationError(f"There is no thread {thread!r} in this checkpointer.")
-    pauses = {
-        id: (pause.value, pause.response_schema) for id, pause in open_pauses(saved).items()
-    }
+    pauses = {id: (pause.value, pause.response_schema) for id, pause in open_pauses(saved).items()}
     checked = resume_map({**answers}, pauses)
     for id, given in checked.items():
         _check_edit(graph, pauses[id][0], given)
@@ -131,9 +129,7 @@ def _plain(id: str, given: Any, by: str | None) -> KeptAnswer:
 def _thread_of(config: RunnableConfig) -> str:
     thread = config.get("configurable", {}).get("thread_id")
     if thread is None:
-        raise ConfigurationError(
-            "Name the thread: config must have a thread_id in 'configurable'."
-        )
+        raise ConfigurationError("Name the thread: config must have a thread_id in 'configurable'.")
     return str(thread)
 
 
@@ -197,5 +193,5 @@ async def to_continue(graph: Any, saver: Saver, thread: str) -> Command[Any] | N
 
 
 async def _until_answered(saver: Saver, thread: str, seconds: float) -> None:
-    while not await ready_answers(saver, thread):
+    while not await ready_answers(saver, thread):  # noqa: ASYNC110 - another process does not tell
         await asyncio.sleep(seconds)

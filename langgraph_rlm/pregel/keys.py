@@ -160,6 +160,19 @@ def uses_responses_api(model: object, tools: "Sequence[Any]") -> bool:
     return decides is not None and bool(decides({"tools": tools} if tools else {}))
 
 
+def is_stream_handler(handler: object) -> bool:
+    """Whether a callback handler feeds a stream of a graph around, such as its "messages"."""
+    from langchain_core.tracers import _streaming
+
+    return _streaming._StreamingCallbackHandler in type(handler).__mro__
+
+
+def provider_of(model: object) -> str:
+    """The name that a chat model of LangChain's gives its provider in traces; empty for others."""
+    params: Any = getattr(model, "_get_ls_params", None)
+    return "" if params is None else str(params().get("ls_provider") or "")
+
+
 def forget_counters_around() -> None:
     """Have what runs in this context be counted by no `get_usage_metadata_callback` around it.
 

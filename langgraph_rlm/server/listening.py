@@ -1,4 +1,5 @@
-"""Listening: a socket that waits for clients, and a server that ends in order. Serves nothing itself."""
+"""Listening: a socket that waits for clients, and a server that ends in order. It serves nothing
+itself."""
 
 import asyncio
 import ipaddress

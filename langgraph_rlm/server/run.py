@@ -25,6 +25,7 @@ from langgraph_rlm.server.listening import (
     family_of,
     is_loopback,
 )
+from langgraph_rlm.server.logs import log_to_stderr
 from langgraph_rlm.server.process import Process, open_process
 from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
@@ -61,6 +62,7 @@ def serve(
     """
     check_binding(settings, is_forced)
     check_origins(settings, is_forced)
+    log_to_stderr(settings.log_level)
     with bound(settings.host, settings.port) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
         config = uvicorn.Config(

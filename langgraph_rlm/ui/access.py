@@ -5,8 +5,8 @@ Never reads a body.
 What stops whom: a stranger has no token. A page of another site has neither the cookie, which
 browsers keep from it (`SameSite=Strict`), nor the word against cross-site requests, which only our
 page can read. A page of another port of this machine has the cookie (browsers take ports for one
-site), so each request that does something needs that word, and an `Origin` that is ours. A name that
-an attacker points at this machine (DNS rebinding) is not among the hosts that are served.
+site), so each request that does something needs that word, and an `Origin` that is ours. A name
+that an attacker points at this machine (DNS rebinding) is not among the hosts that are served.
 """
 
 import hashlib
@@ -55,9 +55,7 @@ class Access:
     def is_key(self, given: str) -> bool:
         """Whether a text is one of the keys, in a time that tells nothing."""
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
-        # every key is compared, so that the time taken tells nothing
-        known = [hashlib.sha256(key.encode()).digest() for key in self.keys]
-        return any([hmac.compare_digest(digest, each) for each in known])
+        return _is_among(digest, [hashlib.sha256(key.encode()).digest() for key in self.keys])
 
     def cookie(self, key: str) -> str:
         """Make what the browser keeps instead of a key."""
@@ -91,8 +89,7 @@ class Access:
         if cookie is None:
             return False
         given = cookie.encode("utf-8", "surrogateescape")
-        known = [self.cookie(key).encode() for key in self.keys]
-        return any([hmac.compare_digest(given, each) for each in known])
+        return _is_among(given, [self.cookie(key).encode() for key in self.keys])
 
     def has_bearer(self, headers: Mapping[str, str]) -> bool:
         """Whether a request has a key as a Bearer token, which no page of another site can send."""
@@ -138,6 +135,12 @@ class Access:
 def cookie_name(port: object) -> str:
     """Name the cookie of the server on a port."""
     return f"{COOKIE}_{port}"
+
+
+def _is_among(given: bytes, known: Sequence[bytes]) -> bool:
+    """Whether a secret is one of some, all of which are compared: the time tells nothing."""
+    matches = [hmac.compare_digest(given, each) for each in known]
+    return any(matches)
 
 
 def _derived(key: str, use: str) -> str:

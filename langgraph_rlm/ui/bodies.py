@@ -74,7 +74,9 @@ async def read_body(request: Request, form: type[Body]) -> Body:
     try:
         return form.model_validate(given)
     except ValidationError as error:
-        raise Refused(422, f"The body is refused: {problems_in(error, has_values=False)}.") from None
+        raise Refused(
+            422, f"The body is refused: {problems_in(error, has_values=False)}."
+        ) from None
 
 
 async def _raw(request: Request) -> bytes:

@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from langgraph.checkpoint.base import CheckpointTuple
@@ -13,15 +12,17 @@ from langgraph_rlm.errors import AnsweredError, ConfigurationError, ResumeError
 from langgraph_rlm.history.answers import aanswer, to_continue
 from langgraph_rlm.history.fork import afork
 from langgraph_rlm.history.threads import Thread
+from langgraph_rlm.pregel.databases import Mark, Rows, rows_of
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, kept_in, newest_of, ready_answers
 from langgraph_rlm.pregel.keys import open_pauses
 from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.server.errors import Refused
+from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.approvals import tool_of_review
 from langgraph_rlm.trace.follow import Follower
 from langgraph_rlm.ui.feeds import Feed, Feeds
-from langgraph_rlm.ui.sources import NOTHING_RUNS, Opened, Source
+from langgraph_rlm.ui.sources import NOTHING_RUNS, Opened, Saver, Source
 from langgraph_rlm.ui.work import Work
 
 LISTED = 2.0
@@ -73,33 +74,34 @@ class Desk:
     async def _feed(self, thread: str, checkpoint: str | None) -> Feed:
         opened = await self.opened(thread)
         database = await self.work.database()
+        kept = _Kept(self._saver, await rows_of(self._saver), thread)
 
         def is_running() -> bool:
             return self.work.is_here(thread) or is_leased(database, thread)
 
         async def standing(state: str) -> Mapping[str, Any]:
-            return await self._standing(thread, opened, state)
+            answers: Mapping[str, Any] = {}
+            if state != "done":
+                answers = await kept.answers()
+            return self._standing(thread, opened, state, answers)
 
         config = _config(thread, checkpoint)
-        follower = Follower(
-            opened.reads, config, blob_store=opened.blobs, is_running=is_running
-        )
+        follower = Follower(opened.reads, config, blob_store=opened.blobs, is_running=is_running)
         return Feed(follower, standing)
 
-    async def _standing(self, thread: str, opened: Opened, state: str) -> Mapping[str, Any]:
+    def _standing(
+        self, thread: str, opened: Opened, state: str, answers: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         """Say how a thread stands beside its records."""
         told: dict[str, Any] = {
             "state": state,
             "here": self.work.is_here(thread),
             "can_run": opened.can_run,
-            "answers": {},
+            "answers": answers,
         }
         error = self.work.error(thread)
         if error is not None:
             told["error"] = error
-        saved = None if state == "done" else await newest_of(self._saver, thread)
-        if saved is not None:
-            told["answers"] = {id: _shown(kept) for id, kept in kept_in(saved).items()}
         return told
 
     # Acting
@@ -142,6 +144,7 @@ class Desk:
         if thread is None:
             opened = _runs(self._source.opened(None))
             thread = uuid.uuid4().hex[:12]
+            self._listed = (0.0, ())
         else:
             opened = _runs(await self.opened(thread))
             state = await opened.graph.aget_state(_config(thread))
@@ -151,6 +154,7 @@ class Desk:
                     409, f"Thread {thread!r} has an unfinished run: continue or answer it first."
                 )
         await self.work.start(thread, opened, _input(opened.graph, question), by)
+        await self.work.until_kept(thread)
         return thread
 
     async def fork(
@@ -168,7 +172,7 @@ class Desk:
         await self.work.check_free(thread)
         forked = await afork(opened.graph, _config(thread, checkpoint), place, value)
         await self.work.start(thread, opened, None, by)
-        return forked["configurable"]["checkpoint_id"]
+        return str(forked.get("configurable", {})["checkpoint_id"])
 
     async def go_on(self, thread: str, by: str | None) -> None:
         """Continue an unfinished run.
@@ -204,6 +208,27 @@ class Desk:
         await self.work.close()
 
 
+class _Kept:
+    """The answers that are kept for a thread, read anew only when the thread has more rows."""
+
+    def __init__(self, saver: Saver, rows: Rows, thread: str) -> None:
+        self._saver = saver
+        self._rows = rows
+        self._thread = thread
+        self._mark: Mark | None = None
+        self._answers: Mapping[str, Any] = {}
+
+    async def answers(self) -> Mapping[str, Any]:
+        """Give what the page shows of each, by the ids of their pauses."""
+        mark = await self._rows.mark(self._thread)
+        if mark != self._mark:
+            saved = await newest_of(self._saver, self._thread)
+            kept = {} if saved is None else kept_in(saved)
+            self._answers = {id: _shown(each) for id, each in kept.items()}
+            self._mark = mark
+        return self._answers
+
+
 def _config(thread: str, checkpoint: str | None = None) -> Any:
     configurable = {"thread_id": thread}
     if checkpoint is not None:
@@ -219,15 +244,19 @@ def _runs(opened: Opened) -> Opened:
 
 def _shown(kept: KeptAnswer) -> dict[str, Any]:
     """Say of a kept answer what the page shows."""
-    fields = {key: value for key, value in asdict(kept).items() if value is not None}
-    kind = kept.answer.get("type") if isinstance(kept.answer, dict) else None
-    told = {"type": str(kind or "result"), "at": kept.at}
-    return {**told, **{key: fields[key] for key in ("by", "refused") if key in fields}}
+    told: dict[str, Any] = {"type": "result", "at": kept.at}
+    if is_dict(kept.answer):
+        told["type"] = str(kept.answer.get("type", "result"))
+    if kept.by is not None:
+        told["by"] = kept.by
+    if kept.refused is not None:
+        told["refused"] = kept.refused
+    return told
 
 
 def _langchains(value: Any, answer: Any) -> Any:
     """Translate the page's words for a decision into those that a pause takes."""
-    if not isinstance(answer, dict):
+    if not is_dict(answer):
         return answer
     tool = tool_of_review(value)
     if tool is None:

@@ -55,9 +55,7 @@ class Follower(Protocol):
 class Feed:
     """One thread, or one branch of it, as records that change."""
 
-    def __init__(
-        self, follower: Follower, standing: Standing
-    ) -> None:
+    def __init__(self, follower: Follower, standing: Standing) -> None:
         """Take what reads the thread. Nothing is read yet."""
         self.follower = follower
         self.used = time.monotonic()
@@ -65,6 +63,8 @@ class Feed:
         self.state: Mapping[str, Any] = {}
         self._standing = standing
         self._id = secrets.token_hex(4)
+        self._looks = 0
+        """Looks that were begun."""
         self._version = 0
         self._state_version = 0
         self._records: dict[str, tuple[int, Record]] = {}
@@ -93,13 +93,14 @@ class Feed:
         Raises:
             RLMError: it cannot be read; the message says why.
         """
-        before = self._version
+        asked = self._looks
         self.used = time.monotonic()
         async with self._lock:
-            if self._version == before:
+            if self._looks == asked:  # else one has begun since, and has seen all
                 await self._look()
 
     async def _look(self) -> None:
+        self._looks += 1
         found = await self.follower.changes()
         state = await self._standing(found.state)
         if not (found.records or found.gone) and state == self.state:
@@ -197,7 +198,7 @@ class Feed:
             try:
                 async with self._lock:
                     await self._look()
-            except Exception as error:  # noqa: BLE001 - the edge: readers are told, not left waiting
+            except Exception as error:
                 LOG.warning("A thread cannot be followed", exc_info=error)
                 self._error = without_secrets(str(error))
                 self._tell()
@@ -222,13 +223,16 @@ class Feeds:
             if feed.is_idle or (len(self._feeds) > MOST_FEEDS and not feed.readers):
                 del self._feeds[key]
         key = (thread, checkpoint)
-        feed = self._feeds.get(key)
-        if feed is None:
-            feed = await self._make(thread, checkpoint)
+        if key not in self._feeds:
+            made = await self._make(thread, checkpoint)
+            self._feeds.setdefault(key, made)  # two may have come at once
+        feed = self._feeds[key]
+        try:
             await feed.refresh()
-            self._feeds[key] = feed
-        else:
-            await feed.refresh()
+        except RLMError:
+            if not feed.readers:
+                self._feeds.pop(key, None)
+            raise
         return feed
 
     def wake(self) -> None:
@@ -238,7 +242,7 @@ class Feeds:
 
 
 def event(name: str, data: Any) -> bytes:
-    """Write one server-sent event. JSON has no line breaks of its own."""
+    """Write one server-sent event. JSON in ASCII has none of the line breaks that readers know."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 

@@ -6,7 +6,6 @@ that a browser saves.
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -40,7 +39,6 @@ try:
     from starlette.requests import Request
     from starlette.responses import (
         HTMLResponse,
-        JSONResponse,
         RedirectResponse,
         Response,
         StreamingResponse,
@@ -121,6 +119,7 @@ class Pages:
         self.starlette = Starlette(
             routes=[
                 Route("/", self._page, methods=["GET"]),
+                Route("/favicon.ico", _no_icon, methods=["GET"]),
                 Route("/api/threads", reads(self._threads), methods=["GET"]),
                 Route("/api/threads", acts(self._begin), methods=["POST"]),
                 Route(f"{thread}/records", reads(self._records), methods=["GET"]),
@@ -238,7 +237,7 @@ class Pages:
             }
             for each in await self.desk.threads()
         ]
-        return JSONResponse({"threads": found})
+        return _json({"threads": found})
 
     async def _records(self, request: Request) -> Response:
         feed = await self.desk.feeds.of(*_branch(request))
@@ -271,34 +270,34 @@ class Pages:
     async def _answer(self, request: Request) -> Response:
         body = await read_body(request, Answers)
         runs = await self.desk.answer(_thread(request), body.answers, self._by(request))
-        return JSONResponse({"kept": [*body.answers], "runs": runs}, 202)
+        return _json({"kept": [*body.answers], "runs": runs}, 202)
 
     async def _begin(self, request: Request) -> Response:
         body = await read_body(request, Asked)
         thread = await self.desk.ask(None, body.question, self._by(request))
-        return JSONResponse({"id": thread}, 201)
+        return _json({"id": thread}, 201)
 
     async def _ask(self, request: Request) -> Response:
         body = await read_body(request, Asked)
         thread = await self.desk.ask(_thread(request), body.question, self._by(request))
-        return JSONResponse({"id": thread}, 202)
+        return _json({"id": thread}, 202)
 
     async def _fork(self, request: Request) -> Response:
         body = await read_body(request, Forked)
         checkpoint = await self.desk.fork(
             _thread(request), body.checkpoint, body.place, body.value, self._by(request)
         )
-        return JSONResponse({"checkpoint": checkpoint}, 201)
+        return _json({"checkpoint": checkpoint}, 201)
 
     async def _continue(self, request: Request) -> Response:
         await read_body(request, Nothing)
         await self.desk.go_on(_thread(request), self._by(request))
-        return JSONResponse({}, 202)
+        return _json({}, 202)
 
     async def _stop(self, request: Request) -> Response:
         await read_body(request, Nothing)
         await self.desk.stop(_thread(request))
-        return JSONResponse({}, 202)
+        return _json({}, 202)
 
 
 class _Frame:
@@ -384,6 +383,11 @@ def _of_error(error: RLMError) -> Refused:
     return Refused(500, text)
 
 
+async def _no_icon(_: Request) -> Response:
+    """Browsers ask for an icon by themselves, and note a failure where they get an error."""
+    return Response(status_code=204)
+
+
 async def _any_error(_: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return _refusal(error)
@@ -394,5 +398,10 @@ async def _any_error(_: Request, error: Exception) -> Response:
 
 
 def _refusal(error: Refused) -> Response:
-    body: Mapping[str, Any] = {"error": {"message": without_secrets(str(error))}}
-    return JSONResponse(body, error.status, error.headers)
+    body = {"error": {"message": without_secrets(str(error))}}
+    return _json(body, error.status, error.headers)
+
+
+def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Give JSON in ASCII: models and clients send lone surrogates, which UTF-8 cannot hold."""
+    return Response(json.dumps(body), status, headers, media_type="application/json")

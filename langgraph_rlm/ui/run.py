@@ -23,8 +23,8 @@ from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, keys_of_environment
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.ui.access import LOOPBACK, Access
-from langgraph_rlm.ui.pages import Pages
 from langgraph_rlm.ui.bodies import SECONDS
+from langgraph_rlm.ui.pages import Pages
 from langgraph_rlm.ui.sources import Source, source_of
 
 try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from langgraph_rlm.errors import RLMError, ThreadBusyError
 from langgraph_rlm.history.answers import to_continue
-from langgraph_rlm.pregel.kept_answers import ready_answers
+from langgraph_rlm.pregel.kept_answers import newest_of, ready_answers
 from langgraph_rlm.pregel.leases import Database, database_of, holds, is_leased, lease
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.server.secrets import without_secrets
@@ -75,10 +75,17 @@ class Work:
         await self.check_free(thread)
         database = await self.database()
         task = self._spawn(thread, self._run(thread, opened, given, _config(thread, opened, by)))
-        while not task.done() and not holds(database, thread):
+        while not task.done() and not holds(database, thread):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(LOOK)
         if task.done() and isinstance(task.exception(), RLMError):
             await task
+
+    async def until_kept(self, thread: str) -> None:
+        """Wait until a run that has begun is in the database, so that it can be looked at."""
+        while (  # noqa: ASYNC110 - LangGraph does not tell when it has saved the first step
+            self.is_here(thread) and await newest_of(self._saver, thread) is None
+        ):
+            await asyncio.sleep(LOOK)
 
     async def take_up(self, thread: str, opened: Opened, by: str | None) -> None:
         """Continue a thread with the answers that are kept for it, as soon as nobody runs it."""
@@ -119,7 +126,7 @@ class Work:
 
     async def _take_up(self, thread: str, opened: Opened, config: Any) -> None:
         database = await self.database()
-        while is_leased(database, thread):
+        while is_leased(database, thread):  # noqa: ASYNC110 - another process does not tell
             await asyncio.sleep(AGAIN)
         if await ready_answers(self._saver, thread):
             given = await to_continue(opened.graph, self._saver, thread)
