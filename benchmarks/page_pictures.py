@@ -28,14 +28,15 @@ def picks_turn(page: Any) -> None:
     page.locator(".row.k-turn").nth(1).click()
 
 
-def shows_source(page: Any) -> None:
-    """Show where a quote of the answer stands."""
-    page.locator("a.quote").last.click()
+def shows_unseen(page: Any) -> None:
+    """Show the first part of the context that no model has seen: the lease whose call failed."""
+    page.keyboard.press("2")
+    page.get_by_role("button", name="Next").click()
 
 
 PICTURES: dict[str, tuple[tuple[int, int], str, Callable[[Any], None]]] = {
     "trace-light.png": (WIDE, "light", picks_turn),
-    "trace-dark.png": (WIDE, "dark", shows_source),
+    "trace-dark.png": (WIDE, "dark", shows_unseen),
     "trace-phone.png": (PHONE, "light", lambda page: None),
 }
 
@@ -44,6 +45,9 @@ def main() -> None:
     """Run the story and take the pictures."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs"
     with tempfile.TemporaryDirectory() as folder:
+        first = Path(folder) / "first"
+        first.mkdir()
+        asyncio.run(both(first, speed=10))  # the next one waits for no imports
         file = Path(folder) / "trace.html"
         file.write_text(html_of(asyncio.run(both(Path(folder)))), encoding="utf-8")
         with chromium() as browser:

@@ -135,6 +135,7 @@ def test_a_rejection_has_its_reason(browser: Any) -> None:
         assert opened.shop.bought == []
 
 
+@pytest.mark.slow
 def test_a_fork_is_followed_beside_the_old_branch(browser: Any) -> None:
     """Code of a cell is edited: the run goes on in a branch of its own, and what differs is marked."""
     with tabs(browser, "x = 'old'\nFINAL(x)") as opened:

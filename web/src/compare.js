@@ -79,7 +79,7 @@ function Pairs({ rows, picked, onPick }) {
       role="listbox" tabindex="0" aria-label="Steps of both"
       aria-activedescendant=${at >= first && at < last ? `pair-${at}` : null}>
     <div class="sheet" role="presentation" style=${{ height: `${rows.length * ROW}px` }}>
-      ${rows.slice(first, last).map((row, i) => html`<${Pair} key=${first + i} row=${row}
+      ${rows.slice(first, last).map((row, i) => html`<${Pair} key=${i} row=${row}
         index=${first + i} isPicked=${row === picked} onPick=${onPick} />`)}
     </div></div>`;
 }

@@ -148,7 +148,14 @@ export class Live {
   async fork(change) {
     const before = store.trace;
     const checkpoint = before.about.checkpoint;
-    await this.post(`${threadPath(this.thread)}/forks`, { checkpoint, ...change });
+    // The stream follows the newest branch: it would put the fork's records into the old one.
+    this.source?.close();
+    try {
+      await this.post(`${threadPath(this.thread)}/forks`, { checkpoint, ...change });
+    } catch (error) {
+      this.follow(before);
+      throw error;
+    }
     this.open(this.thread);
     store.traces = [store.trace, before];
     store.set({ view: "compare" });

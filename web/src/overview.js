@@ -86,12 +86,18 @@ function draw(canvas, { tree, axis, zoom, width }) {
   if (zoom) drawBrush(ink, zoom, axis, width);
 }
 
-/** The replies of all calls: those that wait light, those that work dark. */
+/** Calls of sub-models and tools, and turns of child RLMs: what one thing works at, once each. */
+function leavesOf(tree) {
+  const isLeaf = (step) => {
+    if (step.kind === "turn") return step.parent !== tree.root;
+    return !step.rlm && (step.kind === "reply" || Boolean(step.reply));
+  };
+  return [...new Set(tree.steps.values())].filter(isLeaf);
+}
+
+/** What waits light, what works dark. */
 function drawCalls(ink, tree, x, width, axis) {
-  tree.leaves ??= [...tree.steps.entries()]
-    .filter(([id, step]) => step.kind === "reply" || (step.reply && step.id === id))
-    .map(([, step]) => step)
-    .filter((step) => !step.rlm);
+  tree.leaves ??= leavesOf(tree);
   const now = axis.parts.at(-1).to;
   const { work, wait, mostWork, mostWait } = crowd(tree.leaves, x, width, now);
   const high = CHART - 10;

@@ -24,13 +24,14 @@ function rowsOf(tree, folds) {
   const rows = [];
   const stack = [];
   const push = (children, level) => {
-    for (let i = children.length - 1; i >= 0; i -= 1) stack.push([children[i], level]);
+    for (let i = children.length; i > 0; i -= 1) stack.push([children[i - 1], level, i]);
   };
   push(tree.root.children, 0);
   while (stack.length) {
-    const [step, level] = stack.pop();
+    const [step, level, number] = stack.pop();
+    const of = step.parent.children.length;
     const open = step.children.length > 0 && isOpen(step, folds);
-    rows.push({ step, level, open, index: rows.length });
+    rows.push({ step, level, open, number, of, index: rows.length });
     if (open) push(step.children, level + 1);
   }
   return rows;

@@ -13,6 +13,8 @@ export function Steps({ rows, axis, zoom, pick, hits, split }) {
   const size = useSize(box);
   const { first, last, slots, scrolled } = useWindow(size.height, rows.length);
   const seen = rows.slice(first, last);
+  // In the order of their slots: no element is moved (Chromium 156 forgets styles of those that are).
+  const slotted = [...seen].sort((one, other) => (one.index % slots) - (other.index % slots));
   const width = Math.max(0, size.width - split);
   const at = useMemo(() => rows.findIndex((row) => row.step.id === pick), [rows, pick]);
   useEffect(() => keepInSight(box.current, at), [pick, at]);
@@ -26,7 +28,7 @@ export function Steps({ rows, axis, zoom, pick, hits, split }) {
       <div class="sheet" role="presentation" style=${{ height: `${rows.length * ROW}px` }}>
         <${Bars} rows=${seen} first=${first} width=${width} axis=${axis} zoom=${zoom}
           pick=${pick} split=${split} />
-        ${seen.map((row) => html`<${Row} key=${row.index % slots} row=${row}
+        ${slotted.map((row) => html`<${Row} key=${row.index % slots} row=${row}
           isPicked=${row.step.id === pick} isHit=${hits?.has(row.step.id) ?? false} />`)}
       </div>
     </div>`;
@@ -38,7 +40,7 @@ const Row = once(({ row, isPicked, isHit }) => {
   const has = step.children.length > 0;
   const mood = moodOf(step);
   return html`
-    <div id=${`row-${index}`} role="treeitem" aria-level=${level + 1}
+    <div id=${`row-${index}`} role="treeitem" aria-level=${level + 1} aria-posinset=${row.number} aria-setsize=${row.of}
       aria-selected=${isPicked} aria-expanded=${has ? open : null}
       class=${cls("row", `k-${step.kind}`, isPicked && "picked", isHit && "hit")}
       data-id=${step.id} style=${{ transform: `translateY(${index * ROW}px)` }}

@@ -258,13 +258,19 @@ function turnOf({ kind, record }) {
 /** Steps within a step, by place. They mostly come so already. */
 function order(step) {
   const { children } = step;
+  const inOrder = step.kind === "call" ? byItem : byOwnPlace;
   for (let i = 1; i < children.length; i += 1) {
-    if (byPlace(children[i - 1].record.place, children[i].record.place) > 0) {
-      children.sort((a, b) => byPlace(a.record.place, b.record.place));
+    if (inOrder(children[i - 1], children[i]) > 0) {
+      children.sort(inOrder);
       return;
     }
   }
 }
+
+const byOwnPlace = (one, other) => byPlace(one.record.place, other.record.place);
+
+/** Replies by their numbers: thousands of places take long to read. Pauses come last. */
+const byItem = (one, other) => (one.record.item ?? Infinity) - (other.record.item ?? Infinity) || 0;
 
 /** When a step was, of what its own record says. */
 function timeOf(step) {
