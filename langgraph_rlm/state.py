@@ -3,8 +3,8 @@
 Plain values only, small whatever the context, each type named so that a strict serializer reads it.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.channels import DeltaChannel, EphemeralValue
@@ -34,6 +34,33 @@ class RLMInput(TypedDict, total=False):
     messages: Sequence[AnyMessage]
 
 
+class ContextCoverage(TypedDict):
+    """How much of one context was covered. Shares are from 0 to 1, of its bytes."""
+
+    seen: float | None
+    """What stood in prompts of sub-calls, or was shown to a root model, at any depth, as far as is
+    known; None where the context was too large to find out."""
+    read: float
+    """What host functions, and slices between two numbers, gave to the root's code."""
+    whole: bool
+    """Whether the code used it as a variable: then `read` does not say all that it read."""
+    size: int
+    """Its bytes."""
+
+
+class Coverage(TypedDict):
+    """How much of the contexts of a thread was covered, by all of its questions."""
+
+    seen: float | None
+    """Of all contexts together; None where it is not known of one."""
+    size: int
+    whole: bool
+    """Whether that is so for one of the contexts."""
+    contexts: dict[str, ContextCoverage]
+    """By name: the user's, else `context_0` and on. The newest hundred; pictures and sounds have
+    none."""
+
+
 class RLMOutput(TypedDict):
     """What a run gives."""
 
@@ -48,6 +75,11 @@ class RLMOutput(TypedDict):
     files: list[GivenFile]
     """What stands in `out/`, the folder of the root's code, sorted by name. `save_files` saves
     them."""
+    coverage: NotRequired[Coverage]
+    """What of the contexts models have seen, and code has read (`docs/coverage.md`). Left out where
+    no context has text."""
+    seen: NotRequired[dict[str, list[list[int]]]]
+    """Of a child, for its parent: byte ranges of its contexts that models have seen, by digest."""
 
 
 class RLMState(TypedDict):
@@ -87,6 +119,8 @@ class RLMState(TypedDict):
     files: Annotated[list[GivenFile], last_files]
     """What the last question gave back; empty, and not in a checkpoint, where there never was
     any."""
+    coverage: Coverage
+    seen: dict[str, list[list[int]]]
 
 
 class RLMUpdate(TypedDict, total=False):
@@ -108,6 +142,8 @@ class RLMUpdate(TypedDict, total=False):
     structured_response: Any
     stop_reason: str
     files: list[GivenFile]
+    coverage: Coverage
+    seen: dict[str, list[list[int]]]
 
 
 class PendingCall(TypedDict):
@@ -162,6 +198,16 @@ def limit_of(state: RLMState) -> StopReason | None:
 def changed(state: RLMState, **values: Any) -> RLMState:
     """Give a state with other values; nothing is written."""
     return cast(RLMState, {**state, **values})
+
+
+def without_log(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a state as tracers are shown it: of the log, how many entries it has.
+
+    What a step adds to the log is in its output.
+    """
+    if "log" not in state:
+        return state
+    return {**state, "log": f"{len(state['log']):,} entries"}
 
 
 def last_native_calls(state: RLMState) -> dict[str, NativeCall]:

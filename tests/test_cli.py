@@ -1,7 +1,6 @@
 """The command: what goes to stdout and to stderr, exit codes, and threads that survive Ctrl-C."""
 
 import json
-import os
 import re
 import signal
 import sqlite3

@@ -11,6 +11,7 @@ from langgraph_rlm.chat.reply_files import ReplyFile
 from langgraph_rlm.models.tool_calls import CallStream
 from langgraph_rlm.progress import Event
 from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
+from langgraph_rlm.state import Coverage
 
 CODE_CHARS = 2_000
 """Most characters of a cell's code that progress shows."""
@@ -34,6 +35,9 @@ class ReplyMetadata(TypedDict):
     estimate from the texts for what is missing."""
     files: NotRequired[list[ReplyFile]]
     """What the run gave back through `out/`; left out where it gave nothing."""
+    coverage: NotRequired[Coverage]
+    """How much of the contexts models have seen, once there is an answer; left out where there are
+    none."""
 
 
 def reasoning(text: str) -> AIMessageChunk:

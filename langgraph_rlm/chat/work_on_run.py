@@ -140,6 +140,8 @@ async def _ending(call: Call, run: ChatRun) -> list[AIMessageChunk]:
         stop_reason=reason,
         estimated_calls=estimated_since(run.record.before, values["usage"]),
     )
+    if reason != "paused" and values.get("coverage"):
+        metadata["coverage"] = values["coverage"]
     files, blocks = reply_files(run.id, values.get("files") or []), list[dict[str, Any]]()
     if files:
         metadata["files"] = files

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from langgraph_rlm.budget.usage import spent
+from langgraph_rlm.cli.coverage_text import coverage_line
 from langgraph_rlm.cli.jobs import Job, Result, Unfinished, Waits
 from langgraph_rlm.cli.out_files import print_files
 from langgraph_rlm.errors import ResumeError
@@ -119,7 +120,8 @@ def open_display(quiet: bool, limits: "Limits | None") -> "Display":
 
 
 def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] = ()) -> None:
-    """Print an answer, the limit that it was cut short by, its files, and how to ask more."""
+    """Print an answer, the limit that it was cut short by, its files, how to ask more, and how much
+    of the contexts models have seen."""
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -132,6 +134,8 @@ def print_result(result: Result, job: Job, as_json: bool, saved: Sequence[Path] 
     follow_up = job.command("ask", "--thread", result["thread"], "NEXT QUESTION")
     click.echo(f"To continue: {follow_up}", err=True)
     print_files(result, job, saved)
+    if result["coverage"] is not None:
+        click.echo(coverage_line(result["coverage"]), err=True)
 
 
 def print_answer(answer: str) -> None:

@@ -15,6 +15,7 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.cli.pauses import Pause
+    from langgraph_rlm.state import Coverage
     from langgraph_rlm.storage.context import ContextHandle
 
 
@@ -55,6 +56,8 @@ class Result(TypedDict):
     thread: str
     files: Sequence[Mapping[str, Any]]
     """What code gave back: name, type, size and digest, and `path` where it is saved."""
+    coverage: "Coverage | None"
+    """How much of the contexts models have seen; None where there are none."""
 
 
 class Unfinished(Exception):

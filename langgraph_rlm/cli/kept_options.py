@@ -133,7 +133,11 @@ def remembered(thread: str, db: Path) -> Options | None:
         raise no_threads(db, error) from error
     if found is None:
         return None
-    metadata: Any = found.metadata
+    return options_in(found.metadata)
+
+
+def options_in(metadata: Any) -> Options:
+    """Read the options that the metadata of a checkpoint has."""
     values = json.loads(metadata.get(REMEMBERED, "{}"))
     values.setdefault("blob_store", values.get("store"))  # its name in threads of 0.1
     names = {option.name for option in fields(Options)}

@@ -71,16 +71,21 @@ async def opened(place: Place) -> AsyncGenerator[Opened]:
 
 async def list_threads(place: Place) -> "list[Thread]":
     """List the threads of a database, the newest first."""
+    async with opened(place) as at:
+        return await threads_in(at.saver)
+
+
+async def threads_in(saver: Any) -> "list[Thread]":
+    """List the threads of an open database, the newest first, each by its own blob store."""
     from langgraph_rlm.history.threads import athreads
 
-    async with opened(place) as at:
-        found: dict[str, Thread] = {}
-        for store in await _stores(at.saver):
-            for thread in await athreads(at.saver, blob_store=store):
-                older = found.get(thread.id)
-                if older is None or (thread.bytes, thread.question) > (older.bytes, older.question):
-                    found[thread.id] = thread
-        return sorted(found.values(), key=lambda each: each.updated, reverse=True)
+    found: dict[str, Thread] = {}
+    for store in await _stores(saver):
+        for thread in await athreads(saver, blob_store=store):
+            older = found.get(thread.id)
+            if older is None or (thread.bytes, thread.question) > (older.bytes, older.question):
+                found[thread.id] = thread
+    return sorted(found.values(), key=lambda each: each.updated, reverse=True)
 
 
 def unknown_thread(thread: str, place: Place) -> ConfigurationError:

@@ -18,6 +18,7 @@ from langgraph_rlm.cli.serve_command import serve
 from langgraph_rlm.cli.show_command import show, spent
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
 from langgraph_rlm.cli.trace_command import trace
+from langgraph_rlm.cli.ui_command import ui
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,7 +32,7 @@ def main() -> None:
 
 COMMANDS = (
     *(ask, resume, fork, cost),
-    *(threads, show, spent, trace, forget, prune),
+    *(threads, show, spent, trace, ui, forget, prune),
     *(demo, doctor, serve),
 )
 for command in COMMANDS:

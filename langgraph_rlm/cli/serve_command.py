@@ -66,6 +66,13 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
 @click.option(
     "--max-body-mb", type=DECIMAL, default=100, show_default=True, help="Largest request."
 )
+@click.option(
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error")),
+    default="info",
+    show_default=True,
+    help="What is written to stderr of what happens.",
+)
 @click.option("--force", is_flag=True, help="Serve other machines without a key.")
 def serve(config: Path | None, force: bool, **options: Any) -> None:
     """Serve OpenAI's chat completions over HTTP.

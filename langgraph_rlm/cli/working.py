@@ -259,6 +259,7 @@ def _result(values: Mapping[str, Any], job: Job) -> Result:
         usage=values.get("usage") or spent(),
         thread=job.thread,
         files=values.get("files") or [],
+        coverage=values.get("coverage"),
     )
 
 

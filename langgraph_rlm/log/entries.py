@@ -173,6 +173,9 @@ class ReplyEntry(Stamped):
     that it stands for."""
     reads: NotRequired[dict[str, list[list[int]]]]
     """Of `sql`: the byte ranges of what it has read, by context digest."""
+    seen: NotRequired[dict[str, list[list[int]]]]
+    """Of a child: byte ranges of its contexts, by their digests, that are known to have been seen
+    by a model. Left out where there are none."""
     refused: NotRequired[bool]
     """True at the first item of a batch that is larger than what is left: nothing of it was asked,
     and code gets a ValueError."""

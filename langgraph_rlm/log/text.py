@@ -8,6 +8,9 @@ from typing import Any, cast
 
 from pydantic_core import PydanticSerializationError, to_json
 
+CUT_CHARS = 100
+"""More than the line that `clip` puts where it cuts."""
+
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces, so that equal values give equal text. `value` must be as
@@ -85,3 +88,8 @@ def clip(text: str, *, limit: int) -> str:
     tail = limit // 2
     left_out = f"\n[... {len(text) - limit} characters left out ...]\n"
     return text[: limit - tail] + left_out + text[-tail:]
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text of an entry, which was cut to the run's limit already, to a smaller window."""
+    return text if len(text) <= most + CUT_CHARS else clip(text, limit=most)

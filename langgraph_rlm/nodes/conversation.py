@@ -28,7 +28,7 @@ from langgraph_rlm.log.places import (
 from langgraph_rlm.log.python import assigned_names
 from langgraph_rlm.log.reply import Reply, reply_of, text_of_reply
 from langgraph_rlm.log.steps import all_are_well, any_shows
-from langgraph_rlm.log.text import clip
+from langgraph_rlm.log.text import clip, shortened
 from langgraph_rlm.models.replies import EMPTY_REPLY, with_thoughts
 from langgraph_rlm.nodes.native_calls import native_messages
 from langgraph_rlm.prompts import (
@@ -53,9 +53,6 @@ from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import MEDIA, ContextHandle
 from langgraph_rlm.tables.catalog import lines, tables_among
 from langgraph_rlm.tools import RLMTool
-
-CUT_CHARS = 100
-"""More than the line that `clip` puts where it cuts."""
 
 MAX_FILES_TOLD = 10
 """Most names of files that are told of one cell."""
@@ -338,8 +335,8 @@ def _cell(index: int, entry: CellEntry, blobs: BlobStore, most: int) -> CellDoc:
     value = _text(entry["value"], blobs)
     return CellDoc(
         number=index + 1,
-        stdout=_shortened(_text(entry["stdout"], blobs) or "", most),
-        value=None if value is None else _shortened(value, most),
+        stdout=shortened(_text(entry["stdout"], blobs) or "", most),
+        value=None if value is None else shortened(value, most),
         error=_text(entry["error"], blobs),
         outcome=entry["outcome"],
         ran=entry.get("ran", True),
@@ -358,11 +355,6 @@ def _changed_files(entry: CellEntry) -> str:
     if len(changes) > MAX_FILES_TOLD:
         told.append(f"and {len(changes) - MAX_FILES_TOLD} more")
     return ", ".join(told)
-
-
-def _shortened(text: str, most: int) -> str:
-    """A text of an entry, which was cut to the run's limit already, cut to a smaller window."""
-    return text if len(text) <= most + CUT_CHARS else clip(text, limit=most)
 
 
 def _rebound(cells: Sequence[str], rules: int) -> list[str]:

@@ -22,13 +22,10 @@ from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle, described_handle
 from langgraph_rlm.storage.pages import Pages
-from langgraph_rlm.storage.reads import Reader
+from langgraph_rlm.storage.reads import PREVIEW_CHARS, Reader
 from langgraph_rlm.storage.references import Reference, names_in
 from langgraph_rlm.storage.shapes import shape_of
 from langgraph_rlm.tools.toolset import Toolset
-
-PREVIEW_CHARS = 300
-"""Characters of a context that its question shows."""
 
 NAMES_SHOWN = 2
 """Names of pictures in a context that its question shows."""

@@ -48,6 +48,7 @@ _COMPLETION = {
         "choices": {"type": "array", "minItems": 1, "maxItems": 1},
         "usage": {"type": "object"},
         "files": {"type": "array", "items": _FILE},
+        "coverage": {"type": "object"},
     },
 }
 _COMPLETION_ERRORS = ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504")
@@ -59,6 +60,9 @@ def document() -> dict[str, Any]:
     schemas = ChatRequest.model_json_schema(ref_template=REFS)
     parts = schemas.pop("$defs")
     health = _operation("Whether the server is up.", {"type": "object"}, ("503",))
+    figures = _operation("Figures of the server and its runs.", {}, ("401",))
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    figures["responses"]["200"] = {"description": "Prometheus' text format.", "content": text}
     models = _operation("The models that the server offers by name.", _OBJECT, ("401",))
     return {
         "openapi": "3.1.0",
@@ -69,6 +73,7 @@ def document() -> dict[str, Any]:
         },
         "paths": {
             "/health": {"get": health},
+            "/metrics": {"get": figures},
             "/v1/models": {"get": models},
             "/v1/chat/completions": {"post": _completions()},
             "/v1/files/{file_id}": {"get": _file(), "parameters": [_FILE_ID]},

@@ -54,7 +54,7 @@ class Replies:
         choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": finish}
         usage = usage_of(message.usage_metadata)
         frame = self._frame("chat.completion", choices=[choice], usage=usage)
-        return json.dumps(frame | _files_in(message.response_metadata)).encode()
+        return json.dumps(frame | _more_in(message.response_metadata)).encode()
 
     def chunk(self, chunk: AIMessageChunk) -> Iterator[bytes]:
         """Give what a client sees of a model's chunk: often nothing."""
@@ -75,7 +75,7 @@ class Replies:
     def end(self) -> Iterator[bytes]:
         """Give the last events of a stream."""
         finish = _finish(self._metadata, self._calls.count > 0)
-        yield self._delta({}, finish, _files_in(self._metadata))
+        yield self._delta({}, finish, _more_in(self._metadata))
         if self._has_usage:
             usage = usage_of(self._usage)
             yield _event(self._frame("chat.completion.chunk", choices=[], usage=usage))
@@ -129,10 +129,16 @@ def described(file: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _files_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the field that names the files of a run; none where it has none."""
+def _more_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields that OpenAI does not have: the files of a run, and how much of its contexts
+    models have seen; none where there are none."""
+    more: dict[str, Any] = {}
     files: list[Any] = metadata.get("files") or []
-    return {"files": [described(file) for file in files]} if files else {}
+    if files:
+        more["files"] = [described(file) for file in files]
+    if metadata.get("coverage"):
+        more["coverage"] = metadata["coverage"]
+    return more
 
 
 def _event(value: Mapping[str, Any]) -> bytes:

@@ -28,6 +28,8 @@ from langgraph_rlm.storage.lines import (
 )
 from langgraph_rlm.storage.text_index import BLOCK, count_chars, index_of
 
+PREVIEW_CHARS = 300
+"""Characters of a context that its question shows."""
 PEEK_CHARS = 2000
 MAX_PEEK_CHARS = 1_000_000
 MAX_MATCHES = 10_000

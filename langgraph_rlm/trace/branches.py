@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from langgraph_rlm.history.run_tree import RLMTree
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.pregel.databases import StepRow
@@ -16,44 +17,47 @@ MOST_BRANCHES = 50
 
 
 async def branches_of(
-    graph: Any,
-    own: Mapping[str, Any],
-    steps: Iterable[StepRow],
-    current: str,
-    log: Log,
-    texts: Texts,
+    graph: Any, thread: str, steps: Iterable[StepRow], root: RLMTree, texts: Texts
 ) -> list[Branch]:
-    """List the branches of a namespace, oldest end first.
+    """List the branches of a thread, oldest end first.
 
     Args:
         graph: reads the log of an end.
-        own: `thread_id` and `checkpoint_ns`.
-        steps: the checkpoints of the thread.
-        current: the end of the branch that is traced.
-        log: its log.
+        thread: its id.
+        steps: its checkpoints.
+        root: the RLM that is traced, as of the branch that is traced.
         texts: takes long questions.
     """
-    parents = {step.id: step.parent for step in steps if step.namespace == own["checkpoint_ns"]}
-    line = _line(parents, current)
-    ends = sorted(parents.keys() - set(parents.values()))
+    own = {"thread_id": thread, "checkpoint_ns": root.namespace}
+    parents = {step.id: step.parent for step in steps if step.namespace == root.namespace}
+    line = _line(parents, root.checkpoint)
     found: list[Branch] = []
-    for end in ends[-MOST_BRANCHES:]:
+    for end in sorted(parents.keys() - set(parents.values()))[-MOST_BRANCHES:]:
+        if end == root.checkpoint:  # its log has been read, and may be large
+            found.append(Branch(checkpoint=end, at=_epoch(root.updated), current=True))
+            continue
         state = await graph.aget_state({"configurable": {**own, "checkpoint_id": end}})
-        branch = Branch(
-            checkpoint=end,
-            at=datetime.fromisoformat(state.created_at).timestamp(),
-            # the traced checkpoint may be in the middle of a branch
-            current=current in _line(parents, end),
-        )
-        if not branch["current"]:
-            other: Log = state.values.get("log", {})
-            shared = next((step for step in _line(parents, end) if step in line), None)
-            questions = questions_of(other)
-            question = texts.of(questions[-1]["question"]) if questions else None
-            place = _first_difference(log, other)
-            branch.update(known(parted=shared, place=place, question=question))
+        before = _line(parents, end)
+        branch = Branch(checkpoint=end, at=_epoch(state.created_at), current=False)
+        if root.checkpoint in before:  # it goes on from what is traced
+            branch["current"] = True
+        else:
+            shared = next((step for step in before if step in line), None)
+            branch.update(known(parted=shared, **_what_differs(state.values, root.log, texts)))
         found.append(branch)
     return found
+
+
+def _epoch(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
+
+
+def _what_differs(values: Mapping[str, Any], log: Log, texts: Texts) -> dict[str, Any]:
+    """Say where another branch differs, and what it was asked."""
+    other: Log = values.get("log", {})
+    questions = questions_of(other)
+    question = texts.of(questions[-1]["question"]) if questions else None
+    return {"place": _first_difference(log, other), "question": question}
 
 
 def _line(parents: Mapping[str, str | None], end: str) -> dict[str, None]:

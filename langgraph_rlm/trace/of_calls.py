@@ -58,7 +58,7 @@ def _reply(
     payload: Any,
     item: int,
     reply: ReplyEntry | None,
-    paused: set[str | None],
+    paused: set[str],
 ) -> ReplyRecord:
     place = item_place(call, item)
     asked = _asked(scope, entry, payload, item)

@@ -160,9 +160,8 @@ class Reader:
         return _state_of(root, is_running=False)
 
     async def _branches(self, graph: Any, root: RLMTree) -> list[Branch]:
-        own = {"thread_id": self.thread, "checkpoint_ns": root.namespace}
         steps = await self.home.rows.steps(self.thread)
-        return await branches_of(graph, own, steps, root.checkpoint, root.log, self.texts)
+        return await branches_of(graph, self.thread, steps, root, self.texts)
 
     def _records(self, trees: list[RLMTree], state: State, branches: list[Branch]) -> list[Record]:
         all_rlms = [rlm for tree in trees for rlm in _all(tree)]

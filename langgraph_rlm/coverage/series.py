@@ -1,0 +1,53 @@
+"""Series: texts that are matched one after the other, as the prompts of a batch are.
+
+Many begin and end the same: what an earlier text has in common with the next is not gone through
+again. Knows no contexts.
+"""
+
+from langgraph_rlm.coverage.common import common_end, common_start
+from langgraph_rlm.coverage.matching import LEAST, Match, Matcher
+
+
+class Series:
+    """The texts of one series, matched by one matcher."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self._matcher = matcher
+        self._text = b""
+        self._matches: list[Match] = []
+
+    def matches(self, text: bytes) -> list[Match]:
+        """Do what `Matcher.matches` does, for the next text. Matches may overlap."""
+        last, most = self._text, min(len(text), len(self._text))
+        start = common_start(text, 0, last, 0, most)
+        if start == len(text) == len(last):
+            return self._matches
+        end = common_end(text, len(text), last, len(last), most - start)
+        moved = len(text) - len(last)
+        kept = [
+            *self._kept(text, 0, start, 0),
+            *self._kept(text, len(text) - end, len(text), moved),
+        ]
+        self._matches = [*kept, *self._matcher.matches(text, (start, end))]
+        self._text = text
+        return self._matches
+
+    def _kept(self, text: bytes, first: int, last: int, moved: int) -> list[Match]:
+        """Give what was found in a part that the last text had too.
+
+        Args:
+            text: the new text.
+            first: the first byte of the part.
+            last: the byte after it.
+            moved: how far behind its place in the last text it stands.
+        """
+        found: list[Match] = []
+        for match in self._matches:
+            start, end = max(first, match.start + moved), min(last, match.end + moved)
+            at = match.at + start - moved - match.start
+            piece = Match(start, end, at, match.is_settled)
+            if end - start >= LEAST:
+                piece = self._matcher.between_characters(text, piece)
+            if piece.size >= LEAST:
+                found.append(piece)
+        return found
