@@ -48,6 +48,7 @@ ORDER = [
     "testing",
     "chat",
     "server",
+    "ui",
     "cli",
     "__main__",
 ]
