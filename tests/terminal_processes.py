@@ -6,12 +6,31 @@ then, when it has ended, its exit code.
 """
 
 import atexit
+import importlib
 import json
 import os
 import sys
 from typing import Any
 
 from langgraph_rlm.cli.main import main
+
+LOADED = (
+    "langgraph.checkpoint.sqlite.aio",
+    "langgraph_rlm.cli.answering",
+    "langgraph_rlm.cli.line_display",
+    "langgraph_rlm.cli.live_display",
+    "langgraph_rlm.cli.working",
+    "langgraph_rlm.graph",
+    "langgraph_rlm.testing",
+    "langsmith.run_helpers",
+    "genai_prices",
+    "jsonschema",
+    "openai",
+    "pydantic_monty",
+    "rich.markdown",
+    "rich.syntax",
+)
+"""What takes long to load. None of it starts a thread, which a fork would not have."""
 
 
 def run(task: dict[str, Any]) -> None:
@@ -40,6 +59,8 @@ def run(task: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Run commands until stdin ends, one after another."""
+    for module in LOADED:
+        importlib.import_module(module)
     for line in sys.stdin:
         child = os.fork()
         if not child:

@@ -116,6 +116,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
     result = ask("how long?", "-c", text, *MODELS, "--json", "--thread", "mine")
     assert result.stderr == ""
     out = json.loads(result.stdout)
+    assert out.pop("coverage")["size"] == 1234
     assert {**out, "usage": None} == {
         "answer": "1234",
         "stop_reason": "answered",

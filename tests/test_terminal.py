@@ -270,7 +270,7 @@ def test_the_screen_while_it_works(graph: Path, columns: int, rows: int) -> None
 
 
 def test_children_are_a_tree_that_is_folded_to_the_screen(graph: Path) -> None:
-    graph.write_text(GRAPH.replace("SECONDS = 0.0", "SECONDS = 1.0"))
+    graph.write_text(GRAPH.replace("SECONDS = 0.0", "SECONDS = 0.5"))
     with Terminal(asked(graph, "children"), rows=14) as terminal:
         terminal.wait_for("more at work")
         assert re.search(r"├─ 0\.0/0/\d+  turn 1 of 30 · ", terminal.text)
@@ -285,7 +285,7 @@ def test_children_are_a_tree_that_is_folded_to_the_screen(graph: Path) -> None:
     ids=str,
 )
 def test_plain_terminals(graph: Path, variables: dict[str, str]) -> None:
-    graph.write_text(GRAPH.replace("SECONDS = 0.0", "SECONDS = 0.1"))
+    graph.write_text(GRAPH.replace("SECONDS = 0.0", "SECONDS = 0.02"))
     with Terminal(asked(graph, "slow"), **variables) as terminal:
         assert terminal.ended() == 0
         written = terminal.written.decode()
@@ -305,7 +305,7 @@ def test_colours_may_be_forced_in_a_pipe_and_nothing_moves_there(graph: Path) ->
 
 
 def test_a_window_that_gets_narrower_keeps_every_line_within_it(graph: Path) -> None:
-    graph.write_text(GRAPH.replace("SECONDS = 0.0", "SECONDS = 0.3"))
+    graph.write_text(GRAPH.replace("SECONDS = 0.0", "SECONDS = 0.1"))
     with Terminal(asked(graph, "slow")) as terminal:
         terminal.wait_for("sub-calls")
         terminal.resize(50, 12)
