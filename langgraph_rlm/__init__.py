@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.chat.model import ChatRLM
     from langgraph_rlm.errors import (
+        AnsweredError,
         ApprovalNeededError,
         BlobError,
         ConfigurationError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         UnknownToolCallError,
     )
     from langgraph_rlm.graph import create_rlm
+    from langgraph_rlm.history.answers import aanswer, answer, aresume, resume
     from langgraph_rlm.history.forget import aforget, forget
     from langgraph_rlm.history.fork import afork, fork
     from langgraph_rlm.history.freeing import Freed
@@ -54,6 +56,7 @@ _HOME = {
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
     "RLMError": "errors",
+    "AnsweredError": "errors",
     "ApprovalNeededError": "errors",
     "InputError": "errors",
     "UnknownToolCallError": "errors",
@@ -66,6 +69,10 @@ _HOME = {
     "ThreadBusyError": "errors",
     "ForkError": "errors",
     "ModelReplyError": "errors",
+    "answer": "history.answers",
+    "aanswer": "history.answers",
+    "resume": "history.answers",
+    "aresume": "history.answers",
     "fork": "history.fork",
     "afork": "history.fork",
     "forget": "history.forget",
@@ -81,6 +88,7 @@ _HOME = {
     "show": "trace.notebook",
 }
 __all__ = [
+    "AnsweredError",
     "ApprovalNeededError",
     "Backend",
     "BlobError",
@@ -104,9 +112,12 @@ __all__ = [
     "ThreadBusyError",
     "UnknownToolCallError",
     "Usage",
+    "aanswer",
     "aforget",
     "afork",
+    "answer",
     "aprune",
+    "aresume",
     "asave_trace",
     "athreads",
     "create_rlm",
@@ -114,6 +125,7 @@ __all__ = [
     "fork",
     "prune",
     "read_file",
+    "resume",
     "save_files",
     "save_trace",
     "show",

@@ -157,3 +157,10 @@ class ResumeError(RLMError):
     Nothing was stored: the pause is still open. Resume again with an answer of the form that the
     message tells.
     """
+
+
+class AnsweredError(ResumeError):
+    """Raised when a pause that is answered does not wait: it is over, or has an answer already.
+
+    Nothing was stored. Look at the thread's open pauses; continue it with None as the input.
+    """

@@ -33,6 +33,7 @@ from langgraph_rlm.nodes.tool_interrupt import (
 )
 from langgraph_rlm.options import check_options
 from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
+from langgraph_rlm.pregel.tracing import Edge, tell_inputs
 from langgraph_rlm.repl import DEFAULT_SANDBOX
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.host_functions import TAKEN
@@ -50,6 +51,7 @@ from langgraph_rlm.state import (
     ToolState,
     last_native_calls,
     pending,
+    without_log,
 )
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.tools.approvals import InterruptMode, InterruptOn
@@ -207,6 +209,7 @@ def compile_rlm(
     for graph in (child, root):
         show_subgraph(graph, "sub_call", child)
         show_subgraph(graph, "tool_interrupt", steps)
+        tell_inputs(graph, without_log)
     return root
 
 
@@ -240,11 +243,13 @@ def _builder(
     after = graph.add_conditional_edges
     graph.add_edge(START, "ingest")
     graph.add_edge("ingest", "plan_code")
-    after("plan_code", after_plan, ["execute_repl", "tool_interrupt", "plan_code", "finalize"])
-    after("execute_repl", after_repl, ["sub_call", "tool_interrupt", "plan_code", "finalize"])
+    after(
+        "plan_code", Edge(after_plan), ["execute_repl", "tool_interrupt", "plan_code", "finalize"]
+    )
+    after("execute_repl", Edge(after_repl), ["sub_call", "tool_interrupt", "plan_code", "finalize"])
     graph.add_edge("sub_call", "execute_repl")
     graph.add_edge("tool_interrupt", "execute_repl")
-    after("finalize", after_finalize, ["plan_code", END])
+    after("finalize", Edge(after_finalize), ["plan_code", END])
     return graph
 
 
@@ -296,10 +301,10 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
     add_node("begin", Begin(rlm))
     add_node("call_tool", CallTool(rlm))
     add_node("ask_again", AskAgain(rlm))
-    graph.add_conditional_edges(START, first, ["gate", "approve", "begin", "call_tool"])
-    graph.add_conditional_edges("gate", after_gate, ["approve", "begin", "call_tool"])
-    graph.add_conditional_edges("approve", run, ["begin", "call_tool", END])
+    graph.add_conditional_edges(START, Edge(first), ["gate", "approve", "begin", "call_tool"])
+    graph.add_conditional_edges("gate", Edge(after_gate), ["approve", "begin", "call_tool"])
+    graph.add_conditional_edges("approve", Edge(run), ["begin", "call_tool", END])
     graph.add_edge("begin", "call_tool")
-    graph.add_conditional_edges("call_tool", after_run, ["ask_again", END])
-    graph.add_conditional_edges("ask_again", run, ["begin", END])
+    graph.add_conditional_edges("call_tool", Edge(after_run), ["ask_again", END])
+    graph.add_conditional_edges("ask_again", Edge(run), ["begin", END])
     return cast(Any, graph.compile(name="tool_interrupt"))

@@ -1,6 +1,6 @@
 """Progress: the typed events of the "custom" stream, from every depth of a run. Sends none."""
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.log.entries import CellOutcome
@@ -17,6 +17,10 @@ class Where(TypedDict):
     """The root is 0."""
     trajectory: str
     """The id of the RLM."""
+    parent: NotRequired[str]
+    """Of a child, in its turns, code and outputs: the id of the RLM whose code called it."""
+    parent_place: NotRequired[str]
+    """The place in the parent's log that the child's answer is for."""
 
 
 class TurnStarted(Where):

@@ -7,7 +7,7 @@ parent's run.
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any, cast
@@ -17,14 +17,18 @@ from langchain_core.runnables.graph import Graph
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
-from langgraph.types import Command
+from langgraph.types import Command, StateSnapshot
 
 from langgraph_rlm.budget.usage import Usage
+from langgraph_rlm.errors import AnsweredError, ResumeError
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
+from langgraph_rlm.models.wrapped import model_name
 from langgraph_rlm.pregel.databases import identity_of
+from langgraph_rlm.pregel.kept_answers import KeptAnswer, ready_answers, refuse_answers
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
+    RESUME_MAP,
     RESUMING,
     RUNTIME,
     SCRATCHPAD,
@@ -34,10 +38,20 @@ from langgraph_rlm.pregel.keys import (
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.sync import iterate, wait_for
-from langgraph_rlm.runtime.run import FRAME, RUN_OPTIONS, Frame, Run, RunOptions, with_key
+from langgraph_rlm.runtime.run import (
+    FRAME,
+    RUN_OPTIONS,
+    Frame,
+    Run,
+    RunOptions,
+    frame_of,
+    with_key,
+)
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
+from langgraph_rlm.telemetry.observers import begin, end
+from langgraph_rlm.telemetry.work import Where, Work
 from langgraph_rlm.tools.approvals import resume_map
 
 UNLIMITED = 10**9
@@ -45,6 +59,10 @@ UNLIMITED = 10**9
 and on tasks at once. What bounds a run is its `Limits`."""
 
 Saver = BaseCheckpointSaver[Any]
+
+LEFT = "rlm_traceparent"
+"""Key in the metadata of a run's checkpoints of what its observers find there when it is resumed:
+the OpenTelemetry context of the run's span."""
 
 
 class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
@@ -127,18 +145,27 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input, config)
             await self._occupy(config, until_done)
-            given = await self._by_pause(given, config)
+            kept = await self._kept(given, config, saver)
+            given = await self._by_pause(given, config, kept)
+            if kept:
+                config = _with_answers(config, kept)
             is_resumed = (
                 given is None
                 or isinstance(given, Command)
                 or _is_resumed_within(config)
                 or await self._is_retried(config)
             )
-            framed = self._framed(config, is_resumed=is_resumed)
+            framed = self._framed(config, is_resumed=is_resumed, kept=kept)
             await self._carry(framed)
+            framed = self._told(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
-                async for part in parts:
-                    yield part
+                try:
+                    async for part in parts:
+                        yield part
+                except ResumeError as error:
+                    if kept:  # which of them it was is not known; those taken up are closed
+                        await refuse_answers(cast(Saver, saver), _thread(config), kept, str(error))
+                    raise
 
     def stream(  # type: ignore[override]
         self, input: Any, config: RunnableConfig | None = None, **options: Any
@@ -184,18 +211,45 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             is_strict=SCRATCHPAD not in config.get("configurable", {}),
         )
 
-    async def _by_pause(self, input: Any, config: RunnableConfig) -> Any:
+    async def _kept(
+        self, input: Any, config: RunnableConfig, saver: Saver | None
+    ) -> Mapping[str, KeptAnswer]:
+        """Answers that another process has kept for this one: where a root continues, or a graph
+        around it does. Time travel asks again, as it does of LangGraph's own answers."""
+        given = config.get("configurable", {})
+        is_nested = SCRATCHPAD in given
+        continues = _is_resumed_within(config) if is_nested else _is_continued(input)
+        if saver is None or FRAME in given or not continues:
+            return {}
+        if not is_nested and given.get("checkpoint_id"):
+            return {}
+        return await ready_answers(saver, _thread(config))
+
+    async def _by_pause(
+        self, input: Any, config: RunnableConfig, kept: Mapping[str, KeptAnswer]
+    ) -> Any:
         """`Command(resume=...)` with each answer under the id of its pause, checked before anything
-        is stored."""
+        is stored; kept answers are among them."""
         has_own_thread = isinstance(self.checkpointer, BaseCheckpointSaver)
+        if input is None and kept and SCRATCHPAD not in config.get("configurable", {}):
+            input = Command()
         if not isinstance(input, Command) or not has_own_thread:
             return cast(Any, input)
         command = cast("Command[Any]", input)
-        if command.resume is None:
+        if command.resume is None and not kept:
             return command
         state = await self.aget_state(config)
         pauses = {pause.id: (pause.value, pause.response_schema) for pause in state.interrupts}
-        return replace(command, resume=resume_map(command.resume, pauses))
+        answers = {id: each.answer for id, each in kept.items()}
+        if command.resume is not None:
+            given = resume_map(command.resume, pauses)
+            if twice := sorted(given.keys() & kept.keys()):
+                raise AnsweredError(
+                    f"{', '.join(twice)} is answered already, by a process that could not run the "
+                    "thread: continue it with None as the input."
+                )
+            answers |= given
+        return replace(command, resume=resume_map(answers, pauses))
 
     def _lacks_thread(self, config: RunnableConfig) -> bool:
         """Whether a root has a checkpointer, and no thread to save."""
@@ -218,7 +272,9 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         saver = cast(object, parents or self.checkpointer)
         return cast(Saver, saver) if isinstance(saver, BaseCheckpointSaver) else None
 
-    def _framed(self, config: RunnableConfig, *, is_resumed: bool) -> RunnableConfig:
+    def _framed(
+        self, config: RunnableConfig, *, is_resumed: bool, kept: Mapping[str, KeptAnswer]
+    ) -> RunnableConfig:
         """The config with a frame. A child has its parent's; a root, or an RLM inside another's
         tool, starts a run."""
         config = {**config, "recursion_limit": UNLIMITED}
@@ -233,21 +289,54 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         if self.store is not None and RUNTIME in given:
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
-        run = Run(self.rlm, resumed=is_resumed, root_options=wanted.root_options)
-        return with_key(config, FRAME, Frame(run, form=wanted.form or self.rlm.response_format))
+        run = Run(self.rlm, resumed=is_resumed, root_options=wanted.root_options, kept=kept)
+        form, work = wanted.form or self.rlm.response_format, self._work(config, run)
+        return with_key(config, FRAME, Frame(run, form=form, work=work))
+
+    def _work(self, config: RunnableConfig, run: Run) -> Work:
+        """A root at work, as observers are told of it."""
+        thread = str(config.get("configurable", {}).get("thread_id", ""))
+        conversation = str(config.get("metadata", {}).get("thread_id", thread))
+        where = Where(thread=thread, conversation=conversation)
+        work = Work("rlm", self.name, where, model=model_name(self.rlm.model))
+        work.is_resumed = run.resumed
+        return work
+
+    def _told(self, config: RunnableConfig, until_done: AsyncExitStack) -> RunnableConfig:
+        """The config of a root of whose work observers are told. Of a child's, its parent tells."""
+        frame = frame_of(config)
+        work = frame.work
+        if frame.depth:
+            return config
+        begin(work)
+
+        def ended(_: object, error: BaseException | None, __: object) -> None:
+            work.spent = frame.run.ledger.usage
+            if not work.stop_reason:
+                work.outcome = "paused"
+            end(work, error)
+
+        until_done.push(ended)
+        if not work.left_behind:
+            return config
+        return {**config, "metadata": {**config.get("metadata", {}), LEFT: work.left_behind}}
 
     async def _carry(self, config: RunnableConfig) -> None:
         """Tell a resumed run's ledger what its whole tree has spent, before any of it continues."""
         frame, saver = cast(Frame, config.get("configurable", {})[FRAME]), self._saver(config)
         if frame.depth or not frame.run.resumed or saver is None:
             return
-        async for usage in self._spent_before(config, saver):
+        state = await self.aget_state(config)
+        frame.work.is_of(state.values.get("trajectory", ""))
+        frame.work.before = str((state.metadata or {}).get(LEFT, ""))
+        async for usage in self._spent_before(state, config, saver):
             frame.run.ledger.carry(usage)
 
-    async def _spent_before(self, config: RunnableConfig, saver: Saver) -> AsyncIterator[Usage]:
+    async def _spent_before(
+        self, state: StateSnapshot, config: RunnableConfig, saver: Saver
+    ) -> AsyncIterator[Usage]:
         """What an RLM has spent: as of its last checkpoint, in answers since, and in children that
         have not ended."""
-        state = await self.aget_state(config)
         if state.values.get("usage"):
             yield state.values["usage"]
         log, open_call = cast(Log, state.values.get("log", {})), state.values.get("suspended")
@@ -261,7 +350,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         for task in state.tasks:
             if task.result is None and isinstance(task.state, dict):
                 within = with_key(task.state, CHECKPOINTER, saver)
-                async for usage in self._spent_before(within, saver):
+                state_within = await self.aget_state(within)
+                async for usage in self._spent_before(state_within, within, saver):
                     yield usage
 
     async def _keep(
@@ -300,3 +390,20 @@ def _is_resumed_within(config: RunnableConfig) -> bool:
     """Whether a graph around this one resumes it. It then gets its first input again, which
     LangGraph ignores."""
     return bool(config.get("configurable", {}).get(RESUMING))
+
+
+def _is_continued(input: Any) -> bool:
+    """Whether a root is given nothing new: it continues, or gets answers to its pauses."""
+    if input is None:
+        return True
+    return isinstance(input, Command) and cast("Command[Any]", input).resume is not None
+
+
+def _with_answers(config: RunnableConfig, kept: Mapping[str, KeptAnswer]) -> RunnableConfig:
+    """A config that hands kept answers to the pauses within."""
+    given: dict[str, Any] = config.get("configurable", {}).get(RESUME_MAP) or {}
+    return with_key(config, RESUME_MAP, {**{id: each.answer for id, each in kept.items()}, **given})
+
+
+def _thread(config: RunnableConfig) -> str:
+    return str(config.get("configurable", {})["thread_id"])

@@ -3,7 +3,7 @@
 Plain values only, small whatever the context, each type named so that a strict serializer reads it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -198,6 +198,16 @@ def limit_of(state: RLMState) -> StopReason | None:
 def changed(state: RLMState, **values: Any) -> RLMState:
     """Give a state with other values; nothing is written."""
     return cast(RLMState, {**state, **values})
+
+
+def without_log(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a state as tracers are shown it: of the log, how many entries it has.
+
+    What a step adds to the log is in its output.
+    """
+    if "log" not in state:
+        return state
+    return {**state, "log": f"{len(state['log']):,} entries"}
 
 
 def last_native_calls(state: RLMState) -> dict[str, NativeCall]:

@@ -1,8 +1,6 @@
 """The command: what goes to stdout and to stderr, exit codes, and threads that survive Ctrl-C."""
 
 import json
-import os
-import pty
 import re
 import signal
 import sqlite3
@@ -231,65 +229,6 @@ def test_the_model_may_come_from_the_environment(
     assert server.requests[0]["model"] == "mine"
 
 
-def test_on_a_terminal_the_display_is_live(
-    server: OpenAIServer, script: Script, db: Path, text: str
-) -> None:
-    script.cells = [
-        "replies = llm_query_batched([f'part {i}' for i in range(40)])",
-        "FINAL('# Done\\n\\n- \\x1b[31mred')",
-    ]
-    script.sub = lambda prompt: Reply(content="yes", seconds=0.3)
-    shown = in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db))
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    assert "Turn 1" in plain
-    assert re.search(r"\b(?!0/)\d+/40", plain), "a bar over the sub-calls"
-    assert "llm_query_batched: 40 of 40 answered in" in plain
-    assert re.search(r"turn 1 of 30 · sub-models answer · \d+ sub-calls · [\d,]+ tokens in", plain)
-    assert "\x1b[31mred" not in shown, "what a model writes does not steer the terminal"
-    assert "2 turns, 40 sub-calls" in plain
-
-
-def test_on_a_narrow_terminal_every_line_of_an_output_stands_behind_its_bar(
-    server: OpenAIServer, script: Script, db: Path, text: str
-) -> None:
-    script.cells = ["for i in range(30):\n    print(i, 'wide ' * 12)", "FINAL('done')"]
-    shown = re.sub(
-        r"\x1b\[[0-9;?]*[a-zA-Z]",
-        "",
-        in_terminal(command("ask", "?", "-c", text, *MODELS, "--db", db), columns=40),
-    )
-    output = [
-        line.rstrip()
-        for line in shown.replace("\r", "\n").split("\n")
-        if "wide" in line and "print(" not in line
-    ]
-    assert len(output) == 12
-    assert all(line.startswith("  | ") and len(line) <= 40 for line in output)
-    assert re.search(r"\| \.\.\. \d+ more lines", shown)
-
-
-def in_terminal(arguments: list[str], columns: int = 120) -> str:
-    """All that a command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **size}
-    )
-    os.close(theirs)
-    parts: list[bytes] = []
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(ours)
-    assert process.wait(60) == 0
-    return b"".join(parts).decode()
-
-
 # Threads that are continued
 
 
@@ -342,7 +281,7 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_asks_for_the_rest_alone(
     assert (stopped.returncode, stopped.stdout) == (130, ""), stopped.stderr
     assert (
         stopped.stderr.splitlines()[-1]
-        == f"Stopped. Continue with: langgraph-rlm ask --resume mine --db {db}"
+        == f"Stopped. Continue with: langgraph-rlm resume mine --db {db}"
     )
     assert sqlite3.connect(db).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -371,7 +310,7 @@ def test_ctrl_c_as_json(server: OpenAIServer, script: Script, db: Path, text: st
         "error": {
             "type": "Interrupted",
             "message": "Stopped.",
-            "resume": f"langgraph-rlm ask --resume mine --db {db}",
+            "resume": f"langgraph-rlm resume mine --db {db}",
         }
     }
 
@@ -384,7 +323,7 @@ def test_a_failed_model_call_is_one_line_and_the_thread_goes_on(
     assert (result.exit_code, result.stdout) == (1, "")
     error, how = result.stderr.splitlines()[-2:]
     assert re.fullmatch(r"Error: \w*AuthenticationError: .*wrong key.*", error)
-    assert how.startswith("Continue with: langgraph-rlm ask --resume mine --db ")
+    assert how.startswith("Continue with: langgraph-rlm resume mine --db ")
     script.refusal = None
     assert ask("--resume", "mine").stdout == "1234\n"
 
@@ -433,7 +372,7 @@ def test_an_unfinished_run_takes_no_new_question(
     ask("?", "-c", text, *MODELS, "--thread", "mine")
     line = error_line(ask("another?", "--thread", "mine"))
     assert "unfinished run" in line
-    assert "--resume mine" in line
+    assert "resume mine" in line
 
 
 # Errors

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from langgraph_rlm.cli.jobs import REMEMBERED
+from langgraph_rlm.cli.kept_options import REMEMBERED
 from langgraph_rlm.cli.main import main
 from langgraph_rlm.storage.backends import backend_at
 

@@ -36,6 +36,7 @@ ORDER = [
     "options",
     "progress",
     "state",
+    "telemetry",
     "repl",
     "coverage",
     "runtime",

@@ -14,6 +14,7 @@ from langgraph_rlm.chat.calls import Call
 from langgraph_rlm.chat.model_reply import REFUSAL, Said, refusal_in
 from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import blocks_of, chars_in
+from langgraph_rlm.chat.told import direct_work, note_reply
 from langgraph_rlm.errors import InputError, ModelReplyError, shown
 from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.ask import ask, takes_formats
@@ -23,6 +24,8 @@ from langgraph_rlm.models.wrapped import Model
 from langgraph_rlm.prompts import reply_schema_prompt
 from langgraph_rlm.runtime.structured_query import TRIES, asked_again
 from langgraph_rlm.schemas.answers import Format, Hopeless, Mismatch, json_of
+from langgraph_rlm.telemetry.marks import marked
+from langgraph_rlm.telemetry.observers import at_work
 
 
 async def answer_in_form(
@@ -101,15 +104,19 @@ def _as_part(block: Any) -> Any:
 async def _ask(call: Call, model: Model, messages: Sequence[BaseMessage]) -> AIMessage:
     request = call.request
     response_format = request.response_format if takes_formats(model) else None
-    return await ask(
-        model,
-        messages,
-        call.home.inner_config(),
-        tools=request.tools,
-        tool_options=request.tool_options,
-        options=call.model_options,
-        response_format=response_format,
-    )
+    work = direct_work(call, model, messages)
+    with at_work(work):
+        reply = await ask(
+            model,
+            messages,
+            marked(call.home.inner_config(), work),
+            tools=request.tools,
+            tool_options=request.tool_options,
+            options=call.model_options,
+            response_format=response_format,
+        )
+        note_reply(work, call, reply, chars_in(messages))
+    return reply
 
 
 def _is_to_pass(call: Call, reply: AIMessage) -> bool:

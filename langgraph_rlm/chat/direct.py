@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import add_ai_message_chunks
 
 from langgraph_rlm.chat.answer_in_form import answer_in_form
 from langgraph_rlm.chat.calls import Call
@@ -20,12 +21,15 @@ from langgraph_rlm.chat.run_records import keep_reply, kept_reply
 from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import chars_in, texts_of
 from langgraph_rlm.chat.tasks import Task
+from langgraph_rlm.chat.told import direct_work, note_reply
 from langgraph_rlm.errors import ModelReplyError
 from langgraph_rlm.log.thought_stream import ThoughtStream
 from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.ask import ask_streaming
 from langgraph_rlm.models.wrapped import Model, takes_tools
 from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
+from langgraph_rlm.telemetry.marks import marked
+from langgraph_rlm.telemetry.observers import at_work
 
 # Which calls are direct
 
@@ -160,20 +164,26 @@ def _shown(
 
 
 async def _asked(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessageChunk]:
-    request = call.request
-    stream = ask_streaming(
-        model,
-        sendable(call.messages),
-        call.home.inner_config(),
-        tools=request.tools,
-        tool_options=request.tool_options,
-        options=call.model_options,
-    )
-    async with aclosing(stream) as chunks:
-        async for chunk in chunks:
-            said.add(chunk)
-            yield chunk
-    said.end_reply(chars_in(call.messages))
+    request, messages = call.request, sendable(call.messages)
+    work = direct_work(call, model, messages)
+    with at_work(work):
+        stream = ask_streaming(
+            model,
+            messages,
+            marked(call.home.inner_config(), work),
+            tools=request.tools,
+            tool_options=request.tool_options,
+            options=call.model_options,
+        )
+        seen = list[AIMessageChunk]()
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                said.add(chunk)
+                seen.append(chunk)
+                yield chunk
+        said.end_reply(chars_in(call.messages))
+        if seen:
+            note_reply(work, call, add_ai_message_chunks(*seen), chars_in(call.messages))
 
 
 def _check_calls(request: Request, said: Said) -> None:

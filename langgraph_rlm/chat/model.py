@@ -18,10 +18,10 @@ from langgraph_rlm.chat.about import (
     tokens_in_messages,
     tokens_in_text,
 )
+from langgraph_rlm.chat.around import around_call
 from langgraph_rlm.chat.calls import Call, Chat, Resumed
 from langgraph_rlm.chat.generate import GeneratingChatModel
 from langgraph_rlm.chat.graphs import Graphs
-from langgraph_rlm.chat.isolation import inner_callbacks
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import request_of
@@ -279,7 +279,8 @@ class ChatRLM(GeneratingChatModel):
             saver = for_sync_use(saver)
         if store is None and task is not None:
             store = task.store
-        return RunHome(saver, self.owner, inner_callbacks(run_manager), store)
+        around = around_call(run_manager, trace_inside=self.trace_inside)
+        return RunHome(saver, self.owner, around.callbacks, store, around.thread)
 
     # Tools and structured output
 

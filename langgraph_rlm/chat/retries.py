@@ -6,16 +6,23 @@ through them, and becomes itself again where it leaves them.
 """
 
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from typing import Any, Self
 
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableWithFallbacks
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableWithFallbacks,
+)
 from langchain_core.runnables.retry import RunnableRetry
 from langgraph.errors import GraphBubbleUp
 from pydantic import PrivateAttr
 
+from langgraph_rlm.chat.around import known_around
 from langgraph_rlm.errors import ApprovalNeededError
 
 
@@ -53,6 +60,18 @@ class PausingChatModel(BaseChatModel):
     _is_wrapped: bool = PrivateAttr(default=False)
     """Retries or fallbacks are around this copy of the model."""
 
+    trace_inside: bool = False
+    """Whether all callback handlers see the calls inside, as tracers do. Theirs are then the tokens
+    of those calls, by their models, instead of the sum under this model's name."""
+
+    def _known(
+        self,
+        kind: type[CallbackManager] | type[AsyncCallbackManager],
+        config: RunnableConfig | None,
+    ) -> AbstractContextManager[RunnableConfig]:
+        """Note what stands around a call."""
+        return known_around(config, kind, trace_inside=self.trace_inside)
+
     def wrapped(self) -> Self:
         """Copy the model for retries and fallbacks: it hides its pauses from them."""
         copy = self.model_copy()
@@ -78,25 +97,33 @@ class PausingChatModel(BaseChatModel):
         """Do what `Runnable.with_fallbacks` does; a pause is not a failure, and passes."""
         return Fallbacks(runnable=self.wrapped(), fallbacks=fallbacks, **options)
 
-    def invoke(self, *args: Any, **kwargs: Any) -> AIMessage:
+    def invoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
         """Do what `BaseChatModel.invoke` does."""
-        with _pauses_hidden(self._is_wrapped):
-            return super().invoke(*args, **kwargs)
+        with _pauses_hidden(self._is_wrapped), self._known(CallbackManager, config) as known:
+            return super().invoke(input, known, **kwargs)
 
-    async def ainvoke(self, *args: Any, **kwargs: Any) -> AIMessage:
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
         """Do what `BaseChatModel.ainvoke` does."""
-        with _pauses_hidden(self._is_wrapped):
-            return await super().ainvoke(*args, **kwargs)
+        with _pauses_hidden(self._is_wrapped), self._known(AsyncCallbackManager, config) as known:
+            return await super().ainvoke(input, known, **kwargs)
 
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[AIMessageChunk]:
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
         """Do what `BaseChatModel.stream` does."""
-        with _pauses_hidden(self._is_wrapped):
-            yield from super().stream(*args, **kwargs)
+        with _pauses_hidden(self._is_wrapped), self._known(CallbackManager, config) as known:
+            yield from super().stream(input, known, **kwargs)
 
-    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
+    async def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
         """Do what `BaseChatModel.astream` does."""
-        with _pauses_hidden(self._is_wrapped):
-            stream: Any = super().astream(*args, **kwargs)
+        with _pauses_hidden(self._is_wrapped), self._known(AsyncCallbackManager, config) as known:
+            stream: Any = super().astream(input, known, **kwargs)
             async with aclosing(stream) as chunks:
                 async for chunk in chunks:
                     yield chunk

@@ -38,6 +38,8 @@ class RunHome:
     """Callbacks of whatever runs inside the chat model."""
     store: BaseStore | None = None
     """The LangGraph store of the runs' tools."""
+    thread: str = ""
+    """The thread of whoever calls, by which tracers find what runs inside."""
 
     def config(self, run: str) -> RunnableConfig:
         """Make a config that names the thread of a run, and nothing else."""
@@ -48,6 +50,8 @@ class RunHome:
         config: RunnableConfig = {"tags": [NO_STREAM]}
         if self.callbacks is not None:
             config["callbacks"] = self.callbacks
+        if self.thread:  # LangGraph keeps this key out of checkpoints
+            config["metadata"] = {"thread_id": self.thread}
         return config
 
 
@@ -108,10 +112,11 @@ class ChatRun:
             given: the input of a new run, a `Command` with answers, or None to continue where the
                 run was cut off.
         """
+        inner = self._home.inner_config()
         config: RunnableConfig = {
-            **self._home.inner_config(),
+            **inner,
             **self._home.config(self.id),
-            "metadata": self.record.metadata,
+            "metadata": {**inner.get("metadata", {}), **self.record.metadata},
         }
         config = with_key(config, RUN_OPTIONS, self._options)
         stream: Any = self._graph.astream(given, config, stream_mode="custom", durability="sync")

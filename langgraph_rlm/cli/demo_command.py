@@ -12,14 +12,16 @@ import click
 
 from langgraph_rlm.cli.asking import print_answer, run_shown
 from langgraph_rlm.cli.contexts import Named, stored_contexts
-from langgraph_rlm.cli.jobs import Job, Options, Unfinished
+from langgraph_rlm.cli.edge import edge
+from langgraph_rlm.cli.jobs import Job, Unfinished
+from langgraph_rlm.cli.kept_options import Options
 from langgraph_rlm.errors import RLMError
 
 if TYPE_CHECKING:
     from langgraph_rlm.cli.demo import Haystack
 
 
-def check_demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None) -> None:
+def _check_demo(lines: int, sub_calls: int, model: str | None, sub_model: str | None) -> None:
     """Refuse options that do not fit together."""
     if model is None and sub_model is not None:
         raise click.UsageError("--sub-model needs --model: without a model the demo is offline.")
@@ -30,7 +32,9 @@ def check_demo(lines: int, sub_calls: int, model: str | None, sub_model: str | N
         )
 
 
-def demo_options(model: str | None, sub_model: str | None, sub_calls: int, folder: Path) -> Options:
+def _demo_options(
+    model: str | None, sub_model: str | None, sub_calls: int, folder: Path
+) -> Options:
     """Give the options of both questions, with room for a real model that tries a second time."""
     from langgraph_rlm.cli.demo import OFFLINE
 
@@ -42,7 +46,7 @@ def demo_options(model: str | None, sub_model: str | None, sub_calls: int, folde
     )
 
 
-def run_demo(
+def _run_demo(
     haystack: "Haystack", sub_calls: int, options: Options, db: Path, *, is_real: bool
 ) -> None:
     """Ask both questions on one thread, and say how the answers compare with the truth.
@@ -74,7 +78,7 @@ def run_demo(
         )
 
 
-def first_line(model: str | None, sub_model: str | None) -> str:
+def _first_line(model: str | None, sub_model: str | None) -> str:
     """Say which models the demo uses."""
     if model is None:
         return (
@@ -86,7 +90,7 @@ def first_line(model: str | None, sub_model: str | None) -> str:
     return f"Demo with {model}"
 
 
-def about_haystack(haystack: "Haystack", *, is_real: bool) -> str:
+def _about_haystack(haystack: "Haystack", *, is_real: bool) -> str:
     """Say how large the lines are, and what a real model has to read."""
     about = f"{haystack.lines:,} lines of random words, {haystack.size / 1e6:.0f} MB"
     if not is_real:
@@ -99,7 +103,7 @@ def about_haystack(haystack: "Haystack", *, is_real: bool) -> str:
 
 
 @contextmanager
-def demo_folder(keep: bool) -> Generator[Path]:
+def _demo_folder(keep: bool) -> Generator[Path]:
     """Give a folder for the demo. It stays if asked to, or if a question can be continued."""
     folder = Path(tempfile.mkdtemp(prefix="langgraph-rlm-demo-"))
     try:
@@ -112,3 +116,62 @@ def demo_folder(keep: bool) -> Generator[Path]:
             click.echo(f"Kept: {folder}", err=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@click.command()
+@click.option(
+    "--lines",
+    type=click.IntRange(min=1_000, max=2_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="Lines of random words.",
+)
+@click.option(
+    "--sub-calls",
+    type=click.IntRange(1, 10_000),
+    default=200,
+    show_default=True,
+    help="Sub-calls of the second question.",
+)
+@click.option(
+    "--model",
+    "-m",
+    metavar="PROVIDER:MODEL",
+    help="A real model.  [default: a scripted one, which needs no key]",
+)
+@click.option(
+    "--sub-model", metavar="PROVIDER:MODEL", help="Answers the sub-calls.  [default: the model]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Keep the folder with the lines, the threads and the stored values.",
+)
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite file of the threads.  [default: in the demo's folder]",
+)
+def demo(
+    lines: int,
+    sub_calls: int,
+    model: str | None,
+    sub_model: str | None,
+    seed: int,
+    keep: bool,
+    db: Path | None,
+) -> None:
+    """Find a needle in 1,000,000 lines, then have sub-models read all of them for a question."""
+    from langgraph_rlm.cli.demo import build
+
+    is_real = model is not None
+    with edge():
+        _check_demo(lines, sub_calls, model, sub_model)
+        click.echo(_first_line(model, sub_model))
+        with _demo_folder(keep) as folder:
+            haystack = build(folder / "lines.txt", lines=lines, sub_calls=sub_calls, seed=seed)
+            click.echo(_about_haystack(haystack, is_real=is_real))
+            options = _demo_options(model, sub_model, sub_calls, folder)
+            database = db or folder / "threads.db"
+            _run_demo(haystack, sub_calls, options, database, is_real=is_real)

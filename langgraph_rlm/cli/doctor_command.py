@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from langgraph_rlm.cli.edge import edge
-from langgraph_rlm.cli.jobs import default_db
+from langgraph_rlm.cli.kept_options import default_db
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
 if TYPE_CHECKING:

@@ -6,19 +6,29 @@ Knows no command.
 import asyncio
 import json
 import sys
+import traceback
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from langgraph_rlm.cli.jobs import Unfinished
+from langgraph_rlm.cli.debug import is_debugging
+from langgraph_rlm.cli.display_text import counted, printable
+from langgraph_rlm.cli.jobs import Unfinished, Waits
 from langgraph_rlm.cli.loop import STOPPED
 from langgraph_rlm.errors import RLMError
 
+if TYPE_CHECKING:
+    from langgraph_rlm.cli.pauses import Pause
+
 FAILED = 1
 """Exit code of an error; 2 is a wrong command line."""
+WAITING = 3
+"""Exit code of a run that waits for a person."""
+MOST_NAMES = 5
+"""Most waiting calls that are named on the last line."""
 LINE_CHARS = 500
 """Most characters of an error's own text."""
 
@@ -34,6 +44,8 @@ def edge(as_json: bool = False) -> Generator[None]:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             yield
+    except Waits as waits:
+        _leave_waiting(as_json, waits)
     except Unfinished as stop:
         if isinstance(stop.cause, asyncio.CancelledError):
             _leave_stopped(as_json, stop.command)
@@ -64,14 +76,50 @@ def _leave_stopped(as_json: bool, command: str | None = None) -> NoReturn:
     sys.exit(STOPPED)
 
 
+def _leave_waiting(as_json: bool, waits: Waits) -> NoReturn:
+    """Say which calls wait for a person, and what answers them."""
+    if as_json:
+        _print_waiting(waits)
+        sys.exit(WAITING)
+    names = [_name(pause) for pause in waits.pauses[:MOST_NAMES]]
+    if len(waits.pauses) > MOST_NAMES:
+        names.append("...")
+    verb = "waits" if len(waits.pauses) == 1 else "wait"
+    told = f"{counted(len(waits.pauses), 'call')} {verb} for an answer: {', '.join(names)}."
+    click.echo(told, err=True)
+    click.echo(f"To answer: {waits.command} (or on the page of langgraph-rlm ui)", err=True)
+    sys.exit(WAITING)
+
+
+def _name(pause: "Pause") -> str:
+    tools = ", ".join(action.tool for action in pause.actions) or "a question"
+    return printable(f"{tools} ({pause.place})" if pause.place else tools)
+
+
+def _print_waiting(waits: Waits) -> None:
+    out: dict[str, Any] = {
+        "answer": None,
+        "stop_reason": "paused",
+        "usage": waits.usage,
+        "thread": waits.job.thread,
+        "files": [],
+        "pauses": [pause.as_json() for pause in waits.pauses],
+        "resume": waits.command,
+    }
+    click.echo(json.dumps(out, default=str))
+
+
 def _leave_failed(
     error: BaseException, message: str, as_json: bool, command: str | None = None
 ) -> NoReturn:
     """Say what went wrong, and what continues it."""
+    if is_debugging():
+        told = "".join(traceback.format_exception(error))
+        click.echo(printable(told), err=True)
     if as_json:
         _print_json(type(error).__name__, message, command)
     else:
-        click.echo(f"Error: {message}", err=True)
+        click.echo(f"Error: {printable(message)}", err=True)
         if command:
             click.echo(f"Continue with: {command}", err=True)
     sys.exit(FAILED)

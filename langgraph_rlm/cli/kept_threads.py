@@ -11,7 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langgraph_rlm.cli.jobs import REMEMBERED, default_db
+from langgraph_rlm.cli.kept_options import REMEMBERED, default_db
+from langgraph_rlm.cli.loop import run_until_ctrl_c
+from langgraph_rlm.cli.suggestions import did_you_mean
 from langgraph_rlm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,16 +71,39 @@ async def opened(place: Place) -> AsyncGenerator[Opened]:
 
 async def list_threads(place: Place) -> "list[Thread]":
     """List the threads of a database, the newest first."""
+    async with opened(place) as at:
+        return await threads_in(at.saver)
+
+
+async def threads_in(saver: Any) -> "list[Thread]":
+    """List the threads of an open database, the newest first, each by its own blob store."""
     from langgraph_rlm.history.threads import athreads
 
+    found: dict[str, Thread] = {}
+    for store in await _stores(saver):
+        for thread in await athreads(saver, blob_store=store):
+            older = found.get(thread.id)
+            if older is None or (thread.bytes, thread.question) > (older.bytes, older.question):
+                found[thread.id] = thread
+    return sorted(found.values(), key=lambda each: each.updated, reverse=True)
+
+
+def unknown_thread(thread: str, place: Place) -> ConfigurationError:
+    """Make the error of a thread that a database does not have, with the likeliest other names."""
+    known: list[str] = []
+    if Path(place.db).exists():
+        known = run_until_ctrl_c(_thread_ids(place), lambda: None)
+    return ConfigurationError(
+        f"There is no thread {thread!r} in {place.db}: nothing was saved under that name, "
+        f"or it is in another --db.{did_you_mean(thread, known)}"
+    )
+
+
+async def _thread_ids(place: Place) -> list[str]:
+    from langgraph_rlm.pregel.databases import rows_of
+
     async with opened(place) as at:
-        found: dict[str, Thread] = {}
-        for store in await _stores(at.saver):
-            for thread in await athreads(at.saver, blob_store=store):
-                older = found.get(thread.id)
-                if older is None or (thread.bytes, thread.question) > (older.bytes, older.question):
-                    found[thread.id] = thread
-        return sorted(found.values(), key=lambda each: each.updated, reverse=True)
+        return [*await (await rows_of(at.saver)).threads()]
 
 
 async def missing(place: Place, threads: Sequence[str]) -> list[str]:

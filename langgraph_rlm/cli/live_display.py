@@ -1,87 +1,108 @@
 """Live display: a run on a terminal, as it happens."""
 
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleRenderable, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.rule import Rule
-from rich.spinner import Spinner
+from rich.segment import ControlType
 from rich.syntax import Syntax
 from rich.text import Text
 
 from langgraph_rlm.cli.display import Quiet
 from langgraph_rlm.cli.display_text import (
-    batch_key,
     clipped,
-    counted,
     cut,
     differing,
-    indented,
     nudged,
     printable,
-    replayed,
     seconds,
     summary,
-    tokens,
 )
+from langgraph_rlm.cli.run_tree_view import RunTreeView
+from langgraph_rlm.cli.status_lines import StatusLines, signs_of
 
 if TYPE_CHECKING:
+    from langgraph_rlm.budget.limits import Limits
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.progress import CellEnded, CodeWritten, Event, SubCalls, TurnStarted
+    from langgraph_rlm.progress import CellEnded, CodeWritten, Event, TurnStarted
 
-MAX_BARS = 5
+CODE_LINES = 60
+"""Most lines shown of a cell's code."""
+LINE_CHARS = 1_000
+"""Most characters shown of one line of code: to colour a very long one takes seconds."""
 
 
-@dataclass
-class Batch:
-    """The sub-calls that one cell waits for."""
+@dataclass(frozen=True)
+class _Drawn:
+    """What stands on the screen."""
 
-    done: int = 0
-    total: int = 0
-    start: float = field(default_factory=time.monotonic)
+    columns: Sequence[int]
+    """Of each line."""
+    width: int
+    """Columns that the screen had."""
+
+    def wrapped_at(self, width: int) -> int:
+        """Count the rows that its lines take beyond one each on a narrower screen."""
+        if not 0 < width < self.width:
+            return 0
+        return sum((columns - 1) // width for columns in self.columns if columns)
+
+
+class ResizedLive(Live):
+    """A live area that stays clean when the terminal gets narrower.
+
+    The terminal then wraps the lines that stand there, so that more rows have to be cleared than
+    were written.
+    """
+
+    def __init__(self, lines: Callable[[], Sequence[Text]], console: Console) -> None:
+        """Describe an area of lines that are asked for again and again."""
+        self._lines = lines
+        self._made = _Drawn((), 0)
+        self._drawn = self._made
+        super().__init__(
+            console=console, get_renderable=self._render, refresh_per_second=10, transient=True
+        )
+
+    def _render(self) -> RenderableType:
+        lines = self._lines()
+        self._made = _Drawn([line.cell_len for line in lines], self.console.width)
+        return Group(*lines)
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Put the clearing of wrapped rows ahead of what is drawn."""
+        wrapped = self._drawn.wrapped_at(self.console.width)
+        found = super().process_renderables(renderables)
+        self._drawn = self._made
+        if not wrapped:
+            return found
+        up = (ControlType.CURSOR_UP, 1)
+        clear = (ControlType.ERASE_IN_LINE, 2)
+        return [Control(ControlType.CARRIAGE_RETURN, clear, *([up, clear] * wrapped)), *found]
 
 
 class LiveDisplay(Quiet):
     """Turns, code and outputs scroll by.
 
-    Below them stay the bars of the sub-calls, and one line that says what happens now.
+    Below them stay the tree of RLMs at work, the bars of their sub-calls, and what is spent.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, limits: "Limits | None" = None) -> None:
         self._console = console
-        self._start = time.monotonic()
-        self._turn = ""
-        self._doing = "starting"
         self._usage: Usage | None = None
-        self._batches: dict[str, Batch] = {}
-        self._children: set[str] = set()
-        self._bars: dict[str, TaskID] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(40),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            auto_refresh=False,
-        )
-        self._spinner = Spinner("dots", style="cyan")
-        self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=10, transient=True
-        )
+        self._tree = RunTreeView()
+        self._status = StatusLines(self._tree, limits, signs_of(console.encoding))
+        self._live = ResizedLive(self._lines, console)
 
     def __enter__(self) -> Self:
+        """Start; after a question to a person it starts again, with what it knows."""
+        self._live = ResizedLive(self._lines, self._console)
         self._live.start()
         return self
 
@@ -95,16 +116,16 @@ class LiveDisplay(Quiet):
 
     def show(self, event: "Event") -> None:
         """Show an event: as something that scrolls by, or as a change of what stays."""
-        if event["type"] == "sub_calls":
-            self._sub_calls(event)
-        elif event["type"] == "usage":
+        ended = self._tree.take(event)
+        if ended is not None and ended.depth == 0 and ended.total > 1:
+            answered = f"{ended.done:,} of {ended.total:,} answered in {seconds(ended.elapsed)}"
+            self.note(f"  {ended.function}: {answered}")
+        if event["type"] == "usage":
             self.spent(event["usage"])
         elif event["depth"] > 0:
-            self._child(event)
+            return
         elif event["type"] == "turn":
-            self._start_turn(event)
-        elif event["type"] == "replay":
-            self._doing = replayed(event)
+            self._turn(event)
         elif event["type"] == "nudge":
             self.note(f"  {nudged(event)}")
         elif event["type"] == "files_differ":
@@ -128,27 +149,23 @@ class LiveDisplay(Quiet):
 
     def done(self, usage: "Usage") -> None:
         """Print one line that scrolls by."""
-        text = summary(usage, time.monotonic() - self._start)
+        text = summary(usage, self._status.elapsed)
         if len(text) + 2 < self._console.width:
-            self._console.print(Rule(text, align="left", style="cyan"))
+            self._console.print(self._rule(text))
         else:
             self._console.print(Text(text, style="cyan"))
 
-    def _child(self, event: "Event") -> None:
-        if event["type"] == "answer":
-            self._children.discard(event["trajectory"])
-        else:
-            self._children.add(event["trajectory"])
+    def _rule(self, text: str) -> Rule:
+        signs = signs_of(self._console.encoding)
+        return Rule(text, align="left", style="cyan", characters=signs.rest)
 
-    def _start_turn(self, event: "TurnStarted") -> None:
-        self._turn = f"turn {event['turn']} of {event['of']}"
-        self._doing = "the model writes"
-        self._console.print(Rule(f"Turn {event['turn']}", align="left", style="cyan"))
+    def _turn(self, event: "TurnStarted") -> None:
+        self._console.print(self._rule(f"Turn {event['turn']}"))
 
     def _code(self, event: "CodeWritten") -> None:
-        self._doing = "code runs"
+        lines = clipped(event["code"].strip("\n"), CODE_LINES).split("\n")
         code = Syntax(
-            printable(event["code"]).strip("\n"),
+            "\n".join(_start_of(line) for line in lines),
             "python",
             theme="ansi_dark",
             background_color="default",
@@ -157,7 +174,6 @@ class LiveDisplay(Quiet):
         self._console.print(Padding(code, (0, 0, 0, 2)))
 
     def _output(self, event: "CellEnded") -> None:
-        self._doing = "code ran"
         style = "dim"
         if event["outcome"] != "ok":
             style = "red"
@@ -172,42 +188,12 @@ class LiveDisplay(Quiet):
         lines = "\n".join(line.plain.rstrip() for line in wrapped)
         return "\n".join(f"  | {line}" for line in clipped(lines).split("\n"))
 
-    def _sub_calls(self, event: "SubCalls") -> None:
-        key = batch_key(event)
-        batch = self._batches.setdefault(key, Batch())
-        batch.done = event["done"]
-        batch.total = event["total"]
-        self._doing = "sub-models answer"
-        if batch.total > 1:
-            self._bar(key, batch, indented(event["function"], event["depth"]), event["depth"])
+    def _lines(self) -> Sequence[Text]:
+        width, height = self._console.size
+        return self._status.lines(self._usage, width, height)
 
-    def _bar(self, key: str, batch: Batch, name: str, depth: int) -> None:
-        if key not in self._bars:
-            self._bars[key] = self._progress.add_task(name, total=batch.total)
-        self._progress.update(self._bars[key], completed=batch.done)
-        if batch.done >= batch.total:
-            self._progress.remove_task(self._bars.pop(key))
-            if depth == 0:
-                took = seconds(time.monotonic() - batch.start)
-                self.note(f"  {name}: {batch.done:,} of {batch.total:,} answered in {took}")
 
-    def _render(self) -> RenderableType:
-        status = Text(self._status())
-        status.truncate(max(10, self._console.width - 3), overflow="ellipsis")
-        self._spinner.update(text=status)
-        bars = self._progress.tasks[:MAX_BARS]
-        if not bars:
-            return self._spinner
-        return Group(self._progress.make_tasks_table(bars), self._spinner)
-
-    def _status(self) -> str:
-        calls = sum(batch.done for batch in self._batches.values())
-        parts = [self._turn, self._doing]
-        if self._children:
-            parts.append(f"{counted(len(self._children), 'child RLM')} at work")
-        if calls:
-            parts.append(counted(calls, "sub-call"))
-        if self._usage:
-            parts.append(tokens(self._usage))
-        parts.append(seconds(time.monotonic() - self._start))
-        return " · ".join(part for part in parts if part)
+def _start_of(line: str) -> str:
+    if len(line) <= LINE_CHARS:
+        return line
+    return f"{line[:LINE_CHARS]}..."

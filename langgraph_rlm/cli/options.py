@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -55,6 +56,48 @@ LIMITS: "dict[str, tuple[click.ParamType[Any], str]]" = {
     ),
 }
 """Type and help text of each limit's option; the options are shown in this order."""
+
+
+db_option = click.option(
+    "--db",
+    metavar="FILE|URL",
+    help="SQLite file, or PostgreSQL URL.  [default: the command's file in the user's data folder]",
+)
+db_file_option = click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite file of the threads.  [default: in the user's data folder]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+graph_option = click.option(
+    "--graph",
+    metavar="FILE.py:NAME",
+    help="A graph of your own, or package.module:NAME, with its models, tools and limits; it is "
+    "your code, and runs as such.",
+)
+out_option = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Save the files that the code gives back here; when resuming, those of a finished run "
+    "too. Nothing is written over.",
+)
+
+
+def approval_options(command: Command) -> Command:
+    """Decorate a command with the options that answer calls that wait."""
+    for option in (
+        click.option("--no-ask", is_flag=True, help="Ask nobody: end with 3 where a call waits."),
+        click.option(
+            "--approve",
+            multiple=True,
+            metavar="TOOL",
+            help="Approve the calls of this tool without asking; repeat it. Nothing else is ever "
+            "approved by itself.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def limit_options(command: Command) -> Command:

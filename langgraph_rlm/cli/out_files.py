@@ -59,6 +59,6 @@ def print_files(result: "Result", job: "Job", saved: Sequence[Path]) -> None:
         return
     names = ", ".join(printable(file["name"]) for file in files[:MOST_NAMES])
     more = ", ..." if len(files) > MOST_NAMES else ""
-    save = job.command("--resume", result["thread"], "--out", "DIR")
+    save = job.command("resume", result["thread"], "--out", "DIR")
     told = f"{counted(len(files), 'file')} to save: {names}{more}. To save them: {save}"
     click.echo(told, err=True)

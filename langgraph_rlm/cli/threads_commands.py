@@ -16,9 +16,10 @@ from langgraph_rlm.cli.kept_threads import (
     list_threads,
     missing,
     prune_threads,
+    unknown_thread,
 )
 from langgraph_rlm.cli.loop import run_until_ctrl_c
-from langgraph_rlm.cli.options import DURATION, Command
+from langgraph_rlm.cli.options import DURATION, Command, db_option, json_option
 
 if TYPE_CHECKING:
     from langgraph_rlm.history.freeing import Freed
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 STATES = {"done": "green", "paused": "yellow", "stopped": "red", "running": "cyan"}
 """Colours of the states of a thread."""
-
-db_option = click.option(
-    "--db",
-    metavar="FILE|URL",
-    help="SQLite file, or PostgreSQL URL.  [default: the command's file in the user's data folder]",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 def deleting(command: Command) -> Command:
@@ -91,7 +85,7 @@ def forget(thread: tuple[str, ...], as_json: bool, yes: bool, **place: Any) -> N
         at = Place.of(**place)
         unknown = _done(missing(at, thread))
         if unknown:
-            raise click.ClickException(f"There is no thread {unknown[0]!r} in {at.db}.")
+            raise unknown_thread(unknown[0], at)
         _ask(yes, f"Delete {counted(len(thread), 'thread')} for ever?")
         _report(_done(forget_threads(at, thread)), as_json, is_trial=False)
 

@@ -12,7 +12,7 @@ import click
 from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.kept_threads import Place
 from langgraph_rlm.cli.loop import run_until_ctrl_c
-from langgraph_rlm.cli.threads_commands import db_option
+from langgraph_rlm.cli.options import db_option
 from langgraph_rlm.cli.traces import Wanted, read_traces
 
 if TYPE_CHECKING:

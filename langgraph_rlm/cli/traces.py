@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langgraph_rlm.cli.jobs import REMEMBERED
+from langgraph_rlm.cli.kept_options import REMEMBERED
 from langgraph_rlm.cli.kept_threads import Place, opened, store_of
 
 if TYPE_CHECKING:

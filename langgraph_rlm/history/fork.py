@@ -68,7 +68,8 @@ async def afork(graph: Any, config: RunnableConfig, place: str, value: Any) -> R
             f"The checkpoint that has {place!r} has {later!r} as well, which came after it: "
             'fork there, or run the thread without durability="exit".'
         )
-    forked = await graph.aupdate_state(found, update, as_node=node)
+    kept: RunnableConfig = {**found, "metadata": config.get("metadata", {})}
+    forked = await graph.aupdate_state(kept, update, as_node=node)
     if namespace:
         return {"configurable": {"thread_id": given["thread_id"]}}
     return forked

@@ -72,7 +72,7 @@ async def home_of(given: Any, blob_store: str | Path | BlobStore | None) -> Home
     """
     saver = saver_of(given)
     if blob_store is None and isinstance(given, Pregel):
-        blob_store = _store_of(given)
+        blob_store = store_of(given)
     return Home(
         saver,
         await rows_of(saver),
@@ -111,8 +111,13 @@ def time_of(saved: CheckpointTuple) -> datetime:
     return datetime.fromisoformat(saved.checkpoint["ts"])
 
 
-def _store_of(graph: Any) -> BlobStore | None:
-    stores = {found.rlm.blobs.location: found.rlm.blobs for found in _rlms(graph)}
+def store_of(graph: Any) -> BlobStore | None:
+    """Give the blob store of a graph's RLMs; None where it has no RLM.
+
+    Raises:
+        ConfigurationError: they have several.
+    """
+    stores = {found.rlm.blobs.location: found.rlm.blobs for found in rlms_in(graph)}
     if len(stores) > 1:
         raise ConfigurationError(
             f"The RLMs of this graph have several blob stores: {', '.join(stores)}. "
@@ -121,7 +126,8 @@ def _store_of(graph: Any) -> BlobStore | None:
     return next(iter(stores.values()), None)
 
 
-def _rlms(graph: Any) -> Iterator[RLMGraph]:
+def rlms_in(graph: Any) -> Iterator[RLMGraph]:
+    """Give the RLMs of a graph: itself, or those that it has as nodes."""
     if isinstance(graph, RLMGraph):
         yield graph
         return

@@ -13,7 +13,7 @@ from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.wrapped import Model
 from langgraph_rlm.nodes.conversation import conversation, merged
 from langgraph_rlm.prompts import compaction_prompt
-from langgraph_rlm.runtime.run import Run
+from langgraph_rlm.runtime.run import Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.windows import tokens_of
 from langgraph_rlm.state import RLMState, RLMUpdate, changed
@@ -65,10 +65,12 @@ async def compact(
     """
     fitting = rlm.windows.fitted(model, messages)  # what is asked for is not cut
     asked = merged([*fitting, HumanMessage(compaction_prompt())])
-    paid = await run.call_root(model, asked, config, state.get("depth", 0))
+    place = compaction_place(len(compactions(state["log"])))
+    depth, id = state.get("depth", 0), state["trajectory"]
+    work = frame_of(config).piece("model", "summary", id, place, depth)
+    paid = await run.call_root(model, asked, config, work)
     summary = without_thoughts(str(paid.reply.text)).strip() or "(You wrote no summary.)"
     kept = await rlm.blobs.keep(summary)
-    place = compaction_place(len(compactions(state["log"])))
     entry = await asyncio.to_thread(_entry, kept, place, state, rlm, room)
     entry["usage"] = share(paid.cost)
     entry["seconds"] = paid.seconds

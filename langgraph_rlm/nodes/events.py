@@ -19,7 +19,7 @@ from langgraph_rlm.progress import (
     TurnStarted,
     Where,
 )
-from langgraph_rlm.runtime.run import Run
+from langgraph_rlm.runtime.run import Caller, Run
 from langgraph_rlm.state import RLMState
 
 
@@ -30,10 +30,15 @@ class Events:
     run: Run
     depth: int
     rlm_id: str
+    caller: Caller | None = None
 
     @property
     def _where(self) -> Where:
-        return Where(depth=self.depth, trajectory=self.rlm_id)
+        where = Where(depth=self.depth, trajectory=self.rlm_id)
+        if self.caller is not None:
+            where["parent"] = self.caller.rlm_id
+            where["parent_place"] = self.caller.place
+        return where
 
     def turn_started(self, turn: int, of: int) -> None:
         """Tell that the root model is asked; turns count from 1."""
@@ -77,6 +82,6 @@ class Events:
         self.run.emit(Answered(type="answer", stop_reason=stop_reason, **self._where))
 
 
-def events_of(run: Run, state: RLMState) -> Events:
+def events_of(run: Run, state: RLMState, caller: Caller | None = None) -> Events:
     """The events of the RLM that a state is of."""
-    return Events(run, state.get("depth", 0), state["trajectory"])
+    return Events(run, state.get("depth", 0), state["trajectory"], caller)

@@ -10,7 +10,14 @@ from langgraph.runtime import Runtime
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import CallEntry, Log, error_entry, refused_entry, rolled_back_entry
+from langgraph_rlm.log.entries import (
+    CallEntry,
+    CellOutcome,
+    Log,
+    error_entry,
+    refused_entry,
+    rolled_back_entry,
+)
 from langgraph_rlm.log.places import (
     call_at,
     cell_of,
@@ -30,9 +37,11 @@ from langgraph_rlm.nodes.root_call import time_spent
 from langgraph_rlm.repl.advance import Advance
 from langgraph_rlm.repl.requests import images_of
 from langgraph_rlm.repl.sessions import ReplStart
-from langgraph_rlm.runtime.run import Run, frame_of
+from langgraph_rlm.runtime.run import Frame, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate, limit_of
+from langgraph_rlm.telemetry.observers import at_work, happened
+from langgraph_rlm.telemetry.work import Event, Work
 
 MAX_REFUSALS = 100
 """Calls that a cell may make in vain once a limit is reached."""
@@ -57,9 +66,11 @@ class ExecuteRepl:
         """
         frame = frame_of(config)
         frame.show_on(runtime)
-        run, events = frame.run, events_of(frame.run, state)
+        run, events = frame.run, events_of(frame.run, state, frame.caller)
         self._announce(events, state)
-        done, limit = await self._run_on(run, state)
+        done, limit = await self._run_on(frame, state)
+        if limit is not None and limit_of(state) is None:
+            happened(Event("limit", limit, frame.work))
         self._report(events, state, done)
         stamp(done.entries, run.id)
         update = RLMUpdate(log=done.entries, suspended=done.suspended)
@@ -72,15 +83,15 @@ class ExecuteRepl:
             return update
         return update | await self._ended(state, done, limit)
 
-    async def _run_on(self, run: Run, state: RLMState) -> tuple[Advance, StopReason | None]:
+    async def _run_on(self, frame: Frame, state: RLMState) -> tuple[Advance, StopReason | None]:
         """Run until the cells end, or wait for a call that may be made.
 
         A batch that is larger than what is left is refused. At a limit, calls fail at once, so that
         code can still make something of what it has. That turn is the last.
         """
-        done, limit = Advance(), limit_of(state)
+        run, done, limit = frame.run, Advance(), limit_of(state)
         while True:
-            done = await self._advance(run, state, done)
+            done = await self._advance(frame, state, done)
             place = done.suspended
             call = call_at(done.entries, place)
             if place is None or call is None or call["call"] == "tool":
@@ -103,7 +114,7 @@ class ExecuteRepl:
             limit = "max_seconds"
         return done, limit
 
-    async def _advance(self, run: Run, state: RLMState, done: Advance) -> Advance:
+    async def _advance(self, frame: Frame, state: RLMState, done: Advance) -> Advance:
         if not self._reply(
             state
         ).steps:  # the turn made tool calls without code: no interpreter is needed
@@ -111,16 +122,25 @@ class ExecuteRepl:
         start = ReplStart(state["trajectory"], questions_of(state["log"])[0]["started"])
         depth = state.get("depth", 0)
         log = {**state["log"], **done.entries}
-        more = await self._rlm.sessions.advance(
-            start,
-            log,
-            self._rlm.host(depth, log),
-            run.ledger.deadline_for_code(depth),
-            events_of(run, state).replayed,
-        )
+        with at_work(self._work(frame, state)) as work:
+            more = await self._rlm.sessions.advance(
+                start,
+                log,
+                self._rlm.host(depth, log),
+                frame.run.ledger.deadline_for_code(depth),
+                events_of(frame.run, state).replayed,
+                frame.work,
+            )
+            work.result = _outcomes(more.entries)
         more.entries = {**done.entries, **more.entries}
         more.differing = {**done.differing, **more.differing}
         return more
+
+    def _work(self, frame: Frame, state: RLMState) -> Work:
+        """The code that runs now, as observers are told of it."""
+        place = state.get("suspended") or str(turn_count(state["log"]) - 1)
+        depth = state.get("depth", 0)
+        return frame.piece("code", "code", state["trajectory"], place, depth)
 
     async def _refusal(self, call: CallEntry) -> str | None:
         """Why the model of a call cannot be shown what comes with it. This is logged, since what is
@@ -191,6 +211,11 @@ class ExecuteRepl:
         call = call_at(done.entries, done.suspended)
         if call is not None and done.suspended is not None:
             events.sub_calls(done.suspended, call["function"], 0, call["items"])
+
+
+def _outcomes(entries: Log) -> dict[str, CellOutcome]:
+    """How the cells among new entries ended, by place."""
+    return {place: entry["outcome"] for place, entry in entries.items() if entry["kind"] == "cell"}
 
 
 def _too_large(items: int, left: int) -> str:

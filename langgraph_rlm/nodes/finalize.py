@@ -49,6 +49,10 @@ TRIES = 2
 """How often the root model is asked for its best answer: once more if it calls tools instead."""
 
 
+BEST_ANSWER = "best answer"
+"""What the call at a limit is for, as tracers name it."""
+
+
 class Finalize:
     """The node."""
 
@@ -66,6 +70,7 @@ class Finalize:
         frame = frame_of(config)
         frame.show_on(runtime)
         update = await self._finish(state, config, frame)
+        frame.work.stop_reason = update.get("stop_reason", "")
         stamp(update.get("log", {}), frame.run.id)
         return await with_coverage(update, state, self._rlm) if "stop_reason" in update else update
 
@@ -155,14 +160,14 @@ class Finalize:
         """One call; a conversation that the model refuses as too long is cut to half its window."""
         model = self._rlm.root_model(state.get("depth", 0), state.get("model"))
         try:
-            return await ask_root(self._rlm, messages, state, config, run)
+            return await ask_root(self._rlm, messages, state, config, run, BEST_ANSWER)
         except ModelFailed as failure:
             overflow = overflow_of(failure.error)
             if overflow is None:
                 raise
             self._rlm.windows.learn(model, overflow, messages)
         shorter = self._rlm.windows.fitted(model, messages)
-        return await ask_root(self._rlm, shorter, state, config, run)
+        return await ask_root(self._rlm, shorter, state, config, run, BEST_ANSWER)
 
     def _answer_in(self, reply: AIMessage, state: RLMState) -> str:
         """What a best answer says; empty where it names a variable, since no code runs any more."""

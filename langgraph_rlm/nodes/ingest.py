@@ -71,6 +71,7 @@ class Ingest:
             update["instructions"] = await self._rlm.blobs.keep(text)
         if "trajectory" not in state:
             update |= _identity(frame)
+        frame.work.is_of(update.get("trajectory") or state["trajectory"])
         return update
 
     def _with_tables(self, contexts: list[HandleDict]) -> list[HandleDict]:

@@ -34,7 +34,7 @@ class PlanCode:
         summary."""
         frame = frame_of(config)
         frame.show_on(runtime)
-        events = events_of(frame.run, state)
+        events = events_of(frame.run, state, frame.caller)
         iteration = iteration_of(state["log"]) + 1
         events.turn_started(iteration, self._rlm.limits.max_iterations)
         try:

@@ -8,9 +8,10 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
 from langgraph_rlm.log.entries import TurnEntry
+from langgraph_rlm.log.places import turn_count
 from langgraph_rlm.log.reply import RULES
 from langgraph_rlm.models.replies import kept_thoughts, message_text, shortfall_of
-from langgraph_rlm.runtime.run import ModelFailed, Paid, Run
+from langgraph_rlm.runtime.run import ModelFailed, Paid, Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 
@@ -21,8 +22,17 @@ async def ask_root(
     state: RLMState,
     config: RunnableConfig,
     run: Run,
+    purpose: str = "plan",
 ) -> Paid:
-    """Call the root model with a conversation.
+    """Call the root model with a conversation, for the next turn.
+
+    Args:
+        rlm: the runtime.
+        messages: the conversation.
+        state: of the RLM.
+        config: of the node.
+        run: the invocation.
+        purpose: what the turn is for, as tracers name the call.
 
     Returns:
         Its reply, and what the call has spent, with the time that was worked.
@@ -31,9 +41,10 @@ async def ask_root(
         LimitReached: the call may not start, or the time was up.
         ModelFailed: the model's client raised.
     """
-    depth = state.get("depth", 0)
+    depth, place = state.get("depth", 0), str(turn_count(state["log"]))
     model = rlm.root_model(depth, state.get("model"))
-    paid = await run.call_root(model, messages, config, depth)
+    work = frame_of(config).piece("model", purpose, state["trajectory"], place, depth)
+    paid = await run.call_root(model, messages, config, work)
     cost = add_usage(add_usage(paid.cost, spent(turns=1)), time_spent(run))
     return Paid(paid.reply, cost, paid.seconds)
 

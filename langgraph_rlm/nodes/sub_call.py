@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -24,13 +24,16 @@ from langgraph_rlm.nodes.events import Events
 from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.repl.requests import context_of, form_of, images_of, prompt_of
 from langgraph_rlm.runtime.parts import Part, parts_of, with_parts
-from langgraph_rlm.runtime.run import FRAME, Frame, ModelFailed, frame_of, with_key
+from langgraph_rlm.runtime.run import FRAME, Caller, Frame, ModelFailed, frame_of, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.structured_query import structured_query
 from langgraph_rlm.schemas.answers import Format, Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate
 from langgraph_rlm.storage.pages import NotMade
 from langgraph_rlm.storage.references import Reference
+from langgraph_rlm.telemetry.marks import marked_graph
+from langgraph_rlm.telemetry.observers import at_work
+from langgraph_rlm.telemetry.work import Work
 
 QUESTION_CHARS = 4_000
 """A child's prompt of up to this length is its question. A longer one is its context too, and the
@@ -84,8 +87,12 @@ class Item:
     shown: Sequence[Reference]
     """What a model is shown with the prompt."""
     form: Format | None
+    caller: Caller
     config: RunnableConfig
     frame: Frame
+    call: PendingCall
+    waited: float = 0.0
+    """Seconds that it waited for its slot."""
     paid: list[Usage] = field(default_factory=list[Usage])
     """Takes what each try has cost, as soon as it is known."""
     thoughts: str = ""
@@ -113,11 +120,12 @@ class SubCall:
         frame.show_on(runtime)
         run = frame.run
         run.take_over(call["parent"], call_of(call["place"]))
-        is_model = call["call"] == "llm"
+        is_model, asked = call["call"] == "llm", time.monotonic()
         # Before anything is made: a thousand calls that wait hold little memory.
         async with run.slots if is_model else run.child_slots(frame.depth + 1):
             started = time.monotonic()
             item = await self._item(call, config, frame)
+            item.waited = started - asked
             update = await self._update(call, item, started)
         done = self._report(call, frame)
         await run.batch_ends.join(call["total"] - done)
@@ -135,8 +143,10 @@ class SubCall:
             model=payload["model"],
             shown=images_of(payload, number),
             form=form_of(payload),
+            caller=Caller(call["parent"], call["place"]),
             config=config,
             frame=frame,
+            call=call,
         )
 
     async def _update(self, call: PendingCall, item: Item, started: float) -> RLMUpdate:
@@ -182,10 +192,10 @@ class SubCall:
         tokens = sum(part.tokens for part in parts)
 
         async def call(given: str | list[AnyMessage]) -> str:
-            model, depth = rlm.sub(item.model), item.frame.depth + 1
             asked = with_parts(given, parts) if parts else given
+            model, work = rlm.sub(item.model), _work(item, "model")
             reply, cost, _ = await item.frame.run.call(
-                model, asked, config, depth, shown_tokens=tokens
+                model, asked, config, work, shown_tokens=tokens
             )
             item.paid.append(cost)
             return _said(reply, item)
@@ -200,8 +210,12 @@ class SubCall:
         """Run the same graph one level deeper; the calls of models in it wait for slots of their
         own."""
         given = await asyncio.to_thread(_question, item)
-        frame = item.frame.below(item.model, item.form)
-        out = await self._child().ainvoke(given, with_key(item.config, FRAME, frame))
+        work = _work(item, "rlm")
+        frame = item.frame.below(item.model, item.form, item.caller, work)
+        config = with_key(marked_graph(item.config, work), FRAME, frame)
+        with at_work(work):
+            out = await self._child().ainvoke(given, config)
+            work.spent = out.get("usage") or {}
         if out.get("usage"):  # there is none where the first call of the child's model failed
             item.paid.append(out["usage"])
         item.seen = out.get("seen", {})
@@ -233,6 +247,15 @@ class SubCall:
             events.sub_calls(place, call["function"], done, total)
             events.spent(run.ledger.usage)
         return done
+
+
+def _work(item: Item, kind: Literal["model", "rlm"]) -> Work:
+    """One try of an item, as observers are told of it."""
+    call, depth = item.call, item.frame.depth + 1
+    purpose = f"{call['call']}_query"
+    work = item.frame.piece(kind, purpose, call["parent"], call["place"], depth)
+    work.waited, item.waited = item.waited, 0.0
+    return work
 
 
 def _said(reply: AIMessage, item: Item) -> str:

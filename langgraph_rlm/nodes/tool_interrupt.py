@@ -24,10 +24,14 @@ from langgraph_rlm.errors import ResumeError, RLMError
 from langgraph_rlm.log.entries import ERROR_CHARS, Decision, ReplyEntry, error_entry, reply_entry
 from langgraph_rlm.log.stamps import epoch, seconds_since, stamp
 from langgraph_rlm.log.text import clip
+from langgraph_rlm.pregel.keys import first_pause
 from langgraph_rlm.runtime.deadline import TooLate, within
 from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
+from langgraph_rlm.telemetry.marks import marked
+from langgraph_rlm.telemetry.observers import at_work, happened
+from langgraph_rlm.telemetry.work import Event
 from langgraph_rlm.tools import BadArguments, OwnTool, RLMTool, ToolCallInfo
 from langgraph_rlm.tools.approvals import (
     UNSURE,
@@ -51,7 +55,8 @@ class ToolInterrupt:
 
     async def __call__(self, call: PendingCall, config: RunnableConfig) -> RLMUpdate:
         """Take one call and give one record."""
-        out = await self._steps.ainvoke(call, config)
+        named: RunnableConfig = {**config, "run_name": f"{call['function']} {call['place']}"}
+        out = await self._steps.ainvoke(call, named)
         reply: ReplyEntry = out["reply"]
         if "decision" in out:
             reply = {**reply, "decision": out["decision"]}
@@ -129,12 +134,12 @@ class Approve(ToolStep):
             described = described(cast(Any, asked), call, runtime)
         mode = self._rlm.toolset.interrupt_mode
         pause = review(tool, asked, on["allowed_decisions"], described, mode)
-        return await self._decided(ask(pause, tool), arguments, config)
+        return await self._decided(ask(pause, tool, config), arguments, config)
 
     async def _external(
         self, tool: RLMTool, arguments: dict[str, Any], id: str, config: RunnableConfig
     ) -> ToolUpdate:
-        result = ask(external_call(tool, arguments, id), tool)
+        result = ask(external_call(tool, arguments, id), tool, config)
         error, noted = error_of(result), decided("result", config)
         if error is not None:
             return ToolUpdate(reply=error_entry(error), decision=noted)
@@ -168,9 +173,7 @@ class CallTool(ToolStep):
         if seconds == 0:
             return ToolUpdate(reply=self._too_late("it was not started"))
         try:
-            about = ToolCallInfo(call["id"], config, runtime)
-            running = cast(OwnTool, tool).run(given, about)
-            result = await within(seconds, running, f"Tool {tool.name!r}")
+            result = await self._run(call, cast(OwnTool, tool), given, seconds, config, runtime)
         except TooLate:
             return ToolUpdate(reply=self._too_late("it was running, and may have taken effect"))
         except GraphBubbleUp:
@@ -186,6 +189,24 @@ class CallTool(ToolStep):
             return ToolUpdate(reply={**failed, "seconds": seconds_since(started)})
         reply = await self._returned(result)
         return ToolUpdate(reply={**reply, "seconds": seconds_since(started)})
+
+    async def _run(
+        self,
+        call: ToolState,
+        tool: OwnTool,
+        arguments: dict[str, Any],
+        seconds: float | None,
+        config: RunnableConfig,
+        runtime: Runtime[None],
+    ) -> Any:
+        """Run the tool within the time that is left. Raises what it raises, and `TooLate`."""
+        frame, place = frame_of(config), call["place"]
+        work = frame.piece("tool", tool.name, call["parent"], place, call["depth"])
+        work.given, work.call_id = arguments, call["id"]
+        with at_work(work):
+            about = ToolCallInfo(call["id"], marked(config, work, has_name=False), runtime)
+            work.result = await within(seconds, tool.run(arguments, about), f"Tool {tool.name!r}")
+            return work.result
 
     def _seconds_left(self, config: RunnableConfig) -> float | None:
         return frame_of(config).run.ledger.seconds_left()
@@ -216,21 +237,26 @@ class AskAgain(ToolStep):
         )
         asked = self._tool_call(call, tool, given)
         pause = review(tool, asked, UNSURE, about, self._rlm.toolset.interrupt_mode)
-        return await self._decided(ask(pause, tool), given, config)
+        return await self._decided(ask(pause, tool, config), given, config)
 
 
 def decided(type: DecisionType | Literal["result"], config: RunnableConfig) -> Decision:
-    """What the log keeps of an answer to a pause, with who gave it: the `user_id` of the config, or
-    the user that LangGraph's server has authenticated."""
-    decision = Decision(type=type, at=epoch())
+    """What the log keeps of an answer to a pause, with who gave it and when: as it is kept, where
+    another process has kept it; else now, by the `user_id` of the config, or the user that
+    LangGraph's server has authenticated."""
     given = config.get("configurable", {})
     by = given.get("user_id") or given.get("langgraph_auth_user_id")
+    at = epoch()
+    kept = frame_of(config).run.kept.get(first_pause(given["checkpoint_ns"]))
+    if kept is not None:
+        by, at = kept.by, round(kept.at, 3)
+    decision = Decision(type=type, at=at)
     if by:
         decision["by"] = clip(str(by), limit=BY_CHARS)
     return decision
 
 
-def ask(pause: Pause, tool: RLMTool) -> Any:
+def ask(pause: Pause, tool: RLMTool, config: RunnableConfig) -> Any:
     """Pause until there is an answer of the right form, and give it.
 
     LangGraph stores an answer as soon as it has passed the check of its `interrupt`, and keeps a
@@ -253,6 +279,11 @@ def ask(pause: Pause, tool: RLMTool) -> Any:
     form: Any = Annotated[Any, PlainValidator(checked), WithJsonSchema(pause["schema"])]
     try:
         return interrupt(pause["value"], response_schema=form)
+    except GraphBubbleUp:
+        work = frame_of(config).work
+        work.root.open_pauses += 1
+        happened(Event("pause", tool.name, work))
+        raise
     except ValidationError as error:
         raise refused_answer(error) from None
 

@@ -33,11 +33,17 @@ None."""
 RESUMING = "__pregel_resuming"
 """True where a graph resumes its children, whatever their input."""
 
+RESUME_MAP = "__pregel_resume_map"
+"""Answers to pauses by their ids, which a graph hands to all graphs within it."""
+
 # Channels and tags
 
 INTERRUPT = "__interrupt__"
 """The channel of a checkpoint's pending writes that pauses are written to, and the key of an output
 that has them."""
+
+CONTROL = frozenset({INTERRUPT, "__resume__", "__error__", "__error_source_node__"})
+"""Channels that say what happened to a task; a task with a write to any other one has ended."""
 
 BRANCH = "branch:to:"
 """How the channel starts that has a node run next; its name ends the channel's."""
@@ -88,6 +94,25 @@ def pauses_among(saved: "CheckpointTuple") -> Iterator["Interrupt[Any]"]:
             yield from cast("Sequence[Interrupt[Any]]", value)
 
 
+def first_pause(namespace: str) -> str:
+    """The id of the first pause of the task whose namespace this is."""
+    from langgraph.types import Interrupt
+
+    return Interrupt.from_ns(None, namespace).id
+
+
+def open_pauses(saved: "CheckpointTuple") -> "dict[str, Interrupt[Any]]":
+    """The pauses of a checkpoint that wait for an answer, by their ids. It needs no graph."""
+    writes = saved.pending_writes or []
+    ended = {task for task, channel, _ in writes if channel not in CONTROL}
+    found: dict[str, Interrupt[Any]] = {}
+    for task, channel, value in writes:
+        if channel == INTERRUPT and task not in ended:
+            pauses = cast("Sequence[Interrupt[Any]]", value)
+            found.update({pause.id: pause for pause in pauses})
+    return found
+
+
 # Graphs
 
 
@@ -133,6 +158,19 @@ def uses_responses_api(model: object, tools: "Sequence[Any]") -> bool:
     """Whether an OpenAI model of LangChain's calls `/responses` instead of `/chat/completions`."""
     decides: Any = getattr(model, "_use_responses_api", None)
     return decides is not None and bool(decides({"tools": tools} if tools else {}))
+
+
+def is_stream_handler(handler: object) -> bool:
+    """Whether a callback handler feeds a stream of a graph around, such as its "messages"."""
+    from langchain_core.tracers import _streaming
+
+    return _streaming._StreamingCallbackHandler in type(handler).__mro__
+
+
+def provider_of(model: object) -> str:
+    """The name that a chat model of LangChain's gives its provider in traces; empty for others."""
+    params: Any = getattr(model, "_get_ls_params", None)
+    return "" if params is None else str(params().get("ls_provider") or "")
 
 
 def forget_counters_around() -> None:

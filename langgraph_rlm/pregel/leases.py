@@ -162,6 +162,11 @@ def lease(database: Database, thread: str) -> Generator[None]:
                     _unlock(database.lock, key, held.files)
 
 
+def holds(database: Database, thread: str) -> bool:
+    """Whether this process holds a thread."""
+    return (database.name, thread) in _held().threads
+
+
 def is_leased(database: Database, thread: str) -> bool:
     """Whether somebody holds a thread, as far as that can be seen without taking it.
 

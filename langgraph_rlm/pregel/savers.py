@@ -36,6 +36,24 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     return ThreadedSaver(saver)
 
 
+def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """Give a saver that async code on the running loop may use: an async one of this loop as it is,
+    one of another loop or a sync one in threads.
+
+    Raises:
+        ConfigurationError: the loop that the saver lives on does not run.
+    """
+    loop = getattr(saver, "loop", None)
+    if loop is not None and loop is running_loop():
+        return saver
+    if loop is not None and not loop.is_running():
+        raise ConfigurationError(
+            f"The event loop that {type(saver).__name__} was made on does not run. "
+            "Make the saver on the loop that uses it, or give a sync one."
+        )
+    return for_sync_use(saver)
+
+
 def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     """Give a saver that keeps up with the ends of a large batch: for SQLite one that commits in
     groups.

@@ -60,6 +60,7 @@ from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
 from langgraph_rlm.storage.blobs import Text
+from langgraph_rlm.telemetry.observers import tell_of_sandbox
 
 T = TypeVar("T")
 
@@ -86,6 +87,7 @@ class Repl:
         self._rules = 1
         self._time = CellTime(session, host.limits.max_cell_seconds)
         self._files = CellFiles(session, host, self._at)
+        self._has_ended = tell_of_sandbox(self)
         self._replayed = 0
         self._to_replay: int | None = None
 
@@ -121,6 +123,7 @@ class Repl:
 
     def close(self) -> None:
         """Give the worker back."""
+        self._has_ended()
         self._session.close()
 
     def advance(self, log: AnyLog, deadline: Deadline | None = None) -> Advance:

@@ -25,6 +25,8 @@ from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import cells_left
 from langgraph_rlm.tables.desk import Desk
+from langgraph_rlm.telemetry.observers import happened
+from langgraph_rlm.telemetry.work import Event, Work
 
 LOG = logging.getLogger("langgraph_rlm.repl")
 
@@ -178,6 +180,7 @@ class Sessions:
         host: Host,
         deadline: Deadline | None = None,
         tell: Callable[[int, int], None] | None = None,
+        rlm: Work | None = None,
     ) -> Advance:
         """Run the cells of an RLM that come after the end of its log, in a worker thread.
 
@@ -189,6 +192,7 @@ class Sessions:
                 `stopped`. Its clock stands still while logged cells are run again.
             tell: takes how many logged cells were run again, and of how many, about once a second
                 where that takes longer.
+            rlm: the RLM at work, of which observers are told that its sandbox died.
 
         Raises:
             ReplayDivergedError: code did something else than its log says.
@@ -196,7 +200,7 @@ class Sessions:
         """
         job = Job()
         work = asyncio.get_running_loop().run_in_executor(
-            self._executor, self._advance, job, start, log, host, deadline or Deadline()
+            self._executor, self._advance, job, start, log, host, deadline or Deadline(), rlm
         )
         try:
             if tell is not None:
@@ -245,6 +249,7 @@ class Sessions:
         log: Mapping[str, LogEntry],
         host: Host,
         deadline: Deadline,
+        rlm: Work | None,
     ) -> Advance:
         rolled_back: Log = {}
         deaths: Counter[str] = Counter()
@@ -253,7 +258,9 @@ class Sessions:
             known = {**log, **rolled_back} if rolled_back else log
             is_whole = is_whole or deaths.total() == ATTEMPTS - 1
             repl = self._taken(start.id, known)
-            repl = repl or self._rebuilt(start, host, known, deadline, is_whole=is_whole)
+            if repl is None:
+                repl = self._rebuilt(start, host, known, deadline, is_whole=is_whole)
+                _tell_of_replay(known, repl, rlm)
             job.uses(repl)
             try:
                 done = repl.advance(known, deadline)
@@ -266,6 +273,8 @@ class Sessions:
             except CellLost as lost:
                 repl.close()
                 deaths[lost.place] += 1
+                if lost.outcome == "crashed":
+                    happened(Event("sandbox crashed", lost.place, rlm))
                 if job.abandoned:
                     message = "The run was cancelled while its code was executing."
                     raise SandboxError(message) from None
@@ -346,6 +355,13 @@ class Sessions:
             parked = [self._idle.popitem(last=False)[1] for _ in range(excess)]
         for old in parked:
             old.close()
+
+
+def _tell_of_replay(log: Mapping[str, LogEntry], repl: Repl, rlm: Work | None) -> None:
+    """Tell observers that a new interpreter has cells of its log to run again, if it has."""
+    cells = cells_left(log, repl.applied)
+    if cells:
+        happened(Event("replay", str(cells), rlm))
 
 
 async def _told(work: asyncio.Future[Advance], job: Job, tell: Callable[[int, int], None]) -> None:

@@ -4,7 +4,7 @@ Plain data: a snapshot keeps it beside the interpreter's heap. Runs nothing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import TypeAdapter
@@ -79,7 +79,7 @@ def _adapter() -> TypeAdapter[Standing]:
     return TypeAdapter(Standing)
 
 
-def cells_left(log: Mapping[str, LogEntry], applied: Mapping[str, LogEntry]) -> int:
+def cells_left(log: Mapping[str, LogEntry], applied: Container[str]) -> int:
     """Count the cells that a log has something of, and that are still to be run again."""
     begun = {cell_of(place) for place, entry in log.items() if entry["kind"] in ("call", "cell")}
     ends = {place: cell_at(log, place) for place in begun if "." in place and place not in applied}

@@ -18,17 +18,22 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, Ledger, LimitReached
+from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, Hold, Ledger, LimitReached
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
+from langgraph_rlm.pregel.kept_answers import KeptAnswer
 from langgraph_rlm.progress import Event
 from langgraph_rlm.runtime.batch_ends import BatchEnds
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.context import encodable
+from langgraph_rlm.telemetry.marks import marked
+from langgraph_rlm.telemetry.observers import at_work, happened
+from langgraph_rlm.telemetry.work import Event as Happening
+from langgraph_rlm.telemetry.work import Kind, Where, Work
 
 FRAME = "__rlm_frame"
 """Key of the `Frame` in a config's `configurable`. LangGraph keeps names with two underscores out
@@ -77,6 +82,8 @@ class Run:
     """It continues where another invocation ended; what that one spent is in the checkpoints."""
     root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sampling parameters for the root's model calls."""
+    kept: Mapping[str, KeptAnswer] = field(default_factory=dict[str, KeptAnswer])
+    """Answers to pauses that were kept for this invocation, by the pauses' ids."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -120,25 +127,27 @@ class Run:
             self.ledger.take_over_sub_call()
 
     async def call_root(
-        self, model: Model, messages: list[AnyMessage], config: RunnableConfig, depth: int
+        self, model: Model, messages: list[AnyMessage], config: RunnableConfig, work: Work
     ) -> Paid:
         """Wait for a slot and call a model that writes an RLM's code; see `call`.
 
         A root is always given the same tools, because providers cache tools together with the
         messages after them.
         """
+        asked = time.monotonic()
         async with self.slots:
-            if depth:
-                return await self.call(model, messages, config, depth)
+            work.waited = time.monotonic() - asked
+            if work.where.depth:
+                return await self.call(model, messages, config, work)
             tools = self.rlm.native_tools
-            return await self.call(model, messages, config, depth, tools, self.root_options)
+            return await self.call(model, messages, config, work, tools, self.root_options)
 
     async def call(
         self,
         model: Model,
         prompt: str | list[AnyMessage],
         config: RunnableConfig,
-        depth: int,
+        work: Work,
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
         shown_tokens: int = 0,
@@ -149,7 +158,7 @@ class Run:
             model: usable on this event loop.
             prompt: a text, or messages.
             config: of the node that calls.
-            depth: that the spending is counted under.
+            work: the call, as observers are told of it; the spending is counted under its depth.
             tools: OpenAI functions that the model may call instead of writing code.
             options: sampling parameters.
             shown_tokens: what the prompt's pictures and the like are thought to cost.
@@ -165,23 +174,47 @@ class Run:
         name = given.get("model") or model_name(model)
         await self.rlm.prices.prepare(name)
         chars = _chars(prompt) + shown_tokens * CHARS_PER_TOKEN
-        hold = self.ledger.hold(name, chars)
-        started = time.monotonic()
+        hold, started = self._held(name, chars, work), time.monotonic()
+        work.model, work.client, work.given = name, model, prompt
+        try:
+            with at_work(work):
+                reply = await self._asked(model, prompt, marked(config, work), work, tools, given)
+                cost = self.ledger.settle(name, work.where.depth, reply, chars)
+                work.reply, work.spent = reply, cost
+        finally:
+            self.ledger.release(hold)
+        return Paid(reply, cost, seconds_since(started))
+
+    def _held(self, model: str, chars: int, work: Work) -> Hold:
+        try:
+            return self.ledger.hold(model, chars)
+        except LimitReached as reached:
+            happened(Happening("limit", reached.limit, work.within))
+            raise
+
+    async def _asked(
+        self,
+        model: Model,
+        prompt: str | list[AnyMessage],
+        config: RunnableConfig,
+        work: Work,
+        tools: Sequence[dict[str, Any]],
+        options: Mapping[str, Any],
+    ) -> AIMessage:
+        """Ask within the time that is left. Raises as `call` does."""
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:
             async with time_left:
                 sent = _sent(prompt, model)
-                reply = await ask(model, sent, config, tools=tools, options=given)
+                return await ask(model, sent, config, tools=tools, options=options)
         except GraphBubbleUp:
             raise
         except Exception as error:
             if time_left.expired():
+                work.outcome, work.error = "limit", error
                 raise LimitReached("max_seconds", self.rlm.limits.max_seconds) from None
+            work.outcome, work.error = "error", error
             raise ModelFailed(error) from error
-        finally:
-            self.ledger.release(hold)
-        cost = self.ledger.settle(name, depth, reply, chars)
-        return Paid(reply, cost, seconds_since(started))
 
 
 def _sent(prompt: str | list[AnyMessage], model: Model) -> str | list[AnyMessage]:
@@ -204,6 +237,15 @@ def _chars(prompt: str | list[AnyMessage]) -> int:
     return sum(len(message.text) for message in prompt)
 
 
+class Caller(NamedTuple):
+    """What called a child RLM."""
+
+    rlm_id: str
+    """The id of its parent."""
+    place: str
+    """The place in its parent's log that its answer is for."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """Where in the tree of a run a graph is."""
@@ -214,10 +256,28 @@ class Frame:
     """The name of the model that a parent's code picked for this child."""
     form: Format | None = None
     """The form of the answer: what a parent's code or the root's caller asks for."""
+    caller: Caller | None = None
+    """Of a child: what called it."""
+    work: Work = field(default_factory=lambda: Work("rlm", "rlm"))
+    """This RLM at work, as observers are told of it."""
 
-    def below(self, model: str | None, form: Format | None) -> "Frame":
+    def below(self, model: str | None, form: Format | None, caller: Caller, work: Work) -> "Frame":
         """The frame of a child."""
-        return Frame(self.run, self.depth + 1, model, form)
+        return Frame(self.run, self.depth + 1, model, form, caller, work)
+
+    def piece(self, kind: Kind, purpose: str, rlm_id: str, place: str, depth: int) -> Work:
+        """A piece of this RLM's work, such as a call of a model.
+
+        Args:
+            kind: of the piece.
+            purpose: what it is for.
+            rlm_id: of this RLM.
+            place: in its log.
+            depth: that the piece is counted under.
+        """
+        around = self.work.where
+        where = Where(rlm_id, place, depth, around.thread, around.conversation)
+        return Work(kind, purpose, where, within=self.work)
 
     def show_on(self, runtime: Runtime[None]) -> None:
         """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads

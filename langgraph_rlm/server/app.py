@@ -5,8 +5,6 @@ cancels the work for a client that has left.
 """
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 
@@ -14,12 +12,16 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.chats import Chat, described, open_chat
 from langgraph_rlm.server.engine import IGNORED, Answer, Engine, Head, Local, refused
 from langgraph_rlm.server.errors import Refused, refusal, unknown_model
+from langgraph_rlm.server.figures import Figures
 from langgraph_rlm.server.files import RunFiles
+from langgraph_rlm.server.keys import checked_key, digests_of, outer_user
+from langgraph_rlm.server.metrics import HttpFigures
 from langgraph_rlm.server.openapi import document
 from langgraph_rlm.server.paths import not_served, wrong_method
 from langgraph_rlm.server.savers import open_saver
-from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
+from langgraph_rlm.server.settings import KEY_VARIABLE, METRICS_KEY_VARIABLE, Settings
 from langgraph_rlm.server.upstream import Upstream, environment_upstream
+from langgraph_rlm.telemetry.observers import observers
 
 try:
     from starlette.applications import Starlette
@@ -35,8 +37,6 @@ except ImportError as error:
         "The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'"
     ) from error
 
-NOBODY = "anonymous"
-"""The owner of all requests where no key is asked for."""
 CLOSE = {"connection": "close"}
 """Header of an answer to a request whose body was not read to its end."""
 
@@ -73,15 +73,22 @@ def create_app(
 
 @asynccontextmanager
 async def _local(settings: Settings, chat: Chat | None) -> AsyncGenerator[Engine]:
-    if chat is not None:
-        yield Local(chat, keep_alive_seconds=settings.keep_alive_seconds)
-        return
-    async with open_saver(settings.db) as saver:
-        yield Local(
-            open_chat(settings, saver),
-            files=RunFiles(saver, settings.blob_store).answer,
-            keep_alive_seconds=settings.keep_alive_seconds,
-        )
+    figures = Figures()
+    observers.append(figures)
+    try:
+        if chat is not None:
+            seconds = settings.keep_alive_seconds
+            yield Local(chat, figures=figures.text, keep_alive_seconds=seconds)
+            return
+        async with open_saver(settings.db) as saver:
+            yield Local(
+                open_chat(settings, saver),
+                files=RunFiles(saver, settings.blob_store).answer,
+                figures=figures.text,
+                keep_alive_seconds=settings.keep_alive_seconds,
+            )
+    finally:
+        observers.remove(figures)
 
 
 class App:
@@ -94,14 +101,17 @@ class App:
         self._open_engine = open_engine
         self._lists_upstream = lists_upstream
         self._upstream: Upstream | None = None
-        self._keys = [hashlib.sha256(key.encode()).digest() for key in keys_of_environment()]
+        self._keys = digests_of(KEY_VARIABLE)
         self._slots = asyncio.Semaphore(settings.max_concurrent)
         self._waiting = 0
+        self._metrics_keys = digests_of(METRICS_KEY_VARIABLE) or self._keys
+        self._figures = HttpFigures(lambda: self._waiting)
         self._engine: Engine | None = None
         self.starlette = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/openapi.json", self._openapi),
+                Route("/metrics", _Raw(self._metrics), methods=["GET"]),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{model:path}", self._model),
                 Route("/v1/files/{file_id}", _Raw(self._file), methods=["GET"]),
@@ -113,7 +123,7 @@ class App:
                 Refused: _any_error,
                 Exception: _any_error,
             },
-            middleware=_middleware(settings),
+            middleware=[Middleware(self._figures.measured), *_middleware(settings)],
             lifespan=self._lifespan,
         )
 
@@ -154,20 +164,18 @@ class App:
             Refused: the key is missing or wrong.
         """
         if not self._keys:
-            return _outer_user(scope)
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        given = hashlib.sha256(key.strip()).digest()
-        # every key is compared, so that the time taken tells nothing
-        matches = [hmac.compare_digest(given, known) for known in self._keys]
-        if scheme.lower() != b"bearer" or not any(matches):
-            raise Refused(
-                401,
-                f"Give one of the server's keys ({KEY_VARIABLE}) as 'Authorization: Bearer KEY'.",
-                code="invalid_api_key",
-                headers={"www-authenticate": "Bearer"},
-            )
-        return given.hex()[:32]
+            return outer_user(scope)
+        return checked_key(scope, self._keys).hex()[:32]
+
+    async def _metrics(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Give the figures of the server and of its runs."""
+        try:
+            if self._metrics_keys:
+                checked_key(scope, self._metrics_keys, METRICS_KEY_VARIABLE)
+            assert self._engine is not None, "The application's lifespan has not begun."
+            await _send_answer(self._figures.answer(self._engine), send)
+        except Refused as error:
+            await _send_refusal(error, send)
 
     async def _file(self, scope: Scope, _: Receive, send: Send) -> None:
         """Give a file of a run, or what is known of it."""
@@ -220,7 +228,8 @@ class App:
             raise Refused(429, message, code="server_busy", headers={"retry-after": "1"})
         self._waiting += 1
         try:
-            await self._slots.acquire()
+            with self._figures.in_line():
+                await self._slots.acquire()
         finally:
             self._waiting -= 1
         try:
@@ -322,14 +331,6 @@ def _middleware(settings: Settings) -> list[Middleware]:
         expose_headers=[IGNORED, "retry-after", "x-should-retry"],
     )
     return [cors]
-
-
-def _outer_user(scope: Scope) -> str:
-    """Name the owner by the user that the server around this application found."""
-    user = getattr(scope.get("user"), "identity", None)
-    if not user:
-        return NOBODY
-    return hashlib.sha256(f"user:{user}".encode()).hexdigest()[:32]
 
 
 async def _send_answer(answer: Answer, send: Send) -> None:

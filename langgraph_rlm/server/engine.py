@@ -59,6 +59,10 @@ class Engine(Protocol):
         """Answer one `GET /v1/files/ID`, or `GET /v1/files/ID/content`."""
         ...
 
+    def figures(self) -> Answer:
+        """Give the figures of the runs, in Prometheus' text format."""
+        ...
+
 
 Files = Callable[[str, str, bool], Answer]
 """Answers `Engine.file`: for an owner, an id, and whether its bytes are asked for."""
@@ -68,17 +72,24 @@ class Local:
     """The engine that answers on the running event loop."""
 
     def __init__(
-        self, chat: Chat, *, files: Files | None = None, keep_alive_seconds: float = 15
+        self,
+        chat: Chat,
+        *,
+        files: Files | None = None,
+        figures: Callable[[], bytes] = bytes,
+        keep_alive_seconds: float = 15,
     ) -> None:
         """Answer with these chat models.
 
         Args:
             chat: see `Chat`.
             files: gives the files of their runs; None where they have none.
+            figures: gives the figures of their runs.
             keep_alive_seconds: a stream that is silent for so long gets a comment.
         """
         self._chat = chat
         self._files = files
+        self._figures = figures
         self._keep_alive_seconds = keep_alive_seconds
 
     async def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
@@ -106,6 +117,11 @@ class Local:
                     yield part
         except Exception as error:
             raise refusal(error) from error
+
+    async def figures(self) -> Answer:
+        """Do what `Engine.figures` says."""
+        yield Head(200)
+        yield self._figures()
 
     async def _answer(self, request: ChatRequest, owner: str) -> Answer:
         found: Any = self._chat(request.model, owner)

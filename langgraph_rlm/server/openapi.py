@@ -60,6 +60,9 @@ def document() -> dict[str, Any]:
     schemas = ChatRequest.model_json_schema(ref_template=REFS)
     parts = schemas.pop("$defs")
     health = _operation("Whether the server is up.", {"type": "object"}, ("503",))
+    figures = _operation("Figures of the server and its runs.", {}, ("401",))
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    figures["responses"]["200"] = {"description": "Prometheus' text format.", "content": text}
     models = _operation("The models that the server offers by name.", _OBJECT, ("401",))
     return {
         "openapi": "3.1.0",
@@ -70,6 +73,7 @@ def document() -> dict[str, Any]:
         },
         "paths": {
             "/health": {"get": health},
+            "/metrics": {"get": figures},
             "/v1/models": {"get": models},
             "/v1/chat/completions": {"post": _completions()},
             "/v1/files/{file_id}": {"get": _file(), "parameters": [_FILE_ID]},

@@ -6,8 +6,8 @@ Serves nothing. Most of these clients have a wrong base URL, or use another of O
 from collections.abc import Mapping
 
 SERVED = (
-    "There are POST /v1/chat/completions, GET /v1/models, GET /v1/files/ID, GET /health and "
-    "GET /openapi.json."
+    "There are POST /v1/chat/completions, GET /v1/models, GET /v1/files/ID, GET /metrics, "
+    "GET /health and GET /openapi.json."
 )
 USE_CHAT = "Use POST /v1/chat/completions, OpenAI's chat completions."
 WITH_V1 = "The paths begin with /v1: set the client's base URL to http://HOST:PORT/v1."

@@ -129,6 +129,10 @@ class Process:
         """Do what `Engine.file` says."""
         return self._answer({"owner": owner, "file": id, "has_content": has_content}, _nothing())
 
+    def figures(self) -> Answer:
+        """Do what `Engine.figures` says."""
+        return self._answer({"figures": True}, _nothing())
+
     async def _answer(self, request: Mapping[str, Any], body: AsyncIterator[bytes]) -> Answer:
         started = False
         reader, writer = await self._connected()
@@ -142,7 +146,7 @@ class Process:
         except (OSError, asyncio.IncompleteReadError):
             if not started:
                 raise _restarted() from None
-            if "file" not in request:  # of a file, the client sees that bytes are missing
+            if "owner" in request and "file" not in request:  # of a file, bytes are missing
                 yield failed(_restarted().body)
         finally:
             writer.close()

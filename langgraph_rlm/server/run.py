@@ -7,17 +7,25 @@ import asyncio
 import gc
 import ipaddress
 import os
-import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import BASE_VARIABLES, check_address
 from langgraph_rlm.server.app import create_app
 from langgraph_rlm.server.engine import Engine
+from langgraph_rlm.server.listening import (
+    BACKLOG,
+    Server,
+    address_of,
+    bound,
+    family_of,
+    is_loopback,
+)
+from langgraph_rlm.server.logs import log_to_stderr
 from langgraph_rlm.server.process import Process, open_process
 from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
@@ -35,7 +43,6 @@ if sys.platform == "win32":
         "On Windows serve langgraph_rlm.server.create_app() with uvicorn."
     )
 
-BACKLOG = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -55,7 +62,8 @@ def serve(
     """
     check_binding(settings, is_forced)
     check_origins(settings, is_forced)
-    with _bound(settings) as listener:
+    log_to_stderr(settings.log_level)
+    with bound(settings.host, settings.port) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
         config = uvicorn.Config(
             "",
@@ -78,55 +86,15 @@ async def _serve(
 ) -> None:
     async with open_process(settings) as process:
         config.app = create_app(settings, engine=lambda: _opened(process))
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
         # what is loaded stays: no collection looks at it again, which takes tens of milliseconds
         gc.freeze()
-        say(f"Serving http://{shown}:{port}/v1 (Ctrl-C to stop)")
-        await _Server(config).serve(sockets=[listener])
+        say(f"Serving http://{address_of(listener)}/v1 (Ctrl-C to stop)")
+        await Server(config).serve(sockets=[listener])
 
 
 @asynccontextmanager
 async def _opened(process: Process) -> AsyncGenerator[Engine]:
     yield process
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves the end of the process to us.
-
-    We have a run process to stop and a database to close.
-    """
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Let requests end at SIGINT and SIGTERM; a second signal does not wait for them."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _bound(settings: Settings) -> Generator[socket.socket]:
-    with socket.socket(_family(settings.host), socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-            listener.listen(BACKLOG)  # from here on clients wait, and are not refused
-        except OSError as error:
-            raise ConfigurationError(
-                f"{settings.host}:{settings.port} cannot be served: {error}. "
-                "Give another --host or --port."
-            ) from error
-        yield listener
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def check_binding(settings: Settings, is_forced: bool) -> None:
@@ -135,7 +103,7 @@ def check_binding(settings: Settings, is_forced: bool) -> None:
     Raises:
         ConfigurationError: the server would be.
     """
-    if is_forced or keys_of_environment() or _is_loopback(settings.host):
+    if is_forced or keys_of_environment() or is_loopback(settings.host):
         return
     raise ConfigurationError(
         f"--host {settings.host} serves other machines, and anybody on them could spend your "
@@ -156,15 +124,6 @@ def check_origins(settings: Settings, is_forced: bool) -> None:
         f"models' money. Name the origins, or set {KEY_VARIABLE} to the key that clients have to "
         "give, or add --force."
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_upstreams(settings: Settings, host: str, port: int) -> None:
@@ -203,7 +162,7 @@ def _leads_to(url: str, host: str, port: int) -> bool:
 
 def _is_own(address: str) -> bool:
     """Say whether an address is one of this machine: only those can be bound."""
-    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, 0))
         except OSError:

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,9 @@ from langgraph_rlm.repl import NAMES
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
 """The environment variable with the keys that clients may use, separated by commas."""
+
+METRICS_KEY_VARIABLE = "LANGGRAPH_RLM_METRICS_KEY"
+"""The one with the keys that may read figures, and nothing else."""
 
 
 def _known_sandbox(name: str) -> str:
@@ -102,6 +105,9 @@ class Settings(BaseModel):
     """After this much silence a stream gets a comment, so that no proxy on its way closes it."""
     body_seconds: float = Field(default=60, gt=0)
     """How long a client may pause within its request, and take for its headers."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What `langgraph-rlm serve` writes to stderr of what it logs. An application that is served
+    by others logs as they have set it up."""
     stop_seconds: float = Field(default=30, ge=0)
     """How long requests may continue after SIGTERM."""
 
@@ -157,7 +163,7 @@ def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
         raise ConfigurationError(f"serve: {problems_in(error, has_values=False)}.") from None
 
 
-def keys_of_environment() -> tuple[str, ...]:
-    """Give the keys of LANGGRAPH_RLM_API_KEY; without any, everybody may ask."""
-    keys = [key.strip() for key in os.environ.get(KEY_VARIABLE, "").split(",")]
+def keys_of_environment(variable: str = KEY_VARIABLE) -> tuple[str, ...]:
+    """Give the keys of a variable; without any of LANGGRAPH_RLM_API_KEY, everybody may ask."""
+    keys = [key.strip() for key in os.environ.get(variable, "").split(",")]
     return tuple(key for key in keys if key)

@@ -20,10 +20,13 @@ from langgraph_rlm.errors import RLMError
 from langgraph_rlm.server.chats import open_chat
 from langgraph_rlm.server.engine import Answer, Engine, Head, Local, refused
 from langgraph_rlm.server.errors import Refused
+from langgraph_rlm.server.figures import Figures
 from langgraph_rlm.server.files import RunFiles
+from langgraph_rlm.server.logs import log_to_stderr
 from langgraph_rlm.server.savers import open_saver
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, frames, head_frame, read_head
+from langgraph_rlm.telemetry.observers import observers
 
 BACKLOG = 2048
 SLOW_IMPORTS = ("langgraph_rlm.chat.model", "langchain_openai")
@@ -34,13 +37,17 @@ async def main(path: str, settings: Settings) -> None:
     """Serve on the socket at `path` until standard input ends."""
     # on a busy machine the HTTP side goes first: it takes little, and clients wait for it
     os.nice(5)
+    log_to_stderr(settings.log_level)
     for module in SLOW_IMPORTS:
         import_module(module)
     async with open_saver(settings.db) as saver:
         chat = open_chat(settings, saver)
+        figures = Figures()
+        observers.append(figures)
         engine = Local(
             chat,
             files=RunFiles(saver, settings.blob_store).answer,
+            figures=figures.text,
             keep_alive_seconds=settings.keep_alive_seconds,
         )
         connections = Connections(engine)
@@ -78,18 +85,13 @@ class Connections:
         writer.close()
 
     def _answer_to(self, request: dict[str, Any], body: AsyncGenerator[bytes]) -> Answer:
+        if "figures" in request:
+            return _read_after(body, self._engine.figures())
         if "file" in request:
-            return self._file(request, body)
+            owner, id = request["owner"], request["file"]
+            answer = self._engine.file(owner, id, has_content=request["has_content"])
+            return _read_after(body, answer)
         return self._engine.complete(request["owner"], body)
-
-    async def _file(self, request: dict[str, Any], body: AsyncGenerator[bytes]) -> Answer:
-        async for _ in body:  # a frame that nobody reads would reset the connection
-            pass
-        owner, id = request["owner"], request["file"]
-        answer = self._engine.file(owner, id, has_content=request["has_content"])
-        async with aclosing(answer) as parts:
-            async for part in parts:
-                yield part
 
     async def close(self) -> None:
         """Cancel what is still under way: what its runs have done is in the database."""
@@ -115,6 +117,16 @@ class Connections:
             writer.write(_head(head) + frame(text))
         writer.write(END)
         await writer.drain()
+
+
+async def _read_after(body: AsyncGenerator[bytes], answer: Answer) -> Answer:
+    """Give the answer to a request that has no body. A frame that nobody reads would reset the
+    connection."""
+    async for _ in body:
+        pass
+    async with aclosing(answer) as parts:
+        async for part in parts:
+            yield part
 
 
 async def _body(reader: asyncio.StreamReader, is_read: asyncio.Event) -> AsyncGenerator[bytes]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeGuard, get_args
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.errors import ConfigurationError, ResumeError
+from langgraph_rlm.errors import AnsweredError, ConfigurationError, ResumeError
 from langgraph_rlm.log.text import ordered
 from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.tools import RLMTool
@@ -311,7 +311,7 @@ def resume_map(answer: Any, pauses: Mapping[str, tuple[Any, Any]]) -> dict[str, 
     """
     by_id = answer if _is_by_id(answer) else {_only(pauses): answer}
     if gone := sorted(by_id.keys() - pauses.keys()):
-        raise ResumeError(
+        raise AnsweredError(
             f"No call waits under {', '.join(gone)}: answered already? "
             f"Waiting are {', '.join(pauses) or 'none'}."
         )
@@ -321,7 +321,7 @@ def resume_map(answer: Any, pauses: Mapping[str, tuple[Any, Any]]) -> dict[str, 
 def _only(pauses: Mapping[str, Any]) -> str:
     """Give the id of the only pause. Raises `ResumeError`."""
     if not pauses:
-        raise ResumeError(
+        raise AnsweredError(
             "No call waits for an answer on this thread: continue it with None as the input."
         )
     if len(pauses) > 1:

@@ -1,0 +1,142 @@
+"""Metrics: `GET /metrics`, and what the HTTP side counts for it itself.
+
+Who may ask: whoever has a key of LANGGRAPH_RLM_METRICS_KEY where that is set, since what reads
+figures need not be able to spend money; else whoever has a key of the server; everybody where it
+has none.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager
+
+from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.server.engine import Answer, Engine, Head
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from langgraph_rlm.server.figures import SECONDS, WAITS
+except ImportError as error:
+    raise ConfigurationError(
+        "The server needs Starlette, uvicorn and prometheus-client: "
+        "pip install 'langgraph-rlm[server]'"
+    ) from error
+
+TEXT = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
+
+ROUTES = (
+    "/v1/chat/completions",
+    "/v1/models",
+    "/v1/files",
+    "/health",
+    "/metrics",
+    "/openapi.json",
+)
+"""What requests are counted under; all others are `other`, since clients may ask for any path."""
+
+LEFT = "left"
+"""The status of a request whose client left before the answer began."""
+
+
+class HttpFigures:
+    """What one server counts of its requests, in a registry of its own."""
+
+    def __init__(self, waiting: Callable[[], int]) -> None:
+        """Make them.
+
+        Args:
+            waiting: gives how many requests wait in line.
+        """
+        self._registry = registry = CollectorRegistry()
+        name = "langgraph_rlm_http"
+        self._requests = Counter(
+            f"{name}_requests", "Requests.", ("route", "status"), registry=registry
+        )
+        self._active = Gauge(
+            f"{name}_requests_active",
+            "Requests that are open, waiting ones too.",
+            registry=registry,
+        )
+        Gauge(
+            f"{name}_requests_waiting", "Requests that wait in line.", registry=registry
+        ).set_function(waiting)
+        self._seconds = Histogram(
+            f"{name}_request_seconds",
+            "Time of a request to the end of its answer, in seconds.",
+            ("route",),
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._queue = Histogram(
+            f"{name}_queue_seconds",
+            "Time that a request waited in line, in seconds.",
+            registry=registry,
+            buckets=WAITS,
+        )
+        self._is_up = Gauge(
+            "langgraph_rlm_run_process_up", "1 where runs can begin.", registry=registry
+        )
+
+    @contextmanager
+    def in_line(self) -> Generator[None]:
+        """Measure how long a request waits in line."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._queue.observe(time.perf_counter() - began)
+
+    async def answer(self, engine: Engine) -> Answer:
+        """Answer `GET /metrics`: our figures, then those of the runs where there is a process for
+        them."""
+        is_up = bool(getattr(engine, "is_up", True))
+        self._is_up.set(int(is_up))
+        yield Head(200, TEXT)
+        yield generate_latest(self._registry)
+        if is_up:
+            async with aclosing(_body(engine.figures())) as parts:
+                async for part in parts:
+                    yield part
+
+    def measured(self, app: ASGIApp) -> ASGIApp:
+        """Make an application that counts its requests: a middleware."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            status, began = LEFT, time.perf_counter()
+
+            async def noted(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = str(message["status"])
+                await send(message)
+
+            self._active.inc()
+            try:
+                await app(scope, receive, noted)
+            finally:
+                route = route_of(scope)
+                self._active.dec()
+                self._requests.labels(route, status).inc()
+                self._seconds.labels(route).observe(time.perf_counter() - began)
+
+        return counted
+
+
+def route_of(scope: Scope) -> str:
+    """Give what a request is counted under."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    for route in ROUTES:
+        if path == route or path.startswith(f"{route}/"):
+            return route
+    return "other"
+
+
+async def _body(answer: Answer) -> AsyncGenerator[bytes]:
+    async with aclosing(answer) as parts:
+        async for part in parts:
+            if not isinstance(part, Head):
+                yield part
