@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 import nbformat
 import pytest
 from click.testing import CliRunner
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
@@ -155,6 +156,59 @@ def test_what_a_turn_says_is_told_apart() -> None:
         ["0.0"],
     )
     assert last["final"] == "yes it is" and last["cells"] == []
+
+
+def test_what_models_have_seen_of_a_context() -> None:
+    run = rlm(root("FINAL(llm_query(peek(0, 600)))"), checkpointer=InMemorySaver())
+    text = "".join(f"line {number} of the context\n" for number in range(100))
+    run.invoke({"query": "q", "context": text}, thread())
+    trace = trace_of(run, thread())
+    covered = only(trace, "coverage")
+    assert covered["read"] == [[0, 600]] and [0, 600] in covered["sent"]
+    assert 0 < covered["seen_share"] < 1
+    assert trace.head["coverage"] == {covered["name"]: covered["seen_share"]}
+    places = {by["place"] for by in covered["by"] if by["kind"] == "sent"}
+    assert places <= {record["place"] for record in of(trace, "reply")}
+
+
+def test_refusals_queries_and_calls_of_the_model_itself(tmp_path: Path) -> None:
+    call = {"name": "look", "args": {"item": "tea"}, "id": "one", "type": "tool_call"}
+    look = {"name": "look", "parameters": {"type": "object", "properties": {"item": {}}}}
+    replies = [
+        AIMessage("I look it up.", tool_calls=[call]),
+        cell("print(sql('select count(*) as n from rows'))"),
+        cell("FINAL({'n': 'many'})"),
+        cell("FINAL({'n': 2})"),
+    ]
+    run = rlm(
+        replies,
+        checkpointer=InMemorySaver(),
+        external_tools=[{"type": "function", "function": look}],
+        response_format={"type": "object", "properties": {"n": {"type": "integer"}}},
+    )
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b\n1,2\n3,4\n")
+    run.invoke({"query": "q", "context": table}, thread())
+    pause = only(trace_of(run, thread()), "pause")
+    assert (pause["kind"], pause["arguments"], pause["place"]) == (
+        "external",
+        {"item": "tea"},
+        "0/0/0",
+    )
+    run.invoke(Command(resume=2.5), thread())
+    trace = trace_of(run, thread())
+    native = only(trace, "call", place="0/0")
+    assert "cell" not in native and only(trace, "reply", call="0/0")["value"] == "2.5"
+    assert only(trace, "reply", call="0/0")["decision"]["type"] == "result"
+    query = only(trace, "call", call="sql")
+    assert "select count" in query["request"]
+    assert only(trace, "reply", call=query["place"])["value"] == '[{"n":2}]'
+    refused = only(trace, "refused")
+    assert (refused["turn"], json.loads(refused["answer"])) == (2, {"n": "many"})
+    assert "integer" in refused["error"]
+    assert trace.head["structured"] == {"n": 2}
+    for record in trace.records:
+        LINE.validate_python(record, strict=True)
 
 
 # Runs that are not over
@@ -461,19 +515,15 @@ def test_a_page_is_one_file_that_needs_no_network(tmp_path: Path) -> None:
 def test_hostile_texts_stay_data_in_a_page(tmp_path: Path) -> None:
     """No text of a run ends its element, and none is markup."""
     run = rlm(
-        [f"{HOSTILE}\n{cell('print(llm_query(context))')}", "FINAL('</script><b>')"],
+        [f"{HOSTILE}\n{cell('print(llm_query(context))')}", "FINAL('</script><b>bold')"],
         sub=lambda text: HOSTILE,
         checkpointer=InMemorySaver(),
     )
     run.invoke({"query": HOSTILE, "context": HOSTILE * 50}, thread())
     save_trace(run, thread(), tmp_path / "t.html")
     page = (tmp_path / "t.html").read_text()
-    assert (
-        page.count("</script>") == 4
-        and "<img" not in page
-        and "<b>" not in page
-        and "<!--" not in page
-    )
+    assert page.count("</script>") == 4 and "<!--" not in page
+    assert "onerror=alert(1)>" not in page and "<b>bold" not in page
     parts = parts_of_page(page)
     asked = [each for each in parts["boot"]["traces"][0]["records"] if each["type"] == "question"]
     assert asked[0]["question"] == HOSTILE and HOSTILE * 50 in parts["texts"][0].values()

@@ -1,7 +1,7 @@
 """Reading: `trace_of`, a thread's run as records, read from its checkpoints. Changes nothing."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +17,11 @@ from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.rlm_graph import RLMGraph
+from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.out_files import given_files
 from langgraph_rlm.trace.branches import branches_of
+from langgraph_rlm.trace.covered import coverage_records, shares_in
 from langgraph_rlm.trace.finding import Found, found_in, graph_at
 from langgraph_rlm.trace.of_rlm import rlm_records
 from langgraph_rlm.trace.records import FORMAT, Branch, Record, State, TraceRecord
@@ -165,10 +167,15 @@ class Reader:
 
     def _records(self, trees: list[RLMTree], state: State, branches: list[Branch]) -> list[Record]:
         all_rlms = [rlm for tree in trees for rlm in _all(tree)]
-        records: list[Record] = [self._head(trees, all_rlms, state, branches)]
+        head = self._head(trees, all_rlms, state, branches)
+        records: list[Record] = [head]
         for tree in trees:
             for scope in self._scopes(tree, is_running=state == "running"):
                 records += rlm_records(scope)
+        if state != "running":  # it takes seconds, and changes with each call
+            covered = coverage_records(trees[-1], self.home.blobs, self._rlm)
+            head.update(known(coverage=shares_in(covered)))
+            records += covered
         spent = spent_record(all_rlms)
         return records if spent is None else [*records, spent]
 
@@ -206,7 +213,7 @@ class Reader:
             files=files,
             **known(
                 sandbox=questions[0].get("sandbox") if questions else None,
-                limits=self._limits(),
+                limits=None if self._rlm is None else self._rlm.limits.model_dump(),
                 usage=root.usage or None,
                 answer=self.texts.put(root.answer),
                 stop_reason=root.stop_reason or None,
@@ -214,11 +221,10 @@ class Reader:
             ),
         )
 
-    def _limits(self) -> Mapping[str, Any] | None:
-        """The limits of the graph, where the graph is known."""
-        if not isinstance(self.given, RLMGraph):
-            return None
-        return self.given.rlm.limits.model_dump()
+    @property
+    def _rlm(self) -> RLMRuntime | None:
+        """What the RLMs run with, where the graph is known."""
+        return self.given.rlm if isinstance(self.given, RLMGraph) else None
 
 
 def _all(tree: RLMTree) -> Iterator[RLMTree]:

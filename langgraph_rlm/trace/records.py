@@ -11,6 +11,7 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.usage import Share, Usage
+from langgraph_rlm.coverage.tree import By
 from langgraph_rlm.log.entries import CallKind, CellOutcome, Decision
 from langgraph_rlm.log.reply import Problem
 from langgraph_rlm.storage.out_files import GivenFile
@@ -117,8 +118,9 @@ class TraceRecord(TypedDict):
     questions: int
     files: list[GivenFile]
     """What the newest answer gives back."""
-    coverage: NotRequired[dict[str, Any]]
-    """The share of each context that models have seen, by its name."""
+    coverage: NotRequired[dict[str, float | None]]
+    """The share of each context that models have seen, by its name; null where it is not known.
+    Left out while the run works."""
 
 
 class RLMRecord(Span):
@@ -355,8 +357,8 @@ class CoverageRecord(TypedDict):
     whole: bool
     """Code had it as a variable and used it as a whole: what it read of it is not known."""
     seen_share: float | None
-    by: list[dict[str, Any]]
-    """`{"range": [start, end], "place": ...}` each: who touched which part."""
+    by: list[By]
+    """Who touched which part: the largest parts."""
 
 
 class SpentRecord(TypedDict):

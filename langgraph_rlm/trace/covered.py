@@ -1,0 +1,58 @@
+"""Covered: the records of what of its contexts a run has covered."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langgraph_rlm.coverage.tree import coverage_of
+from langgraph_rlm.errors import BlobError
+from langgraph_rlm.history.run_tree import RLMTree
+from langgraph_rlm.log.places import AnyLog
+from langgraph_rlm.repl.base import capacity_of
+from langgraph_rlm.repl.host import is_loaded
+from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.context import ContextHandle
+from langgraph_rlm.trace.records import CoverageRecord
+
+
+def coverage_records(
+    root: RLMTree, blobs: BlobStore, rlm: RLMRuntime | None
+) -> list[CoverageRecord]:
+    """Give a record for each context of a root that has text. Blocks, for long contexts seconds.
+
+    Args:
+        root: the root.
+        blobs: has its texts.
+        rlm: its runtime, where it is known: it says which contexts were bound as variables.
+
+    Returns:
+        Nothing where a text is gone, since what was seen of the contexts is then not known.
+    """
+    output_chars = None if rlm is None else rlm.output_chars
+    bound = None if rlm is None else _bound(rlm)
+    try:
+        found = coverage_of(root, blobs, output_chars=output_chars, is_loaded=bound)
+    except BlobError:
+        return []
+    return [
+        CoverageRecord(type="coverage", id=f"coverage:{number}", rlm=root.rlm_id, **_plain(each))
+        for number, each in enumerate(found)
+    ]
+
+
+def shares_in(records: Sequence[CoverageRecord]) -> dict[str, float | None] | None:
+    """Give the share of each context that models have seen, by its name; None without any."""
+    return {record["name"]: record["seen_share"] for record in records} or None
+
+
+def _plain(record: Mapping[str, Any]) -> Any:
+    return {**record}
+
+
+def _bound(rlm: RLMRuntime) -> Any:
+    """Tell which contexts code has as variables."""
+
+    def is_bound(depth: int, log: AnyLog, handle: ContextHandle) -> bool:
+        return is_loaded(handle, rlm.limits, capacity_of(rlm.sandbox(log)))
+
+    return is_bound
