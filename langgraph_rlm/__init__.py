@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.prices import Price
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.chat.model import ChatRLM
+    from langgraph_rlm.coverage.quotes import Quote, averify_quotes, verify_quotes
     from langgraph_rlm.errors import (
         ApprovalNeededError,
         BlobError,
@@ -70,6 +71,9 @@ _HOME = {
     "aforget": "history.forget",
     "prune": "history.prune",
     "aprune": "history.prune",
+    "Quote": "coverage.quotes",
+    "verify_quotes": "coverage.quotes",
+    "averify_quotes": "coverage.quotes",
     "threads": "history.threads",
     "athreads": "history.threads",
     "Freed": "history.freeing",
@@ -91,6 +95,7 @@ __all__ = [
     "Limits",
     "ModelReplyError",
     "Price",
+    "Quote",
     "RLMError",
     "ReplayDivergedError",
     "ResumeError",
@@ -103,6 +108,7 @@ __all__ = [
     "afork",
     "aprune",
     "athreads",
+    "averify_quotes",
     "create_rlm",
     "forget",
     "fork",
@@ -110,6 +116,7 @@ __all__ = [
     "read_file",
     "save_files",
     "threads",
+    "verify_quotes",
 ]
 
 
