@@ -34,8 +34,8 @@ PIECES = 8
 PIECE_BYTES = 12
 """Bytes that a piece has at least, if its words allow."""
 
-MOST_HITS = 50_000
-"""Hits of pieces that are counted in one window: more say nothing."""
+MOST_VOTES = 200_000
+"""Votes that are counted in one window: more say nothing, since the pieces are in every line."""
 
 MEMORY = 256 << 20
 """Bytes at most for RE2's automaton. It takes 2 KB for each letter of a piece that a text comes to;
@@ -223,10 +223,13 @@ def _votes(
 ) -> dict[int, Counter[int]]:
     """Count for each quote how many of its pieces speak for a place."""
     votes = defaultdict[int, Counter[int]](Counter)
-    for hits, match in enumerate(pattern.finditer(window.text)):
-        if hits == MOST_HITS:
+    left = MOST_VOTES
+    for match in pattern.finditer(window.text):
+        spoken_for = pieces[match.group(0)]
+        left -= len(spoken_for)
+        if left < 0:
             break
-        for index, offset in pieces[match.group(0)]:
+        for index, offset in spoken_for:
             width = max(64, len(quotes[index]) // 4)
             votes[index][(match.start() - offset) // width * width] += 1
     return votes
