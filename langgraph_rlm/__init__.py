@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.prices import Price
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.chat.model import ChatRLM
+    from langgraph_rlm.coverage.quotes import Quote, averify_quotes, verify_quotes
     from langgraph_rlm.errors import (
         AnsweredError,
         ApprovalNeededError,
@@ -79,6 +80,9 @@ _HOME = {
     "aforget": "history.forget",
     "prune": "history.prune",
     "aprune": "history.prune",
+    "Quote": "coverage.quotes",
+    "verify_quotes": "coverage.quotes",
+    "averify_quotes": "coverage.quotes",
     "threads": "history.threads",
     "athreads": "history.threads",
     "Freed": "history.freeing",
@@ -104,6 +108,7 @@ __all__ = [
     "Limits",
     "ModelReplyError",
     "Price",
+    "Quote",
     "RLMError",
     "ReplayDivergedError",
     "ResumeError",
@@ -120,6 +125,7 @@ __all__ = [
     "aresume",
     "asave_trace",
     "athreads",
+    "averify_quotes",
     "create_rlm",
     "forget",
     "fork",
@@ -130,6 +136,7 @@ __all__ = [
     "save_trace",
     "show",
     "threads",
+    "verify_quotes",
 ]
 
 

@@ -16,6 +16,9 @@ PAIR = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 ESCAPE = re.compile(rb"\\(?:[\\\"'/bfnrt]|" + PAIR + rb"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})")
 """Escapes of JSON and of `repr`."""
 
+MOST_ESCAPES = 1 << 20
+"""Each takes a microsecond, and 32 bytes of memory."""
+
 PLAIN = {
     b"b": b"\b",
     b"f": b"\f",
@@ -62,12 +65,14 @@ def shifted(data: bytes, start: int) -> Mapped:
 
 
 def unescaped(data: bytes, start: int = 0) -> Mapped:
-    """Undo the escapes of JSON and of `repr`.
+    """Undo the escapes of JSON and of `repr`, unless there are more than a text has.
 
     Args:
         data: a part of the stored text.
         start: the byte of the stored text at which it begins.
     """
+    if data.count(b"\\") > MOST_ESCAPES:
+        return shifted(data, start)
     pieces: list[bytes] = []
     marks, stored_marks = array("Q", [0]), array("Q", [start])
     size = last = 0

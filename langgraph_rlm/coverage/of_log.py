@@ -28,6 +28,10 @@ from langgraph_rlm.storage.context import ContextHandle
 from langgraph_rlm.storage.lines import Ranges
 from langgraph_rlm.storage.reads import PREVIEW_CHARS, Reader, merge_ranges
 
+EDGE = 1 << 14
+"""Bytes at the start and the end of a context that are always searched, whatever code did with it:
+the question of a child that was given a prompt alone has them."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -136,11 +140,21 @@ class _Look:
         """Note what code read, and what of the contexts models may have been told."""
         loaded = {digest for digest, handle in self._handles.items() if is_loaded(handle)}
         self._used = uses_in(self._log, self._blobs, loaded)
+        self._note_slices_of_rows()
         self.covered.whole = self._used.whole & self._handles.keys()
+        for digest, handle in self._handles.items():
+            self._touched[digest] += [(0, EDGE), (handle.size - EDGE, handle.size)]
         for given in (*reads_in(self._log), *self._slices(), *self._previews()):
             self._note(given)
         for digest in self._used.had & self._handles.keys():
             self._touched[digest].append((0, self._handles[digest].size))
+
+    def _note_slices_of_rows(self) -> None:
+        """Take a slice of a list for a use of all of it: its bytes are not counted by items."""
+        for _, digest, _ in self._used.slices:
+            if digest in self._handles and self._handles[digest].kind != "text":
+                self._used.whole.add(digest)
+                self._used.had.add(digest)
 
     def note_sent_ranges(self) -> None:
         """Note what calls sent by its numbers."""
@@ -160,10 +174,7 @@ class _Look:
         """Give the slices that code took of contexts, between numbers that stand in it."""
         for place, digest, each in self._used.slices:
             handle = self._handles.get(digest)
-            if handle is None:
-                continue
-            if handle.kind != "text":
-                self._used.whole.add(digest)
+            if handle is None or handle.kind != "text":
                 continue
             first, last, _ = slice(each.first, each.last).indices(handle.length)
             ranges = _bytes_of(handle, self._blobs, first, last)
@@ -215,8 +226,10 @@ class _Look:
 
         The rest is not known, and neither is what was seen of it.
         """
-        touched = {digest: merge_ranges(found) for digest, found in self._touched.items()}
-        every = [Source(self._handles[digest], ranges) for digest, ranges in touched.items()]
+        every = [
+            Source(self._handles[digest], _within(found, self._handles[digest].size))
+            for digest, found in self._touched.items()
+        ]
         sources: list[Source] = []
         room = self._bounds.most_bytes
         for source in sorted(every, key=lambda each: each.size):
@@ -247,6 +260,11 @@ class _Look:
                 for there in translation.of(each.digest, each.start, each.end):
                     here = replace(each, digest=there.digest, start=there.start, end=there.end)
                     self.covered.found.append(here if each.rlm else replace(here, place=place))
+
+
+def _within(ranges: Iterable[Sequence[int]], size: int) -> Ranges:
+    """Merge ranges, without what of them lies outside of a text."""
+    return merge_ranges((max(0, start), min(end, size)) for start, end in ranges)
 
 
 def _told_by(log: AnyLog) -> dict[str, list[Found]]:

@@ -104,27 +104,31 @@ def _loads(tree: ast.Module, names: Collection[str]) -> Iterator[str | _Handed |
     There is no recursion: code may nest deeply.
     """
     todo: list[tuple[ast.AST, bool]] = [(tree, True)]
+    told_apart: set[ast.AST] = set()
     while todo:
         node, is_sure = todo.pop()
-        skipped: list[ast.expr] = []
+        if node in told_apart:
+            continue
         match node:
             case ast.Call(func=ast.Name(id=function)) if function in ABOUT:
-                skipped = [each for each in node.args if _name_in(each, names)]
+                told_apart |= {each for each in node.args if _name_in(each, names)}
             case ast.Call(func=ast.Name(id=function)) if function in HANDED:
                 given = [*node.args, *(keyword.value for keyword in node.keywords)]
-                skipped = [each for each in given if _name_in(each, names)]
-                yield from (_Handed(each.id) for each in skipped if isinstance(each, ast.Name))
+                for each in given:
+                    if isinstance(each, ast.Name) and each.id in names:
+                        told_apart.add(each)
+                        yield _Handed(each.id)
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Slice() as part) if name in names:
                 bounds = _bounds(part)
                 if bounds is not None and isinstance(node.ctx, ast.Load):
-                    skipped = [node.value]
+                    told_apart.add(node.value)
                     yield Slice(name, *bounds, is_sure)
             case ast.Name(id=name, ctx=ast.Load()) if name in names or name in ALL:
                 yield name
             case _:
                 pass
         inner = is_sure and not isinstance(node, SOMETIMES)
-        todo += [(each, inner) for each in ast.iter_child_nodes(node) if each not in skipped]
+        todo += [(each, inner) for each in ast.iter_child_nodes(node)]
 
 
 def _name_in(node: ast.expr, names: Collection[str]) -> bool:

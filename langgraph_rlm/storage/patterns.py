@@ -4,12 +4,12 @@ import importlib
 from typing import Any
 
 
-def compile_pattern(pattern: bytes, **settings: bool) -> Any:
+def compile_pattern(pattern: bytes, **settings: int) -> Any:
     """Compile an RE2 pattern for UTF-8 bytes.
 
     Args:
         pattern: in RE2's syntax: no lookaround and no back-references.
-        settings: fields of `re2.Options`, such as `never_nl`.
+        settings: fields of `re2.Options`, such as `never_nl` and `max_mem`.
 
     Raises:
         ValueError: RE2 does not take the pattern; the message is its reason.
