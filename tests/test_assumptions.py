@@ -901,8 +901,8 @@ class TestGraphs:
             assert state.next == ("leaf",) and state.config["configurable"]["checkpoint_ns"] == name
             assert list(keys.tasks_of(name)) == [("", outer.id), (f"top:{outer.id}", inner.id)]
             assert keys.nodes_of(name) == "top|middle"
-            assert keys.task_within("", "top", f"top:{outer.id}") == outer.id
-            assert keys.task_within(f"top:{outer.id}", "middle", name) == inner.id
+            assert keys.parts_of(f"top:{outer.id}") == ("", "top", outer.id)
+            assert keys.parts_of(name) == (f"top:{outer.id}", "middle", inner.id)
             found = list(graph.get_subgraphs(namespace="top|middle", recurse=True))
             assert found == [("top|middle", lowest)]
             assert [each for each, _ in graph.get_subgraphs(recurse=True)] == ["top", "top|middle"]

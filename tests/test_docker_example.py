@@ -99,6 +99,7 @@ def backend(example: ModuleType, stand_in: Path) -> Iterator[Any]:
 # The contract
 
 
+@pytest.mark.slow
 def test_the_example_keeps_the_contract(backend: Any) -> None:
     assert repl_contract(backend) == tuple(check.name for check in CHECKS)
 

@@ -53,6 +53,7 @@ class TestOtherProcesses:
         assert json.loads(done["answer"]) == ["tea", 5]
         assert paid(tmp_path) == ["tea 5"]
 
+    @pytest.mark.slow
     def test_twenty_pauses_on_three_levels_in_random_order_over_several_processes(
         self, tmp_path: Path
     ) -> None:

@@ -236,7 +236,7 @@ def test_edits_of_blobs_and_other_files_are_refused(tmp_path: Path) -> None:
     path.write_text("no json")
     with pytest.raises(ConfigurationError, match="is not a saved run"):
         replay_run(path)
-    with pytest.raises(ConfigurationError, match="has no checkpoint to save"):
+    with pytest.raises(ConfigurationError, match="has no checkpoint to read"):
         save_run(graph(root("1")), thread(), path)
 
 

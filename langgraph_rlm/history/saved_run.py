@@ -17,7 +17,6 @@ import asyncio
 import gzip
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -27,11 +26,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from langgraph_rlm.errors import ConfigurationError, problems_in
-from langgraph_rlm.history.fork import has_checkpointer, rlm_at, waited
+from langgraph_rlm.history.fork import rlm_at, waited
+from langgraph_rlm.history.run_tree import RLMTree, check_has_thread, run_tree
 from langgraph_rlm.log.entries import Log, LogEntry
 from langgraph_rlm.log.places import questions_of
-from langgraph_rlm.pregel.keys import send_number, task_within
-from langgraph_rlm.state import pending
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
 from langgraph_rlm.storage.context import MEDIA
 
@@ -94,16 +92,9 @@ async def asave_run(
         BlobError: a value that the log refers to is gone.
     """
     given: dict[str, Any] = config.get("configurable", {})
-    namespace: str = given.get("checkpoint_ns", "")
-    thread = given.get("thread_id")
-    if thread is None or not has_checkpointer(graph):
-        raise ConfigurationError(
-            "A run is saved from its checkpoints: "
-            "give the graph a checkpointer, and the thread_id of the run."
-        )
-    rlm = rlm_at(graph, namespace).rlm
-    checkpoints = _Checkpoints(graph, thread, await _steps(graph, thread))
-    root = await checkpoints.rlm(namespace, given.get("checkpoint_id"))
+    check_has_thread(graph, given)
+    rlm = rlm_at(graph, given.get("checkpoint_ns", "")).rlm
+    root = _saved(await run_tree(graph, config))
     saved = SavedRun(
         format=FORMAT,
         version=version("langgraph-rlm"),
@@ -114,6 +105,17 @@ async def asave_run(
         blobs=await asyncio.to_thread(_texts, root, rlm.blobs, contexts),
     )
     await asyncio.to_thread(_write, saved, Path(path))
+
+
+def _saved(tree: RLMTree) -> SavedRLM:
+    return SavedRLM(
+        trajectory=tree.rlm_id,
+        answer=tree.answer,
+        stop_reason=tree.stop_reason,
+        structured=tree.is_structured,
+        log=tree.log,
+        children={place: _saved(child) for place, child in tree.children.items()},
+    )
 
 
 def _texts(root: SavedRLM, blobs: BlobStore, contexts: bool) -> dict[str, str]:
@@ -190,105 +192,3 @@ def context_blobs(log: Log) -> Iterator[str]:
             yield from filter(
                 None, (text, handle["index"], handle.get("about"), handle.get("tables"))
             )
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One checkpoint: the part of it that says which checkpoints belong together."""
-
-    parent: str | None
-    source: str
-    above: dict[str, str]
-    """The checkpoints of the graphs around it, by namespace."""
-
-
-async def _steps(graph: Any, thread: str) -> dict[str, dict[str, _Step]]:
-    """Read the checkpoints of a thread, by namespace and id. Ids sort by time."""
-    found: dict[str, dict[str, _Step]] = {}
-    async for saved in graph.checkpointer.alist({"configurable": {"thread_id": thread}}):
-        own: dict[str, Any] = saved.config["configurable"]
-        parent: str | None = (
-            saved.parent_config and saved.parent_config["configurable"]["checkpoint_id"]
-        )
-        step = _Step(parent, saved.metadata.get("source", ""), saved.metadata.get("parents", {}))
-        found.setdefault(own.get("checkpoint_ns", ""), {})[own["checkpoint_id"]] = step
-    return found
-
-
-class _Checkpoints:
-    """The RLMs of a thread, read from its checkpoints."""
-
-    def __init__(self, graph: Any, thread: str, steps: dict[str, dict[str, _Step]]) -> None:
-        self._graph = graph
-        self._thread = thread
-        self._steps = steps
-
-    async def rlm(self, namespace: str, checkpoint: str | None = None) -> SavedRLM:
-        """Read the RLM of a namespace and its children.
-
-        Args:
-            namespace: the RLM's own.
-            checkpoint: the RLM as of this checkpoint; None for its newest.
-
-        Raises:
-            ConfigurationError: there is no such checkpoint.
-        """
-        head = self._head(namespace, checkpoint)
-        state = await self._state(namespace, head)
-        values = state.values
-        return SavedRLM(
-            trajectory=values["trajectory"],
-            answer=None if state.next else values["answer"],
-            stop_reason=values.get("stop_reason", ""),
-            structured=values.get("answer_schema") is not None,
-            log=values["log"],
-            children=await self._children(namespace, head),
-        )
-
-    def _head(self, namespace: str, checkpoint: str | None) -> str:
-        steps = self._steps.get(namespace, {})
-        if not steps or (checkpoint is not None and checkpoint not in steps):
-            which = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
-            raise ConfigurationError(
-                f"Thread {self._thread!r} has no {which} to save: "
-                "has it run with this checkpointer?"
-            )
-        return checkpoint or max(steps)
-
-    async def _children(self, namespace: str, head: str) -> dict[str, SavedRLM]:
-        """Read the children whose answers this branch has or waits for, by place.
-
-        Children of steps that a fork has left behind are not among them.
-        """
-        taken = self._taken(namespace, head)
-        found: dict[str, SavedRLM] = {}
-        for name in sorted(self._steps):
-            task = task_within(namespace, "sub_call", name)
-            if task is None:
-                continue
-            waiting = self._steps[name][max(self._steps[name])].above.get(namespace)
-            if waiting in taken:
-                place = await self._place(namespace, waiting, task)
-                found[place] = await self.rlm(name)
-        return dict(sorted(found.items()))
-
-    def _taken(self, namespace: str, head: str) -> set[str]:
-        """Give the checkpoints of a branch whose tasks the branch has run."""
-        steps = self._steps[namespace]
-        taken = {head}
-        at = head
-        while (parent := steps[at].parent) in steps:
-            if steps[at].source == "loop":
-                taken.add(parent)
-            at = parent
-        return taken
-
-    async def _place(self, namespace: str, checkpoint: str, task: str) -> str:
-        """Give the place of a task's answer: its number among the `Send`s says which item it is."""
-        state = await self._state(namespace, checkpoint)
-        number = send_number(next(each for each in state.tasks if each.id == task))
-        return pending(state.values, state.values["suspended"])[number]["place"]
-
-    async def _state(self, namespace: str, checkpoint: str) -> Any:
-        at = {"thread_id": self._thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint}
-        return await self._graph.aget_state({"configurable": at})

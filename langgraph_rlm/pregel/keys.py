@@ -68,12 +68,12 @@ def tasks_of(namespace: str) -> Iterator[tuple[str, str]]:
         yield WITHIN.join(parts[:depth]), part.partition(TASK)[2]
 
 
-def task_within(namespace: str, node: str, other: str) -> str | None:
-    """The id of the task of `node` that the namespace `other` is of, directly within `namespace`;
-    None if it is not."""
-    prefix = f"{namespace}{WITHIN}{node}{TASK}" if namespace else f"{node}{TASK}"
-    task = other.removeprefix(prefix)
-    return None if not other.startswith(prefix) or WITHIN in task else task
+def parts_of(namespace: str) -> tuple[str, str, str]:
+    """The namespace that a namespace stands in, and the node and the id of the task that it is
+    of: `("sub_call:1", "sub_call", "2")` of `"sub_call:1|sub_call:2"`."""
+    above, _, last = namespace.rpartition(WITHIN)
+    node, _, task = last.partition(TASK)
+    return above, node, task
 
 
 def send_number(task: "PregelTask") -> int:

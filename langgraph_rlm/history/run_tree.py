@@ -1,0 +1,265 @@
+"""Run tree: an RLM of a thread and its children, as their checkpoints have them. Reads only.
+
+Saved runs and traces are made of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Literal
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Interrupt, StateSnapshot
+
+from langgraph_rlm.budget.usage import Usage, add_usage, spent
+from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.history.fork import has_checkpointer
+from langgraph_rlm.log.entries import Log
+from langgraph_rlm.log.places import spent_on
+from langgraph_rlm.pregel.keys import parts_of, send_number
+from langgraph_rlm.state import RLMState, last_native_calls, pending
+
+TreeState = Literal["done", "paused", "open"]
+"""It has its answer; it, or one of its children, waits for a human; it works, or was cut off."""
+
+
+@dataclass(frozen=True)
+class OpenPause:
+    """A pause that nobody has answered yet."""
+
+    place: str
+    """Of the tool call's answer in the log of its RLM."""
+    interrupt: Interrupt
+
+
+@dataclass
+class RLMTree:
+    """One RLM of a thread, and those that its code has asked."""
+
+    rlm_id: str
+    depth: int
+    model: str | None
+    """The name of the model that a parent's code picked; None for the default."""
+    namespace: str
+    """The `checkpoint_ns` of its checkpoints."""
+    checkpoint: str
+    """The id of the checkpoint that this was read from."""
+    updated: str
+    """When that was written, as ISO 8601."""
+    state: TreeState
+    answer: str | None
+    """None while it is not over."""
+    stop_reason: str
+    is_structured: bool
+    """Whether the answer had to match a schema."""
+    value: Any
+    """The answer as plain JSON values, where it had to match a schema."""
+    usage: Usage
+    """Spent by it and its children, as far as checkpoints and answers tell."""
+    log: Log
+    """With the answers that the call which still waits has so far."""
+    suspended: str | None
+    """The place of the call that the open cell waits for."""
+    children: dict[str, "RLMTree"]
+    """Each child by the place of the answer that it gave, or will give."""
+    pauses: list[OpenPause] = field(default_factory=list[OpenPause])
+    """Of its own tool calls, not of its children's."""
+
+
+def check_has_thread(graph: Any, given: Mapping[str, Any]) -> None:
+    """Check that a config names a thread of a graph with a checkpointer.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    if given.get("thread_id") is None or not has_checkpointer(graph):
+        raise ConfigurationError(
+            "A run is read from its checkpoints: "
+            "give the graph a checkpointer, and the thread_id of the run."
+        )
+
+
+async def run_tree(graph: Any, config: RunnableConfig) -> RLMTree:
+    """Read an RLM of a thread, and those below it.
+
+    Args:
+        graph: an RLM with a checkpointer, or a graph with one as a node.
+        config: the thread. Without a `checkpoint_id` its newest branch, else the branch that ends
+            there; with a `checkpoint_ns` an RLM within.
+
+    Raises:
+        ConfigurationError: the graph has no checkpointer, or the thread no such checkpoint.
+    """
+    given: dict[str, Any] = config.get("configurable", {})
+    check_has_thread(graph, given)
+    thread = str(given["thread_id"])
+    reader = _Reader(graph, thread, await _steps(graph, thread))
+    return await reader.rlm(given.get("checkpoint_ns", ""), given.get("checkpoint_id"))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One checkpoint: the part of it that says which checkpoints belong together."""
+
+    parent: str | None
+    source: str
+    above: dict[str, str]
+    """The checkpoints of the graphs around it, by namespace."""
+
+
+Steps = dict[str, dict[str, _Step]]
+"""The checkpoints of a thread, by namespace and id. Ids sort by time."""
+
+
+async def _steps(graph: Any, thread: str) -> Steps:
+    found: Steps = {}
+    async for saved in graph.checkpointer.alist({"configurable": {"thread_id": thread}}):
+        own: dict[str, Any] = saved.config["configurable"]
+        parent: str | None = (
+            saved.parent_config and saved.parent_config["configurable"]["checkpoint_id"]
+        )
+        step = _Step(parent, saved.metadata.get("source", ""), saved.metadata.get("parents", {}))
+        found.setdefault(own.get("checkpoint_ns", ""), {})[own["checkpoint_id"]] = step
+    return found
+
+
+class _Reader:
+    """Reads the RLMs of one thread."""
+
+    def __init__(self, graph: Any, thread: str, steps: Steps) -> None:
+        self._graph = graph
+        self._thread = thread
+        self._steps = steps
+        self._within = defaultdict[str, list[tuple[str, str]]](list)
+        """Namespace and task of each child, by the namespace of its parent."""
+        for namespace in sorted(steps):
+            above, node, task = parts_of(namespace)
+            if node == "sub_call":
+                self._within[above].append((namespace, task))
+
+    async def rlm(self, namespace: str, checkpoint: str | None = None) -> RLMTree:
+        """Read the RLM of a namespace and its children.
+
+        Args:
+            namespace: the RLM's own.
+            checkpoint: the RLM as of this checkpoint; None for its newest.
+
+        Raises:
+            ConfigurationError: there is no such checkpoint.
+        """
+        head = self._head(namespace, checkpoint)
+        snapshot = await self._snapshot(namespace, head)
+        values: Any = snapshot.values
+        if "trajectory" not in values:
+            raise ConfigurationError(
+                f"No RLM has begun on thread {self._thread!r} at checkpoint_ns={namespace!r}."
+            )
+        children = await self._children(namespace, head)
+        log = _with_answers(snapshot)
+        suspended: str | None = values.get("suspended")
+        return RLMTree(
+            rlm_id=values["trajectory"],
+            depth=values.get("depth", 0),
+            model=values.get("model"),
+            namespace=namespace,
+            checkpoint=head,
+            updated=snapshot.created_at or "",
+            state=_state(snapshot),
+            answer=None if snapshot.next else values["answer"],
+            stop_reason=values.get("stop_reason", ""),
+            is_structured=values.get("answer_schema") is not None,
+            value=values.get("structured_response"),
+            usage=_usage(values, log, suspended, children),
+            log=log,
+            suspended=suspended,
+            children=children,
+            pauses=_pauses(snapshot),
+        )
+
+    def _head(self, namespace: str, checkpoint: str | None) -> str:
+        steps = self._steps.get(namespace, {})
+        if not steps or (checkpoint is not None and checkpoint not in steps):
+            which = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
+            raise ConfigurationError(
+                f"Thread {self._thread!r} has no {which} to read: "
+                "has it run with this checkpointer?"
+            )
+        return checkpoint or max(steps)
+
+    async def _children(self, namespace: str, head: str) -> dict[str, RLMTree]:
+        """Read the children whose answers this branch has or waits for, by place.
+
+        Children of steps that a fork has left behind are not among them.
+        """
+        taken = self._taken(namespace, head)
+        places: dict[str, dict[str, str]] = {}
+        found: dict[str, RLMTree] = {}
+        for name, task in self._within[namespace]:
+            waiting = self._steps[name][max(self._steps[name])].above.get(namespace)
+            if waiting not in taken:
+                continue
+            if waiting not in places:
+                places[waiting] = _places(await self._snapshot(namespace, waiting))
+            found[places[waiting][task]] = await self.rlm(name)
+        return dict(sorted(found.items()))
+
+    def _taken(self, namespace: str, head: str) -> set[str]:
+        """Give the checkpoints of a branch whose tasks the branch has run."""
+        steps = self._steps[namespace]
+        taken = {head}
+        at = head
+        while (parent := steps[at].parent) in steps:
+            if steps[at].source == "loop":
+                taken.add(parent)
+            at = parent
+        return taken
+
+    async def _snapshot(self, namespace: str, checkpoint: str) -> StateSnapshot:
+        at = {"thread_id": self._thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint}
+        return await self._graph.aget_state({"configurable": at})
+
+
+def _with_answers(snapshot: StateSnapshot) -> Log:
+    """Give a log with what the tasks of an open step have added to it so far."""
+    values: Any = snapshot.values
+    log: Log = dict(values["log"])
+    for task in snapshot.tasks:
+        result: Any = task.result
+        if task.name in ("sub_call", "tool_interrupt") and isinstance(result, Mapping):
+            log.update(result.get("log", {}))  # pyright: ignore[reportUnknownArgumentType]
+    return log
+
+
+def _state(snapshot: StateSnapshot) -> TreeState:
+    if not snapshot.next:
+        return "done"
+    return "paused" if any(task.interrupts for task in snapshot.tasks) else "open"
+
+
+def _usage(
+    values: Mapping[str, Any], log: Log, suspended: str | None, children: Mapping[str, RLMTree]
+) -> Usage:
+    """Add up what an RLM has spent: as of its checkpoint, in answers since, and in children that
+    have not answered."""
+    parts = [values.get("usage") or spent(), *spent_on(log, suspended)]
+    parts += [child.usage for place, child in children.items() if place not in log]
+    return reduce(add_usage, parts)
+
+
+def _places(snapshot: StateSnapshot) -> dict[str, str]:
+    """Give the places of the answers that the tasks of a step give, by task: its number among the
+    `Send`s says which item it is."""
+    values: RLMState = snapshot.values  # pyright: ignore[reportAssignmentType]
+    suspended = values.get("suspended")
+    calls: Sequence[str] = [suspended] if suspended else list(last_native_calls(values))
+    waiting = [each["place"] for call in calls for each in pending(values, call)]
+    return {task.id: waiting[send_number(task)] for task in snapshot.tasks}
+
+
+def _pauses(snapshot: StateSnapshot) -> list[OpenPause]:
+    tasks = [task for task in snapshot.tasks if task.name == "tool_interrupt" and task.interrupts]
+    if not tasks:
+        return []
+    places = _places(snapshot)
+    return [OpenPause(places[task.id], pause) for task in tasks for pause in task.interrupts]
