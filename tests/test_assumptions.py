@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import aiosqlite
 import pydantic_monty as monty
@@ -1873,3 +1873,67 @@ class TestDatabases:
         channels = [each.checkpoint["channel_versions"] for each in saver.list(thread())]
         assert f"{keys.BRANCH}ingest" in channels[-2]
         assert "log" not in channels[-2]
+
+
+class Counting(TypedDict):
+    """A state with one number."""
+
+    count: int
+
+
+class TestTelling:
+    """What `pregel/tracing.py` and the keys of callbacks take for granted."""
+
+    def test_a_nodes_runnable_tells_callbacks_what_trace_inputs_gives(self) -> None:
+        """So that a trace does not repeat the log at every step."""
+        from langgraph_rlm.pregel.tracing import Edge, tell_inputs
+
+        told: list[Any] = []
+
+        class Handler(BaseCallbackHandler):
+            def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
+                told.append((kwargs.get("name"), inputs))
+
+        async def step(state: dict[str, int]) -> dict[str, int]:
+            return {"count": state["count"] + 1}
+
+        async def leads(state: dict[str, int]) -> str:
+            return "__end__"
+
+        graph: Any = StateGraph(Counting)
+        graph.add_node("step", step)
+        graph.add_edge("__start__", "step")
+        graph.add_conditional_edges("step", Edge(leads), ["__end__"])
+        compiled = graph.compile()
+        tell_inputs(compiled, lambda state: {"told": state["count"]})
+        out = asyncio.run(compiled.ainvoke({"count": 1}, {"callbacks": [Handler()]}))
+        assert out == {"count": 2}
+        assert ("step", {"told": 1}) in told
+        assert not [name for name, _ in told if name == "leads"]  # an edge is no run of a trace
+
+    def test_chat_models_name_their_provider(self) -> None:
+        assert keys.provider_of(ChatOpenAI(model="m", api_key=cast(Any, "x"))) == "openai"
+        assert keys.provider_of(object()) == ""
+
+    def test_handlers_of_streams_are_known_by_their_class(self) -> None:
+        """They get nothing of what runs inside a chat model."""
+        from langgraph.pregel._messages import StreamMessagesHandler
+
+        assert keys.is_stream_handler(StreamMessagesHandler(lambda _: None, False))
+        assert not keys.is_stream_handler(BaseCallbackHandler())
+
+    def test_counters_around_are_found_in_context_variables(self) -> None:
+        from langchain_core.callbacks import get_usage_metadata_callback
+
+        with get_usage_metadata_callback() as counter:
+            assert keys.is_counter_around(counter)
+        assert not keys.is_counter_around(counter)
+
+    def test_callbacks_with_marks_of_their_own_keep_them_when_merged(self) -> None:
+        """A child's name and tags go by its callbacks, which LangGraph merges with those around."""
+        manager = AsyncCallbackManager(handlers=[BaseCallbackHandler()])
+        manager.add_tags(["here"], inherit=False)
+        manager.add_metadata({"rlm_depth": 1})
+        merged = AsyncCallbackManager(handlers=manager.handlers).merge(manager)
+        assert "here" in merged.tags and merged.inheritable_metadata["rlm_depth"] == 1
+        assert "here" not in merged.inheritable_tags

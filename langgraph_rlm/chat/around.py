@@ -18,7 +18,7 @@ from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
-from langgraph_rlm.pregel.keys import is_stream_handler
+from langgraph_rlm.pregel.keys import is_counter_around, is_stream_handler
 
 OF_OTHERS = ("ls_", "lc_", "langgraph_", "checkpoint_")
 """How keys of metadata begin that LangChain and LangGraph set for each run anew."""
@@ -87,10 +87,14 @@ def known_around(
 
 
 def sees(handler: BaseCallbackHandler, trace_inside: bool) -> bool:
-    """Whether a handler sees what runs inside: tracers do, so that traces nest."""
+    """Whether a handler sees what runs inside.
+
+    Tracers do, so that traces nest. What feeds a stream of a graph around does not, nor does a
+    context manager that counts tokens: it counts the call as one.
+    """
     if isinstance(handler, BaseTracer | AsyncBaseTracer):
         return True
-    return trace_inside and not is_stream_handler(handler)
+    return trace_inside and not (is_stream_handler(handler) or is_counter_around(handler))
 
 
 def _callbacks(

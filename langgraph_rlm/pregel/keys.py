@@ -179,6 +179,17 @@ def forget_counters_around() -> None:
     Such a context manager puts its handler into a context variable, from which every model call
     below takes it. Tracers that are set in the same way stay.
     """
+    for variable, _ in _counters_around():
+        variable.set(None)
+
+
+def is_counter_around(handler: object) -> bool:
+    """Whether a handler is that of a context manager such as `get_usage_metadata_callback`."""
+    return any(handler is counter for _, counter in _counters_around())
+
+
+def _counters_around() -> Iterator[tuple[Any, object]]:
+    """Handlers in context variables, but for tracers, each with its variable."""
     from langchain_core.tracers import context
     from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
@@ -186,7 +197,7 @@ def forget_counters_around() -> None:
     for variable, *_ in hooks._configure_hooks:
         handler = variable.get()
         if handler is not None and not isinstance(handler, BaseTracer | AsyncBaseTracer):
-            variable.set(None)
+            yield variable, handler
 
 
 # LangChain's tools

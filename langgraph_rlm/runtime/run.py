@@ -30,7 +30,7 @@ from langgraph_rlm.runtime.batch_ends import BatchEnds
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.context import encodable
-from langgraph_rlm.telemetry.marks import marked
+from langgraph_rlm.telemetry.marks import is_watched, marked
 from langgraph_rlm.telemetry.observers import at_work, happened
 from langgraph_rlm.telemetry.work import Event as Happening
 from langgraph_rlm.telemetry.work import Kind, Where, Work
@@ -178,7 +178,9 @@ class Run:
         work.model, work.client, work.given = name, model, prompt
         try:
             with at_work(work):
-                reply = await self._asked(model, prompt, marked(config, work), work, tools, given)
+                if is_watched(config, model):
+                    config = marked(config, work)
+                reply = await self._asked(model, prompt, config, work, tools, given)
                 cost = self.ledger.settle(name, work.where.depth, reply, chars)
                 work.reply, work.spent = reply, cost
         finally:

@@ -38,7 +38,7 @@ class Logs:
     def begin(self, work: Work) -> None:
         """Tell that a run begins; at DEBUG, that a call is made."""
         if work.kind == "rlm" and work.within is None:
-            told = "goes on" if work.is_resumed else "begins"
+            told = "continues" if work.is_resumed else "begins"
             _tell(logging.INFO, work, f"run {told}, with {plain(work.model)}")
         elif LOG.isEnabledFor(logging.DEBUG):
             _tell(logging.DEBUG, work, f"{_named(work)} begins")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.telemetry.work import Work
@@ -28,6 +29,19 @@ def facts_of(work: Work) -> dict[str, Any]:
     if where.place:
         facts["rlm_place"] = where.place
     return facts
+
+
+def is_watched(config: RunnableConfig, model: object) -> bool:
+    """Whether any callback is told of a call; where none is, marks would only cost time.
+
+    Args:
+        config: of the node.
+        model: that is called, which may have callbacks of its own.
+    """
+    callbacks = config.get("callbacks")
+    if not isinstance(model, BaseChatModel) or model.callbacks:
+        return True
+    return not isinstance(callbacks, AsyncCallbackManager) or bool(callbacks.handlers)
 
 
 def marked(config: RunnableConfig, work: Work, *, has_name: bool = True) -> RunnableConfig:
