@@ -23,7 +23,6 @@ from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.errors import AnsweredError, ResumeError
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
-from langgraph_rlm.models.wrapped import model_name
 from langgraph_rlm.pregel.databases import identity_of
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, ready_answers, refuse_answers
 from langgraph_rlm.pregel.keys import (
@@ -38,20 +37,18 @@ from langgraph_rlm.pregel.keys import (
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.sync import iterate, wait_for
+from langgraph_rlm.runtime.root_work import LEFT, root_work, told
 from langgraph_rlm.runtime.run import (
     FRAME,
     RUN_OPTIONS,
     Frame,
     Run,
     RunOptions,
-    frame_of,
     with_key,
 )
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
-from langgraph_rlm.telemetry.observers import begin, end
-from langgraph_rlm.telemetry.work import Where, Work
 from langgraph_rlm.tools.approvals import resume_map
 
 UNLIMITED = 10**9
@@ -59,10 +56,6 @@ UNLIMITED = 10**9
 and on tasks at once. What bounds a run is its `Limits`."""
 
 Saver = BaseCheckpointSaver[Any]
-
-LEFT = "rlm_traceparent"
-"""Key in the metadata of a run's checkpoints of what its observers find there when it is resumed:
-the OpenTelemetry context of the run's span."""
 
 
 class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
@@ -157,7 +150,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             )
             framed = self._framed(config, is_resumed=is_resumed, kept=kept)
             await self._carry(framed)
-            framed = self._told(framed, until_done)
+            framed = told(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 try:
                     async for part in parts:
@@ -290,36 +283,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
         run = Run(self.rlm, resumed=is_resumed, root_options=wanted.root_options, kept=kept)
-        form, work = wanted.form or self.rlm.response_format, self._work(config, run)
+        form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
         return with_key(config, FRAME, Frame(run, form=form, work=work))
-
-    def _work(self, config: RunnableConfig, run: Run) -> Work:
-        """A root at work, as observers are told of it."""
-        thread = str(config.get("configurable", {}).get("thread_id", ""))
-        conversation = str(config.get("metadata", {}).get("thread_id", thread))
-        where = Where(thread=thread, conversation=conversation)
-        work = Work("rlm", self.name, where, model=model_name(self.rlm.model))
-        work.is_resumed = run.resumed
-        return work
-
-    def _told(self, config: RunnableConfig, until_done: AsyncExitStack) -> RunnableConfig:
-        """The config of a root of whose work observers are told. Of a child's, its parent tells."""
-        frame = frame_of(config)
-        work = frame.work
-        if frame.depth:
-            return config
-        begin(work)
-
-        def ended(_: object, error: BaseException | None, __: object) -> None:
-            work.spent = frame.run.ledger.usage
-            if not work.stop_reason:
-                work.outcome = "paused"
-            end(work, error)
-
-        until_done.push(ended)
-        if not work.left_behind:
-            return config
-        return {**config, "metadata": {**config.get("metadata", {}), LEFT: work.left_behind}}
 
     async def _carry(self, config: RunnableConfig) -> None:
         """Tell a resumed run's ledger what its whole tree has spent, before any of it continues."""
