@@ -397,6 +397,19 @@ def documented() -> dict[str, set[str]]:
     return found
 
 
+def test_quotes_of_the_answer_are_checked(tmp_path: Path) -> None:
+    text = "[page 1 of a.pdf]\nAnn signed the lease on 3 March.\n[page 2 of a.pdf]\nBob paid for the flat in June."
+    answer = 'It says "Ann signed the lease", "Bob paid for the flats in June" and "nobody ever paid rent".'
+    run = rlm([f"FINAL({answer!r})"], checkpointer=InMemorySaver(), blob_store=tmp_path / "blobs")
+    run.invoke({"query": "q", "context": text}, thread())
+    exact, near, absent = trace_of(run, thread()).head["quotes"]
+    assert (exact["status"], exact["page"]) == ("exact", 1)
+    assert text.encode()[exact["start"] : exact["end"]] == b"Ann signed the lease"
+    assert (near["status"], near["page"]) == ("near", 2)
+    assert 0.7 < near["similarity"] < 1
+    assert absent["status"] == "not_found" and "start" not in absent
+
+
 def test_every_field_is_documented() -> None:
     told = documented()
     for kind in (*Record.__args__, TextRecord):

@@ -21,7 +21,7 @@ from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.out_files import given_files
 from langgraph_rlm.trace.branches import branches_of
-from langgraph_rlm.trace.covered import coverage_records, shares_in
+from langgraph_rlm.trace.covered import coverage_records, quotes_of, shares_in
 from langgraph_rlm.trace.finding import Found, found_in, graph_at
 from langgraph_rlm.trace.of_rlm import rlm_records
 from langgraph_rlm.trace.records import FORMAT, Branch, Record, State, TraceRecord
@@ -174,7 +174,8 @@ class Reader:
                 records += rlm_records(scope)
         if state != "running":  # it takes seconds, and changes with each call
             covered = coverage_records(trees[-1], self.home.blobs, self._rlm)
-            head.update(known(coverage=shares_in(covered)))
+            quotes = quotes_of(trees[-1], self.home.blobs)
+            head.update(known(coverage=shares_in(covered), quotes=quotes))
             records += covered
         spent = spent_record(all_rlms)
         return records if spent is None else [*records, spent]

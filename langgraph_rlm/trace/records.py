@@ -84,6 +84,28 @@ class Branch(TypedDict):
     """Its newest question."""
 
 
+class QuoteSpan(TypedDict):
+    """A quote of the answer, as `langgraph_rlm.verify_quotes` checks it."""
+
+    text: str
+    answer_start: int
+    """Its first character in the answer."""
+    answer_end: int
+    status: Literal["exact", "near", "not_found"]
+    similarity: float
+    """From 0 to 1, which is `exact`."""
+    context: NotRequired[str]
+    """The name of the context that it stands in; this and the rest is left out where it was not
+    found."""
+    digest: NotRequired[str]
+    start: NotRequired[int]
+    """Its first byte in the context's text."""
+    end: NotRequired[int]
+    path: NotRequired[str]
+    """Its file, in a context of several."""
+    page: NotRequired[int]
+
+
 class TraceRecord(TypedDict):
     """The thread as a whole."""
 
@@ -121,6 +143,9 @@ class TraceRecord(TypedDict):
     coverage: NotRequired[dict[str, float | None]]
     """The share of each context that models have seen, by its name; null where it is not known.
     Left out while the run works."""
+    quotes: NotRequired[list[QuoteSpan]]
+    """The quotes of the answer, in its order. Left out where there are none, or where the contexts
+    are too large or gone."""
 
 
 class RLMRecord(Span):
