@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Event as Flag
+from threading import RLock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
     from langgraph_rlm.progress import CellEnded, CodeWritten, Event, TurnStarted
 
+DRAWN_EVERY = 0.1
+"""Seconds."""
 CODE_LINES = 60
 """Most lines shown of a cell's code."""
 LINE_CHARS = 1_000
@@ -59,16 +63,43 @@ class ResizedLive(Live):
 
     The terminal then wraps the lines that stand there, so that more rows have to be cleared than
     were written.
+
+    It has a thread of its own to draw it anew, instead of rich's: between rich's look at how many
+    rows stand there and the drawing, what another thread prints would leave a row behind.
     """
 
     def __init__(self, lines: Callable[[], Sequence[Text]], console: Console) -> None:
         """Describe an area of lines that are asked for again and again."""
         self._lines = lines
+        self._drawing = RLock()
+        self._is_over = Flag()
+        self._drawer = Thread(target=self._draw_again, daemon=True)
         self._made = _Drawn((), 0)
         self._drawn = self._made
         super().__init__(
-            console=console, get_renderable=self._render, refresh_per_second=10, transient=True
+            console=console, get_renderable=self._render, auto_refresh=False, transient=True
         )
+
+    def start(self, refresh: bool = False) -> None:
+        """Draw the area, and keep it new."""
+        super().start(refresh)
+        self._drawer.start()
+
+    def stop(self) -> None:
+        """Clear the area."""
+        self._is_over.set()
+        self._drawer.join()
+        super().stop()
+
+    def show(self, shown: RenderableType) -> None:
+        """Print something that scrolls by above the area."""
+        with self._drawing:
+            self.console.print(shown)
+
+    def _draw_again(self) -> None:
+        while not self._is_over.wait(DRAWN_EVERY):
+            with self._drawing:
+                self.refresh()
 
     def _render(self) -> RenderableType:
         lines = self._lines()
@@ -145,22 +176,22 @@ class LiveDisplay(Quiet):
 
     def note(self, text: str) -> None:
         """Print one line that scrolls by."""
-        self._console.print(Text(printable(text), style="dim"))
+        self._live.show(Text(printable(text), style="dim"))
 
     def done(self, usage: "Usage") -> None:
         """Print one line that scrolls by."""
         text = summary(usage, self._status.elapsed)
         if len(text) + 2 < self._console.width:
-            self._console.print(self._rule(text))
+            self._live.show(self._rule(text))
         else:
-            self._console.print(Text(text, style="cyan"))
+            self._live.show(Text(text, style="cyan"))
 
     def _rule(self, text: str) -> Rule:
         signs = signs_of(self._console.encoding)
         return Rule(text, align="left", style="cyan", characters=signs.rest)
 
     def _turn(self, event: "TurnStarted") -> None:
-        self._console.print(self._rule(f"Turn {event['turn']}"))
+        self._live.show(self._rule(f"Turn {event['turn']}"))
 
     def _code(self, event: "CodeWritten") -> None:
         lines = clipped(event["code"].strip("\n"), CODE_LINES).split("\n")
@@ -171,15 +202,15 @@ class LiveDisplay(Quiet):
             background_color="default",
             word_wrap=True,
         )
-        self._console.print(Padding(code, (0, 0, 0, 2)))
+        self._live.show(Padding(code, (0, 0, 0, 2)))
 
     def _output(self, event: "CellEnded") -> None:
         style = "dim"
         if event["outcome"] != "ok":
             style = "red"
-            self._console.print(Text(f"  {event['outcome']}", style="bold red"))
+            self._live.show(Text(f"  {event['outcome']}", style="bold red"))
         if event["output"].strip():
-            self._console.print(Text(self._block(event["output"]), style=style))
+            self._live.show(Text(self._block(event["output"]), style=style))
 
     def _block(self, output: str) -> str:
         """Give the first lines of an output as the screen wraps them, each after a bar."""
