@@ -56,7 +56,9 @@ TRIES = 3
 MARK = b"\xfflanggraph-rlm snapshot 1\n"
 """Every snapshot begins so."""
 
-OF_NO_CODE = frozenset({"snapshot", "usage", "thoughts"})
+OF_NO_CODE = frozenset(
+    {"snapshot", "usage", "thoughts", "at", "seconds", "run", "decision", "seen"}
+)
 """Keys of entries that code gets to see nothing of."""
 
 
