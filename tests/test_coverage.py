@@ -203,6 +203,23 @@ def test_a_best_answer_at_a_limit_has_seen_the_last_output() -> None:
     assert seen(TEXT, "print(context[:4050])", "so far", limits={"max_iterations": 1}) == 0.1
 
 
+def test_an_output_that_was_summed_up_at_once_or_cut_is_not_known_to_be_seen() -> None:
+    class Narrow(ScriptedModel):
+        """Refuses what is long, as providers do."""
+
+        def _reply(self, messages: Any) -> Any:
+            if sum(len(message.text) for message in messages) > 26_000:
+                raise ValueError("maximum context length is 6000 tokens")
+            return super()._reply(messages)
+
+    root = Narrow(replies=[cell("print(context[:16200])"), "so far"])
+    graph = create_rlm(root, limits={"max_iterations": 1}, window_tokens=100_000)
+    out = graph.invoke({"query": "q", "context": TEXT})
+    graph.rlm.sessions.close()
+    assert out["answer"] == "so far"
+    assert out["coverage"]["seen"] == about(PREVIEW)
+
+
 # Code that has the context as a variable
 
 
@@ -346,6 +363,15 @@ def test_a_further_question_with_a_context_of_its_own() -> None:
     assert got["contexts"]["context_0"]["seen"] == 1.0
     assert got["contexts"]["context_1"]["seen"] == about(PREVIEW)
     assert not got["contexts"]["context_1"]["whole"]
+
+
+def test_one_name_for_two_contexts_is_that_of_the_newer() -> None:
+    first, second = {"report": lines(10, 1).encode()}, {"report": lines(10, 2).encode()}
+    got = Asked((first, ["FINAL('x')"]), (second, ["llm_query(report)\nFINAL('x')"])).coverage
+    assert {name: each["seen"] == 1.0 for name, each in got["contexts"].items()} == {
+        "context_0": False,
+        "report": True,
+    }
 
 
 # Children

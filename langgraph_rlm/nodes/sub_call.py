@@ -184,11 +184,10 @@ class SubCall:
         async def call(given: str | list[AnyMessage]) -> str:
             model, depth = rlm.sub(item.model), item.frame.depth + 1
             asked = with_parts(given, parts) if parts else given
-            reply, cost, _ = await item.frame.run.call(
-                model, asked, config, depth, shown_tokens=tokens
-            )
-            item.paid.append(cost)
-            return _said(reply, item)
+            run = item.frame.run
+            paid = await run.call(model, asked, config, depth, shown_tokens=tokens)
+            item.paid.append(paid.cost)
+            return _said(paid.reply, item)
 
         if item.form is None:
             text = await call(item.prompt)
