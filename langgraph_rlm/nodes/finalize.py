@@ -163,7 +163,7 @@ class Finalize:
             self._rlm.windows.learn(model, overflow, messages)
         shorter = self._rlm.windows.fitted(model, messages)
         best = await ask_root(self._rlm, shorter, state, config, run)
-        return best._replace(was_shortened=True)
+        return Paid(best.reply, best.cost, best.seconds, was_shortened=True)
 
     def _answer_in(self, reply: AIMessage, state: RLMState) -> str:
         """What a best answer says; empty where it names a variable, since no code runs any more."""
