@@ -107,6 +107,7 @@ def test_piped_the_answer_alone_is_on_stdout_and_plain_lines_on_stderr(
     assert "llm_query_batched: 20 of 20" in done.stderr
     assert "3 turns, 20 sub-calls" in done.stderr
     assert re.search(r"ask --thread \w{8} 'NEXT QUESTION' --db", done.stderr)
+    assert done.stderr.splitlines()[-1] == "seen by models: 24 % of 1.2 KB"
     assert "\x1b" not in done.stderr
 
 
@@ -116,14 +117,16 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
     result = ask("how long?", "-c", text, *MODELS, "--json", "--thread", "mine")
     assert result.stderr == ""
     out = json.loads(result.stdout)
-    assert out.pop("coverage")["size"] == 1234
+    assert out["coverage"]["size"] == 1234
     assert {**out, "usage": None} == {
         "answer": "1234",
         "stop_reason": "answered",
         "usage": None,
         "thread": "mine",
         "files": [],
+        "coverage": out["coverage"],
     }
+    assert out["coverage"]["seen"] == 0.2431  # the 300 characters that its question shows
     assert out["usage"]["turns"] == 1
     assert out["usage"]["input_tokens"] > 0
 

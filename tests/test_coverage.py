@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm import ChatRLM, create_rlm
+from langgraph_rlm.cli.coverage_text import coverage_line
 from langgraph_rlm.coverage.mapped import unescaped
 from langgraph_rlm.coverage.matching import LEAST, Match, Matcher, TooMuchWork
 from langgraph_rlm.coverage.of_log import Bounds
@@ -22,7 +24,11 @@ from langgraph_rlm.coverage.series import Series
 from langgraph_rlm.coverage.shares import shares_of
 from langgraph_rlm.coverage.tree import coverage_of
 from langgraph_rlm.history.run_tree import run_tree
+from langgraph_rlm.server import Settings, create_app
+from langgraph_rlm.server.settings import Alias
 from langgraph_rlm.testing import ScriptedModel, cell
+from tests.openai_server import OpenAIServer
+from tests.servers import Served
 
 PREVIEW = 300
 """Characters of a context that each question shows."""
@@ -203,6 +209,23 @@ def test_a_best_answer_at_a_limit_has_seen_the_last_output() -> None:
     assert seen(TEXT, "print(context[:4050])", "so far", limits={"max_iterations": 1}) == 0.1
 
 
+def test_an_output_that_was_summed_up_at_once_or_cut_is_not_known_to_be_seen() -> None:
+    class Narrow(ScriptedModel):
+        """Refuses what is long, as providers do."""
+
+        def _reply(self, messages: Any) -> Any:
+            if any(len(message.text) > 16_000 for message in messages):
+                raise ValueError("maximum context length is 6000 tokens")
+            return super()._reply(messages)
+
+    root = Narrow(replies=[cell("print(context[:16200])"), "so far"])
+    graph = create_rlm(root, limits={"max_iterations": 1}, window_tokens=100_000)
+    out = graph.invoke({"query": "q", "context": TEXT})
+    graph.rlm.sessions.close()
+    assert out["answer"] == "so far"
+    assert out["coverage"]["seen"] == about(PREVIEW)
+
+
 # Code that has the context as a variable
 
 
@@ -348,6 +371,15 @@ def test_a_further_question_with_a_context_of_its_own() -> None:
     assert not got["contexts"]["context_1"]["whole"]
 
 
+def test_one_name_for_two_contexts_is_that_of_the_newer() -> None:
+    first, second = {"report": lines(10, 1).encode()}, {"report": lines(10, 2).encode()}
+    got = Asked((first, ["FINAL('x')"]), (second, ["llm_query(report)\nFINAL('x')"])).coverage
+    assert {name: each["seen"] == 1.0 for name, each in got["contexts"].items()} == {
+        "context_0": False,
+        "report": True,
+    }
+
+
 # Children
 
 
@@ -405,6 +437,33 @@ def test_a_chat_model_tells_it_with_its_answer() -> None:
     reply = model.invoke([HumanMessage(TEXT), HumanMessage("What is it?")])
     assert reply.response_metadata["coverage"]["seen"] > 0
     assert set(reply.response_metadata["coverage"]) == {"seen", "size", "whole", "contexts"}
+
+
+def test_the_server_tells_it_beside_the_choices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OpenAIServer(reply=lambda _: cell("text = context\nFINAL('x')")) as upstream:
+        monkeypatch.setenv("OPENAI_BASE_URL", upstream.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "any")
+        aliases = {"loop": Alias(model="root", direct_below_tokens=0, sandbox="monty")}
+        with Served(create_app(Settings(db=str(tmp_path / "s.db"), aliases=aliases))) as served:
+            client = openai.OpenAI(base_url=served.url, max_retries=0)
+            asked: Any = [{"role": "user", "content": TEXT}, {"role": "user", "content": "?"}]
+            done: Any = client.chat.completions.create(model="loop", messages=asked)
+            assert done.coverage["whole"] and 0 < done.coverage["seen"] < 0.02
+            parts = [*client.chat.completions.create(model="loop", messages=asked, stream=True)]
+    told: Any = [part for part in parts if getattr(part, "coverage", None)]
+    assert [part.choices[0].finish_reason for part in told] == ["stop"]
+
+
+def test_the_command_s_last_line() -> None:
+    known: Any = {"seen": 0.8399, "size": 1_200_000, "whole": False, "contexts": {}}
+    assert coverage_line(known) == "seen by models: 83 % of 1.2 MB"
+    assert coverage_line({**known, "seen": 0.9999}).startswith("seen by models: 99 %")
+    assert coverage_line({**known, "seen": 0.001}).startswith("seen by models: under 1 %")
+    whole = coverage_line({**known, "whole": True})
+    assert whole == "seen by models: 83 % of 1.2 MB; code read it as a whole"
+    assert "not known" in coverage_line({**known, "seen": None})
 
 
 # Bounds

@@ -79,19 +79,12 @@ def contexts_in(log: AnyLog) -> dict[str, ContextHandle]:
     The best name is the one that the user gave, else `context_0` and on.
     """
     known = handles_of(questions_of(log))
-    found: dict[str, ContextHandle] = {}
+    best: dict[str, str] = {}
     for name, handle in known.items():
-        if name == "context" or handle.kind in MEDIA or not handle.size:
-            continue
-        found.setdefault(handle.digest, handle)
-        if handle.name is not None:
-            found[handle.digest] = handle
-    numbered = {
-        handle.digest: name for name, handle in reversed(known.items()) if name[-1].isdigit()
-    }
-    return {
-        handle.name or numbered.get(digest, digest[:8]): handle for digest, handle in found.items()
-    }
+        is_counted = handle.kind not in MEDIA and handle.size > 0 and name != "context"
+        if is_counted and (handle.digest not in best or name == handle.name):
+            best[handle.digest] = name
+    return {name: known[name] for name in best.values()}
 
 
 # What code read
@@ -178,17 +171,23 @@ def shown_in(log: AnyLog, blobs: BlobStore, output_chars: int | None) -> Iterato
     turns = turn_count(log)
     for place, question in begun_questions(log):
         yield Told(place, "shown", blobs.get_text(question["question"]))
-    # What a cell put out is shown with the next turn, or to the model that sums up.
-    summed_up = max((entry["turn"] for entry in compactions(log)), default=0)
+    # What a cell put out is shown with the next turn. Where it is summed up before that turn, or
+    # the conversation was cut to fit its model, it is not known how much of it was sent.
+    summed_up = {entry["turn"] for entry in compactions(log)}
     for place, entry in log.items():
-        if entry["kind"] == "cell" and _turn_of(place) < max(turns - 1, summed_up):
+        following = _turn_of(place) + 1
+        if entry["kind"] != "cell" or following >= turns or following in summed_up:
+            continue
+        if not turn_at(log, following).get("was_shortened"):
             for text in _outputs(entry, blobs):
                 shown = text if output_chars is None else shortened(text, output_chars)
                 yield Told(place, "shown", shown)
 
 
 def _turn_of(place: str) -> int:
-    return int(place.partition(".")[0])
+    """Give the number of the turn of a place; of one that has none, a number that no turn has."""
+    number = place.partition(".")[0]
+    return int(number) if number.isdigit() else -2
 
 
 def _outputs(entry: CellEntry, blobs: BlobStore) -> Iterator[str]:

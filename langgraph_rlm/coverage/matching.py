@@ -4,9 +4,9 @@ The haystack is indexed by blocks, each at a multiple of their size. A text is g
 byte until a block of it is known; the match is extended both ways as far as both agree, and the
 search continues behind it. So it is linear in both, and every match has been compared whole.
 
-A piece that stands at several places says of none that it was meant. It counts for the place next
-to its neighbour in the text, where the neighbour stands at one place alone; else for the first
-place, once, however often it comes.
+A piece that stands at several places says of none that it was meant. It is settled for the place
+next to its neighbour in the text, where the neighbour stands at one place alone. Else it comes with
+all the places that are known, the first one first, and whoever counts decides.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ class Match:
     is_settled: bool = False
     """Whether it stands at one place alone, or next to a match that does."""
     others: "list[Match]" = field(default_factory=list["Match"])
-    """The same piece, or nearly all of it, at other places."""
+    """The same piece, or nearly all of it, at other places, in order."""
 
     @property
     def size(self) -> int:
@@ -229,7 +229,9 @@ class Matcher:
             is_start(text, end) and is_start(self.haystack, end + match.diagonal)
         ):
             end -= 1
-        return Match(start, end, start + match.diagonal, match.is_settled)
+        others = [self.between_characters(text, each) for each in match.others]
+        long_enough = [each for each in others if each.size >= LEAST]
+        return Match(start, end, start + match.diagonal, match.is_settled, long_enough)
 
 
 def _floor(found: list[Match]) -> int:
@@ -240,7 +242,7 @@ def _floor(found: list[Match]) -> int:
 
 def _settle(found: list[Match]) -> None:
     """Give matches that stand at several places the one next to a neighbour whose place is sure;
-    else the first."""
+    else the first, with the others behind it."""
     for index in range(1, len(found)):
         if found[index - 1].is_settled and not found[index].is_settled:
             found[index] = _behind(found[index - 1], found[index])
@@ -249,7 +251,12 @@ def _settle(found: list[Match]) -> None:
             found[index] = _before(found[index], found[index + 1])
     for index, match in enumerate(found):
         if not match.is_settled:
-            found[index] = min([match, *match.others], key=lambda each: each.at)
+            first, *others = sorted([match, *match.others], key=lambda each: each.at)
+            found[index] = Match(first.start, first.end, first.at, others=[*map(_bare, others)])
+
+
+def _bare(match: Match) -> Match:
+    return Match(match.start, match.end, match.at)
 
 
 def _behind(before: Match, match: Match) -> Match:

@@ -1,5 +1,6 @@
 """Of a log: which bytes of its contexts an RLM's code read, and models saw. Asks nobody."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from langgraph_rlm.coverage.evidence import (
     shown_in,
     uses_in,
 )
-from langgraph_rlm.coverage.haystack import Haystack, Source, variants
+from langgraph_rlm.coverage.haystack import Haystack, Place, Source, variants
 from langgraph_rlm.coverage.joined import joined
 from langgraph_rlm.coverage.matching import Matcher, TooMuchWork
 from langgraph_rlm.coverage.series import Series
@@ -132,6 +133,7 @@ class _Look:
         self._touched = defaultdict[str, list[Sequence[int]]](list)
         self._used = Used()
         self._calls = Calls(log, blobs)
+        self._unsettled: list[Sequence[Found]] = []
         self.covered = Covered(contexts_in(log), set())
 
     # What the log says itself
@@ -217,6 +219,7 @@ class _Look:
             shown = [*shown_in(self._log, self._blobs, output_chars)]
             self._match_texts(shown, haystack, matcher)
             self._translate(children, haystack, matcher)
+            self._settle()
         except TooMuchWork:
             self.covered.unknown |= {source.handle.digest for source in sources}
         self.covered.steps = matcher.steps
@@ -246,9 +249,24 @@ class _Look:
             forms = variants(to_bytes(each.text))
             for form, one in zip(forms, series, strict=False):
                 for match in one.matches(form.data):
-                    place = haystack.place(match.at, match.at + match.size)
-                    found = Found(place.digest, place.start, place.end, each.way, each.place)
-                    self.covered.found.append(found)
+                    first, *others = [
+                        _found(haystack.place(piece.at, piece.at + piece.size), each)
+                        for piece in (match, *match.others)
+                    ]
+                    if match.is_settled:
+                        self.covered.found.append(first)
+                    else:
+                        self._unsettled.append((first, *others))
+
+    def _settle(self) -> None:
+        """Count what stands at several places for one that counts already, else for the first.
+
+        So what was sent once and is there twice is not counted twice, wherever it was found first.
+        """
+        known = {digest: self.covered.ranges(digest, "sent", "shown") for digest in self._handles}
+        for places in self._unsettled:
+            counted = (each for each in places if _is_within(each, known[each.digest]))
+            self.covered.found.append(next(counted, places[0]))
 
     def _translate(
         self, children: ChildrenFound | None, haystack: Haystack, matcher: Matcher
@@ -260,6 +278,16 @@ class _Look:
                 for there in translation.of(each.digest, each.start, each.end):
                     here = replace(each, digest=there.digest, start=there.start, end=there.end)
                     self.covered.found.append(here if each.rlm else replace(here, place=place))
+
+
+def _found(place: Place, told: Told) -> Found:
+    return Found(place.digest, place.start, place.end, told.way, told.place)
+
+
+def _is_within(piece: Found, ranges: Ranges) -> bool:
+    """Tell whether all of a piece lies within one of some merged ranges."""
+    number = bisect_right(ranges, (piece.start, 1 << 62)) - 1
+    return number >= 0 and piece.end <= ranges[number][1]
 
 
 def _within(ranges: Iterable[Sequence[int]], size: int) -> Ranges:

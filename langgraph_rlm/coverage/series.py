@@ -43,11 +43,17 @@ class Series:
         """
         found: list[Match] = []
         for match in self._matches:
-            start, end = max(first, match.start + moved), min(last, match.end + moved)
-            at = match.at + start - moved - match.start
-            piece = Match(start, end, at, match.is_settled)
-            if end - start >= LEAST:
+            piece = _clipped(match, first, last, moved)
+            piece.others = [_clipped(each, first, last, moved) for each in match.others]
+            if piece.size >= LEAST:
                 piece = self._matcher.between_characters(text, piece)
             if piece.size >= LEAST:
                 found.append(piece)
         return found
+
+
+def _clipped(match: Match, first: int, last: int, moved: int) -> Match:
+    """Give what of a match lies in a part of the text, which may be nothing."""
+    start, end = max(first, match.start + moved), min(last, match.end + moved)
+    end = max(start, end)
+    return Match(start, end, match.at + start - moved - match.start, match.is_settled)

@@ -88,6 +88,9 @@ class TurnEntry(Stamped):
     (`storage/first_reads.py`); 1 where it is left out."""
     is_cut: NotRequired[bool]
     """True where the provider cut the reply off at a limit of tokens."""
+    was_shortened: NotRequired[bool]
+    """True where the conversation had been cut to fit the model: what came just before this turn
+    may not have been sent whole."""
     thoughts: NotRequired[Text]
     """What the model thought before it replied, where its provider tells that apart: the content
     blocks as JSON, signatures included. Thoughts within the text stay in `reply`."""

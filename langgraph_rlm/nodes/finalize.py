@@ -167,7 +167,8 @@ class Finalize:
                 raise
             self._rlm.windows.learn(model, overflow, messages)
         shorter = self._rlm.windows.fitted(model, messages)
-        return await ask_root(self._rlm, shorter, state, config, run, BEST_ANSWER)
+        best = await ask_root(self._rlm, shorter, state, config, run, BEST_ANSWER)
+        return Paid(best.reply, best.cost, best.seconds, was_shortened=True)
 
     def _answer_in(self, reply: AIMessage, state: RLMState) -> str:
         """What a best answer says; empty where it names a variable, since no code runs any more."""

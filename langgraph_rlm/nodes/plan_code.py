@@ -74,7 +74,7 @@ class PlanCode:
         """Log the reply. An answer in prose, or a last turn that has neither code nor answer, ends
         the run here."""
         number = turn_count(state["log"])
-        reply, cost, _ = paid
+        reply, cost = paid.reply, paid.cost
         turn = await new_turn(paid, self._rlm)
         called = native_calls(reply, state["log"], self._rlm)
         if called:

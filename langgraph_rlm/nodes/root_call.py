@@ -62,6 +62,8 @@ async def new_turn(paid: Paid, rlm: RLMRuntime, limit: str | None = None) -> Tur
     turn = TurnEntry(kind="turn", reply=text, limit=limit, rules=RULES)
     turn["usage"] = share(paid.cost)
     turn["seconds"] = paid.seconds
+    if paid.was_shortened:
+        turn["was_shortened"] = True
     if shortfall_of(reply) == "length":
         turn["is_cut"] = True
     thoughts = kept_thoughts(reply)

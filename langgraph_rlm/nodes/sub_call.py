@@ -194,11 +194,9 @@ class SubCall:
         async def call(given: str | list[AnyMessage]) -> str:
             asked = with_parts(given, parts) if parts else given
             model, work = rlm.sub(item.model), _work(item, "model")
-            reply, cost, _ = await item.frame.run.call(
-                model, asked, config, work, shown_tokens=tokens
-            )
-            item.paid.append(cost)
-            return _said(reply, item)
+            paid = await item.frame.run.call(model, asked, config, work, shown_tokens=tokens)
+            item.paid.append(paid.cost)
+            return _said(paid.reply, item)
 
         if item.form is None:
             text = await call(item.prompt)

@@ -60,6 +60,8 @@ class Paid(NamedTuple):
     cost: Usage
     seconds: float
     """From when the call got its slot."""
+    was_shortened: bool = False
+    """Whether what the model was sent had been cut to fit it."""
 
 
 class ModelFailed(Exception):

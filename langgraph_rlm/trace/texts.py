@@ -17,7 +17,8 @@ from langgraph_rlm.log.text import plain
 from langgraph_rlm.repl.requests import prompt_of
 from langgraph_rlm.storage.blobs import BlobStore, Text, to_bytes
 from langgraph_rlm.storage.context import MEDIA, HandleDict
-from langgraph_rlm.trace.records import INLINE_CHARS, START_CHARS, Ref, Shown
+from langgraph_rlm.trace.fields import Ref, Shown
+from langgraph_rlm.trace.records import INLINE_CHARS, START_CHARS
 
 Read = Callable[[], str]
 
