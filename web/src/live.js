@@ -19,6 +19,7 @@ export class Live {
     this.thread = null;
     this.checkpoint = null;
     this.threads = [];
+    this.isListed = false; // to read the list takes a while where there are many threads
     this.state = { state: "", here: false, can_run: false, answers: {} };
     this.connection = "none";
     this.source = null;
@@ -47,6 +48,7 @@ export class Live {
     try {
       const { threads } = await (await this.ask("api/threads")).json();
       this.threads = threads;
+      this.isListed = true;
       this.listProblem = null;
     } catch (error) {
       this.listProblem = error.message;

@@ -19,13 +19,18 @@ export function Threads() {
       <label class="filter">Filter <input type="search" value=${filter} spellcheck=${false}
         onInput=${(event) => setFilter(event.currentTarget.value)} /></label>
       ${live.listProblem && html`<p class="problem" role="alert">${plain(live.listProblem)}</p>`}
-      ${found.length === 0 && html`<p class="hint">${live.threads.length
-        ? "No thread has this in its question, name or state."
-        : "No threads yet: ask one with langgraph-rlm ask."}</p>`}
+      ${found.length === 0 && html`<p class="hint" role="status">${nothing(live)}</p>`}
       <ul class="plain list">${found.slice(0, 500).map((thread) => html`<${OneThread}
         key=${thread.id} thread=${thread} isOpen=${thread.id === live.thread} />`)}</ul>
       ${found.length > 500 && html`<p class="hint">${found.length - 500} more: filter them.</p>`}
     </section>`;
+}
+
+/** Why no thread is listed. */
+function nothing(live) {
+  if (!live.isListed) return live.listProblem ? "" : "Reading the threads …";
+  if (live.threads.length) return "No thread has this in its question, name or state.";
+  return "No threads yet: ask one with langgraph-rlm ask.";
 }
 
 function OneThread({ thread, isOpen }) {
