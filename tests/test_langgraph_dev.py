@@ -125,7 +125,7 @@ def test_the_answer_and_a_follow_up_on_the_same_thread(server: str) -> None:
         {"query": "Where is the zanzibar vault?", "context": CONTEXT},
         {"query": "Only on Tuesday?"},
     )
-    assert set(first) == {"answer", "files", "stop_reason", "usage", "messages"}
+    assert set(first) == {"answer", "files", "stop_reason", "usage", "coverage", "messages"}
     assert (
         "line 40001 (zanzibar): row 40000: the zanzibar vault opens on Tuesday" in first["answer"]
     )
