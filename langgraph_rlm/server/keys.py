@@ -2,11 +2,13 @@
 
 import hashlib
 import hmac
-
-from starlette.types import Scope
+from typing import TYPE_CHECKING
 
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.settings import KEY_VARIABLE, keys_of_environment
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
 
 NOBODY = "anonymous"
 """The owner of all requests where no key is asked for."""
@@ -17,7 +19,7 @@ def digests_of(variable: str) -> list[bytes]:
     return [hashlib.sha256(key.encode()).digest() for key in keys_of_environment(variable)]
 
 
-def checked_key(scope: Scope, known: list[bytes], variable: str = KEY_VARIABLE) -> bytes:
+def checked_key(scope: "Scope", known: list[bytes], variable: str = KEY_VARIABLE) -> bytes:
     """Give the digest of a request's key.
 
     Raises:
@@ -38,7 +40,7 @@ def checked_key(scope: Scope, known: list[bytes], variable: str = KEY_VARIABLE) 
     return given
 
 
-def outer_user(scope: Scope) -> str:
+def outer_user(scope: "Scope") -> str:
     """Name the owner by the user that the server around this application found."""
     user = getattr(scope.get("user"), "identity", None)
     if not user:
