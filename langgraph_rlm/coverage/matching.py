@@ -166,10 +166,24 @@ class Matcher:
         return best
 
     def _extended(self, text: bytes, at: int, floor: int, crowded: list[int]) -> Iterator[Match]:
-        """Give each match that has one of the next blocks in it, once. The offsets of blocks with
-        more places than are kept are added to `crowded`."""
+        """Give each match that has one of the next blocks in it, once, but for those that are
+        shorter than another by more than chance. The offsets of blocks with more places than are
+        kept are added to `crowded`."""
+        longest = 0
+        for start, place in self._candidates(text, at, crowded):
+            if self._is_shorter(text, start, place, floor, longest - CHANCE):
+                continue
+            match = self._extend(text, start, place, floor)
+            longest = max(longest, match.size)
+            if match.size >= LEAST:
+                yield match
+
+    def _candidates(self, text: bytes, at: int, crowded: list[int]) -> list[tuple[int, int]]:
+        """Give the offsets and the places of the next blocks, one of each diagonal. Those of blocks
+        with few places come first: they lead to the longest match sooner."""
         size, diagonals = self._size, set[int]()
         self._count(size)
+        found: list[tuple[int, int, int]] = []
         for start in range(at, min(at + size, len(text) - size + 1)):
             places = self._places(text, start)
             if len(places) > PLACES:
@@ -177,9 +191,17 @@ class Matcher:
             for place in places:
                 if place - start not in diagonals:
                     diagonals.add(place - start)
-                    match = self._extend(text, start, place, floor)
-                    if match.size >= LEAST:
-                        yield match
+                    found.append((len(places), start, place))
+        return [(start, place) for _, start, place in sorted(found)]
+
+    def _is_shorter(self, text: bytes, start: int, place: int, floor: int, least: int) -> bool:
+        """Tell at one look whether a match cannot have `least` bytes: it would have to go on for
+        what does not fit before `start`."""
+        forth = least - min(max(start - floor, 0), place)
+        if forth <= 0:
+            return False
+        self._count(1 + forth // STEP)
+        return text[start : start + forth] != self.haystack[place : place + forth]
 
     def _places(self, text: bytes, start: int) -> list[int]:
         """Give the places of a block of the text, first to last, as far as they are kept."""
