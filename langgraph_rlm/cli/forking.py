@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langgraph_rlm.cli.graphs import rlms_in
 from langgraph_rlm.cli.jobs import Job
 from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.cli.pauses import WITHIN
@@ -68,6 +67,8 @@ def _run(work: Any) -> Any:
 
 
 async def _standing(job: Job, place: str) -> Standing:
+    from langgraph_rlm.history.homes import rlms_in
+
     async with opened_graph(job) as (graph, config):
         tree, own = await _found(graph, config, place)
         blobs: BlobStore = next(rlms_in(graph)).rlm.blobs

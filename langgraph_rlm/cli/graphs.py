@@ -3,16 +3,16 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
 
 if TYPE_CHECKING:
-    from langgraph_rlm.rlm_graph import RLMGraph
+    pass
 
 HOW = "Write it as FILE.py:NAME or package.module:NAME, such as agent.py:rlm."
 
@@ -50,8 +50,9 @@ def own_saver(graph: Any) -> Any:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     saver: Any = getattr(graph, "checkpointer", None)
-    has_own = isinstance(saver, BaseCheckpointSaver)
-    return getattr(graph, "checkpointer", None) if has_own else None
+    if isinstance(saver, BaseCheckpointSaver):
+        return cast(Any, saver)
+    return None
 
 
 def with_saver(graph: Any, saver: Any) -> Any:
@@ -67,18 +68,6 @@ def with_saver(graph: Any, saver: Any) -> Any:
     if hasattr(own, "loop"):
         return graph
     return graph.copy({"checkpointer": for_sync_use(own)})
-
-
-def rlms_in(graph: Any) -> "Iterator[RLMGraph]":
-    """Give the RLMs of a graph: itself, or those that are its nodes."""
-    from langgraph_rlm.rlm_graph import RLMGraph
-
-    if isinstance(graph, RLMGraph):
-        yield graph
-        return
-    for _, inner in graph.get_subgraphs(recurse=True):
-        if isinstance(inner, RLMGraph):
-            yield inner
 
 
 def _module(source: str, spec: str) -> ModuleType:

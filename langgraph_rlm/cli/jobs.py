@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from langgraph_rlm.cli.graphs import load_graph, own_saver, rlms_in
+from langgraph_rlm.cli.graphs import load_graph, own_saver
 from langgraph_rlm.cli.kept_options import Options, default_db, environment, remembered
 from langgraph_rlm.cli.kept_threads import Place, unknown_thread
 from langgraph_rlm.errors import ConfigurationError
@@ -122,6 +122,8 @@ def _has_own_threads(given: Options) -> bool:
 
 def _with_graphs_store(options: Options) -> Options:
     """Give options with the blob store of the user's graph, where contexts are then put."""
+    from langgraph_rlm.history.homes import rlms_in
+
     assert options.graph is not None, "the caller has looked"
     rlm = next(rlms_in(load_graph(options.graph)), None)
     if rlm is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langgraph_rlm.cli.graphs import load_graph, rlms_in, with_saver
+from langgraph_rlm.cli.graphs import load_graph, with_saver
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import DEFAULT_SANDBOX
@@ -92,6 +92,8 @@ class Options:
 
 def close_sessions(graph: Any, options: Options) -> None:
     """End the interpreters of a graph's RLMs. The user's own graph may be used again."""
+    from langgraph_rlm.history.homes import rlms_in
+
     for rlm in rlms_in(graph):
         if options.graph is None:
             rlm.rlm.sessions.close()

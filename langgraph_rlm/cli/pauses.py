@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from langgraph_rlm.pregel.keys import send_number
-from langgraph_rlm.state import last_native_calls, pending
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.approvals import DECISIONS, TOOL_APPROVAL
 
@@ -133,11 +131,6 @@ def _places(state: "StateSnapshot", prefix: str) -> dict[str, str]:
     values: Any = state.values
     if not is_dict(values) or "trajectory" not in values or not values.get("log"):
         return {}
-    waiting = values.get("suspended")
-    calls = [waiting] if waiting else list(last_native_calls(values))  # type: ignore[arg-type]
-    items = [item["place"] for call in calls for item in pending(values, call)]  # type: ignore[arg-type]
-    return {
-        task.id: f"{prefix}{items[send_number(task)]}"
-        for task in state.tasks
-        if task.name in ("sub_call", "tool_interrupt") and send_number(task) < len(items)
-    }
+    from langgraph_rlm.history.run_tree import places_of
+
+    return {task: f"{prefix}{place}" for task, place in places_of(state).items()}

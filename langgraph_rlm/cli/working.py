@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from langgraph_rlm.budget.usage import spent
-from langgraph_rlm.cli.graphs import rlms_in
 from langgraph_rlm.cli.jobs import Job, Result, Unfinished
 from langgraph_rlm.cli.kept_options import REMEMBERED, close_sessions, no_threads
 from langgraph_rlm.cli.loop import run_until_ctrl_c
@@ -94,6 +93,8 @@ class Work:
     @property
     def limits(self) -> "Limits | None":
         """What a run may use; None where no RLM is in the graph."""
+        from langgraph_rlm.history.homes import rlms_in
+
         rlm = next(rlms_in(self._graph), None)
         return None if rlm is None else rlm.rlm.limits
 
@@ -177,7 +178,9 @@ class Work:
 
     async def _parts(self, given: Any) -> AsyncIterator[tuple[str, Any]]:
         """Stream the progress of all RLMs, and the states of the graph itself."""
-        is_rlm = self._graph in rlms_in(self._graph)
+        from langgraph_rlm.rlm_graph import RLMGraph
+
+        is_rlm = isinstance(self._graph, RLMGraph)
         options: Any = {"stream_mode": ["custom", "values"], "durability": "sync"}
         parts: Any = self._graph.astream(given, self._config, subgraphs=not is_rlm, **options)
         async with aclosing(parts):

@@ -50,7 +50,7 @@ class By(TypedDict):
     place: str
 
 
-class ContextRecord(TypedDict):
+class ContextCoverage(TypedDict):
     """What is known of one context of a run's root. Ranges are of bytes, merged."""
 
     digest: str
@@ -80,7 +80,7 @@ def coverage_of(
     output_chars: OutputChars | None = None,
     is_loaded: IsLoaded | None = None,
     most_bytes: int = MOST_BYTES,
-) -> list[ContextRecord]:
+) -> list[ContextCoverage]:
     """Find out what of the contexts of a run's root was read, sent and shown, in its whole tree.
 
     Blocks.
@@ -145,12 +145,12 @@ class _Look:
         return self._is_loaded is None or self._is_loaded(node.depth, node.log, handle)
 
 
-def _record(name: str, known: Covered, rlm: str, blobs: BlobStore) -> ContextRecord:
+def _record(name: str, known: Covered, rlm: str, blobs: BlobStore) -> ContextCoverage:
     handle = known.contexts[name]
     digest = handle.digest
     seen = seen_ranges(known, digest, blobs)
     is_known = digest not in known.unknown
-    return ContextRecord(
+    return ContextCoverage(
         digest=digest,
         name=name,
         size=handle.size,

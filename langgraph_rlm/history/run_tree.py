@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Interrupt, StateSnapshot
+from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from langgraph_rlm.budget.usage import Usage, add_usage, spent
 from langgraph_rlm.errors import ConfigurationError
@@ -18,7 +18,10 @@ from langgraph_rlm.history.fork import has_checkpointer
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import spent_on
 from langgraph_rlm.pregel.keys import parts_of, send_number
-from langgraph_rlm.state import RLMState, last_native_calls, pending
+from langgraph_rlm.state import RLMState, changed, last_native_calls, pending
+
+CALLS = ("sub_call", "tool_interrupt")
+"""The nodes that answer calls."""
 
 TreeState = Literal["done", "paused", "open"]
 """It has its answer; it, or one of its children, waits for a human; it works, or was cut off."""
@@ -200,7 +203,7 @@ class _Reader:
             if waiting not in taken:
                 continue
             if waiting not in places:
-                places[waiting] = _places(await self._snapshot(namespace, waiting))
+                places[waiting] = places_of(await self._snapshot(namespace, waiting))
             found[places[waiting][task]] = await self.rlm(name)
         return dict(sorted(found.items()))
 
@@ -224,11 +227,20 @@ def _with_answers(snapshot: StateSnapshot) -> Log:
     """Give a log with what the tasks of an open step have added to it so far."""
     values: Any = snapshot.values
     log: Log = dict(values["log"])
-    for task in snapshot.tasks:
-        result: Any = task.result
-        if task.name in ("sub_call", "tool_interrupt") and isinstance(result, Mapping):
-            log.update(result.get("log", {}))  # pyright: ignore[reportUnknownArgumentType]
+    for task in _calls(snapshot):
+        log.update(_written(task))
     return log
+
+
+def _calls(snapshot: StateSnapshot) -> list[PregelTask]:
+    """The tasks of an open step that each answer one item of a call."""
+    return [task for task in snapshot.tasks if task.name in CALLS]
+
+
+def _written(task: PregelTask) -> Log:
+    """What a task of an open step has added to the log; nothing while it has not ended."""
+    result = cast("dict[str, Any] | None", task.result)
+    return {} if result is None else result.get("log", {})
 
 
 def _state(snapshot: StateSnapshot) -> TreeState:
@@ -247,19 +259,27 @@ def _usage(
     return reduce(add_usage, parts)
 
 
-def _places(snapshot: StateSnapshot) -> dict[str, str]:
-    """Give the places of the answers that the tasks of a step give, by task: its number among the
-    `Send`s says which item it is."""
+def places_of(snapshot: StateSnapshot) -> dict[str, str]:
+    """Give the places of the answers that the calls of an RLM's open step give, by task: its number
+    among the `Send`s says which item it is.
+
+    Answers of the step itself are left out of the log first: LangGraph shows a graph within with
+    what its finished tasks have written, and the `Send`s were counted before.
+    """
+    calls = _calls(snapshot)
     values: RLMState = snapshot.values  # pyright: ignore[reportAssignmentType]
+    written = {place for task in calls for place in _written(task)}
+    log = {place: entry for place, entry in values["log"].items() if place not in written}
+    before = changed(values, log=log)
     suspended = values.get("suspended")
-    calls: Sequence[str] = [suspended] if suspended else list(last_native_calls(values))
-    waiting = [each["place"] for call in calls for each in pending(values, call)]
-    return {task.id: waiting[send_number(task)] for task in snapshot.tasks}
+    asked: Sequence[str] = [suspended] if suspended else list(last_native_calls(before))
+    waiting = [each["place"] for call in asked for each in pending(before, call)]
+    return {task.id: waiting[send_number(task)] for task in calls}
 
 
 def _pauses(snapshot: StateSnapshot) -> list[OpenPause]:
     tasks = [task for task in snapshot.tasks if task.name == "tool_interrupt" and task.interrupts]
     if not tasks:
         return []
-    places = _places(snapshot)
+    places = places_of(snapshot)
     return [OpenPause(places[task.id], pause) for task in tasks for pause in task.interrupts]

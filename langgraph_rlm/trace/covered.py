@@ -1,6 +1,6 @@
 """Covered: the records of what of its contexts a run has covered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph_rlm.coverage.quotes import Contexts, Quote, verify_quotes
@@ -40,7 +40,7 @@ def coverage_records(
     except BlobError:
         return []
     return [
-        CoverageRecord(type="coverage", id=f"coverage:{number}", rlm=root.rlm_id, **_plain(each))
+        CoverageRecord(type="coverage", id=f"coverage:{number}", rlm=root.rlm_id, **each)
         for number, each in enumerate(found)
     ]
 
@@ -89,10 +89,6 @@ def _span(quote: Quote) -> QuoteSpan:
         similarity=round(quote.similarity, 3),
         **where,
     )
-
-
-def _plain(record: Mapping[str, Any]) -> Any:
-    return {**record}
 
 
 def _bound(rlm: RLMRuntime) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.usage import Share, Usage
-from langgraph_rlm.coverage.tree import By
+from langgraph_rlm.coverage.tree import ContextCoverage
 from langgraph_rlm.log.entries import CallKind, CellOutcome, Decision
 from langgraph_rlm.log.reply import Problem
 from langgraph_rlm.storage.out_files import GivenFile
@@ -293,25 +293,12 @@ class RefusedRecord(InLog):
     error: Shown
 
 
-class CoverageRecord(TypedDict):
-    """What is known to have been seen of one context of the root. Ranges are of bytes."""
+class CoverageRecord(ContextCoverage):
+    """What is known to have been seen of one context of the root."""
 
     type: Literal["coverage"]
     id: str
     rlm: str
-    digest: str
-    name: str
-    kind: str
-    size: int
-    read: list[list[int]]
-    sent: list[list[int]]
-    shown: list[list[int]]
-    seen: list[list[int]]
-    whole: bool
-    """Code had it as a variable and used it as a whole: what it read of it is not known."""
-    seen_share: float | None
-    by: list[By]
-    """Who touched which part: the largest parts."""
 
 
 class SpentRecord(TypedDict):
