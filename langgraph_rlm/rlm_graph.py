@@ -19,6 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
+from langgraph_rlm.as_tool.door import AsTool
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.errors import AnsweredError, ResumeError
 from langgraph_rlm.log.entries import Log
@@ -58,7 +59,9 @@ and on tasks at once. What bounds a run is its `Limits`."""
 Saver = BaseCheckpointSaver[Any]
 
 
-class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
+class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
+    AsTool, CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]
+):
     """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch,
     state and history."""
 
@@ -165,13 +168,16 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     ) -> Iterator[Any]:
         """Stream as `Pregel.stream` does: the async core on a background loop, with sync
         checkpointers in threads."""
-        graph, config = self._in_sync_use(self._bound(config))
+        graph, config = self.in_sync_use(self._bound(config))
         yield from iterate(lambda: graph.astream(input, config, **options))
+
+    def _asked_graph(self) -> "RLMGraph":
+        return self
 
     def bulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
         """Do what `Pregel.bulk_update_state` does, which `update_state` calls. The edges are async,
         so this runs on the background loop too."""
-        graph, config = self._in_sync_use(self._bound(config))
+        graph, config = self.in_sync_use(self._bound(config))
         return wait_for(lambda: graph.abulk_update_state(config, supersteps))
 
     def _bound(self, config: RunnableConfig | None) -> RunnableConfig:
@@ -181,7 +187,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         bound = (self.config or {}).get("configurable", {})
         return {**config, "configurable": {**bound, **config.get("configurable", {})}}
 
-    def _in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
+    def in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
         """This graph and a config whose checkpointers, own and parent's, may be used from the
         background loop."""
         graph, parents = self, config.get("configurable", {}).get(CHECKPOINTER)
@@ -283,7 +289,12 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
         run = Run(
-            self.rlm, self.rlm, resumed=is_resumed, root_options=wanted.root_options, kept=kept
+            self.rlm,
+            self.rlm,
+            own_emit=wanted.emit,
+            resumed=is_resumed,
+            root_options=wanted.root_options,
+            kept=kept,
         )
         form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
         return with_key(config, FRAME, Frame(run, form=form, work=work))

@@ -40,6 +40,7 @@ ORDER = [
     "repl",
     "coverage",
     "runtime",
+    "as_tool",
     "nodes",
     "rlm_graph",
     "graph",

@@ -10,6 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
+from langgraph_rlm.as_tool.door import AsTool
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price
 from langgraph_rlm.chat.about import (
@@ -35,13 +36,16 @@ from langgraph_rlm.models.wrapped import Model, first_of, model_name
 from langgraph_rlm.options import check_options, unknown_option
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.repl import DEFAULT_SANDBOX
+from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.tools.approvals import InterruptMode
 
 MODEL_SETTINGS = ("temperature", "timeout", "max_retries", "api_key", "base_url")
 """Fields that go to the models that are given by name."""
 
 
-class ChatRLM(GeneratingChatModel):
+class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
+    AsTool, GeneratingChatModel
+):
     """A Recursive Language Model as a LangChain chat model: it goes wherever a chat model goes.
 
     The root model answers by writing code, in a loop; the code reads the long parts of the input,
@@ -283,6 +287,9 @@ class ChatRLM(GeneratingChatModel):
         return RunHome(saver, self.owner, around.callbacks, store, around.thread)
 
     # Tools and structured output
+
+    def _asked_graph(self) -> RLMGraph:
+        return self._graphs.with_tools([])
 
     def bind_tools(  # type: ignore[override]
         self,

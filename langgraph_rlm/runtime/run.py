@@ -51,6 +51,9 @@ class RunOptions:
     """Sampling parameters for the root's model calls, such as `temperature`."""
     form: Format | None = None
     """The form of the answer."""
+    emit: Callable[[Event], None] | None = None
+    """Takes the events of the whole tree; None for the "custom" stream of the graph itself, which
+    leads nowhere within a tool."""
 
 
 class Paid(NamedTuple):
@@ -83,6 +86,8 @@ class Run:
     """Its graph's runtime, the same for all runs."""
     emit: Callable[[Event], None] = lambda _: None
     """Writes to the root's "custom" stream. LangGraph gives children one that leads nowhere."""
+    own_emit: Callable[[Event], None] | None = None
+    """What takes the events instead, where the caller has said so."""
     resumed: bool = False
     """It continues where another invocation ended; what that one spent is in the checkpoints."""
     root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -290,7 +295,7 @@ class Frame:
         """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads
         nowhere."""
         if self.depth == 0:
-            self.run.emit = runtime.stream_writer
+            self.run.emit = self.run.own_emit or runtime.stream_writer
 
 
 def frame_of(config: RunnableConfig) -> Frame:
