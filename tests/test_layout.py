@@ -50,6 +50,7 @@ ORDER = [
     "hosting",
     "server",
     "ui",
+    "mcp",
     "cli",
     "__main__",
 ]
