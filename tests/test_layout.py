@@ -51,6 +51,7 @@ ORDER = [
     "hosting",
     "server",
     "ui",
+    "mcp",
     "cli",
     "__main__",
 ]
