@@ -50,6 +50,7 @@ ORDER = [
     "hosting",
     "server",
     "ui",
+    "acp",
     "cli",
     "__main__",
 ]
