@@ -130,8 +130,11 @@ class TestAllowed:
 
     def test_a_client_can_name_fewer_folders_never_more(self, folder: Path) -> None:
         allowed = Allowed([folder])
-        assert allowed.within([folder / "sub", folder.parent, "/"]).folders == [folder / "sub"]
-        assert allowed.within([folder / "up"]).folders == []
+        assert allowed.within([folder / "sub"]).folders == [folder / "sub"]
+        assert allowed.within([folder.parent, "/"]).folders == [folder]
+        assert allowed.within([folder / "up"]).folders == [folder]
+        assert allowed.within([folder.parent / "inside-not"]).folders == []
+        assert allowed.within([folder.parent / "missing"]).folders == []
         with pytest.raises(ContextError, match="there are none"):
             Allowed([]).path("a.txt")
 
