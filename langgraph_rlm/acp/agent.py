@@ -214,14 +214,14 @@ class RLMAgent:
             LOG.warning("%s", note)
             await self._send(session, thoughts(f"{note}\n\n"))
         session.notes.clear()
-        asking = await self._asking(session)
         if _command(prompt) == CONTINUE:
-            return await asking.go_on(self._by)
+            return await (await self._asking(session)).go_on(self._by)
         opened = await self._opened(session)
         folder = session.cwd if session.files == "folder" else None
         asked = await asyncio.to_thread(read_prompt, prompt, session.allowed, folder)
         context = await stored(asked, opened.blobs)
         await self._name(session, prompt)
+        asking = await self._asking(session)
         return await asking.ask(input_of(opened.graph, asked.question, context), self._by)
 
     async def _asking(self, session: Session) -> Asking:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from langgraph_rlm.acp.ends import ended, file_blocks
@@ -16,6 +17,7 @@ from langgraph_rlm.hosting.pauses import Pause
 from langgraph_rlm.hosting.runs import Runs
 from langgraph_rlm.hosting.sources import Opened, Saver
 from langgraph_rlm.hosting.status import Status, status_of
+from langgraph_rlm.pregel.kept_answers import ready_answers
 from langgraph_rlm.trace.follow import Follower
 
 LOOK = 0.2
@@ -42,7 +44,8 @@ class Asking:
         """Take the session, what runs its thread, and the client that is shown it."""
         self._client = client
         self._session = session
-        self._opened = opened
+        marked = {**opened.metadata, **session.mark}
+        self._opened = replace(opened, metadata=marked)
         self._runs = runs
         self._saver = saver
 
@@ -71,7 +74,7 @@ class Asking:
         if before.state in ("none", "done"):
             await self._tell(message(NOTHING))
             return ended(before, "end_turn")
-        if before.state == "open":
+        if before.state == "open" or await ready_answers(self._saver, self._session.id):
             given = await to_continue(self._opened.graph, self._saver, self._session.id)
             await self._start(given, by)
         return await self._until_ended(before, by)
@@ -93,21 +96,14 @@ class Asking:
     # Running
 
     async def _start(self, given: Any, by: str | None) -> None:
-        opened = self._opened
-        marked = {**opened.metadata, **self._session.mark}
-        kept = Opened(opened.graph, opened.reads, opened.blobs, marked)
-        await self._runs.start(self._session.id, kept, given, by)
+        await self._runs.start(self._session.id, self._opened, given, by)
 
     async def _until_ended(self, before: Status, by: str | None) -> schema.PromptResponse:
         """Show the run, and ask about the calls that wait, until nothing is to be done."""
         id = self._session.id
         while True:
             await self._show()
-            error = self._runs.error(id)
             status = await self.status()
-            if error is not None:
-                await self._tell(self._shower.ended())
-                raise RequestError(-32603, error)
             if status.state != "waiting":
                 return await self._done(status, before)
             unasked = [pause for pause in status.pauses if not can_be_asked(pause)]
@@ -148,9 +144,10 @@ class Asking:
 
     async def _done(self, status: Status, before: Status) -> schema.PromptResponse:
         await self._tell(self._shower.ended())
-        if status.state == "done":
-            await self._tell(message(status.answer))
-            await self._give_files(status, before)
+        if (error := self._runs.error(self._session.id)) is not None:
+            raise RequestError(-32603, error)
+        await self._tell(message(status.answer))
+        await self._give_files(status, before)
         return ended(status)
 
     async def _give_files(self, status: Status, before: Status) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import threading
 from collections.abc import Generator
 from typing import Any
@@ -24,12 +25,18 @@ MOST_BYTES = 64 << 20
 CHUNK = 1 << 16
 AHEAD = 64
 """Messages that are read ahead of the one that is worked on."""
+LAST_SECONDS = 1.0
+"""Seconds that the last messages may take."""
 
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
 
 
 class Lines:
-    """A transport of the SDK, on file descriptors that are open. Its reading is in a thread."""
+    """A transport of the SDK, on file descriptors that are open.
+
+    It reads and writes in threads that the end of the process does not wait for: a client may hold
+    its side open, and neither write nor read.
+    """
 
     def __init__(self, reads: int, writes: int, most_bytes: int = MOST_BYTES) -> None:
         """Take the descriptors, on the event loop that serves. Nothing is read yet."""
@@ -37,17 +44,15 @@ class Lines:
         self._writes = writes
         self._most = most_bytes
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._came: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._room = threading.Semaphore(AHEAD)
-        self._sending = asyncio.Lock()
-        self._is_reading = False
+        self._going: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
+        self._has_begun = False
 
     async def receive(self) -> dict[str, Any] | None:
         """Give the next message; None at the end, or after `end`."""
-        if not self._is_reading:
-            self._is_reading = True
-            threading.Thread(target=self._read, name="acp-lines", daemon=True).start()
-        while (line := await self._queue.get()) is not None:
+        self._begin()
+        while (line := await self._came.get()) is not None:
             self._room.release()
             try:
                 return message_of(line)
@@ -61,25 +66,60 @@ class Lines:
         Raises:
             OSError: nobody reads any more.
         """
+        self._begin()
         text = json.dumps(message, separators=(",", ":"), default=str)
-        data = text.encode("utf-8", "replace") + b"\n"
-        async with self._sending:
-            await asyncio.to_thread(_write, self._writes, data)
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._going.put((text.encode("utf-8", "replace") + b"\n", written))
+        await written
 
     async def close(self) -> None:
-        """Leave the descriptors as they are: whoever opened them closes them."""
+        """Wait a moment for what is still to be written. Whoever opened the descriptors closes
+        them."""
+        last: asyncio.Future[None] = self._loop.create_future()
+        self._going.put((b"", last))
+        await asyncio.wait({last}, timeout=LAST_SECONDS)
 
     def end(self) -> None:
         """Do as if the client had closed its side."""
-        self._queue.put_nowait(None)
+        self._came.put_nowait(None)
+
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            for work in (self._read, self._write):
+                threading.Thread(target=work, name="acp-lines", daemon=True).start()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the descriptor, or the loop, is closed
             for line in lines_of(self._reads, self._most):
                 self._room.acquire()
-                self._loop.call_soon_threadsafe(self._queue.put_nowait, line)
+                self._loop.call_soon_threadsafe(self._came.put_nowait, line)
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.end)
+
+    def _write(self) -> None:
+        while True:
+            data, written = self._going.get()
+            error: OSError | None = None
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(self._writes, left) :]
+            except OSError as raised:
+                error = raised
+            try:
+                self._loop.call_soon_threadsafe(_settle, written, error)
+            except RuntimeError:  # the loop is closed
+                return
+
+
+def _settle(written: asyncio.Future[None], error: OSError | None) -> None:
+    if written.done():
+        return
+    if error is None:
+        written.set_result(None)
+    else:
+        written.set_exception(error)
 
 
 class _Refused(Exception):
@@ -128,9 +168,3 @@ def message_of(line: bytes) -> dict[str, Any]:
     if is_dict(params):
         found["params"] = {name: each for name, each in params.items() if name != "_meta"}
     return found
-
-
-def _write(writes: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(writes, left) :]

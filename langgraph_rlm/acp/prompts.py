@@ -6,6 +6,7 @@ A file is read only where it is in a folder of the session. Nothing is fetched.
 import asyncio
 import base64
 import binascii
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,10 +103,22 @@ async def stored(asked: Asked, blobs: BlobStore) -> dict[str, ContextHandle] | N
         ContextError: one cannot be read.
     """
 
-    def store() -> dict[str, ContextHandle]:
-        return {name: ingest(value, blobs) for name, value in asked.contexts.items()}
+    is_stopped = threading.Event()
 
-    return await asyncio.to_thread(store) if asked.contexts else None
+    def on_file(_: object) -> None:
+        if is_stopped.is_set():  # a folder may take minutes, and nobody waits for it any more
+            raise ContextError("The reading of the prompt's files was stopped.")
+
+    def store() -> dict[str, ContextHandle]:
+        found: dict[str, ContextHandle] = {}
+        for name, value in asked.contexts.items():
+            found[name] = ingest(value, blobs, on_file=on_file)
+        return found
+
+    try:
+        return await asyncio.to_thread(store) if asked.contexts else None
+    finally:
+        is_stopped.set()
 
 
 def _part(block: Block, asked: Asked, allowed: Allowed) -> str:

@@ -99,7 +99,8 @@ def own_stdio() -> Generator[tuple[int, int]]:
     """Take stdin and stdout for the protocol alone, and give descriptors of them.
 
     Meanwhile stdin is empty and stdout is stderr, for this process and those that it starts: a
-    `print` in a tool or a library would break the protocol.
+    `print` in a tool or a library would break the protocol. The descriptors stay open: a thread may
+    wait at them until the process ends.
     """
     reads, writes = os.dup(STDIN), os.dup(STDOUT)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -111,7 +112,6 @@ def own_stdio() -> Generator[tuple[int, int]]:
     finally:
         os.dup2(reads, STDIN)
         os.dup2(writes, STDOUT)
-        os.close(writes)  # `reads` stays open: a thread may wait at it until the process ends
 
 
 def _user() -> str | None:
