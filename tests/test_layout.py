@@ -52,6 +52,7 @@ ORDER = [
     "server",
     "ui",
     "mcp",
+    "acp",
     "cli",
     "__main__",
 ]

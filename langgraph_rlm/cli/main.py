@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from langgraph_rlm.cli.acp_command import acp
 from langgraph_rlm.cli.ask_command import ask, resume
 from langgraph_rlm.cli.cost_command import cost
 from langgraph_rlm.cli.debug import Commands
@@ -34,7 +35,7 @@ def main() -> None:
 COMMANDS = (
     *(ask, resume, fork, cost),
     *(threads, show, spent, trace, ui, forget, prune),
-    *(demo, doctor, serve, mcp),
+    *(demo, doctor, serve, mcp, acp),
 )
 for command in COMMANDS:
     main.add_command(command)
