@@ -17,6 +17,7 @@ from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.places import last_turn
 from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.resolve import resolve_model
 from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
@@ -82,6 +83,7 @@ def create_rlm(
     prompt: str | None = None,
     window_tokens: int | None = None,
     compact_at: float = 0.75,
+    prompt_caching: CacheLife | None = "5m",
     checkpointer: Checkpointer = None,
     store: BaseStore | None = None,
     blob_store: str | Path | BlobStore | None = None,
@@ -132,6 +134,8 @@ def create_rlm(
             128,000.
         compact_at: the share of the window at which its conversation is summed up. The log keeps
             every turn, and code reads them as `history`.
+        prompt_caching: how long Claude keeps the conversations of root models in its prompt cache,
+            `"5m"` or `"1h"`; None sets no breakpoints. Other providers' caches need none.
         checkpointer: any LangGraph saver; a subgraph uses its parent's.
         store: a LangGraph store (long-term memory) for tools, at any depth: they get it as
             `InjectedStore` and `ToolRuntime.store`. A graph around this one hands its own on where
@@ -169,6 +173,7 @@ def create_rlm(
         windows=Windows(window_tokens),
         compact_at=compact_at,
         response_format=None if response_format is None else user_format(response_format),
+        prompt_caching=prompt_caching,
     )
     _check_prices(rlm)
     graph = compile_rlm(rlm, checkpointer, name, store)
