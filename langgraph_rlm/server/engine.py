@@ -109,4 +109,3 @@ async def _read(reader: Callable[[bytes], T], raw: bytes) -> T:
     if len(raw) > LARGE:
         return await asyncio.to_thread(reader, raw)
     return reader(raw)
-

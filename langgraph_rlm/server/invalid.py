@@ -18,6 +18,7 @@ ALLOWED: Mapping[str, str] = {
     "prompt": "Give a text, or a list of one; token ids are not taken.",
     "tool_choice": "Give 'none', 'auto', 'required', or "
     "{'type': 'function', 'function': {'name': ...}}.",
+    "input": "Give a text, or a list of items.",
     "stop": "Give a text, or a list of at most 16 texts.",
     "tools": "Tools are {'type': 'function', 'function': {'name': ..., 'parameters': ...}}.",
 }

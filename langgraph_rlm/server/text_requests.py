@@ -28,7 +28,9 @@ class TextRequest(BaseModel):
     def chat(self) -> ChatRequest:
         """Give the chat that asks the same."""
         text = self.prompt if isinstance(self.prompt, str) else self.prompt[0]
-        given = {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+        given = {
+            name: value for name, value in (self.model_extra or {}).items() if value is not None
+        }
         for name in NEUTRAL:
             given.pop(name, None)
         messages = [{"role": "user", "content": text}]

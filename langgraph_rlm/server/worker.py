@@ -19,9 +19,9 @@ from typing import Any
 from langgraph_rlm.errors import RLMError
 from langgraph_rlm.server.answers import Asked, Head, refused
 from langgraph_rlm.server.engine import Engine
-from langgraph_rlm.server.opening import open_engine
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.logs import log_to_stderr
+from langgraph_rlm.server.opening import open_engine
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, frames, head_frame, read_head
 

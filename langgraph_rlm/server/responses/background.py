@@ -22,7 +22,7 @@ from langgraph_rlm.server.responses.objects import OPEN, Object, cancelled, fail
 from langgraph_rlm.server.responses.output import Event
 from langgraph_rlm.server.responses.requests import ResponseRequest, response_request
 from langgraph_rlm.server.responses.store import Record, Store
-from langgraph_rlm.server.responses.work import Work, in_words_of_responses, work_of
+from langgraph_rlm.server.responses.work import Work, in_words_of_responses, said_in, work_of
 from langgraph_rlm.server.settings import Settings
 
 LOG = logging.getLogger("langgraph_rlm.server")
@@ -173,9 +173,7 @@ class Background:
 
     # The work
 
-    def _begun(
-        self, owner: str, request: ResponseRequest, record: Record, held: Holding
-    ) -> Live:
+    def _begun(self, owner: str, request: ResponseRequest, record: Record, held: Holding) -> Live:
         live = Live(record, is_streamed=bool(request.stream))
         key = (owner, record.id)
         self._live[key] = live
@@ -211,9 +209,10 @@ class Background:
             live.tell(event)
         live.record = live.record.with_response({**live.record.response, "status": "in_progress"})
         await self._store.save(owner, live.record)
-        work = await work_of(self._chat, self._store, owner, request, live.record)
+        told = await said_in(self._store, live.record)
+        work = await work_of(self._chat, owner, request, live.record, told)
         try:
-            await _told(work, live, self._settings.keep_alive_seconds)
+            await _have_told(work, live, self._settings.keep_alive_seconds)
         except BaseException:
             response = {**live.record.response, "output": work.output.items}
             live.record = live.record.with_response(response)
@@ -257,7 +256,7 @@ class Background:
                 return
 
 
-async def _told(work: Work, live: Live, seconds: float) -> None:
+async def _have_told(work: Work, live: Live, seconds: float) -> None:
     """Have the model answer, and tell of it where somebody may read."""
     if not live.is_streamed:
         await work.whole()

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from langgraph_rlm.server.answers import JSON, SSE, Answer, Asked, Head
@@ -77,8 +78,8 @@ class Responses:
         try:
             answer = self._in_background(owner, request)
             if not request.background:
-                record = await new_record(self._store, owner, request, "in_progress")
-                work = await work_of(self._chat, self._store, owner, request, record)
+                record, told = await new_record(self._store, owner, request, "in_progress")
+                work = await work_of(self._chat, owner, request, record, told)
                 answer = self._whole(owner, work)
                 if request.stream:
                     answer = self._streamed(owner, work)
@@ -133,10 +134,10 @@ class Responses:
 
     async def _in_background(self, owner: str, request: ResponseRequest) -> Answer:
         self._background.check_room(owner)
-        record = await new_record(self._store, owner, request, "queued")
-        work = await work_of(self._chat, self._store, owner, request, record)
+        record, told = await new_record(self._store, owner, request, "queued")
+        work = await work_of(self._chat, owner, request, record, told)
         given = request.model_dump(exclude_none=True, by_alias=True, exclude={"input"})
-        record = Record(**{**vars(record), "request": await self._store.put(given)})
+        record = replace(record, request=await self._store.put(given))
         await self._store.save(owner, record)
         live = await self._background.start(owner, request, record)
         headers = about_ignored(work.ignored)

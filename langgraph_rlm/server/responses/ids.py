@@ -36,7 +36,7 @@ def item_id(response: str, type: str, side: Side, index: int) -> str:
 
 
 def parse_item_id(id: str) -> tuple[str, Side, int] | None:
-    """Give the response, the side and the index in an item's id; None for an id that is not ours."""
+    """Give the response, the side and the index in an item's id; None for one that is not ours."""
     found = ITEM_ID.fullmatch(id)
     if found is None:
         return None

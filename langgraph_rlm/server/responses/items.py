@@ -6,9 +6,16 @@ Never asks a model.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 from pydantic import ValidationError as PydanticError
-from pydantic import model_validator
 
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.messages import kind_of

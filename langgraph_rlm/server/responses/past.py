@@ -25,7 +25,9 @@ class Past:
     """What was before."""
 
     turns: list[str] = field(default_factory=list[str])
-    """Digests of its items, as `Record.turns`."""
+    """Digests of its items, as `Record.turns`, up to the input of the response before."""
+    output: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The items of the response before."""
     is_known: bool = False
     """Whether a run knows it, so that a model need not be told."""
     after: dict[str, str] | None = None
@@ -57,14 +59,14 @@ async def past_of(
     _check_is_over(record)
     calls = [each for each in record.response["output"] if each["type"] == "function_call"]
     _check_answered(calls, items)
-    turns = [*record.turns, await store.put(record.response["output"])]
+    turns, output = record.turns, record.response["output"]
     if record.run is None:
-        return Past(turns)
+        return Past(turns, output)
     if not calls:
-        return Past(turns, is_known=True, after=record.run)
+        return Past(turns, output, is_known=True, after=record.run)
     # an answer in the form of a call ends its run; then its results are told with all before them
     is_waiting = all(parse_call_id(call["call_id"]) for call in calls)
-    return Past(turns, is_known=is_waiting)
+    return Past(turns, output, is_known=is_waiting)
 
 
 def _check_is_over(record: Record) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -20,7 +20,7 @@ from langgraph_rlm.server.responses.objects import Object, Status, ended, new_ob
 from langgraph_rlm.server.responses.output import Event, Output
 from langgraph_rlm.server.responses.past import past_of, resolved
 from langgraph_rlm.server.responses.requests import ResponseRequest
-from langgraph_rlm.server.responses.store import Record, Store
+from langgraph_rlm.server.responses.store import Items, Record, Store
 
 PARAMS = {
     "messages": "input",
@@ -73,38 +73,61 @@ class Work:
         metadata = self.output.metadata
         run: Any = metadata.get("run")
         response: Object = ended(self.record.response, self.output)
-        return Record(**{**vars(self.record), "response": response, "run": run})
+        return replace(self.record, response=response, run=run)
 
 
 async def new_record(
     store: Store, owner: str, request: ResponseRequest, status: Status
-) -> Record:
+) -> tuple[Record, Items]:
     """Make the record of a request, and keep its input where it is to be kept.
+
+    Returns:
+        The record, and the items that the model is told.
 
     Raises:
         Refused: it follows or names what is not there.
     """
     items = await resolved(store, owner, request.items)
     past = await past_of(store, owner, request, items)
-    given = [item.model_dump(exclude_none=True) for item in items]
+    given: list[dict[str, Any]] = [item.model_dump(exclude_none=True) for item in items]
     response = new_object(new_response_id(), request, status)
-    turns = [*past.turns, await store.put(given)]
-    first = len(past.turns) if past.is_known else 0
-    return Record(response, turns, first, past.after, named=new_run_id())
+    record = Record(response, past.turns, after=past.after, named=new_run_id())
+    told: Items = given
+    if not past.is_known:
+        told = [*await said_in(store, record), *past.output, *given]
+    if not request.is_kept:
+        return record, told
+    before = [*past.turns, await store.put(past.output)] if past.turns else []
+    first = len(before) if past.is_known else 0
+    turns = [*before, await store.put(given)]
+    return replace(record, turns=turns, first=first), told
+
+
+async def said_in(store: Store, record: Record) -> Items:
+    """Read the items that the model is told, from where they are kept."""
+    told: list[dict[str, Any]] = []
+    for digest in record.turns[record.first :]:
+        told += await store.get(digest)
+    return told
 
 
 async def work_of(
-    chat: Chat, store: Store, owner: str, request: ResponseRequest, record: Record
+    chat: Chat, owner: str, request: ResponseRequest, record: Record, told: Items
 ) -> Work:
     """Make ready what a record asks: the same record asks the same, also after a restart.
+
+    Args:
+        chat: gives the model.
+        owner: who asks.
+        request: what is asked.
+        record: of the response.
+        told: the items that the model is told.
 
     Raises:
         Refused: there is no such model, or the request asks for what it has not.
     """
-    told: list[dict[str, Any]] = []
-    for digest in record.turns[record.first :]:
-        told += messages_of(items_from(await store.get(digest)))
-    asked = await asyncio.to_thread(request.chat, told)
+    messages = await asyncio.to_thread(lambda: messages_of(items_from(told)))
+    asked = await asyncio.to_thread(request.chat, messages)
     unbound = await found(chat, request.model, owner)
     options: dict[str, Any] = {}
     if getattr(unbound, "root_model", None) is not None:
