@@ -268,13 +268,14 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
         is_sync: bool,
     ) -> Call:
         options = dict(options)
-        resumed = options.pop("resume_run", None)
+        resumed, named = options.pop("resume_run", None), options.pop("named_run", None)
         task = task_here()
         home = self._home(task, run_manager, is_sync=is_sync)
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
         below, rule = self.direct_below_tokens, self.context_rule
         chat = Chat(self._graphs, name, below, rule, self.max_tokens, self.file_blocks)
-        return Call(chat, home, request_of(stop or self.stop, options), messages, task, resumed)
+        request = request_of(stop or self.stop, options)
+        return Call(chat, home, request, messages, task, resumed, named)
 
     def _home(self, task: Task | None, run_manager: Any, *, is_sync: bool) -> RunHome:
         """Say where a call's runs are kept: in the user's saver and store, else those around."""
