@@ -277,12 +277,14 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             config["max_concurrency"] = UNLIMITED
         given = config.get("configurable", {})
         frame = given.get(FRAME)
-        if isinstance(frame, Frame) and frame.run.rlm is self.rlm:
+        if isinstance(frame, Frame) and frame.run.base is self.rlm:
             return config
         if self.store is not None and RUNTIME in given:
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
-        run = Run(self.rlm, resumed=is_resumed, root_options=wanted.root_options, kept=kept)
+        run = Run(
+            self.rlm, self.rlm, resumed=is_resumed, root_options=wanted.root_options, kept=kept
+        )
         form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
         return with_key(config, FRAME, Frame(run, form=form, work=work))
 
@@ -324,7 +326,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     ) -> None:
         """Keep what a root stores from whoever deletes blobs. A child's is kept by its root."""
         frame = config.get("configurable", {}).get(FRAME)
-        if not isinstance(frame, Frame) or frame.run.rlm is not self.rlm:
+        if not isinstance(frame, Frame) or frame.run.base is not self.rlm:
             database = None if saver is None else await identity_of(saver)
             users = self.rlm.blobs.users
             use = users.begin(database, saver)

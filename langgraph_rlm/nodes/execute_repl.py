@@ -126,7 +126,7 @@ class ExecuteRepl:
             more = await self._rlm.sessions.advance(
                 start,
                 log,
-                self._rlm.host(depth, log),
+                frame.run.base.host(depth, log),
                 frame.run.ledger.deadline_for_code(depth),
                 events_of(frame.run, state).replayed,
                 frame.work,

@@ -149,7 +149,9 @@ class Approve(ToolStep):
 class Begin(ToolStep):
     """Marks the start of a tool that must not run twice."""
 
-    async def __call__(self, call: ToolState) -> ToolUpdate:
+    async def __call__(
+        self, call: ToolState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolUpdate:
         """Make a new mark, in the checkpoint and in this process."""
         mark = uuid.uuid4().hex
         self._rlm.begun.add(mark)
@@ -226,7 +228,9 @@ class CallTool(ToolStep):
 class AskAgain(ToolStep):
     """Asks about a call that was running when its process died."""
 
-    async def __call__(self, call: ToolState, config: RunnableConfig) -> ToolUpdate:
+    async def __call__(
+        self, call: ToolState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolUpdate:
         """Give what `Approve` gives: on approval the tool runs again."""
         tool, arguments = self._called(call)
         given = call.get("arguments", arguments)

@@ -78,6 +78,9 @@ class Run:
     """One invocation of a root RLM."""
 
     rlm: RLMRuntime
+    """What it works with: its graph's runtime, changed by the settings of this run."""
+    base: RLMRuntime
+    """Its graph's runtime, the same for all runs."""
     emit: Callable[[Event], None] = lambda _: None
     """Writes to the root's "custom" stream. LangGraph gives children one that leads nowhere."""
     resumed: bool = False
