@@ -217,10 +217,15 @@ def idle() -> Idle:
     Raises:
         ConfigurationError: the environment has no number of megabytes.
     """
-    return Idle(_most_bytes(), _most())
+    return Idle(most_bytes(), _most())
 
 
-def _most_bytes() -> int:
+def most_bytes() -> int:
+    """Give the memory that the interpreters of a process may have together while they wait.
+
+    Raises:
+        ConfigurationError: the environment has no number of megabytes.
+    """
     given = os.environ.get(VARIABLE, "").strip()
     if not given:
         return total_bytes() // SHARE
