@@ -154,6 +154,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             framed = self._framed(config, is_resumed=is_resumed, kept=kept)
             await self._carry(framed)
             framed = told(framed, until_done)
+            _let_rest(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 try:
                     async for part in parts:
@@ -351,6 +352,15 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         if is_root and thread is not None and isinstance(saver, BaseCheckpointSaver):
             database = await database_of(cast(Saver, saver))
             until_done.enter_context(lease(database, str(thread)))
+
+
+def _let_rest(config: RunnableConfig, until_done: AsyncExitStack) -> None:
+    """Have the interpreters of a root's run go before those of others, once it has ended or waits
+    for a person."""
+    frame = cast(Frame, config.get("configurable", {})[FRAME])
+    if frame.depth == 0:
+        run = frame.run
+        until_done.callback(lambda: run.rlm.sessions.rest(run.interpreters))
 
 
 def _within(name: str, graph: Any, namespace: str | None) -> Iterator[tuple[str, Any]]:

@@ -120,6 +120,7 @@ class ExecuteRepl:
         ).steps:  # the turn made tool calls without code: no interpreter is needed
             return done
         start = ReplStart(state["trajectory"], questions_of(state["log"])[0]["started"])
+        frame.run.interpreters.add(start.id)
         depth = state.get("depth", 0)
         log = {**state["log"], **done.entries}
         with at_work(self._work(frame, state)) as work:

@@ -97,6 +97,8 @@ class Run:
     """Answers to pauses that were kept for this invocation, by the pauses' ids."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
+    interpreters: set[str] = field(default_factory=set[str])
+    """Ids of the RLMs whose code has run in this invocation."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Names this invocation in the log."""
 
