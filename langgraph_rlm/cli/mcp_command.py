@@ -61,11 +61,11 @@ def mcp(
 
         check_sdk()
         from langgraph_rlm.cli.ui_source import open_source
-        from langgraph_rlm.storage.allowed import Allowed
         from langgraph_rlm.hosting.sources import Source
         from langgraph_rlm.mcp.folders import Folders
         from langgraph_rlm.mcp.run import Address, run_http, run_stdio
         from langgraph_rlm.mcp.server import Serving
+        from langgraph_rlm.storage.allowed import Allowed
 
         readable = Folders(Allowed(folders))
         if not folders and address is None:

@@ -68,10 +68,10 @@ def create_server(
     from contextlib import nullcontext
 
     from langgraph_rlm.history.homes import saver_of
-    from langgraph_rlm.storage.allowed import Allowed
     from langgraph_rlm.hosting.sources import OneGraph
     from langgraph_rlm.mcp.folders import Folders
     from langgraph_rlm.mcp.server import Serving, server_of
+    from langgraph_rlm.storage.allowed import Allowed
 
     saver_of(graph)
     serving = Serving(
