@@ -48,6 +48,8 @@ class Record:
     request: str = ""
     """Digest of the request without its input, of a response in the background: it is asked again
     where it was cut off."""
+    tries: int = 0
+    """How often it was taken up."""
 
     @property
     def id(self) -> str:
