@@ -14,6 +14,9 @@ from langgraph_rlm.testing import ScriptedModel, cell
 from .servers import Served, rlm_app
 
 
+HTTP = httpx.Client(timeout=30)
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with Served(rlm_app(lambda: ScriptedModel(answer=lambda _: cell("FINAL('one two')")))) as server:
@@ -21,7 +24,7 @@ def url() -> Iterator[str]:
 
 
 def post(url: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{url}/completions", json={"model": "m", "prompt": "hello", **body})
+    return HTTP.post(f"{url}/completions", json={"model": "m", "prompt": "hello", **body})
 
 
 @pytest.mark.parametrize("prompt", ["hello", ["hello"]])

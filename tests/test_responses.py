@@ -27,6 +27,8 @@ PRICES = {"apple": "3", "pear": "4", "fig": "5"}
 FUNCTION: Any = {"type": "function", **TOOL["function"]}
 SHOPPING = "total = 0\nfor item in ['apple', 'pear', 'fig']:\n    total += int(price(item=item))\nFINAL(f'{total} in all')"
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+HTTP = httpx.Client(timeout=30)
+"""One client for all tests: each new one reads the machine's certificates, which takes a while."""
 LOOP: Any = {"m": {"model": "root", "direct_below_tokens": 0}}
 
 
@@ -67,7 +69,7 @@ def client_of(url: str, key: str = "any") -> openai.OpenAI:
 
 def post(url: str, key: str = "any", **body: Any) -> httpx.Response:
     body = {"model": "m", "input": "hello", **body}
-    return httpx.post(f"{url}/responses", json=body, headers={"authorization": f"Bearer {key}"})
+    return HTTP.post(f"{url}/responses", json=body, headers={"authorization": f"Bearer {key}"})
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def test_what_is_sent_has_the_types_of_openai(url: str, has_tools: bool) -> None
     deltas = [event["delta"] for event in events if event["type"] == f"response.{grown}.delta"]
     last = final["output"][-1]
     assert "".join(deltas) == (last["arguments"] if has_tools else last["content"][0]["text"])
-    stored = httpx.get(f"{url}/responses/{final['id']}").json()
+    stored = HTTP.get(f"{url}/responses/{final['id']}").json()
     assert stored == final
 
 
@@ -323,7 +325,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"a": "\\ud800"}', b"[" * 100_000])
 def test_what_is_no_json_object_is_refused(url: str, content: bytes) -> None:
-    assert httpx.post(f"{url}/responses", content=content).status_code == 400
+    assert HTTP.post(f"{url}/responses", content=content).status_code == 400
 
 
 # Functions
@@ -417,7 +419,7 @@ def test_two_next_questions_at_once_do_not_meet(url: str) -> None:
 
 def test_the_next_question_has_the_contexts_and_new_instructions(tmp_path: Path) -> None:
     """Contexts count over the thread; instructions are those of the request."""
-    replies = ["FINAL(context[-4:])", "FINAL(context[-4:] + context_1[-4:])"]
+    replies = ["FINAL(context[-4:])", "FINAL(context_0[-4:] + context_1[-4:])"]
     model = ScriptedModel(replies=[cell(code) for code in replies])
     with Served(rlm_app(lambda: model)) as server, client_of(server.url) as client:
         first = client.responses.create(
@@ -462,12 +464,12 @@ def test_a_response_is_read_listed_and_deleted(client: openai.OpenAI, url: str) 
     listed = [item.content[0].text for item in client.responses.input_items.list(reply.id)]  # type: ignore[union-attr, index]
     assert listed == [f"q{number} What?" for number in reversed(range(5))]
     path = f"{url}/responses/{reply.id}/input_items"
-    page = httpx.get(path, params={"order": "asc", "limit": 2})
+    page = HTTP.get(path, params={"order": "asc", "limit": 2})
     ResponseItemList.model_validate_json(page.text, strict=True)
-    rest = httpx.get(path, params={"order": "asc", "after": page.json()["last_id"]}).json()
+    rest = HTTP.get(path, params={"order": "asc", "after": page.json()["last_id"]}).json()
     assert (page.json()["has_more"], len(rest["data"]), rest["has_more"]) == (True, 3, False)
     for wrong in ({"limit": "x"}, {"limit": "0"}, {"order": "up"}, {"after": "msg_1"}):
-        assert httpx.get(path, params=wrong).status_code == 400
+        assert HTTP.get(path, params=wrong).status_code == 400
     client.responses.delete(reply.id)
     for call in (client.responses.retrieve, client.responses.delete):
         with pytest.raises(openai.NotFoundError):
@@ -499,22 +501,22 @@ def test_responses_of_one_key_are_unknown_to_another(monkeypatch: pytest.MonkeyP
             ("DELETE", path),
             ("GET", f"{path}?stream=true"),
         ):
-            found = httpx.request(method, where, headers=other)
-            forged = httpx.request(
+            found = HTTP.request(method, where, headers=other)
+            forged = HTTP.request(
                 method, where.replace(id, "resp_" + "0" * 32), headers=other
             )
             assert found.status_code == forged.status_code == 404
             assert error_of(found)["message"].replace(id, "") == (
                 error_of(forged)["message"].replace("resp_" + "0" * 32, "")
             )
-            assert httpx.request(method, where).status_code == 401
+            assert HTTP.request(method, where).status_code == 401
         assert post(server.url, "two", previous_response_id=id).status_code == 400
         reference = {"type": "item_reference", "id": item}
         assert post(server.url, "two", input=[reference, USER]).status_code == 404
         assert post(server.url, "one", input=[reference, USER]).status_code == 200
         for odd in ("resp_../x", "resp_%00", "x" * 300, "resp_" + "g" * 32):
-            assert httpx.get(f"{server.url}/responses/{odd}", headers=other).status_code == 404
-        assert httpx.get(path, headers={"authorization": "Bearer one"}).status_code == 200
+            assert HTTP.get(f"{server.url}/responses/{odd}", headers=other).status_code == 404
+        assert HTTP.get(path, headers={"authorization": "Bearer one"}).status_code == 200
 
 
 def test_records_are_no_threads_and_are_pruned(upstream: OpenAIServer, tmp_path: Path) -> None:
@@ -586,7 +588,7 @@ def test_a_key_may_have_so_many_open(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (third.status_code, error_of(third)["code"]) == (429, "too_many_open")
         assert post(server.url, "two", background=True).status_code == 200
         path = f"{server.url}/responses/{ids[0]}"
-        assert httpx.delete(path, headers={"authorization": "Bearer one"}).json()["deleted"]
+        assert HTTP.delete(path, headers={"authorization": "Bearer one"}).json()["deleted"]
         assert post(server.url, "one", background=True).status_code == 200
         model.leave.set()
 
@@ -661,6 +663,7 @@ def test_a_background_response_continues_after_a_restart(
     assert len([body for body in firsts if body["model"] == "sub"]) == 1
 
 
+@pytest.mark.slow
 def test_a_response_that_is_cut_off_again_and_again_is_given_up(
     upstream: OpenAIServer, tmp_path: Path
 ) -> None:
