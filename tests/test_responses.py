@@ -704,3 +704,45 @@ def test_a_run_that_is_named_continues_where_it_was_cut_off() -> None:
     for _ in range(2):
         assert model.invoke("q", named_run=Named("r" * 20)).text == "one"
     assert calls == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_background_response_survives_the_kill_of_its_process(
+    upstream: OpenAIServer, tmp_path: Path, whole: bool
+) -> None:
+    """The run process alone, which is started again, or the whole server."""
+    import os
+    import signal
+
+    import psutil
+
+    from .servers import Process, folder_options
+
+    asked, leave = threading.Event(), threading.Event()
+
+    def reply(body: Any) -> Any:
+        if "wait for it" in json.dumps(body["messages"][-1]):
+            asked.set()
+            leave.wait(30)
+            return "sub"
+        return cell("FINAL(llm_query('wait for it') + '!')")
+
+    upstream.reply = reply
+    (tmp_path / "m.toml").write_text('[models.m]\nmodel = "root"\ndirect_below_tokens = 0\n')
+    options = [*folder_options(tmp_path), "--config", str(tmp_path / "m.toml")]
+    env = {"LANGGRAPH_RLM_STORE": str(tmp_path / "blobs")}
+    with Process(*options, **env) as server, client_of(server.url) as client:
+        begun = client.responses.create(model="m", input="What?", background=True)
+        assert asked.wait(30)
+        if whole:
+            server.kill()
+        else:
+            [run] = psutil.Process(server.pid).children()
+            os.kill(run.pid, signal.SIGKILL)
+            run.wait(10)
+            leave.set()
+            assert until_over(client, begun.id).output_text == "sub!"
+    leave.set()
+    with Process(*options, **env) as server, client_of(server.url) as client:
+        assert until_over(client, begun.id).output_text == "sub!"
