@@ -478,6 +478,17 @@ def test_a_response_is_read_listed_and_deleted(client: openai.OpenAI, url: str) 
         client.responses.create(model="rlm", input="more", previous_response_id=reply.id)
 
 
+def test_any_text_can_be_kept(upstream: OpenAIServer, tmp_path: Path) -> None:
+    """A NUL, and what a sandbox makes of half of a surrogate pair."""
+    upstream.reply = lambda body: cell("FINAL('a\\x00b\\ud83dc')")
+    with Served(create_app(Settings(db=str(tmp_path / "s.db"), aliases=LOOP))) as server:
+        whole = post(server.url, input="What\x00?").json()
+        assert whole["output"][0]["content"][0]["text"].startswith("a\x00b")
+        assert HTTP.get(f"{server.url}/responses/{whole['id']}").json() == whole
+        again = post(server.url, input="What?", previous_response_id=whole["id"])
+        assert again.status_code == 200
+
+
 def test_a_response_that_is_not_stored_cannot_be_found(client: openai.OpenAI) -> None:
     reply = client.responses.create(model="rlm", input="What?", store=False)
     with pytest.raises(openai.NotFoundError):
