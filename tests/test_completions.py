@@ -19,7 +19,9 @@ HTTP = httpx.Client(timeout=30)
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with Served(rlm_app(lambda: ScriptedModel(answer=lambda _: cell("FINAL('one two')")))) as server:
+    with Served(
+        rlm_app(lambda: ScriptedModel(answer=lambda _: cell("FINAL('one two')")))
+    ) as server:
         yield server.url
 
 

@@ -208,9 +208,9 @@ def test_an_error_within_a_stream_is_told_by_its_last_event() -> None:
     failed = events[-1]["response"]
     assert (events[-1]["type"], failed["status"]) == ("response.failed", "failed")
     assert failed["error"]["code"] == "server_error"
-    assert failed["output"][0]["content"][0]["text"] == "one " and failed["output"][0]["status"] == (
-        "incomplete"
-    )
+    assert failed["output"][0]["content"][0]["text"] == "one " and failed["output"][0][
+        "status"
+    ] == ("incomplete")
 
 
 def test_an_error_before_anything_is_shown_has_its_status(
@@ -221,7 +221,10 @@ def test_an_error_before_anything_is_shown_has_its_status(
     with Served(create_app(Settings(db=str(tmp_path / "s.db"), aliases=aliases))) as server:
         for stream in (False, True):
             response = post(server.url, stream=stream)
-            assert (response.status_code, error_of(response)["code"]) == (429, "upstream_rate_limit")
+            assert (response.status_code, error_of(response)["code"]) == (
+                429,
+                "upstream_rate_limit",
+            )
 
 
 def test_a_silent_stream_gets_comments() -> None:
@@ -293,7 +296,11 @@ USER: Any = {"role": "user", "content": "x"}
             "input.0",
             "never fetched",
         ),
-        ({"input": [{"type": "function_call", "name": "f", "arguments": ""}]}, "input.0", "call_id"),
+        (
+            {"input": [{"type": "function_call", "name": "f", "arguments": ""}]},
+            "input.0",
+            "call_id",
+        ),
         ({"tools": [{"type": "web_search"}]}, "tools", "'web_search' is OpenAI's own"),
         ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools", "'mcp'"),
         ({"tool_choice": {"type": "file_search"}}, "tools", "'file_search'"),
@@ -314,9 +321,7 @@ USER: Any = {"role": "user", "content": "x"}
         ({"model": ""}, "model", "at least 1"),
     ],
 )
-def test_a_wrong_request_is_told_what_is_wrong(
-    url: str, body: Any, param: str, told: str
-) -> None:
+def test_a_wrong_request_is_told_what_is_wrong(url: str, body: Any, param: str, told: str) -> None:
     response = post(url, **body)
     error = error_of(response)
     assert response.status_code in (400, 404) and told in error["message"]
@@ -440,9 +445,7 @@ def test_a_model_that_was_asked_directly_is_told_the_conversation(
     with Served(create_app(Settings(db=str(tmp_path / "s.db")))) as server:
         with client_of(server.url) as client:
             first = client.responses.create(model="m", input="one", instructions="I")
-            second = client.responses.create(
-                model="m", input="two", previous_response_id=first.id
-            )
+            second = client.responses.create(model="m", input="two", previous_response_id=first.id)
             client.responses.create(model="m", input="three", previous_response_id=second.id)
     said = [(each["role"], each["content"]) for each in upstream.requests[-1]["messages"]]
     assert said == [
@@ -493,8 +496,8 @@ def test_a_response_that_is_not_stored_cannot_be_found(client: openai.OpenAI) ->
     reply = client.responses.create(model="rlm", input="What?", store=False)
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(reply.id)
+    reference: Any = {"type": "item_reference", "id": reply.output[0].id}
     with pytest.raises(openai.NotFoundError):
-        reference: Any = {"type": "item_reference", "id": reply.output[0].id}
         client.responses.create(model="rlm", input=[reference])
 
 
@@ -513,9 +516,7 @@ def test_responses_of_one_key_are_unknown_to_another(monkeypatch: pytest.MonkeyP
             ("GET", f"{path}?stream=true"),
         ):
             found = HTTP.request(method, where, headers=other)
-            forged = HTTP.request(
-                method, where.replace(id, "resp_" + "0" * 32), headers=other
-            )
+            forged = HTTP.request(method, where.replace(id, "resp_" + "0" * 32), headers=other)
             assert found.status_code == forged.status_code == 404
             assert error_of(found)["message"].replace(id, "") == (
                 error_of(forged)["message"].replace("resp_" + "0" * 32, "")
