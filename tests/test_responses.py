@@ -388,13 +388,13 @@ def test_a_forced_function_is_the_answer_and_takes_its_result(client: openai.Ope
     def answer(text: str) -> str:
         return cell("FINAL({'item': 'fig'})") if "buy" in text else cell("FINAL('done')")
 
-    with Served(rlm_app(lambda: ScriptedModel(answer=answer))) as server:
-        with client_of(server.url) as own:
-            forced = own.responses.create(
-                model="m", input="buy", tools=[FUNCTION], tool_choice=named
-            )
-            assert forced.output[0].type == "function_call"
-            assert json.loads(forced.output[0].arguments) == {"item": "fig"}
+    with (
+        Served(rlm_app(lambda: ScriptedModel(answer=answer))) as server,
+        client_of(server.url) as own,
+    ):
+        forced = own.responses.create(model="m", input="buy", tools=[FUNCTION], tool_choice=named)
+        assert forced.output[0].type == "function_call"
+        assert json.loads(forced.output[0].arguments) == {"item": "fig"}
 
 
 # The next question
@@ -442,11 +442,13 @@ def test_the_next_question_has_the_contexts_and_new_instructions(tmp_path: Path)
 def test_a_model_that_was_asked_directly_is_told_the_conversation(
     upstream: OpenAIServer, tmp_path: Path
 ) -> None:
-    with Served(create_app(Settings(db=str(tmp_path / "s.db")))) as server:
-        with client_of(server.url) as client:
-            first = client.responses.create(model="m", input="one", instructions="I")
-            second = client.responses.create(model="m", input="two", previous_response_id=first.id)
-            client.responses.create(model="m", input="three", previous_response_id=second.id)
+    with (
+        Served(create_app(Settings(db=str(tmp_path / "s.db")))) as server,
+        client_of(server.url) as client,
+    ):
+        first = client.responses.create(model="m", input="one", instructions="I")
+        second = client.responses.create(model="m", input="two", previous_response_id=first.id)
+        client.responses.create(model="m", input="three", previous_response_id=second.id)
     said = [(each["role"], each["content"]) for each in upstream.requests[-1]["messages"]]
     assert said == [
         ("user", "one"),
@@ -608,10 +610,12 @@ def test_a_key_may_have_so_many_open(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_background_response_that_fails_says_why(upstream: OpenAIServer, tmp_path: Path) -> None:
     upstream.reply = lambda body: {"status": 429, "content": "slow down"}
     aliases: Any = {"m": {"model": "root", "max_retries": 0}}
-    with Served(create_app(Settings(db=str(tmp_path / "s.db"), aliases=aliases))) as server:
-        with client_of(server.url) as client:
-            begun = client.responses.create(model="m", input="What?", background=True)
-            over = until_over(client, begun.id)
+    with (
+        Served(create_app(Settings(db=str(tmp_path / "s.db"), aliases=aliases))) as server,
+        client_of(server.url) as client,
+    ):
+        begun = client.responses.create(model="m", input="What?", background=True)
+        over = until_over(client, begun.id)
     assert (over.status, over.error and over.error.code) == ("failed", "rate_limit_exceeded")
     assert over.error is not None and "slow down" in over.error.message
 
