@@ -47,6 +47,7 @@ ORDER = [
     "trace",
     "testing",
     "chat",
+    "hosting",
     "server",
     "ui",
     "cli",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.budget.limits import Limits
     from langgraph_rlm.cli.answering import Asker
     from langgraph_rlm.cli.display import Display
-    from langgraph_rlm.cli.pauses import Pause
+    from langgraph_rlm.hosting.pauses import Pause
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from langgraph_rlm.cli.loop import STOPPED
 from langgraph_rlm.errors import RLMError
 
 if TYPE_CHECKING:
-    from langgraph_rlm.cli.pauses import Pause
+    from langgraph_rlm.hosting.pauses import Pause
 
 FAILED = 1
 """Exit code of an error; 2 is a wrong command line."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.cli.jobs import Job
 from langgraph_rlm.cli.loop import run_until_ctrl_c
-from langgraph_rlm.cli.pauses import WITHIN
 from langgraph_rlm.cli.suggestions import did_you_mean
 from langgraph_rlm.cli.working import opened_graph
 from langgraph_rlm.errors import ForkError
+from langgraph_rlm.hosting.pauses import WITHIN
 from langgraph_rlm.log.places import call_at, call_of
 
 if TYPE_CHECKING:

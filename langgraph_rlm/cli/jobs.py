@@ -14,7 +14,7 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.cli.pauses import Pause
+    from langgraph_rlm.hosting.pauses import Pause
     from langgraph_rlm.state import Coverage
     from langgraph_rlm.storage.context import ContextHandle
 

@@ -22,8 +22,8 @@ from langgraph_rlm.cli.display_text import (
     seconds,
     summary,
 )
-from langgraph_rlm.cli.pauses import WITHIN
 from langgraph_rlm.cli.trace_index import TraceIndex
+from langgraph_rlm.hosting.pauses import WITHIN
 
 if TYPE_CHECKING:
     from langgraph_rlm.trace.records import CallRecord, ReplyRecord, TurnRecord

@@ -9,9 +9,9 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.budget.usage import Usage, add_usage, spent, whole
-from langgraph_rlm.cli.pauses import WITHIN
 from langgraph_rlm.cli.suggestions import did_you_mean
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.hosting.pauses import WITHIN
 
 if TYPE_CHECKING:
     from langgraph_rlm.trace.reading import Trace

@@ -11,9 +11,9 @@ from langgraph_rlm.cli.graphs import load_graph, own_saver
 from langgraph_rlm.cli.kept_options import REMEMBERED, Options, environment, options_in
 from langgraph_rlm.cli.kept_threads import Place, opened, threads_in
 from langgraph_rlm.history.threads import Thread
+from langgraph_rlm.hosting.sources import OneGraph, Opened, Source
 from langgraph_rlm.server.savers import open_saver
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.ui.sources import OneGraph, Opened, Source
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple

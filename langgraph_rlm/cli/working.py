@@ -5,7 +5,7 @@ Prints nothing but what a display shows.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -15,8 +15,9 @@ from langgraph_rlm.budget.usage import spent
 from langgraph_rlm.cli.jobs import Job, Result, Unfinished
 from langgraph_rlm.cli.kept_options import REMEMBERED, close_sessions, no_threads
 from langgraph_rlm.cli.loop import run_until_ctrl_c
-from langgraph_rlm.cli.pauses import Pause, pauses_of
 from langgraph_rlm.errors import ConfigurationError, ResumeError
+from langgraph_rlm.hosting.events import is_event, parts_of
+from langgraph_rlm.hosting.pauses import Pause, pauses_of
 from langgraph_rlm.storage.json_types import is_dict
 
 if TYPE_CHECKING:
@@ -167,28 +168,15 @@ class Work:
         # until its first event, a new question's state has the usage of the question before it
         is_own_usage = not is_dict(given)
         values: dict[str, Any] = {}
-        async for mode, part in self._parts(given):
-            if mode == "values":
-                values = part
-                display.spent(part.get("usage") if is_own_usage else None)
-            elif is_dict(part) and "trajectory" in part:  # another graph may stream other things
-                is_own_usage = True
-                display.show(_with_kept(part, kept))
+        async with aclosing(parts_of(self._graph, given, self._config)) as parts:
+            async for mode, part in parts:
+                if mode == "values":
+                    values = part
+                    display.spent(part.get("usage") if is_own_usage else None)
+                elif is_event(part):
+                    is_own_usage = True
+                    display.show(_with_kept(part, kept))
         return values
-
-    async def _parts(self, given: Any) -> AsyncIterator[tuple[str, Any]]:
-        """Stream the progress of all RLMs, and the states of the graph itself."""
-        from langgraph_rlm.rlm_graph import RLMGraph
-
-        is_rlm = isinstance(self._graph, RLMGraph)
-        options: Any = {"stream_mode": ["custom", "values"], "durability": "sync"}
-        parts: Any = self._graph.astream(given, self._config, subgraphs=not is_rlm, **options)
-        async with aclosing(parts):
-            async for part in parts:
-                if is_rlm:
-                    yield part
-                elif part[1] == "custom" or not part[0]:
-                    yield part[1:]
 
 
 def _run(work: Any) -> Any:

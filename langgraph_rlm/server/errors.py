@@ -20,8 +20,8 @@ from langgraph_rlm.errors import (
     ThreadBusyError,
     UnknownToolCallError,
 )
+from langgraph_rlm.hosting.secrets import without_secrets
 from langgraph_rlm.models.failures import failed_model, is_page, page_text
-from langgraph_rlm.server.secrets import without_secrets
 from langgraph_rlm.storage.json_types import is_dict
 
 LOG = logging.getLogger("langgraph_rlm.server")

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from langgraph_rlm.hosting.secrets import without_secrets
 from langgraph_rlm.models.failures import is_page, page_text
 from langgraph_rlm.models.resolve import base_address
-from langgraph_rlm.server.secrets import without_secrets
 from langgraph_rlm.storage.json_types import is_dict, is_list
 
 LOG = logging.getLogger("langgraph_rlm.server")

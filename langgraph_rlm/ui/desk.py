@@ -12,6 +12,8 @@ from langgraph_rlm.errors import AnsweredError, ConfigurationError, ResumeError
 from langgraph_rlm.history.answers import aanswer, to_continue
 from langgraph_rlm.history.fork import afork
 from langgraph_rlm.history.threads import Thread
+from langgraph_rlm.hosting.runs import Runs
+from langgraph_rlm.hosting.sources import NOTHING_RUNS, Opened, Saver, Source
 from langgraph_rlm.pregel.databases import Mark, Rows, rows_of
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, kept_in, newest_of, ready_answers
 from langgraph_rlm.pregel.keys import open_pauses
@@ -22,8 +24,6 @@ from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.approvals import tool_of_review
 from langgraph_rlm.trace.follow import Follower
 from langgraph_rlm.ui.feeds import Feed, Feeds
-from langgraph_rlm.ui.sources import NOTHING_RUNS, Opened, Saver, Source
-from langgraph_rlm.ui.work import Work
 
 LISTED = 2.0
 """Seconds for which a list of threads is given again: to make one reads the whole database."""
@@ -36,7 +36,7 @@ class Desk:
         """Take a source, on the event loop that serves."""
         self._source = source
         self._saver = source.saver
-        self.work = Work(source.saver)
+        self.runs = Runs(source.saver)
         self.feeds = Feeds(self._feed)
         self._listing = asyncio.Lock()
         self._listed: tuple[float, Sequence[Thread]] = (0.0, ())
@@ -73,11 +73,11 @@ class Desk:
 
     async def _feed(self, thread: str, checkpoint: str | None) -> Feed:
         opened = await self.opened(thread)
-        database = await self.work.database()
+        database = await self.runs.database()
         kept = _Kept(self._saver, await rows_of(self._saver), thread)
 
         def is_running() -> bool:
-            return self.work.is_here(thread) or is_leased(database, thread)
+            return self.runs.is_here(thread) or is_leased(database, thread)
 
         async def standing(state: str) -> Mapping[str, Any]:
             answers: Mapping[str, Any] = {}
@@ -95,11 +95,11 @@ class Desk:
         """Say how a thread stands beside its records."""
         told: dict[str, Any] = {
             "state": state,
-            "here": self.work.is_here(thread),
+            "here": self.runs.is_here(thread),
             "can_run": opened.can_run,
             "answers": answers,
         }
-        error = self.work.error(thread)
+        error = self.runs.error(thread)
         if error is not None:
             told["error"] = error
         return told
@@ -129,7 +129,7 @@ class Desk:
             raise AnsweredError(f"No call waits under {', '.join(gone)}: answered already?")
         await aanswer(opened.graph or self._saver, _config(thread), given, by=by)
         if opened.can_run:
-            await self.work.take_up(thread, opened, by)
+            await self.runs.take_up(thread, opened, by)
         return opened.can_run
 
     async def ask(self, thread: str | None, question: str, by: str | None) -> str:
@@ -148,13 +148,13 @@ class Desk:
         else:
             opened = _runs(await self.opened(thread))
             state = await opened.graph.aget_state(_config(thread))
-            await self.work.check_free(thread)
+            await self.runs.check_free(thread)
             if state.tasks:
                 raise Refused(
                     409, f"Thread {thread!r} has an unfinished run: continue or answer it first."
                 )
-        await self.work.start(thread, opened, _input(opened.graph, question), by)
-        await self.work.until_kept(thread)
+        await self.runs.start(thread, opened, _input(opened.graph, question), by)
+        await self.runs.until_kept(thread)
         return thread
 
     async def fork(
@@ -169,9 +169,9 @@ class Desk:
             ForkError: see `fork`.
         """
         opened = _runs(await self.opened(thread))
-        await self.work.check_free(thread)
+        await self.runs.check_free(thread)
         forked = await afork(opened.graph, _config(thread, checkpoint), place, value)
-        await self.work.start(thread, opened, None, by)
+        await self.runs.start(thread, opened, None, by)
         return str(forked.get("configurable", {})["checkpoint_id"])
 
     async def go_on(self, thread: str, by: str | None) -> None:
@@ -181,7 +181,7 @@ class Desk:
             Refused: there is nothing to continue, or it waits for answers.
         """
         opened = _runs(await self.opened(thread))
-        await self.work.check_free(thread)
+        await self.runs.check_free(thread)
         state = await opened.graph.aget_state(_config(thread))
         if not state.tasks:
             raise Refused(409, f"Thread {thread!r} has nothing to continue.")
@@ -189,7 +189,7 @@ class Desk:
         if state.interrupts and waits and not await ready_answers(self._saver, thread):
             raise Refused(409, f"Thread {thread!r} waits for answers.")
         given = await to_continue(opened.graph, self._saver, thread)
-        await self.work.start(thread, opened, given, by)
+        await self.runs.start(thread, opened, given, by)
 
     async def stop(self, thread: str) -> None:
         """Cancel the run of a thread.
@@ -198,14 +198,14 @@ class Desk:
             Refused: it is not one of this process.
         """
         await self._newest(thread)
-        if not await self.work.stop(thread):
+        if not await self.runs.stop(thread):
             raise Refused(
                 409, f"No run of thread {thread!r} is in this process: stop it where it runs."
             )
 
     async def close(self) -> None:
         """Cancel all runs; they can be continued."""
-        await self.work.close()
+        await self.runs.close()
 
 
 class _Kept:

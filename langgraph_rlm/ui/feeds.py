@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, Protocol
 
 from langgraph_rlm.errors import RLMError
-from langgraph_rlm.server.secrets import without_secrets
+from langgraph_rlm.hosting.secrets import without_secrets
 
 LOG = logging.getLogger("langgraph_rlm.ui")
 POLL = 0.25

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.hosting.sources import Source, source_of
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.settings import KEY_VARIABLE, keys_of_environment
 from langgraph_rlm.storage.blobs import BlobStore
@@ -29,7 +30,6 @@ from langgraph_rlm.ui.replies import (
     no_icon,
     refused,
 )
-from langgraph_rlm.ui.sources import Source, source_of
 
 try:
     from starlette.applications import Starlette

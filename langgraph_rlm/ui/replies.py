@@ -19,10 +19,10 @@ from langgraph_rlm.errors import (
     RLMError,
     ThreadBusyError,
 )
+from langgraph_rlm.hosting.runs import LOG, told
+from langgraph_rlm.hosting.secrets import without_secrets
 from langgraph_rlm.server.errors import Refused
-from langgraph_rlm.server.secrets import without_secrets
 from langgraph_rlm.ui.access import HEADERS, NOTHING, Access
-from langgraph_rlm.ui.work import LOG, told
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.hosting.sources import Source, source_of
 from langgraph_rlm.server.listening import Server, address_of, bound, is_loopback
 from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, keys_of_environment
@@ -25,7 +26,6 @@ from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.ui.access import LOOPBACK, Access
 from langgraph_rlm.ui.bodies import SECONDS
 from langgraph_rlm.ui.pages import Pages
-from langgraph_rlm.ui.sources import Source, source_of
 
 try:
     import uvicorn

@@ -1,4 +1,4 @@
-"""Sources: where the page's threads are, and which graph reads and runs each of them.
+"""Sources: threads of a database, and which graph reads and runs each of them.
 
 Runs nothing.
 """

@@ -1,4 +1,4 @@
-"""Work: the runs that the page has started, as tasks of this process. Never reads a request.
+"""Runs: those that a process has started for others, as tasks of it. Never reads a request.
 
 A run holds its thread's lease, so that one process at a time runs a thread. What a cancelled run
 has done is in the database: it can be continued, here or elsewhere.
@@ -6,18 +6,24 @@ has done is in the database: it can be continued, here or elsewhere.
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from langgraph_rlm.errors import RLMError, ThreadBusyError
 from langgraph_rlm.history.answers import to_continue
+from langgraph_rlm.hosting.events import is_event, parts_of
+from langgraph_rlm.hosting.secrets import without_secrets
+from langgraph_rlm.hosting.sources import Opened, Saver
 from langgraph_rlm.pregel.kept_answers import newest_of, ready_answers
 from langgraph_rlm.pregel.leases import Database, database_of, holds, is_leased, lease
+from langgraph_rlm.progress import Event
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.server.secrets import without_secrets
-from langgraph_rlm.ui.sources import Opened, Saver
 
-LOG = logging.getLogger("langgraph_rlm.ui")
+LOG = logging.getLogger("langgraph_rlm.hosting")
+
+OnEvent = Callable[[Event], None]
+"""Takes the progress of all RLMs of a run, as it happens."""
 LOOK = 0.01
 """Seconds between two looks whether a run has begun."""
 AGAIN = 0.5
@@ -26,7 +32,7 @@ MOST_ERRORS = 1000
 ERROR_CHARS = 2000
 
 
-class Work:
+class Runs:
     """The runs of this process, by their threads."""
 
     def __init__(self, saver: Saver) -> None:
@@ -59,7 +65,14 @@ class Work:
         if self.is_here(thread) or is_leased(await self.database(), thread):
             raise ThreadBusyError(f"Thread {thread!r} is running: stop it, or wait for its end.")
 
-    async def start(self, thread: str, opened: Opened, given: Any, by: str | None) -> None:
+    async def start(
+        self,
+        thread: str,
+        opened: Opened,
+        given: Any,
+        by: str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
         """Start a run, and wait until it has its thread.
 
         Args:
@@ -67,6 +80,7 @@ class Work:
             opened: the graph that runs it.
             given: the graph's input; None continues.
             by: who asked for it.
+            on_event: is told of its progress.
 
         Raises:
             ThreadBusyError: somebody else runs the thread.
@@ -74,7 +88,8 @@ class Work:
         """
         await self.check_free(thread)
         database = await self.database()
-        task = self._spawn(thread, self._run(thread, opened, given, _config(thread, opened, by)))
+        config = _config(thread, opened, by)
+        task = self._spawn(thread, self._run(thread, opened, given, config, on_event))
         while not task.done() and not holds(database, thread):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(LOOK)
         if task.done() and isinstance(task.exception(), RLMError):
@@ -87,10 +102,29 @@ class Work:
         ):
             await asyncio.sleep(LOOK)
 
-    async def take_up(self, thread: str, opened: Opened, by: str | None) -> None:
+    async def take_up(
+        self, thread: str, opened: Opened, by: str | None = None, on_event: OnEvent | None = None
+    ) -> None:
         """Continue a thread with the answers that are kept for it, as soon as nobody runs it."""
         if not self.is_here(thread):  # a run that is here looks for answers when it pauses
-            self._spawn(thread, self._take_up(thread, opened, _config(thread, opened, by)))
+            config = _config(thread, opened, by)
+            self._spawn(thread, self._take_up(thread, opened, config, on_event))
+
+    async def ended(self, thread: str, seconds: float | None = None) -> bool:
+        """Wait for the end of a run that is here, or that it pauses. Cancelling the wait leaves the
+        run as it is.
+
+        Args:
+            thread: its id.
+            seconds: the most to wait; None for as long as it takes.
+
+        Returns:
+            Whether nothing of the thread runs here any more.
+        """
+        task = self._tasks.get(thread)
+        if task is not None:
+            await asyncio.wait({task}, timeout=seconds)
+        return not self.is_here(thread)
 
     async def stop(self, thread: str) -> bool:
         """Cancel the run of a thread, and wait for its end. False where it is not here."""
@@ -124,24 +158,35 @@ class Work:
         for oldest in [*self._errors][:-MOST_ERRORS]:
             del self._errors[oldest]
 
-    async def _take_up(self, thread: str, opened: Opened, config: Any) -> None:
+    async def _take_up(
+        self, thread: str, opened: Opened, config: Any, on_event: OnEvent | None
+    ) -> None:
         database = await self.database()
         while is_leased(database, thread):  # noqa: ASYNC110 - another process does not tell
             await asyncio.sleep(AGAIN)
         if await ready_answers(self._saver, thread):
             given = await to_continue(opened.graph, self._saver, thread)
-            await self._run(thread, opened, given, config)
+            await self._run(thread, opened, given, config, on_event)
 
-    async def _run(self, thread: str, opened: Opened, given: Any, config: Any) -> None:
+    async def _run(
+        self, thread: str, opened: Opened, given: Any, config: Any, on_event: OnEvent | None
+    ) -> None:
         """Run until the thread ends, or pauses without an answer that is kept."""
         graph = opened.graph
         async with AsyncExitStack() as until_done:
             if not isinstance(graph, RLMGraph):  # an RLM takes its thread itself
                 until_done.enter_context(lease(await self.database(), thread))
-            await graph.ainvoke(given, config, durability="sync")
+            await _follow(graph, given, config, on_event)
             while await ready_answers(self._saver, thread):
                 given = await to_continue(graph, self._saver, thread)
-                await graph.ainvoke(given, config, durability="sync")
+                await _follow(graph, given, config, on_event)
+
+
+async def _follow(graph: Any, given: Any, config: Any, on_event: OnEvent | None) -> None:
+    async with aclosing(parts_of(graph, given, config)) as parts:
+        async for mode, part in parts:
+            if on_event is not None and mode == "custom" and is_event(part):
+                on_event(part)
 
 
 def _config(thread: str, opened: Opened, by: str | None) -> dict[str, Any]:
