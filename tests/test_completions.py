@@ -13,7 +13,6 @@ from langgraph_rlm.testing import ScriptedModel, cell
 
 from .servers import Served, rlm_app
 
-
 HTTP = httpx.Client(timeout=30)
 
 
