@@ -75,7 +75,7 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
 )
 @click.option("--force", is_flag=True, help="Serve other machines without a key.")
 def serve(config: Path | None, force: bool, **options: Any) -> None:
-    """Serve OpenAI's chat completions over HTTP.
+    """Serve OpenAI's chat completions, responses and completions over HTTP.
 
     Any OpenAI client works with its base URL set to http://HOST:PORT/v1. OPENAI_BASE_URL and
     OPENAI_API_KEY are those of the models behind it; $LANGGRAPH_RLM_API_KEY has the keys that
