@@ -1,6 +1,9 @@
 """The Agent Client Protocol: sessions, prompts, updates, permissions, cancelling and loading, with the official SDK's client."""
 
 import asyncio
+import json
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import acp
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from langgraph_rlm.acp.lines import Lines
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .acp_client import Client, connected, content_of
@@ -426,3 +430,29 @@ async def test_mcp_servers_of_a_client_are_told_to_be_unused(saver: Any, folder:
         assert "MCP servers of this client are not used: files" in client.thought()
         (told,) = client.of("available_commands_update")
         assert [command.name for command in told.available_commands] == ["continue"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b"[" * 100_000,
+        b'{"a":"' + b"x" * 2_000,
+        b"[1, 2]",
+        b'{"id": [], "result": 1}',
+        b'{"id": 1, "method": []}',
+        b'{"id": 0, "error": 5}',
+    ],
+)
+async def test_a_line_that_is_no_message_is_answered_and_the_next_one_is_read(line: bytes) -> None:
+    reads, writes = os.pipe()
+    out, back = os.pipe()
+    lines = Lines(reads, back, most_bytes=1_000)
+    meta = b'{"id": 1, "method": "a", "params": {"x": 1, "_meta": {"x": 2, "self": 3}}}'
+    threading.Thread(target=os.write, args=(writes, line + b"\n\n" + meta + b"\n")).start()
+    assert await lines.receive() == {"id": 1, "method": "a", "params": {"x": 1}}
+    assert json.loads(os.read(out, 10_000))["error"]["code"] in (-32700, -32600)
+    os.close(writes)
+    assert await lines.receive() is None
+    for descriptor in (reads, out, back):
+        os.close(descriptor)
