@@ -19,6 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
+from langgraph_rlm.as_tool.door import AsTool
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.errors import AnsweredError, ResumeError
 from langgraph_rlm.log.entries import Log
@@ -58,7 +59,9 @@ and on tasks at once. What bounds a run is its `Limits`."""
 Saver = BaseCheckpointSaver[Any]
 
 
-class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
+class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
+    AsTool, CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]
+):
     """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch,
     state and history."""
 
@@ -151,6 +154,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             framed = self._framed(config, is_resumed=is_resumed, kept=kept)
             await self._carry(framed)
             framed = told(framed, until_done)
+            _let_rest(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 try:
                     async for part in parts:
@@ -165,13 +169,16 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     ) -> Iterator[Any]:
         """Stream as `Pregel.stream` does: the async core on a background loop, with sync
         checkpointers in threads."""
-        graph, config = self._in_sync_use(self._bound(config))
+        graph, config = self.in_sync_use(self._bound(config))
         yield from iterate(lambda: graph.astream(input, config, **options))
+
+    def _asked_graph(self) -> "RLMGraph":
+        return self
 
     def bulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
         """Do what `Pregel.bulk_update_state` does, which `update_state` calls. The edges are async,
         so this runs on the background loop too."""
-        graph, config = self._in_sync_use(self._bound(config))
+        graph, config = self.in_sync_use(self._bound(config))
         return wait_for(lambda: graph.abulk_update_state(config, supersteps))
 
     def _bound(self, config: RunnableConfig | None) -> RunnableConfig:
@@ -181,7 +188,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         bound = (self.config or {}).get("configurable", {})
         return {**config, "configurable": {**bound, **config.get("configurable", {})}}
 
-    def _in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
+    def in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
         """This graph and a config whose checkpointers, own and parent's, may be used from the
         background loop."""
         graph, parents = self, config.get("configurable", {}).get(CHECKPOINTER)
@@ -277,12 +284,19 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             config["max_concurrency"] = UNLIMITED
         given = config.get("configurable", {})
         frame = given.get(FRAME)
-        if isinstance(frame, Frame) and frame.run.rlm is self.rlm:
+        if isinstance(frame, Frame) and frame.run.base is self.rlm:
             return config
         if self.store is not None and RUNTIME in given:
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
-        run = Run(self.rlm, resumed=is_resumed, root_options=wanted.root_options, kept=kept)
+        run = Run(
+            self.rlm,
+            self.rlm,
+            own_emit=wanted.emit,
+            resumed=is_resumed,
+            root_options=wanted.root_options,
+            kept=kept,
+        )
         form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
         return with_key(config, FRAME, Frame(run, form=form, work=work))
 
@@ -324,7 +338,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     ) -> None:
         """Keep what a root stores from whoever deletes blobs. A child's is kept by its root."""
         frame = config.get("configurable", {}).get(FRAME)
-        if not isinstance(frame, Frame) or frame.run.rlm is not self.rlm:
+        if not isinstance(frame, Frame) or frame.run.base is not self.rlm:
             database = None if saver is None else await identity_of(saver)
             users = self.rlm.blobs.users
             use = users.begin(database, saver)
@@ -338,6 +352,15 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         if is_root and thread is not None and isinstance(saver, BaseCheckpointSaver):
             database = await database_of(cast(Saver, saver))
             until_done.enter_context(lease(database, str(thread)))
+
+
+def _let_rest(config: RunnableConfig, until_done: AsyncExitStack) -> None:
+    """Have the interpreters of a root's run go before those of others, once it has ended or waits
+    for a person."""
+    frame = cast(Frame, config.get("configurable", {})[FRAME])
+    if frame.depth == 0:
+        run = frame.run
+        until_done.callback(lambda: run.rlm.sessions.rest(run.interpreters))
 
 
 def _within(name: str, graph: Any, namespace: str | None) -> Iterator[tuple[str, Any]]:

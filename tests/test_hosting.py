@@ -10,10 +10,10 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langgraph_rlm import ContextError, aanswer
 from langgraph_rlm.errors import ThreadBusyError
-from langgraph_rlm.hosting.allowed import Allowed
 from langgraph_rlm.hosting.runs import Runs
 from langgraph_rlm.hosting.sources import OneGraph
 from langgraph_rlm.hosting.status import status_of
+from langgraph_rlm.storage.allowed import Allowed
 
 from .models import rlm, root
 

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from langgraph_rlm.acp.sdk import schema
 from langgraph_rlm.errors import ContextError, shown
-from langgraph_rlm.hosting.allowed import Allowed
+from langgraph_rlm.storage.allowed import Allowed
 from langgraph_rlm.storage.attached import attached
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle

@@ -15,10 +15,10 @@ from langgraph_rlm.acp.sdk import RequestError, schema
 from langgraph_rlm.acp.shown import Shower
 from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.history.homes import time_of
-from langgraph_rlm.hosting.allowed import Allowed
 from langgraph_rlm.hosting.sources import Saver
 from langgraph_rlm.pregel.databases import rows_of
 from langgraph_rlm.pregel.kept_answers import newest_of
+from langgraph_rlm.storage.allowed import Allowed
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.trace.follow import Follower
 

@@ -10,6 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
+from langgraph_rlm.as_tool.door import AsTool
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price
 from langgraph_rlm.chat.about import (
@@ -30,18 +31,22 @@ from langgraph_rlm.chat.structured_output import Method, parsed, response_format
 from langgraph_rlm.chat.tasks import Task, task_here
 from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.graph import create_rlm
+from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.resolve import resolve_model
 from langgraph_rlm.models.wrapped import Model, first_of, model_name
 from langgraph_rlm.options import check_options, unknown_option
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.repl import DEFAULT_SANDBOX
+from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.tools.approvals import InterruptMode
 
 MODEL_SETTINGS = ("temperature", "timeout", "max_retries", "api_key", "base_url")
 """Fields that go to the models that are given by name."""
 
 
-class ChatRLM(GeneratingChatModel):
+class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
+    AsTool, GeneratingChatModel
+):
     """A Recursive Language Model as a LangChain chat model: it goes wherever a chat model goes.
 
     The root model answers by writing code, in a loop; the code reads the long parts of the input,
@@ -126,6 +131,9 @@ class ChatRLM(GeneratingChatModel):
     """Tokens that a root model takes; by default what its profile says, else 128,000."""
     compact_at: float = 0.75
     """The share of the window at which a run's conversation is summed up."""
+    prompt_caching: CacheLife | None = "5m"
+    """How long Claude keeps the conversations of root models in its prompt cache; None for no
+    breakpoints."""
     store: Any = None
     """LangGraph store (long-term memory) for `tools`; by default that of the graph around."""
     blob_store: Any = None
@@ -185,6 +193,7 @@ class ChatRLM(GeneratingChatModel):
             prompt=self.prompt,
             window_tokens=self.window_tokens,
             compact_at=self.compact_at,
+            prompt_caching=self.prompt_caching,
             store=self.store,
             blob_store=self.blob_store,
         )
@@ -259,13 +268,14 @@ class ChatRLM(GeneratingChatModel):
         is_sync: bool,
     ) -> Call:
         options = dict(options)
-        resumed = options.pop("resume_run", None)
+        resumed, named = options.pop("resume_run", None), options.pop("named_run", None)
         task = task_here()
         home = self._home(task, run_manager, is_sync=is_sync)
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
         below, rule = self.direct_below_tokens, self.context_rule
         chat = Chat(self._graphs, name, below, rule, self.max_tokens, self.file_blocks)
-        return Call(chat, home, request_of(stop or self.stop, options), messages, task, resumed)
+        request = request_of(stop or self.stop, options)
+        return Call(chat, home, request, messages, task, resumed, named)
 
     def _home(self, task: Task | None, run_manager: Any, *, is_sync: bool) -> RunHome:
         """Say where a call's runs are kept: in the user's saver and store, else those around."""
@@ -283,6 +293,9 @@ class ChatRLM(GeneratingChatModel):
         return RunHome(saver, self.owner, around.callbacks, store, around.thread)
 
     # Tools and structured output
+
+    def _asked_graph(self) -> RLMGraph:
+        return self._graphs.with_tools([])
 
     def bind_tools(  # type: ignore[override]
         self,

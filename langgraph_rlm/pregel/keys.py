@@ -6,6 +6,7 @@ would break every user at once, a key that has changed breaks the test that is n
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ WITHIN, TASK = "|", ":"
 
 def nodes_of(namespace: str) -> str:
     """The nodes that lead to a namespace, as `get_subgraphs(namespace=...)` takes them:
-    `sub_call|tool_interrupt`."""
-    return WITHIN.join(part.partition(TASK)[0] for part in namespace.split(WITHIN))
+    `sub_call|tool_interrupt`. Numbers, of graphs that one task runs beside each other, are none."""
+    parts = [part for part in namespace.split(WITHIN) if not part.isdigit()]
+    return WITHIN.join(part.partition(TASK)[0] for part in parts)
 
 
 def tasks_of(namespace: str) -> Iterator[tuple[str, str]]:
@@ -111,6 +113,47 @@ def open_pauses(saved: "CheckpointTuple") -> "dict[str, Interrupt[Any]]":
             pauses = cast("Sequence[Interrupt[Any]]", value)
             found.update({pause.id: pause for pause in pauses})
     return found
+
+
+# A graph that is called within a task
+
+
+def is_within_task(config: "RunnableConfig") -> bool:
+    """Whether a config is of a task of a graph."""
+    return SCRATCHPAD in config.get("configurable", {})
+
+
+def numbered(config: "RunnableConfig", number: int) -> "RunnableConfig":
+    """A task's config in which a graph is called as the task's graph of that number.
+
+    LangGraph counts the graphs that a task calls by the order in which they start, which is another
+    one when the task runs again: each would continue where another one has ended.
+    """
+    given = config.get("configurable", {})
+    counted = replace(given[SCRATCHPAD], subgraph_counter=lambda: number)
+    return {**config, "configurable": {**given, SCRATCHPAD: counted}}
+
+
+def numbered_namespace(config: "RunnableConfig", task: str, number: int) -> str:
+    """The namespace of a graph that another task of the same node has called by a number.
+
+    Args:
+        config: of a task of that node.
+        task: the id of the other task, or of the same one.
+        number: of the graph.
+    """
+    above, node, _ = parts_of(_namespace(config))
+    own = f"{node}{TASK}{task}{WITHIN}{number}"
+    return f"{above}{WITHIN}{own}" if above else own
+
+
+def task_id(config: "RunnableConfig") -> str:
+    """The id of the task that a config is of."""
+    return parts_of(_namespace(config))[2]
+
+
+def _namespace(config: "RunnableConfig") -> str:
+    return str(config.get("configurable", {})["checkpoint_ns"])
 
 
 # Graphs
