@@ -91,7 +91,7 @@ def run(
 
 
 def leave_after(seconds: float) -> None:
-    """End this process after so many seconds at the latest, from a thread that it does not wait for.
+    """End this process after so many seconds at the latest, whatever it still waits for.
 
     A tool that hangs would else hold it for ever, and nobody would know: the client is gone. All
     that is finished is in the database.
