@@ -61,6 +61,7 @@ SCRIPT = {
 
 
 TRUE_AFTER = {
+    "acp": "harness.answer == 'yes'",
     "chat-model": "reply.text == 'sent to ann'",
     "durability": "out['answer'] == 'yes'",
     "sandboxes": "audited.opened == 1",
