@@ -40,6 +40,8 @@ class _Call:
 
     record: CallRecord
     replies: dict[int, ReplyRecord] = field(default_factory=dict[int, ReplyRecord])
+    counted: int = 0
+    """Answers that events told of, whose records may not have been read yet."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,20 @@ class Shower:
         while rlm in self._above:
             rlm, place = self._above[rlm]
         return tuple(int(part) for part in NUMBER.findall(place))
+
+    def counted(self, rlm: str, place: str, done: int) -> list[Update]:
+        """Give the updates that the progress of a batch of sub-calls makes.
+
+        Args:
+            rlm: the id of the RLM whose code waits.
+            place: of the call in its log; one that was not read yet is left out.
+            done: how many are answered.
+        """
+        call = self._calls.get(f"{rlm}:{place}")
+        if call is None:
+            return []
+        call.counted = done
+        return [*self._call(call)]
 
     def ended(self, waiting: Iterable[str] = ()) -> list[Update]:
         """Give the updates that end what still seems to run: the run has stopped.
@@ -188,7 +204,7 @@ class Shower:
     def _batch(self, call: _Call) -> _Step:
         record, total = call.record, call.record["items"]
         states = [reply["state"] for reply in call.replies.values()]
-        done = sum(state in ("answered", "failed") for state in states)
+        done = max(call.counted, sum(state in ("answered", "failed") for state in states))
         failed = states.count("failed")
         status: Status = "in_progress"
         if done == total or "dropped" in states:
