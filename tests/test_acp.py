@@ -402,10 +402,12 @@ async def test_what_cannot_be_a_prompt_is_refused(saver: Any, folder: Path) -> N
 )
 async def test_a_limit_is_a_stop_reason(saver: Any, folder: Path, limits: Any, reason: str) -> None:
     graph = rlm(root("x = 1", "x = 2", "x = 3", "x = 4"), limits=limits, checkpointer=saver)
-    async with connected(graph) as agent:
+    client = Client()
+    async with connected(graph, client) as agent:
         session = await agent.new_session(cwd=str(folder), mcp_servers=[])
         done = await agent.prompt(session_id=session.session_id, prompt=text("Go"))
     assert done.stop_reason == reason
+    assert "The run reached its limit" in client.thought() + client.said()
     assert done.field_meta["langgraph-rlm"]["stop_reason"] in limits
 
 
@@ -572,6 +574,14 @@ async def test_a_larger_graph_that_takes_messages_is_an_agent_too(saver: Any, fo
         done = await agent.prompt(session_id=session.session_id, prompt=text("Buy tea"))
         assert (done.stop_reason, client.said(), got) == ("end_turn", "bought tea", ["tea"])
         assert {call.status for call in client.calls().values()} == {"completed"}
+        await agent.prompt(session_id=session.session_id, prompt=text("More tea"))
+        client.forget()
+        await agent.load_session(
+            cwd=str(folder), session_id=session.session_id, mcp_servers=[]
+        )  # the node is another RLM each time
+        asked = [chunk.content.text for chunk in client.of("user_message_chunk")]
+        assert asked[0] == "Buy tea" and asked[1].endswith("More tea") and len(asked) == 2
+        assert client.said() == "bought teabought tea" and len(client.calls()) == 4
         link = acp.resource_link_block("a.txt", uri_of(folder / "a.txt"))
         with pytest.raises(acp.RequestError, match="takes questions only"):
             await agent.prompt(session_id=session.session_id, prompt=[*text("Read"), link])

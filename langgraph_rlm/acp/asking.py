@@ -150,6 +150,8 @@ class Asking:
         await self._tell(self._watch.shower.ended())
         if (error := self._runs.error(self._session.id)) is not None:
             raise RequestError(-32603, error)
+        if status.stop_reason != "answered":
+            await self._tell(_limit(status))
         await self._tell(message(status.answer))
         await self._give_files(status, before)
         return ended(status)
@@ -190,3 +192,11 @@ class Asking:
         if session.watch is None:
             session.watch = Watch(session.id, self._opened)
         return session.watch
+
+
+def _limit(status: Status) -> list[Update]:
+    """Say which limit has ended a run; where that is beside its best answer, as a thought."""
+    told = f"The run reached its limit {status.stop_reason}"
+    if status.answer.strip():
+        return thoughts(f"{told}: this is its best answer so far.\n\n")
+    return message(f"{told}: it has no answer so far.")
