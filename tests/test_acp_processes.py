@@ -90,9 +90,10 @@ async def test_a_call_that_may_have_run_is_asked_as_such_and_never_allowed_for_a
 class Raw:
     """The process, and lines as a test writes them."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, code: str = "") -> None:
+        command = ["-c", code] if code else ["-m", "langgraph_rlm", "acp", *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "langgraph_rlm", "acp", *arguments],
+            [sys.executable, *command],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -169,6 +170,36 @@ def test_a_signal_ends_it_as_the_end_of_stdin_does(tmp_path: Path) -> None:
     try:
         raw.ask(id=1, method="initialize", params={"protocolVersion": 1})
         raw.process.send_signal(signal.SIGTERM)
+        assert raw.process.wait(15) == 0
+    finally:
+        raw.end()
+
+
+@pytest.mark.slow
+def test_a_program_serves_its_own_graph(tmp_path: Path) -> None:
+    """Also one whose checkpointer is in memory; nothing that it prints meanwhile is in the way."""
+    raw = Raw(
+        code="""
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph_rlm.acp import serve
+from tests.acp_process import graph
+print('before', flush=True)
+serve(graph().copy({'checkpointer': InMemorySaver()}))
+print('after')
+"""
+    )
+    try:
+        assert raw.process.stdout is not None and raw.process.stdout.readline() == b"before\n"
+        raw.ask(id=1, method="initialize", params={"protocolVersion": 1})
+        new = raw.ask(id=2, method="session/new", params={"cwd": str(tmp_path), "mcpServers": []})
+        session = new["result"]["sessionId"]
+        prompt = {"sessionId": session, "prompt": [{"type": "text", "text": "print"}]}
+        said = raw.ask(id=3, method="session/prompt", params=prompt)
+        while said.get("id") != 3:
+            said = raw.read()
+        assert said["result"]["stopReason"] == "end_turn"
+        raw.process.send_signal(signal.SIGTERM)
+        assert raw.process.stdout.readline() == b"after\n"
         assert raw.process.wait(15) == 0
     finally:
         raw.end()
