@@ -1,6 +1,9 @@
 """The Agent Client Protocol: sessions, prompts, updates, permissions, cancelling and loading, with the official SDK's client."""
 
 import asyncio
+import json
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,12 @@ from typing import Any
 import acp
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
 
+from langgraph_rlm import BlobStore, aanswer
+from langgraph_rlm.acp.lines import Lines
+from langgraph_rlm.acp.storing import stored
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .acp_client import Client, connected, content_of
@@ -331,6 +339,8 @@ async def test_the_whole_folder_is_a_context_only_where_it_is_asked_for(
         "FOLDER/a.txt%00",
         "file://elsewhere/share/a.txt",
         "file:relative.txt",
+        "FOLDER/" + "a" * 5_000,
+        "file:///" + "a/" * 50_000,
     ],
 )
 async def test_a_file_outside_of_the_session_is_refused(saver: Any, folder: Path, uri: str) -> None:
@@ -356,7 +366,8 @@ async def test_sessions_stay_in_the_folders_that_are_allowed(saver: Any, folder:
     graph = rlm(root("FINAL(1)"), checkpointer=saver)
     async with connected(graph, allowed=[folder]) as agent:
         await agent.new_session(cwd=str(folder / "sub"), mcp_servers=[])
-        for wrong in (folder.parent, folder / "up", folder / "missing", folder / "a.txt", "sub"):
+        wrongs = (folder.parent, folder / "up", folder / "missing", folder / "a.txt", "sub")
+        for wrong in (*wrongs, "/\0", "/" + "a" * 5_000, "/" + "a/" * 50_000, ""):
             with pytest.raises(acp.RequestError):
                 await agent.new_session(cwd=str(wrong), mcp_servers=[])
         with pytest.raises(acp.RequestError):
@@ -391,10 +402,12 @@ async def test_what_cannot_be_a_prompt_is_refused(saver: Any, folder: Path) -> N
 )
 async def test_a_limit_is_a_stop_reason(saver: Any, folder: Path, limits: Any, reason: str) -> None:
     graph = rlm(root("x = 1", "x = 2", "x = 3", "x = 4"), limits=limits, checkpointer=saver)
-    async with connected(graph) as agent:
+    client = Client()
+    async with connected(graph, client) as agent:
         session = await agent.new_session(cwd=str(folder), mcp_servers=[])
         done = await agent.prompt(session_id=session.session_id, prompt=text("Go"))
     assert done.stop_reason == reason
+    assert "The run reached its limit" in client.thought() + client.said()
     assert done.field_meta["langgraph-rlm"]["stop_reason"] in limits
 
 
@@ -426,3 +439,209 @@ async def test_mcp_servers_of_a_client_are_told_to_be_unused(saver: Any, folder:
         assert "MCP servers of this client are not used: files" in client.thought()
         (told,) = client.of("available_commands_update")
         assert [command.name for command in told.available_commands] == ["continue"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b"[" * 100_000,
+        b'{"a":"' + b"x" * 2_000,
+        b"[1, 2]",
+        b'{"id": [], "result": 1}',
+        b'{"id": 1, "method": []}',
+        b'{"id": 0, "error": 5}',
+    ],
+)
+async def test_a_line_that_is_no_message_is_answered_and_the_next_one_is_read(line: bytes) -> None:
+    reads, writes = os.pipe()
+    out, back = os.pipe()
+    lines = Lines(reads, back, most_bytes=1_000)
+    meta = b'{"id": 1, "method": "a", "params": {"x": 1, "_meta": {"x": 2, "self": 3}}}'
+    threading.Thread(target=os.write, args=(writes, line + b"\n\n" + meta + b"\n")).start()
+    assert await lines.receive() == {"id": 1, "method": "a", "params": {"x": 1}}
+    assert json.loads(os.read(out, 10_000))["error"]["code"] in (-32700, -32600)
+    os.close(writes)
+    assert await lines.receive() is None
+    for descriptor in (reads, out, back):
+        os.close(descriptor)
+
+
+async def test_the_calls_of_children_are_asked_too(saver: Any, folder: Path) -> None:
+    got: list[str] = []
+
+    def answer(said: str) -> str:
+        if "Question:\n\nShop" in said:
+            return cell("FINAL(rlm_query_batched(['one', 'two']))")
+        return cell("FINAL(buy('tea'))")
+
+    def buy(item: str) -> str:
+        """Buy something."""
+        got.append(item)
+        return item
+
+    graph = rlm(
+        ScriptedModel(answer=answer),
+        sub=ScriptedModel(answer=answer),
+        tools=[buy],
+        interrupt_on={"buy": True},
+        limits={"max_depth": 2},
+        checkpointer=saver,
+    )
+    client = Client()
+    async with connected(graph, client) as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        await agent.prompt(session_id=session.session_id, prompt=text("Shop"))
+    assert (client.said(), got) == ('["tea","tea"]', ["tea", "tea"])
+    assert len({call.tool_call_id for call, _ in client.asked}) == 2
+    shown = client.calls()
+    assert all(shown[call.tool_call_id].status == "completed" for call, _ in client.asked)
+
+
+async def test_an_answer_that_somebody_else_gave_first_counts(saver: Any, folder: Path) -> None:
+    graph, got = buys(
+        "try:\n    FINAL(buy('tea'))\nexcept RuntimeError as error:\n    FINAL('no')", saver=saver
+    )
+
+    async def late(call: Any, options: Any) -> str:
+        config: Any = {"configurable": {"thread_id": ids[0]}}
+        (pause,) = (await graph.aget_state(config)).interrupts
+        await aanswer(graph, config, {pause.id: {"type": "reject"}}, by="the page")
+        return "allow"
+
+    client = Client(late)
+    ids: list[str] = []
+    async with connected(graph, client) as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        ids.append(session.session_id)
+        await agent.prompt(session_id=session.session_id, prompt=text("Buy tea"))
+    assert (client.said(), got) == ("no", [])
+
+
+async def test_a_thread_that_another_process_runs_is_busy(saver: Any, folder: Path) -> None:
+    from langgraph_rlm.pregel.leases import database_of, lease
+
+    graph = rlm(root("FINAL(1)"), checkpointer=saver)
+    async with connected(graph) as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        with lease(await database_of(saver), session.session_id):
+            with pytest.raises(acp.RequestError, match="is running") as refused:
+                await agent.prompt(session_id=session.session_id, prompt=text("Go"))
+            assert refused.value.code == -32600
+        await agent.prompt(session_id=session.session_id, prompt=text("Go"))
+
+
+async def test_a_client_that_cannot_be_asked_leaves_the_call_open(saver: Any, folder: Path) -> None:
+    graph, got = buys("FINAL(buy('tea'))", saver=saver)
+
+    def cannot(call: Any, options: Any) -> Any:
+        raise acp.RequestError.method_not_found("session/request_permission")
+
+    client = Client(cannot)
+    async with connected(graph, client) as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        done = await agent.prompt(session_id=session.session_id, prompt=text("Buy tea"))
+    assert (done.stop_reason, got) == ("cancelled", [])
+    assert "still waits" in client.said()
+
+
+@pytest.mark.filterwarnings("ignore:sandbox='local' is not a sandbox")
+async def test_files_that_code_gives_back_come_with_the_answer_once(
+    saver: Any, folder: Path
+) -> None:
+    writes = "open('out/t.csv', 'w').write('a,b')\nFINAL('done')"
+    client = Client()
+    graph = rlm(root(writes, "FINAL('same')"), sandbox="local", checkpointer=saver)
+    async with connected(graph, client) as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        await agent.prompt(session_id=session.session_id, prompt=text("Write"))
+        (file,) = [c for c in client.of("agent_message_chunk") if c.content.type == "resource"]
+        assert file.content.resource.mime_type == "text/csv"
+        assert file.content.resource.blob == "YSxi" and client.said() == "done"
+        client.forget()
+        await agent.prompt(session_id=session.session_id, prompt=text("Again"))
+        assert [c.content.type for c in client.of("agent_message_chunk")] == ["text"]
+
+
+async def test_a_larger_graph_that_takes_messages_is_an_agent_too(saver: Any, folder: Path) -> None:
+    inner, got = buys("FINAL(buy('tea'))", saver=None)
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("rlm", inner)
+    builder.add_edge(START, "rlm")
+    client = Client()
+    async with connected(builder.compile(checkpointer=saver), client) as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        done = await agent.prompt(session_id=session.session_id, prompt=text("Buy tea"))
+        assert (done.stop_reason, client.said(), got) == ("end_turn", "bought tea", ["tea"])
+        assert {call.status for call in client.calls().values()} == {"completed"}
+        await agent.prompt(session_id=session.session_id, prompt=text("More tea"))
+        client.forget()
+        await agent.load_session(
+            cwd=str(folder), session_id=session.session_id, mcp_servers=[]
+        )  # the node is another RLM each time
+        asked = [chunk.content.text for chunk in client.of("user_message_chunk")]
+        assert asked[0] == "Buy tea" and asked[1].endswith("More tea") and len(asked) == 2
+        assert client.said() == "bought teabought tea" and len(client.calls()) == 4
+        link = acp.resource_link_block("a.txt", uri_of(folder / "a.txt"))
+        with pytest.raises(acp.RequestError, match="takes questions only"):
+            await agent.prompt(session_id=session.session_id, prompt=[*text("Read"), link])
+
+
+async def test_a_session_that_is_closed_is_stopped_and_can_be_loaded(
+    saver: Any, folder: Path
+) -> None:
+    graph = rlm(root("FINAL(1)"), checkpointer=saver)
+    client = Client()
+    async with connected(graph, client, files="folder") as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        assert session.config_options[0].current_value == "folder"
+        await agent.prompt(session_id=session.session_id, prompt=text("Go"))
+        await agent.close_session(session_id=session.session_id)
+        with pytest.raises(acp.RequestError, match="There is no session"):
+            await agent.prompt(session_id=session.session_id, prompt=text("Go"))
+        await agent.resume_session(cwd=str(folder), session_id=session.session_id)
+        client.forget()
+        await agent.prompt(session_id=session.session_id, prompt=text("Go"))
+        assert client.said() == "1" and not client.of("user_message_chunk")
+
+
+async def test_the_reading_of_many_files_is_shown_and_stops_when_it_is_cancelled(
+    folder: Path, tmp_path: Path
+) -> None:
+    for number in range(1_000):
+        (folder / f"{number}.txt").write_text(str(number))
+    blobs, told = BlobStore.open(tmp_path / "blobs"), list[Any]()
+
+    async def tell(updates: Any) -> None:
+        told.extend(updates)
+
+    contexts = {"folder": folder, "again": folder}
+    assert (await stored(contexts, blobs, tell, every=0.01) or {}).keys() == contexts.keys()
+    assert "of 1,002" in told[-1].title and told[-1].status == "completed"
+    assert told[0].session_update == "tool_call" and told[0].kind == "read"
+    reading = asyncio.create_task(stored(contexts, blobs, tell, every=0.01))
+    await asyncio.sleep(0.02)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+async def test_a_pause_of_several_calls_asks_about_each(saver: Any, folder: Path) -> None:
+    """Such as that of LangChain's middleware for agents."""
+    review = [{"action_name": "buy", "allowed_decisions": ["approve", "reject"]}]
+    calls = [{"name": "buy", "args": {"item": item}} for item in ("tea", "milk")]
+
+    def node(state: Any) -> Any:
+        decided = interrupt({"action_requests": calls, "review_configs": review})
+        said = ", ".join(each["type"] for each in decided["decisions"])
+        return {"messages": [{"role": "ai", "content": said}]}
+
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    client = Client(lambda call, options: "allow" if call.raw_input["item"] == "tea" else "reject")
+    async with connected(builder.compile(checkpointer=saver), client) as agent:
+        session = await agent.new_session(cwd=str(folder), mcp_servers=[])
+        await agent.prompt(session_id=session.session_id, prompt=text("Buy"))
+    assert client.said() == "approve, reject"
+    assert len({call.tool_call_id for call, _ in client.asked}) == 2

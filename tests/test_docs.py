@@ -67,6 +67,7 @@ SERVED_AT = "http://127.0.0.1:8000/v1"
 
 TRUE_AFTER = {
     "responses": "then.output_text == 'yes'",
+    "acp": "harness.answer == 'yes'",
     "chat-model": "reply.text == 'sent to ann'",
     "durability": "out['answer'] == 'yes'",
     "sandboxes": "audited.opened == 1",

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from langgraph_rlm.acp.asking import Asking, follower_of
-from langgraph_rlm.acp.prompts import Block, read_prompt, stored
+from langgraph_rlm.acp.asking import Asking
+from langgraph_rlm.acp.prompts import Block, read_prompt
 from langgraph_rlm.acp.replay import replayed
 from langgraph_rlm.acp.sdk import RequestError, acp, schema
 from langgraph_rlm.acp.sessions import Files, Session, Sessions
-from langgraph_rlm.acp.shown import TITLE_CHARS, Shower, Update, thoughts
+from langgraph_rlm.acp.shown import TITLE_CHARS, Update, thoughts
+from langgraph_rlm.acp.storing import stored
+from langgraph_rlm.acp.watching import Watch
 from langgraph_rlm.errors import ConfigurationError, ContextError, RLMError, ThreadBusyError
 from langgraph_rlm.hosting.questions import input_of
 from langgraph_rlm.hosting.runs import Runs, told
@@ -219,7 +221,9 @@ class RLMAgent:
         opened = await self._opened(session)
         folder = session.cwd if session.files == "folder" else None
         asked = await asyncio.to_thread(read_prompt, prompt, session.allowed, folder)
-        context = await stored(asked, opened.blobs)
+        context = await stored(
+            asked.contexts, opened.blobs, lambda updates: self._send(session, updates)
+        )
         await self._name(session, prompt)
         asking = await self._asking(session)
         return await asking.ask(input_of(opened.graph, asked.question, context), self._by)
@@ -250,13 +254,11 @@ class RLMAgent:
     async def _replay(self, session: Session) -> None:
         opened = await self._opened(session)
         status = await status_of(opened.graph, session.id)
-        follower = session.follower = follower_of(session.id, opened)
-        trace = await follower.trace()
-        shower = session.shower = Shower(lambda digest: follower.last.text(digest))
-        updates = await asyncio.to_thread(replayed, trace.records, shower, status.answer)
-        await self._send(session, updates)
-        if status.state == "open":
-            await self._send(session, shower.ended())
+        watch = session.watch = Watch(session.id, opened)
+        trace = await watch.follower.trace()
+        updates = await asyncio.to_thread(replayed, trace.records, watch.shower, status.answer)
+        waiting = await watch.ids_of(status.pauses)
+        await self._send(session, [*updates, *watch.shower.ended(waiting.values())])
 
     async def _send(self, session: Session, updates: Sequence[Update]) -> None:
         for update in updates:

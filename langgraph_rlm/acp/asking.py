@@ -1,7 +1,8 @@
 """Asking: one prompt of a session, from its start until its answer, a stop or an open call."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ from langgraph_rlm.acp.ends import ended, file_blocks
 from langgraph_rlm.acp.permissions import Answer, asked, can_be_asked, why_not
 from langgraph_rlm.acp.sdk import RequestError, acp, schema
 from langgraph_rlm.acp.sessions import Session
-from langgraph_rlm.acp.shown import Shower, Update, message, thoughts
+from langgraph_rlm.acp.shown import Update, message, thoughts
+from langgraph_rlm.acp.watching import Watch
 from langgraph_rlm.chat.reply_files import blocks_of
 from langgraph_rlm.errors import AnsweredError
 from langgraph_rlm.history.answers import aanswer, to_continue
@@ -18,13 +20,8 @@ from langgraph_rlm.hosting.runs import Runs
 from langgraph_rlm.hosting.sources import Opened, Saver
 from langgraph_rlm.hosting.status import Status, status_of
 from langgraph_rlm.pregel.kept_answers import ready_answers
-from langgraph_rlm.trace.follow import Follower
 
-LOOK = 0.2
-"""Seconds between two looks at a thread that works."""
-SHARE = 4
-"""A look is followed by at least this many times the time that it took: a thread with 10,000 calls
-is read anew at each."""
+LOG = logging.getLogger("langgraph_rlm.acp")
 
 NOTHING = "There is nothing to continue: the last question has its answer."
 SET_ASIDE = "The question before was not finished. It is set aside; this one is asked instead.\n\n"
@@ -33,6 +30,8 @@ STOPPED = (
     "something else."
 )
 LEFT_OPEN = "The call still waits: /continue asks again, and another prompt drops it."
+LEFT = schema.RequestPermissionResponse(outcome=schema.DeniedOutcome(outcome="cancelled"))
+"""The answer of a client that leaves a call open."""
 
 
 class Asking:
@@ -61,7 +60,7 @@ class Asking:
             ThreadBusyError: another process runs the thread.
         """
         before = await self.status()
-        await self._catch_up(before)
+        await self._watch.look()  # what the thread has already is shown already
         if before.state in ("open", "waiting"):
             await self._tell(thoughts(SET_ASIDE))
         await self._start(given, by)
@@ -70,7 +69,7 @@ class Asking:
     async def go_on(self, by: str | None) -> schema.PromptResponse:
         """Continue what was stopped, or what waits. Raises as `ask` does."""
         before = await self.status()
-        await self._catch_up(before)
+        await self._watch.look()  # what the thread has already is shown already
         if before.state in ("none", "done"):
             await self._tell(message(NOTHING))
             return ended(before, "end_turn")
@@ -83,8 +82,8 @@ class Asking:
         """Stop the run, and say how its thread stands."""
         await self._runs.stop(self._session.id)
         status = await self.status()
-        await self._look()
-        await self._tell(self._shower.ended())
+        await self._tell(await self._watch.look())
+        await self._tell(self._watch.shower.ended())
         if status.state in ("open", "waiting"):
             await self._tell(message(STOPPED))
         return ended(status, "cancelled")
@@ -96,7 +95,7 @@ class Asking:
     # Running
 
     async def _start(self, given: Any, by: str | None) -> None:
-        await self._runs.start(self._session.id, self._opened, given, by)
+        await self._runs.start(self._session.id, self._opened, given, by, self._watch.note)
 
     async def _until_ended(self, before: Status, by: str | None) -> schema.PromptResponse:
         """Show the run, and ask about the calls that wait, until nothing is to be done."""
@@ -108,20 +107,21 @@ class Asking:
                 return await self._done(status, before)
             unasked = [pause for pause in status.pauses if not can_be_asked(pause)]
             if not await self._answer(status.pauses, by):
-                await self._tell(self._shower.ended(await self._waiting(status.pauses)))
+                waiting = await self._watch.ids_of(status.pauses)
+                await self._tell(self._watch.shower.ended(waiting.values()))
                 if unasked:
                     await self._tell(message(why_not(unasked, id)))
                     return ended(status, "end_turn")
                 await self._tell(message(LEFT_OPEN))
                 return ended(status, "cancelled")
-            await self._runs.take_up(id, self._opened, by)
+            await self._runs.take_up(id, self._opened, by, self._watch.note)
 
     async def _answer(self, pauses: Sequence[Pause], by: str | None) -> bool:
         """Ask about each call, and keep the answers; tell whether there is one."""
         has_answer = False
+        ids = await self._watch.ids_of(pauses)
         for pause in filter(can_be_asked, pauses):
-            call = await self._call_of(pause)
-            answer = await asked(pause, call, self._session.always, self._ask)
+            answer = await asked(pause, ids[pause.id], self._session.always, self._ask)
             if answer is not None:
                 self._session.always |= answer.always
                 await self._keep(pause, answer, by)
@@ -138,14 +138,20 @@ class Asking:
     async def _ask(
         self, call: schema.ToolCallUpdate, options: list[schema.PermissionOption]
     ) -> schema.RequestPermissionResponse:
-        return await self._client.request_permission(
-            session_id=self._session.id, tool_call=call, options=options
-        )
+        try:
+            return await self._client.request_permission(
+                session_id=self._session.id, tool_call=call, options=options
+            )
+        except RequestError as error:  # it may not know the method at all
+            LOG.warning("The client could not be asked about a call: %s", error)
+            return LEFT
 
     async def _done(self, status: Status, before: Status) -> schema.PromptResponse:
-        await self._tell(self._shower.ended())
+        await self._tell(self._watch.shower.ended())
         if (error := self._runs.error(self._session.id)) is not None:
             raise RequestError(-32603, error)
+        if status.stop_reason != "answered":
+            await self._tell(_limit(status))
         await self._tell(message(status.answer))
         await self._give_files(status, before)
         return ended(status)
@@ -170,62 +176,27 @@ class Asking:
 
     async def _show(self) -> None:
         """Show the run until it ends or waits."""
-        loop = asyncio.get_running_loop()
-        rest = LOOK
-        while not await self._runs.ended(self._session.id, seconds=rest):
-            began = loop.time()
-            await self._look()
-            rest = max(LOOK, SHARE * (loop.time() - began))
-        await self._look()
 
-    async def _look(self) -> None:
-        follower = self._follower
-        if not await follower.has_begun():
-            return
-        changes = await follower.changes()
-        await self._tell(await asyncio.to_thread(self._shower.new, changes.records))
+        def ended(seconds: float) -> Awaitable[bool]:
+            return self._runs.ended(self._session.id, seconds=seconds)
 
-    async def _catch_up(self, status: Status) -> None:
-        """Take what the thread has already as shown."""
-        if status.state != "none" and await self._follower.has_begun():
-            changes = await self._follower.changes()
-            await asyncio.to_thread(self._shower.new, changes.records)
+        await self._watch.show(ended, self._tell)
 
     async def _tell(self, updates: Sequence[Update]) -> None:
         for update in updates:
             await self._client.session_update(session_id=self._session.id, update=update)
 
-    async def _call_of(self, pause: Pause) -> str:
-        """Give the id by which the client knows a call that waits."""
-        trace = self._follower.last if await self._follower.has_begun() else None
-        for record in () if trace is None else trace.records:
-            if record["type"] == "pause" and record["interrupt"] == pause.id:
-                return self._shower.call_of(record["rlm"], record.get("place", ""))
-        return pause.id
-
-    async def _waiting(self, pauses: Sequence[Pause]) -> list[str]:
-        return [await self._call_of(pause) for pause in pauses]
-
     @property
-    def _follower(self) -> Follower:
+    def _watch(self) -> Watch:
         session = self._session
-        if session.follower is None:
-            session.follower = follower_of(session.id, self._opened)
-        return session.follower
-
-    @property
-    def _shower(self) -> Shower:
-        session, follower = self._session, self._follower
-        if session.shower is None:
-            session.shower = Shower(lambda digest: follower.last.text(digest))
-        return session.shower
+        if session.watch is None:
+            session.watch = Watch(session.id, self._opened)
+        return session.watch
 
 
-def follower_of(thread: str, opened: Opened) -> Follower:
-    """Make what reads a thread as it works.
-
-    It takes the thread as running: a trace of one that rests also says how much of its contexts
-    was seen, which takes seconds, and nobody is shown it.
-    """
-    config: Any = {"configurable": {"thread_id": thread}}
-    return Follower(opened.reads, config, blob_store=opened.blobs, is_running=lambda: True)
+def _limit(status: Status) -> list[Update]:
+    """Say which limit has ended a run; where that is beside its best answer, as a thought."""
+    told = f"The run reached its limit {status.stop_reason}"
+    if status.answer.strip():
+        return thoughts(f"{told}: this is its best answer so far.\n\n")
+    return message(f"{told}: it has no answer so far.")

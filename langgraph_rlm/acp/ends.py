@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from langgraph_rlm.acp.sdk import acp, schema
 from langgraph_rlm.budget.usage import Usage
@@ -67,7 +68,7 @@ def file_blocks(session: str, blocks: Sequence[Mapping[str, Any]]) -> list[Any]:
     """
     made: list[Any] = []
     for block in blocks:
-        uri = f"langgraph-rlm://{session}/{block['extras']['filename']}"
+        uri = f"langgraph-rlm://{session}/{quote(block['extras']['filename'])}"
         if block["type"] == "image":
             made.append(acp.image_block(block["base64"], block["mime_type"], uri=uri))
             continue

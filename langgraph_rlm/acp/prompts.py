@@ -3,10 +3,8 @@
 A file is read only where it is in a folder of the session. Nothing is fetched.
 """
 
-import asyncio
 import base64
 import binascii
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +16,6 @@ from langgraph_rlm.acp.sdk import schema
 from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.storage.allowed import Allowed
 from langgraph_rlm.storage.attached import attached
-from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.media import Media
 from langgraph_rlm.storage.messages import words_of
 from langgraph_rlm.storage.several import names_in_code
@@ -94,31 +89,6 @@ def read_prompt(blocks: Sequence[Block], allowed: Allowed, folder: Path | None) 
     if not any(isinstance(each, schema.TextContentBlock) and each.text.strip() for each in blocks):
         raise ContextError("The prompt has no text: say what to ask.")
     return asked
-
-
-async def stored(asked: Asked, blobs: BlobStore) -> dict[str, ContextHandle] | None:
-    """Store the contexts of a prompt; None where there are none.
-
-    Raises:
-        ContextError: one cannot be read.
-    """
-
-    is_stopped = threading.Event()
-
-    def on_file(_: object) -> None:
-        if is_stopped.is_set():  # a folder may take minutes, and nobody waits for it any more
-            raise ContextError("The reading of the prompt's files was stopped.")
-
-    def store() -> dict[str, ContextHandle]:
-        found: dict[str, ContextHandle] = {}
-        for name, value in asked.contexts.items():
-            found[name] = ingest(value, blobs, on_file=on_file)
-        return found
-
-    try:
-        return await asyncio.to_thread(store) if asked.contexts else None
-    finally:
-        is_stopped.set()
 
 
 def _part(block: Block, asked: Asked, allowed: Allowed) -> str:

@@ -16,30 +16,32 @@ def replayed(records: Sequence[Record], shower: Shower, answer: str) -> list[Upd
     """
     updates = shower.new(record for record in records if record["type"] in ("trace", "rlm"))
     questions = _questions(records)
-    ends = [question["turn"] for question in questions[1:]]
-    for question, end in zip(questions, [*ends, None], strict=True):
+    for question, after in zip(questions, [*questions[1:], None], strict=True):
         updates += said_by_user(shower.text(question["question"]), question["id"])
-        within = [
-            record
-            for record in records
-            if record["type"] in ("turn", "cell", "call", "reply")
-            and question["turn"] <= shower.place_of(record)[0]
-            and (end is None or shower.place_of(record)[0] < end)
-        ]
+        within = [record for record in records if _is_of(record, question, after, shower)]
         updates += shower.new(within)
-        said = answer if end is None else _answer(within, shower)
+        said = answer if after is None else _answer(within, shower)
         updates += message(said, f"{question['id']}:answer")
     return updates
 
 
 def _questions(records: Sequence[Record]) -> list[QuestionRecord]:
-    """Give the questions to the thread itself: those of its newest root."""
+    """Give the questions to the thread itself; a larger graph may have asked several RLMs."""
     head = next(record for record in records if record["type"] == "trace")
-    return [
-        record
-        for record in records
-        if record["type"] == "question" and record["rlm"] == head["root"]
-    ]
+    asked = [record for record in records if record["type"] == "question"]
+    return [question for rlm in head["roots"] for question in asked if question["rlm"] == rlm]
+
+
+def _is_of(
+    record: Record, question: QuestionRecord, after: QuestionRecord | None, shower: Shower
+) -> bool:
+    """Whether a record is of the work on a question, and not on the one after it."""
+    if record["type"] not in ("turn", "cell", "call", "reply"):
+        return False
+    rlm, place = shower.position(record)
+    if rlm != question["rlm"] or place[0] < question["turn"]:
+        return False
+    return after is None or after["rlm"] != rlm or place[0] < after["turn"]
 
 
 def _answer(records: Sequence[Record], shower: Shower) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import os
 import signal
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -70,14 +71,43 @@ def serve(
     run(opened, allowed=[*map(str, allowed)], files=files)
 
 
-def run(open_source: OpenSource, *, allowed: Sequence[str], files: Files) -> None:
-    """Serve on stdin and stdout. Runs are cancelled at the end, and can be continued."""
+def run(
+    open_source: OpenSource,
+    *,
+    allowed: Sequence[str],
+    files: Files,
+    on_end: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve on stdin and stdout. Runs are cancelled at the end, and can be continued.
+
+    Args:
+        open_source: opens the threads.
+        allowed: see `create_agent`.
+        files: see there.
+        on_end: is called when the client has left, before anything is closed.
+    """
     with own_stdio() as (reads, writes):
-        asyncio.run(_serve(open_source, reads, writes, allowed, files))
+        asyncio.run(_serve(open_source, reads, writes, allowed, files, on_end))
+
+
+def leave_after(seconds: float) -> None:
+    """End this process after so many seconds at the latest, whatever it still waits for.
+
+    A tool that hangs would else hold it for ever, and nobody would know: the client is gone. All
+    that is finished is in the database.
+    """
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 async def _serve(
-    open_source: OpenSource, reads: int, writes: int, allowed: Sequence[str], files: Files
+    open_source: OpenSource,
+    reads: int,
+    writes: int,
+    allowed: Sequence[str],
+    files: Files,
+    on_end: Callable[[], None],
 ) -> None:
     async with open_source() as source:
         agent = RLMAgent(source, allowed=allowed, files=files, by=_user())
@@ -91,6 +121,7 @@ async def _serve(
             # resuming and closing sessions is stable in the protocol, but not yet in this SDK
             await acp.run_agent(served, lines, use_unstable_protocol=True)
         finally:
+            on_end()
             await agent.close()
 
 

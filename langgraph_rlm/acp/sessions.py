@@ -5,6 +5,7 @@ A session of another process is found by the mark that its checkpoints have. Run
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from langgraph_rlm.acp.sdk import RequestError, schema
-from langgraph_rlm.acp.shown import Shower
+from langgraph_rlm.acp.watching import Watch
 from langgraph_rlm.errors import ContextError, shown
 from langgraph_rlm.history.homes import time_of
 from langgraph_rlm.hosting.sources import Saver
@@ -20,7 +21,6 @@ from langgraph_rlm.pregel.databases import rows_of
 from langgraph_rlm.pregel.kept_answers import newest_of
 from langgraph_rlm.storage.allowed import Allowed
 from langgraph_rlm.storage.json_types import is_dict
-from langgraph_rlm.trace.follow import Follower
 
 Files = Literal["named", "folder"]
 """Which files a prompt gets: those that it names, or the whole of the session's folder."""
@@ -51,8 +51,8 @@ class Session:
     """What the client is to be told with the next prompt."""
     work: asyncio.Task[Any] | None = None
     """What answers the prompt that is being answered."""
-    follower: Follower | None = None
-    shower: Shower | None = None
+    watch: Watch | None = None
+    """What its client was shown; None before its first prompt."""
 
     @property
     def mark(self) -> Mapping[str, str]:
@@ -161,7 +161,7 @@ class Sessions:
             )
 
     def _is_listed(self, kept: Mapping[str, Any], cwd: str | None) -> bool:
-        if cwd is not None and Path(cwd).resolve() != Path(kept["cwd"]):
+        if cwd is not None and ("\0" in cwd or os.path.realpath(cwd) != kept["cwd"]):
             return False
         return self._bounds is None or bool(self._bounds.within([kept["cwd"]]).folders)
 
@@ -183,8 +183,8 @@ class Sessions:
             folder = self._bounds.path(given)
             if folder.is_dir():
                 return folder
-        elif Path(given).is_dir():
-            return Path(given).resolve()
+        elif os.path.isdir(given):
+            return Path(os.path.realpath(given))
         raise ContextError(f"{shown(given)} is not a folder.")
 
 

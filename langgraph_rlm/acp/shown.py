@@ -3,6 +3,7 @@
 The same whether a run works or is loaded from its thread, so that both look alike. Sends nothing.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class _Call:
 
     record: CallRecord
     replies: dict[int, ReplyRecord] = field(default_factory=dict[int, ReplyRecord])
+    counted: int = 0
+    """Answers that events told of, whose records may not have been read yet."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Shower:
     def __init__(self, read: Callable[[str], str]) -> None:
         """Take what reads a long text by its digest. Nothing is shown yet."""
         self._read = read
-        self._roots: frozenset[str] = frozenset()
+        self._roots: list[str] = []
         self._told: set[str] = set()
         """Ids of turns that were shown."""
         self._steps: dict[str, _Step] = {}
@@ -75,7 +78,7 @@ class Shower:
             self._note(record)
         updates: list[Update] = []
         shown = set[str]()
-        for record in sorted(filter(_is_in_log, found), key=self.place_of):
+        for record in sorted(filter(_is_in_log, found), key=self._order):
             updates += self._updates(record, shown)
         return updates
 
@@ -83,12 +86,32 @@ class Shower:
         """Whether a record is of the RLM that was asked, and not of a child."""
         return record["rlm"] in self._roots
 
-    def place_of(self, record: Any) -> tuple[int, ...]:
-        """Give the place of a record in the log of the root: of a child's, that of the child."""
+    def position(self, record: Any) -> tuple[str, tuple[int, ...]]:
+        """Give the RLM that was asked, and the place in its log that a record belongs to: of a
+        child's, that of the child."""
         rlm, place = record["rlm"], record["place"]
         while rlm in self._above:
             rlm, place = self._above[rlm]
-        return tuple(int(part) for part in NUMBER.findall(place))
+        return rlm, tuple(int(part) for part in NUMBER.findall(place))
+
+    def _order(self, record: Any) -> tuple[int, tuple[int, ...]]:
+        """Sort by RLM, where a larger graph has several, then by place."""
+        rlm, place = self.position(record)
+        return self._roots.index(rlm), place
+
+    def counted(self, rlm: str, place: str, done: int) -> list[Update]:
+        """Give the updates that the progress of a batch of sub-calls makes.
+
+        Args:
+            rlm: the id of the RLM whose code waits.
+            place: of the call in its log; one that was not read yet is left out.
+            done: how many are answered.
+        """
+        call = self._calls.get(f"{rlm}:{place}")
+        if call is None:
+            return []
+        call.counted = done
+        return [*self._call(call)]
 
     def ended(self, waiting: Iterable[str] = ()) -> list[Update]:
         """Give the updates that end what still seems to run: the run has stopped.
@@ -145,7 +168,7 @@ class Shower:
     def _note(self, record: Record) -> None:
         """Take what the showing of other records depends on."""
         if record["type"] == "trace":
-            self._roots = frozenset(record["roots"])
+            self._roots = record["roots"]
         elif record["type"] == "rlm":
             if record["parent"] is not None and record["parent_place"] is not None:
                 self._above[record["rlm"]] = (record["parent"], record["parent_place"])
@@ -182,13 +205,14 @@ class Shower:
             result = self.text(reply.get("error")) or self.text(reply.get("value"))
             if result:
                 texts.append(_fenced(clip(result, limit=OUTPUT_CHARS)))
+        given = _json(asked)
         status = _status_of(reply)
-        return _Step(record["id"], _title(record["function"]), "other", status, texts, asked)
+        return _Step(record["id"], _title(record["function"]), "other", status, texts, given)
 
     def _batch(self, call: _Call) -> _Step:
         record, total = call.record, call.record["items"]
         states = [reply["state"] for reply in call.replies.values()]
-        done = sum(state in ("answered", "failed") for state in states)
+        done = max(call.counted, sum(state in ("answered", "failed") for state in states))
         failed = states.count("failed")
         status: Status = "in_progress"
         if done == total or "dropped" in states:
@@ -235,6 +259,14 @@ def _is_in_log(record: Record) -> bool:
 
 def _call_id(reply: ReplyRecord) -> str:
     return f"{reply['rlm']}:{reply['call']}"
+
+
+def _json(text: str) -> Any:
+    """Read arguments; as text where not all of them is in the store any more."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _changed(step: _Step, status: Status, texts: Sequence[str]) -> _Step:

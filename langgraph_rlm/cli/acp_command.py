@@ -12,6 +12,9 @@ from langgraph_rlm.cli.run_options import run_options, taken_options
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 
+LAST_SECONDS = 10.0
+"""Seconds that runs and tools may take to end when the client has left."""
+
 
 @click.command()
 @db_option
@@ -35,7 +38,7 @@ def acp(db: str | None, allow: tuple[str, ...], context_folder: bool, **given: A
     it. Logs go to stderr. It ends when the client closes stdin.
     """
     with edge():
-        from langgraph_rlm.acp.serving import run
+        from langgraph_rlm.acp.serving import leave_after, run
         from langgraph_rlm.cli.ui_source import open_source
 
         options = taken_options(given)
@@ -46,4 +49,9 @@ def acp(db: str | None, allow: tuple[str, ...], context_folder: bool, **given: A
             )
         place = Place.of(db)
         files = "folder" if context_folder else "named"
-        run(lambda: open_source(place, options), allowed=allow, files=files)
+        run(
+            lambda: open_source(place, options),
+            allowed=allow,
+            files=files,
+            on_end=lambda: leave_after(LAST_SECONDS),
+        )

@@ -35,7 +35,7 @@ class Allowed:
         if "\0" not in given:
             for folder in self.folders:
                 path = Path(os.path.realpath(folder / given))
-                if path.is_relative_to(folder) and path.exists():
+                if path.is_relative_to(folder) and os.path.exists(path):
                     return path
         among = ", ".join(map(str, self.folders)) or "there are none"
         raise ContextError(
@@ -45,14 +45,14 @@ class Allowed:
     def within(self, folders: Sequence[str | os.PathLike[str]]) -> "Allowed":
         """Give what is both allowed and in one of some folders, such as the roots of a client."""
         real = [Path(os.path.realpath(folder)) for folder in folders]
-        named = [path for path in real if path.is_dir() and _is_in(path, self.folders)]
+        named = [path for path in real if os.path.isdir(path) and _is_in(path, self.folders)]
         around = [path for path in self.folders if path not in named and _is_in(path, real)]
         return Allowed([*named, *around])
 
     @staticmethod
     def _folder(folder: Path) -> Path:
         path = Path(os.path.realpath(folder))
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise ContextError(f"{folder} is not a folder: name one whose files may be read.")
         return path
 
