@@ -530,6 +530,16 @@ async def test_a_run_that_nobody_waits_for_is_stopped(mode: str) -> None:
         assert (await call(client, "status", thread=out["thread"]))["state"] == "stopped"
 
 
+async def test_interpreters_that_nobody_asks_further_are_ended() -> None:
+    graph = counts()
+    async with Client(create_server(graph, abandoned_seconds=0.3)) as client:
+        first = (await ask(client, text="a text"))["thread"]
+        assert graph.rlm.sessions.idle == 1
+        await until(lambda: graph.rlm.sessions.idle == 0)
+        out = await call(client, "follow_up", thread=first, question="And?")
+        assert out["state"] == "done"
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_server_that_ends_stops_its_runs(mode: str) -> None:
     model = slow()
