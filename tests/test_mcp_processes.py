@@ -196,6 +196,37 @@ async def test_a_client_over_stdio_asks_and_approves(place: Place, mode: str) ->
     assert "bought tea" in place.noted
 
 
+CLIENT = """
+import asyncio, json, sys
+from mcp import Client, StdioServerParameters
+async def main():
+    async with Client(StdioServerParameters(**json.loads(sys.argv[1])), mode=sys.argv[2]) as client:
+        await client.call_tool("ask", {"question": "slow?", "text": "slow"})
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_client_that_is_killed_takes_its_server_and_run_along(
+    place: Place, mode: str
+) -> None:
+    parameters = {
+        "command": sys.executable,
+        "args": place.arguments,
+        "env": place.env,
+        "cwd": str(ROOT),
+    }
+    with subprocess.Popen([sys.executable, "-c", CLIENT, json.dumps(parameters), mode]) as client:
+        await place.until(1)
+        below = psutil.Process(client.pid).children(recursive=True)
+        assert below
+        client.kill()
+        await place.until(0)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, below, 10)
+    assert not alive
+
+
 # HTTP
 
 
@@ -330,6 +361,18 @@ async def test_a_hundred_questions_of_ten_clients_do_not_cross_and_leave_nothing
         assert (await call(client, "ask", question="shop"))["state"] == "waiting"
 
 
+@pytest.mark.slow
+async def test_a_person_answers_a_call_with_the_command(served: Served) -> None:
+    async with served.client() as client:
+        out = await call(client, "ask", question="shop")
+        assert out["state"] == "waiting"
+        resume = ["resume", out["thread"], "--db", str(served.folder / "threads.db"), *GRAPH]
+        command = [sys.executable, "-m", "langgraph_rlm", *resume, "--approve", "buy"]
+        done = await ran(command, ROOT, served.env)
+        assert done.stdout.endswith("bought tea\n")
+        assert (await call(client, "resume", thread=out["thread"]))["answer"] == "bought tea"
+
+
 NODE = """
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
@@ -395,6 +438,58 @@ async def test_the_typescript_client(served: Served, tmp_path: Path) -> None:
         "cancelled": True,
     }
     await served.until(0)
+
+
+ADAPTERS = """
+import asyncio, json, os
+from langchain_mcp_adapters.callbacks import Callbacks
+from langchain_mcp_adapters.client import MultiServerMCPClient
+from mcp.types import ElicitResult
+told = []
+async def elicit(context, params, more):
+    return ElicitResult(action="accept", content={"decision": "approve"})
+async def progress(done, total, message, context):
+    told.append(message)
+async def main():
+    headers = {"Authorization": "Bearer " + os.environ["KEY"]}
+    server = {"transport": "streamable_http", "url": os.environ["URL"], "headers": headers}
+    client = MultiServerMCPClient({"rlm": server}, callbacks=Callbacks(on_elicitation=elicit, on_progress=progress))
+    tools = {tool.name: tool for tool in await client.get_tools()}
+    async def ask(**args):
+        reply = await tools["ask"].ainvoke({"type": "tool_call", "id": "1", "name": "ask", "args": args})
+        return reply.artifact["structured_content"]["answer"]
+    read = await ask(question="What?", text="a text")
+    bought = await ask(question="shop")
+    print(json.dumps({"read": read, "bought": bought, "told": bool(told)}))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_langchains_adapters(served: Served, tmp_path: Path) -> None:
+    """`langchain-mcp-adapters`, with the SDK before 2.0 that they need, in an environment of their own."""
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    with_them = [
+        "--no-project",
+        "--python",
+        sys.executable,
+        "--with",
+        "langchain-mcp-adapters>=0.3.2",
+    ]
+    there = await ran(
+        [uv, "run", *with_them, "python", "-c", "import langchain_mcp_adapters.client"],
+        tmp_path,
+        {},
+    )
+    if there.returncode != 0:
+        pytest.skip(f"uv cannot install the adapters: {there.stderr[-300:]}")
+    own = {"URL": served.url, "KEY": KEYS[0], "PYTHONPATH": ""}
+    out = await ran([uv, "run", *with_them, "python", "-c", ADAPTERS], tmp_path, own)
+    assert out.returncode == 0, out.stderr
+    answers = {"read": "a text len=6", "bought": "bought tea", "told": True}
+    assert json.loads(out.stdout) == answers
 
 
 # The command

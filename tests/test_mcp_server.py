@@ -187,6 +187,7 @@ async def test_tools_are_few_short_and_true(folder: Path) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert list(tools) == ["ask", "follow_up", "status", "resume", "read", "search"]
     assert all(len(json.dumps(tool.input_schema)) < 1000 for tool in tools.values())
+    assert all(tool.description and "\n" not in tool.description for tool in tools.values())
     assert all(tool.output_schema is not None for tool in tools.values())
     assert tools["ask"].input_schema["required"] == ["question"]
     assert "answers" not in tools["resume"].input_schema["properties"]

@@ -132,9 +132,10 @@ class Desk:
         with self._waiting(thread):
             while await self._is_running(thread) and (left := end - time.monotonic()) > 0:
                 await tell(self._counted.get(thread, Counted()))
-                if not await self._runs.ended(thread, min(TICK, left)):
-                    continue
-                await asyncio.sleep(0 if thread in self._counted else min(TICK, left))
+                if await self._runs.ended(thread, min(TICK, left)) and await self._is_running(
+                    thread
+                ):
+                    await asyncio.sleep(min(TICK, left))  # another process does not tell of its end
 
     async def leave(self, thread: str) -> None:
         """Stop a run whose client has cancelled its request or gone, unless others wait for it."""
