@@ -206,6 +206,11 @@ asyncio.run(main())
 """
 
 
+def running(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a program."""
+    return subprocess.Popen(command)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_client_that_is_killed_takes_its_server_and_run_along(
@@ -217,7 +222,7 @@ async def test_a_client_that_is_killed_takes_its_server_and_run_along(
         "env": place.env,
         "cwd": str(ROOT),
     }
-    with subprocess.Popen([sys.executable, "-c", CLIENT, json.dumps(parameters), mode]) as client:
+    with running([sys.executable, "-c", CLIENT, json.dumps(parameters), mode]) as client:
         await place.until(1)
         below = psutil.Process(client.pid).children(recursive=True)
         assert below

@@ -132,10 +132,9 @@ class Desk:
         with self._waiting(thread):
             while await self._is_running(thread) and (left := end - time.monotonic()) > 0:
                 await tell(self._counted.get(thread, Counted()))
-                if await self._runs.ended(thread, min(TICK, left)) and await self._is_running(
-                    thread
-                ):
-                    await asyncio.sleep(min(TICK, left))  # another process does not tell of its end
+                is_ended = await self._runs.ended(thread, min(TICK, left))
+                if is_ended and await self._is_running(thread):
+                    await asyncio.sleep(min(TICK, left))  # another process does not tell its end
 
     async def leave(self, thread: str) -> None:
         """Stop a run whose client has cancelled its request or gone, unless others wait for it."""
