@@ -73,6 +73,7 @@ class Desk:
         self._abandoned_seconds = abandoned_seconds
         self._max_runs = max_runs
         self._counted: dict[str, Counted] = {}
+        self._starting = set[str]()
         self._waiters = Counter[str]()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ending = set[asyncio.Task[None]]()
@@ -106,7 +107,9 @@ class Desk:
 
     async def _start(self, thread: str, opened: Opened, given: Any) -> None:
         self._counted = {
-            each: counted for each, counted in self._counted.items() if self._runs.is_here(each)
+            each: counted
+            for each, counted in self._counted.items()
+            if self._runs.is_here(each) or each in self._starting
         }
         if len(self._counted) >= self._max_runs:
             raise ThreadBusyError(
@@ -116,6 +119,7 @@ class Desk:
         counted = Counted()
         self._counted[thread] = counted
         self._graphs[id(opened.graph)] = opened.graph
+        self._starting.add(thread)
         try:
             await self._runs.start(thread, opened, given, on_event=counted.take)
             await self._runs.until_kept(thread)
@@ -123,6 +127,8 @@ class Desk:
             with anyio.CancelScope(shield=True):
                 await self._runs.stop(thread)
             raise
+        finally:
+            self._starting.discard(thread)
 
     # Waiting
 

@@ -112,6 +112,7 @@ def server_of(open_source: OpenSource, serving: Serving) -> "MCPServer[Desk]":
     _add_asking(server, serving)
     _add_continuing(server, serving)
     _add_reading(server)
+    _add_search(server)
     return server
 
 
@@ -199,7 +200,7 @@ def _add_continuing(server: "MCPServer[Desk]", serving: Serving) -> None:
 
 
 def _add_reading(server: "MCPServer[Desk]") -> None:
-    """Add the tools that look at a thread's contexts without a model."""
+    """Add the tool that gives a part of a thread's context."""
 
     @_tool(server, "Read a part", READS)
     async def read(
@@ -219,6 +220,10 @@ def _add_reading(server: "MCPServer[Desk]") -> None:
             text, _ = await asyncio.to_thread(reader.peek, start, max(start, last))
         excerpt = Excerpt(text=text, start=start, end=start + len(text), length=reader.length)
         return _given(excerpt, text)
+
+
+def _add_search(server: "MCPServer[Desk]") -> None:
+    """Add the tool that searches a thread's context."""
 
     @_tool(server, "Search", READS)
     async def search(
