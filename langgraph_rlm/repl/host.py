@@ -12,6 +12,7 @@ from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle, materialize
 from langgraph_rlm.storage.reads import merge_ranges
+from langgraph_rlm.storage.skills import texts_of_skills
 from langgraph_rlm.tables.desk import Desk
 from langgraph_rlm.tools import RLMTool
 
@@ -103,6 +104,8 @@ class LateValues(Mapping[str, Any]):
         """Contexts by name, up to the question that the interpreter has come to."""
         self.history: Callable[[], list[dict[str, Any]]] = list
         """Makes `history`, up to the turn that the interpreter has come to."""
+        self.skills: str | None = None
+        """The digest of the list of skills of the question that the interpreter has come to."""
         self._rules = 1
         self._files: InputFiles | None = None
 
@@ -111,10 +114,13 @@ class LateValues(Mapping[str, Any]):
         handles: Mapping[str, ContextHandle],
         history: Callable[[], list[dict[str, Any]]],
         rules: int,
+        skills: str | None = None,
     ) -> None:
-        """Take up a turn: what the two are in it, and its rules."""
-        self.handles = handles
+        """Take up a turn: what the two are in it, its rules, and the skills of its question. Their
+        texts are contexts that no variable has."""
+        self.handles = {**handles, **texts_of_skills(skills, self._host.blobs)}
         self.history = history
+        self.skills = skills
         self._rules = rules
 
     def use(self, session: Session) -> None:
@@ -137,7 +143,7 @@ class LateValues(Mapping[str, Any]):
     def __iter__(self) -> Iterator[str]:
         yield from ("answer", "history")
         for name, handle in self.handles.items():
-            if self._is_loaded(handle):
+            if name.isidentifier() and self._is_loaded(handle):
                 yield name
         yield from self._paths()
 
@@ -148,7 +154,8 @@ class LateValues(Mapping[str, Any]):
         """Give the names that paths of contexts have; a context of such a name comes first."""
         if self._files is None or self._rules < SINCE:
             return []
-        return [name + ENDING for name in self.handles if name + ENDING not in self.handles]
+        names = [name for name in self.handles if name.isidentifier()]
+        return [name + ENDING for name in names if name + ENDING not in self.handles]
 
     def _path(self, files: InputFiles, name: str) -> str:
         """Have a context there as a file, by the first of its names: `context` moves on."""
