@@ -6,9 +6,12 @@ from functools import partial
 from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.log.entries import QuestionEntry
+from langgraph_rlm.log.places import handles_of
 from langgraph_rlm.repl.base import Capacity, Session, Sharing
 from langgraph_rlm.repl.input_files import ENDING, SINCE, InputFiles
 from langgraph_rlm.repl.requests import Requests
+from langgraph_rlm.repl.skill_files import Importing, SkillFiles
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle, materialize
 from langgraph_rlm.storage.reads import merge_ranges
@@ -104,29 +107,37 @@ class LateValues(Mapping[str, Any]):
         """Contexts by name, up to the question that the interpreter has come to."""
         self.history: Callable[[], list[dict[str, Any]]] = list
         """Makes `history`, up to the turn that the interpreter has come to."""
-        self.skills: str | None = None
-        """The digest of the list of skills of the question that the interpreter has come to."""
         self._rules = 1
         self._files: InputFiles | None = None
+        self._skills: str | None = None
+        self._skill_files: SkillFiles | None = None
 
     def enter(
         self,
-        handles: Mapping[str, ContextHandle],
+        questions: Sequence[QuestionEntry],
         history: Callable[[], list[dict[str, Any]]],
         rules: int,
-        skills: str | None = None,
     ) -> None:
-        """Take up a turn: what the two are in it, its rules, and the skills of its question. Their
-        texts are contexts that no variable has."""
-        self.handles = {**handles, **texts_of_skills(skills, self._host.blobs)}
+        """Take up a turn: the contexts and the skills of its questions, `history`, and its rules.
+        The texts of skills are contexts that no variable has."""
+        self._skills = questions[-1].get("skills")
+        self.handles = {
+            **handles_of(questions),
+            **texts_of_skills(self._skills, self._host.blobs),
+        }
         self.history = history
-        self.skills = skills
         self._rules = rules
 
     def use(self, session: Session) -> None:
         """Give contexts as files too, if code of the session can open files."""
         if isinstance(session, Sharing):
             self._files = InputFiles(session, self._host.blobs)
+        if isinstance(session, Importing):
+            self._skill_files = SkillFiles(session, self._host.blobs)
+
+    def code_before(self) -> str:
+        """Give code that has to run before the next cell; empty for none. Raises `BlobError`."""
+        return "" if self._skill_files is None else self._skill_files.entered(self._skills)
 
     def __getitem__(self, name: str) -> Callable[[], Any]:
         if name == "answer":

@@ -24,7 +24,6 @@ from langgraph_rlm.log.places import (
     call_place,
     cell_at,
     cell_place,
-    handles_of,
     item_place,
     questions_of,
     refusal,
@@ -57,7 +56,6 @@ from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
 from langgraph_rlm.repl.host import Host, LateValues, OpenCell, with_paths
 from langgraph_rlm.repl.host_functions import BY_NAME, names_of, reserved, respond
 from langgraph_rlm.repl.requests import Request, answer_of, is_refused
-from langgraph_rlm.repl.skill_files import SkillFiles
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
 from langgraph_rlm.storage.blobs import Text
@@ -88,7 +86,6 @@ class Repl:
         self._rules = 1
         self._time = CellTime(session, host.limits.max_cell_seconds)
         self._files = CellFiles(session, host, self._at)
-        self._skills = SkillFiles(session, host.blobs)
         self._has_ended = tell_of_sandbox(self)
         self._replayed = 0
         self._to_replay: int | None = None
@@ -217,8 +214,7 @@ class Repl:
         self._at.applied[str(number)] = turn
         questions = [question for question in questions_of(log) if question["turn"] <= number]
         shown = partial(history, log, number, self._host.blobs)
-        skills = questions[-1].get("skills")
-        self._values.enter(handles_of(questions), shown, self._rules, skills)
+        self._values.enter(questions, shown, self._rules)
         if len(questions) > max(self._at.questions, 1):  # a new question has another `context`
             own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
             self._at.restore |= {"answer", *with_paths(["context", *own])}
@@ -271,7 +267,7 @@ class Repl:
     def _feed_cell(self, cell: OpenCell, log: AnyLog) -> Outcome:
         """Run a cell from its first line, after binding anew what earlier cells have rebound."""
         self._files.begin(cell)
-        if enter := self._skills.entered(self._values.skills):
+        if enter := self._values.code_before():
             self._step(partial(self._session.feed, enter), cell, log)
         if "SHOW_VARS" in cell.code:
             source = show_vars_source(self._at.names - reserved(cell.rules))

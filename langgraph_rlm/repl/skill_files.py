@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from langgraph_rlm.errors import SandboxError
-from langgraph_rlm.repl.base import Inputs, Session, Sharing
+from langgraph_rlm.repl.base import Inputs, Sharing
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.skills import Skill, kept_skills
 
@@ -28,8 +28,8 @@ class Importing(Sharing, Protocol):
 class SkillFiles:
     """The skills of one session."""
 
-    def __init__(self, session: Session, blobs: BlobStore) -> None:
-        self._session = session if isinstance(session, Importing) else None
+    def __init__(self, session: Importing, blobs: BlobStore) -> None:
+        self._session = session
         self._blobs = blobs
         self._now: str | None = None
         self._paths: dict[str, str] = {}
@@ -47,20 +47,20 @@ class SkillFiles:
             BlobError: a blob is missing or altered.
             SandboxError: a file cannot be written.
         """
-        if self._session is None or skills == self._now:
+        if skills == self._now:
             return ""
         before, self._now = self._now, skills
         packages = {skill.package for known in (before, skills) for skill in self._of(known)}
-        path = "" if skills is None else self._path(self._session, skills)
+        path = "" if skills is None else self._path(skills)
         old = "" if before is None else self._paths[before]
         return _ENTER.format(old=old, new=[path] if path else [], packages=sorted(packages))
 
     def _of(self, skills: str | None) -> list[Skill]:
         return [] if skills is None else [*kept_skills(skills, self._blobs)]
 
-    def _path(self, session: Sharing, skills: str) -> str:
+    def _path(self, skills: str) -> str:
         if skills not in self._paths:
-            inputs = session.inputs()
+            inputs = self._session.inputs()
             number = len(self._paths)
             name = f"{FOLDER}_{number}" if number else FOLDER
             folder = Path(inputs.folder, name)

@@ -206,9 +206,10 @@ class Found:
         """
         import yaml
 
+        library: Any = yaml
         depth = 0
         try:
-            events: Any = yaml.parse(text, yaml.SafeLoader)
+            events: Any = library.parse(text, yaml.SafeLoader)
             for event in events:
                 depth += isinstance(event, yaml.CollectionStartEvent)
                 depth -= isinstance(event, yaml.CollectionEndEvent)
