@@ -1,9 +1,10 @@
 """Tools of MCP servers, given by `langchain-mcp-adapters`: against a real server, by the official SDK, over stdio and HTTP.
 
-The adapters do not work with version 2 of the SDK, which the rest of the tests have. Where they do not load, this file is skipped; `make test` runs it with a folder that has both (see the Makefile).
+The adapters do not work with version 2 of the SDK, which the server's process has. Where they do not load, this file is skipped; `make test` runs it with a folder that has them and version 1 (see the Makefile).
 """
 
 import asyncio
+import inspect
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from langgraph_rlm import ConfigurationError, ResumeError, create_rlm
+from langgraph_rlm.pregel.mcp_adapters import HELD, MODULE
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import rlm, thread
@@ -192,6 +194,7 @@ class TestFailures:
         assert said.startswith("die failed: the connection to the MCP server 'probe' failed (")
         assert "Whether the call took effect is not known" in said and value == 3
 
+    @pytest.mark.slow
     def test_a_server_that_is_gone_between_calls_over_http_and_comes_back(self) -> None:
         port = free_port()
         process = started(port)
@@ -335,3 +338,13 @@ class TestHostile:
     ) -> None:
         code = "try:\n    FINAL(len(large(100)))\nexcept (RuntimeError, MemoryError) as e:\n    FINAL(str(e))"
         assert run(code, tools) == 100 << 20
+
+
+def test_what_the_adapters_keep_of_a_tool(tools: list[Any]) -> None:
+    """An assumption about the adapters, which say nothing of a tool's output schema: `pregel/mcp_adapters.py` reads it from the closure of the tool's body."""
+    (add,) = [tool for tool in tools if tool.name == "add"]
+    assert add.coroutine.__module__ == MODULE
+    held = inspect.getclosurevars(add.coroutine).nonlocals
+    assert held.keys() >= {*HELD} and held["server_name"] == "probe"
+    assert held["tool"].outputSchema["properties"]["result"]["type"] == "integer"
+    assert held["connection"]["transport"] == "http" and held["session"] is None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm import ChatRLM, ConfigurationError, create_rlm
-from langgraph_rlm.testing import ScriptedModel, cell
+from langgraph_rlm.testing import ScriptedModel, cell, replay_run, save_run
 
 from .jails import needs_a_jail
 from .models import rlm, shown, thread
@@ -156,6 +157,25 @@ class TestChanges:
         graph.invoke({"query": "q"}, thread())
         graph.invoke({"query": "q"}, thread())
         assert "skills/" in root.prompts[1][1].text and "skills/" not in shown(root, 1)
+
+    @needs_a_jail
+    def test_a_saved_run_holds_its_skills(self, tmp_path: Path) -> None:
+        """It replays where there is neither the folder nor the store."""
+        path = skill(tmp_path / "skills")
+        (path / "data.bin").write_bytes(b"\xff\x00")
+        code = "from twice_it.scripts.calc import WORD\ndata = open('inputs/skills/twice_it/data.bin', 'rb').read()\nFINAL([WORD, len(data), peek(of='skills/twice-it')[-6:]])"
+        graph = rlm(
+            [cell(code)],
+            skills=[tmp_path / "skills"],
+            checkpointer=InMemorySaver(),
+            blob_store=tmp_path / "store",
+            sandbox="python",
+        )
+        assert graph.invoke({"query": "q"}, thread())["answer"] == '["first",2,"done.\\n"]'
+        save_run(graph, thread(), tmp_path / "run.json")
+        shutil.rmtree(tmp_path / "skills")
+        shutil.rmtree(tmp_path / "store")
+        assert replay_run(tmp_path / "run.json").cells == 1
 
     def test_a_thread_goes_on_without_its_skills(self, tmp_path: Path) -> None:
         skill(tmp_path / "skills")

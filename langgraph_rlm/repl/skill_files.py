@@ -4,6 +4,7 @@ There are such files where the sandbox is locked in: what a skill's code does, i
 host puts them there from the store, so an old question finds the skills that it was put with.
 """
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -78,7 +79,10 @@ class SkillFiles:
         for file in skill.files:
             target = folder.joinpath(*file.path.split("/"))
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._blobs.put_at(target, file.digest, may_link=inputs.is_locked)
+            if file.length is None:
+                target.write_bytes(b64decode(self._blobs.get(file.digest)))
+            else:
+                self._blobs.put_at(target, file.digest, may_link=inputs.is_locked)
 
 
 _ENTER = (

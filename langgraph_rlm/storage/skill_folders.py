@@ -10,6 +10,7 @@ import re
 import stat
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -262,5 +263,5 @@ def _stored(path: str, data: bytes, blobs: BlobStore) -> SkillFile:
     try:
         length = len(data.decode())
     except UnicodeDecodeError:
-        length = None
+        return SkillFile(path, blobs.put(b64encode(data)), len(data), None)
     return SkillFile(path, blobs.put(data), len(data), length)

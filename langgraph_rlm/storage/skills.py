@@ -25,6 +25,7 @@ class SkillFile:
     path: str
     """Its path in the skill, with slashes."""
     digest: str
+    """Of its text; where it is no text, of its bytes as base64: saved runs hold texts alone."""
     size: int
     """Bytes."""
     length: int | None
