@@ -7,6 +7,7 @@ import keyword
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError
@@ -16,6 +17,9 @@ from langgraph_rlm.schemas import checks
 from langgraph_rlm.schemas.dialects import Unchecked
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.annotations import Schema, annotation, as_name, as_value
+
+SHOWN_PARAMETERS = 100
+"""Most parameters of one tool that a signature shows."""
 
 
 class BadArguments(Exception):
@@ -63,10 +67,10 @@ class RLMTool:
 
     def _signature(self, returns: str) -> str:
         required: set[str] = set(self.schema.get("required") or ())
-        shown = [
-            self._parameter(name, schema, name in required)
-            for name, schema in self._properties.items()
-        ]
+        first = islice(self._properties.items(), SHOWN_PARAMETERS)
+        shown = [self._parameter(name, schema, name in required) for name, schema in first]
+        if len(self._properties) > SHOWN_PARAMETERS:
+            shown.append("...")
         signature = f"{self.function}({', '.join(shown)})"
         return f"{signature} -> {returns}" if returns else signature
 

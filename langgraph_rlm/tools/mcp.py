@@ -39,6 +39,9 @@ MOST_SHOWN = 200
 MOST_OF_A_DESCRIPTION = 1_000
 """Characters of a server's description of a tool that the prompt shows."""
 
+MOST_OF_A_NAME = 64
+"""Characters of a tool's name in code."""
+
 MOST_OF_AN_ERROR = 500
 """Characters of what is told of a lost connection."""
 
@@ -50,6 +53,7 @@ class McpTool(OwnTool):
         super().__init__(tool)
         self._server = server
         self._output = _output_schema(server)
+        self.function = self.plain_function[:MOST_OF_A_NAME]
         self.description = one_line(tool.description) or f"a tool of the server {server.server}"
         asked = on_elicitation if server.takes_elicitation else None
         self._raising = self._raising.model_copy(
