@@ -112,9 +112,15 @@ def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
         rlm(["FINAL(1)"], tools=[strange({"type": "object", "properties": {"a": part}})])
 
 
-def test_a_tool_of_ten_thousand_parameters_is_shown_in_short() -> None:
-    many = {f"parameter_{n}": {"type": "integer"} for n in range(10_000)}
+def test_a_schema_of_a_megabyte_is_refused() -> None:
+    many = {f"parameter_{n}": {"type": "integer"} for n in range(30_000)}
+    with pytest.raises(ConfigurationError, match="characters; at most 200,000"):
+        rlm(["FINAL(1)"], tools=[strange({"type": "object", "properties": many})])
+
+
+def test_a_tool_of_many_parameters_is_shown_in_short() -> None:
+    many = {f"parameter_{n}": {"type": "integer"} for n in range(500)}
     tool = strange({"type": "object", "properties": {**many, "x" * 5_000: {"type": "integer"}}})
     line = line_of(tool)
     assert line.endswith("...)`: A tool.") and len(line) < 5_000
-    assert run(tool, "FINAL(strange(parameter_9999=3)['parameter_9999'])") == "3"
+    assert run(tool, "FINAL(strange(parameter_499=3)['parameter_499'])") == "3"

@@ -3,6 +3,7 @@
 Runs no tool.
 """
 
+import json
 import keyword
 import re
 import unicodedata
@@ -20,6 +21,11 @@ from langgraph_rlm.tools.annotations import Schema, annotation, as_name, as_valu
 
 SHOWN_PARAMETERS = 100
 """Most parameters of one tool that a signature shows."""
+
+
+MAX_SCHEMA_CHARS = 200_000
+"""Largest schema of a tool's arguments: a server may send any, and checking this one takes three
+seconds."""
 
 
 class BadArguments(Exception):
@@ -128,7 +134,12 @@ def checked_schema(name: str, schema: Any) -> Schema:
             f"{shown_value(schema)}."
         )
     try:
+        size = len(json.dumps(schema, default=str))
+        if size > MAX_SCHEMA_CHARS:
+            raise ValueError(f"it has {size:,} characters; at most {MAX_SCHEMA_CHARS:,}")
         return checks.checked_schema(schema, checks.Policy.USER_TOOL)
+    except RecursionError:
+        raise ConfigurationError(f"The schema of tool {name!r}: it is nested too deeply.") from None
     except ValueError as error:
         raise ConfigurationError(f"The schema of tool {name!r}: {error}.") from None
 

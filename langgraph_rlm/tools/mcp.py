@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.errors import shown as shown_value
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.pregel.mcp_adapters import ServerTool
-from langgraph_rlm.schemas import checks
 from langgraph_rlm.storage.context import encodable
 from langgraph_rlm.tools.annotations import Schema, annotation
+from langgraph_rlm.tools.arguments import checked_schema
 from langgraph_rlm.tools.elicitation import on_elicitation, until_asked
 from langgraph_rlm.tools.mcp_results import WRAPPED, is_wrapped, value_of
 from langgraph_rlm.tools.own import OwnTool
@@ -116,8 +117,8 @@ def _output_schema(server: ServerTool) -> dict[str, Any] | None:
     if schema is None:
         return None
     try:
-        return checks.checked_schema(schema, checks.Policy.USER_TOOL)
-    except ValueError:
+        return {**checked_schema("output", schema)}
+    except ConfigurationError:
         LOG.info("A tool of the MCP server %s has no valid output schema.", server.server)
         return None
 
