@@ -50,6 +50,13 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
     help="Tokens that root models take.  [default: what is known of each, else 128000]",
 )
 @click.option(
+    "--skills",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="A skill (a folder with SKILL.md), or a folder of skills, for every model; repeat it.",
+)
+@click.option(
     "--cors-origin",
     "cors_origins",
     multiple=True,
