@@ -171,7 +171,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         graph, config = self.in_sync_use(self._bound(config))
         yield from iterate(lambda: graph.astream(input, config, **options))
 
-    def _asked_graph(self) -> "RLMGraph":
+    @property
+    def asked_graph(self) -> "RLMGraph":
         return self
 
     def bulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
@@ -291,6 +292,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         run = Run(
             self.rlm,
             own_emit=wanted.emit,
+            budget=wanted.budget,
             resumed=is_resumed,
             root_options=wanted.root_options,
             kept=kept,

@@ -16,7 +16,8 @@ from langgraph_rlm.storage.allowed import Allowed
 class AsTool:
     """What can be a tool of an agent."""
 
-    def _asked_graph(self) -> Graph:
+    @property
+    def asked_graph(self) -> Graph:
         """Give the graph that answers."""
         raise NotImplementedError
 
@@ -59,5 +60,5 @@ class AsTool:
             raise ConfigurationError(f"as_tool(folders=...): {error}") from None
         form = None if response_format is None else user_format(response_format)
         offer = Offer(context, allowed, takes_text, follow_up, form)
-        graph = self._asked_graph()
+        graph = self.asked_graph
         return RLMTool.of(graph, offer, name or graph.name, description or described(offer))
