@@ -1,4 +1,4 @@
-"""Asking: the tools `ask_context` and `read_context`, over the contexts of the agent's own thread."""
+"""Asking: `ask_context` and `read_context`, tools over the contexts of the agent's own thread."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

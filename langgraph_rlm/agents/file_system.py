@@ -5,7 +5,8 @@ deepagents' own tools are not asked. Blocks.
 """
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langgraph_rlm.agents.notes import name_of
@@ -43,7 +44,7 @@ class FileSystem:
                 f"{shown([*paths])} are {len(files):,} files; at most {MOST_FILES:,} at a time."
             )
         found: list[HandleDict] = []
-        for given in self._backend.download_files(files):
+        for given in self._read(files):
             if given.error is not None or not given.content:
                 raise ContextError(f"{given.path} cannot be read: {given.error or 'it is empty'}.")
             handle = ingest(given.content, blobs)
@@ -60,16 +61,33 @@ class FileSystem:
             )
         if not path.endswith("/") and self._is_file(real):
             return [real]
-        found = self._backend.glob("**/*", real)
-        files = [each["path"] for each in found.matches or [] if not each.get("is_dir")]
+        found = self._found(real)
+        files = [str(each["path"]) for each in found if not each.get("is_dir")]
         inside = [file for file in files if posixpath.normpath(file).startswith(_below(real))]
         if not inside:
             raise ContextError(f"There is no file {shown(path)}.")
         return sorted(inside)
 
     def _is_file(self, path: str) -> bool:
-        [given] = self._backend.download_files([path])
+        [given] = self._read([path])
         return given.error is None
+
+    def _read(self, paths: Sequence[str]) -> list[Any]:
+        with _explained(paths):
+            return self._backend.download_files([*paths])
+
+    def _found(self, folder: str) -> list[dict[str, Any]]:
+        with _explained([folder]):
+            return self._backend.glob("**/*", folder).matches or []
+
+
+@contextmanager
+def _explained(paths: Sequence[str]) -> Generator[None]:
+    """Tell the model what a backend says of a path, such as one that a link leads outside."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ContextError(f"{shown([*paths])} cannot be read: {error}.") from error
 
 
 def _folder(folder: str) -> str:

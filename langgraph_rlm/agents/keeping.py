@@ -4,7 +4,7 @@ Blocks. Changes no message that it is given.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 from langchain_core.messages import (
@@ -27,6 +27,7 @@ from langgraph_rlm.agents.notes import (
 from langgraph_rlm.agents.state import Contexts
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.ingest import ingest
+from langgraph_rlm.storage.json_types import is_array, is_dict
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -46,9 +47,9 @@ class Keeper:
         texts are notes."""
         if isinstance(given, ToolMessage):
             message = self.shortened(given)
-            return given if message is given else self._command([message])
-        if isinstance(given, Command) and isinstance(given.update, dict):
-            return self._shortened_command(cast("Command[Any]", given), given.update)
+            return given if message is given else self._command(message)
+        if isinstance(given, Command):
+            return self._shortened_command(cast("Command[Any]", given))
         return given
 
     def shortened(self, message: M) -> M:
@@ -72,22 +73,20 @@ class Keeper:
         note = history_note(name, moved, histories_in(moved))
         return [note, *(RemoveMessage(id=cast(str, each.id)) for each in moved[1:])]
 
-    def _shortened_command(self, command: "Command[Any]", update: dict[str, Any]) -> Any:
-        messages = update.get("messages")
-        if not isinstance(messages, list):
+    def _shortened_command(self, command: "Command[Any]") -> Any:
+        update: Any = command.update
+        messages = update.get("messages") if is_dict(update) else None
+        if not is_array(messages):
             return command
         given = cast("list[BaseMessage]", messages)
         short = [self.shortened(each) if isinstance(each, ToolMessage) else each for each in given]
         if all(one is other for one, other in zip(short, given, strict=True)):
             return command
-        return self._command(short, {**update})
+        changed = {**update, "messages": short, "rlm_contexts": self.contexts}
+        return replace(command, update=changed)
 
-    def _command(
-        self, messages: Sequence[BaseMessage], update: dict[str, Any] | None = None
-    ) -> "Command[Any]":
-        return Command(
-            update={**(update or {}), "messages": [*messages], "rlm_contexts": self.contexts}
-        )
+    def _command(self, message: BaseMessage) -> "Command[Any]":
+        return Command(update={"messages": [message], "rlm_contexts": self.contexts})
 
 
 def older_of(messages: Sequence[AnyMessage], most: int) -> Sequence[AnyMessage]:

@@ -43,7 +43,7 @@ shorter."""
 
 
 class RLMMiddleware(AgentMiddleware[RLMAgentState, Any, Any]):
-    """Keeps what is too long for an agent's model as contexts, which an RLM answers questions about.
+    """Keeps what is too long for an agent's model as contexts, which an RLM is asked about.
 
     Long results of tools, long messages of people, and the older part of a long conversation go to
     the blob store of the RLM; the agent's state holds handles, and its messages a short note. The
@@ -51,9 +51,8 @@ class RLMMiddleware(AgentMiddleware[RLMAgentState, Any, Any]):
     `read_context(name, start, end, pattern)`. They know the contexts of the agent's own thread.
 
     Example:
-        >>> agent = create_agent(
-        ...     "openai:gpt-5", tools=[search], middleware=[RLMMiddleware(create_rlm("openai:gpt-5"))]
-        ... )
+        >>> rlm = create_rlm("openai:gpt-5")
+        >>> agent = create_agent("openai:gpt-5", tools=[search], middleware=[RLMMiddleware(rlm)])
     """
 
     state_schema = RLMAgentState

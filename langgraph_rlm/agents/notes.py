@@ -12,15 +12,15 @@ from typing import Any
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
 
 from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.storage.json_types import is_dict
+from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.storage.shapes import shape_of
 
 START_LINES = 8
 START_CHARS = 1_000
 """What is shown of a tool's result: lines, and characters of them."""
 
-END_CHARS = 2_000
-"""Characters of a person's message that are shown, of its start and of its end."""
+END_LINES, END_CHARS = 40, 2_000
+"""What is shown of the start, and of the end, of a person's message."""
 
 TASK_CHARS = 4_000
 """Characters of the first and of the newest message of a person that stay where a history was."""
@@ -33,6 +33,9 @@ SHOWN_KEYS, KEY_CHARS = 12, 40
 
 HISTORIES = "langgraph_rlm_histories"
 """Key of the `additional_kwargs` of a note that stands for a history: the names of all so far."""
+
+SAID = "langgraph_rlm_said"
+"""Key beside it: the first and the last that a person has said in them."""
 
 
 def name_of(kind: str, digest: str) -> str:
@@ -54,7 +57,8 @@ def result_note(name: str, handle: ContextHandle, text: str) -> str:
 
 def message_note(name: str, handle: ContextHandle, text: str) -> str:
     """Write what stands for a person's long message."""
-    start, end = _quoted(text[:END_CHARS]), _quoted(text[-END_CHARS:])
+    start = _quoted("\n".join(text[:END_CHARS].split("\n")[:END_LINES]))
+    end = _quoted("\n".join(text[-END_CHARS:].split("\n")[-END_LINES:]))
     kept = _kept(name, handle, text)
     return "\n".join([kept, "It starts:", start, "It ends:", end, _how(name)])
 
@@ -67,40 +71,41 @@ def history_note(name: str, moved: Sequence[AnyMessage], earlier: Sequence[str])
         moved: those messages, at least one.
         earlier: names of the contexts with messages before them.
     """
-    said = [message for message in moved if is_said(message)]
     lines = [
         f"[The {len(moved)} older messages of this conversation are kept as the context {name!r}."
     ]
     if earlier:
         lines.append(f"Those before them are kept as {', '.join(map(repr, earlier))}.")
-    for told, message in zip(("It began with:", "Asked last:"), _ends(said), strict=False):
-        lines += [told, _quoted(message.text[:TASK_CHARS])]
+    said = _said(moved)
+    for told, text in zip(("It began with:", "Asked last:"), said, strict=False):
+        lines += [told, _quoted(text)]
     lines.append(_how(name))
-    return HumanMessage(
-        "\n".join(lines),
-        id=moved[0].id,
-        additional_kwargs={HISTORIES: [*earlier, name], "lc_source": "langgraph_rlm"},
-    )
+    about = {HISTORIES: [*earlier, name], SAID: said, "lc_source": "langgraph_rlm"}
+    return HumanMessage("\n".join(lines), id=moved[0].id, additional_kwargs=about)
 
 
 def histories_in(messages: Sequence[BaseMessage]) -> list[str]:
     """Give the names of the histories that a note among these stands for."""
-    found: Any = next((each for each in map(_histories, messages) if each), [])
-    return [name for name in found if isinstance(name, str)]
+    for message in messages:
+        if names := _texts(message, HISTORIES):
+            return names
+    return []
 
 
-def is_said(message: BaseMessage) -> bool:
-    """Whether a message is a person's own."""
-    return isinstance(message, HumanMessage) and not _histories(message)
+def _said(messages: Sequence[AnyMessage]) -> list[str]:
+    """Give the first and the last that a person has said in messages, and in those before them."""
+    said: list[str] = []
+    for message in messages:
+        if before := _texts(message, SAID):
+            said += before
+        elif isinstance(message, HumanMessage):
+            said.append(message.text[:TASK_CHARS])
+    return [said[0], said[-1]] if len(said) > 1 else said
 
 
-def _histories(message: BaseMessage) -> Any:
-    given = message.additional_kwargs.get(HISTORIES)
-    return given if isinstance(given, list) else None
-
-
-def _ends(said: Sequence[AnyMessage]) -> list[AnyMessage]:
-    return [said[0], said[-1]] if len(said) > 1 else [*said]
+def _texts(message: BaseMessage, key: str) -> list[str]:
+    given: Any = message.additional_kwargs.get(key)
+    return [each for each in given if isinstance(each, str)] if is_array(given) else []
 
 
 def _kept(name: str, handle: ContextHandle, text: str) -> str:

@@ -30,8 +30,8 @@ def merge_contexts(known: Contexts, more: Contexts) -> Contexts:
 class RLMAgentState(AgentState):
     """The state of an agent with the middleware."""
 
-    rlm_contexts: NotRequired[Annotated[Contexts, merge_contexts, PrivateStateAttr]]
+    rlm_contexts: NotRequired[Annotated[Contexts, PrivateStateAttr, merge_contexts]]
     """Private: no caller can put a handle there, nor does an agent around get to see it."""
-    rlm_usage: NotRequired[Annotated[Usage, add_usage, OmitFromInput]]
+    rlm_usage: NotRequired[Annotated[Usage, OmitFromInput, add_usage]]
     """What questions about contexts have spent on this thread; with `count_agent` also the agent's
     own model calls."""
