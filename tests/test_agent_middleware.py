@@ -14,9 +14,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from langgraph_rlm import ConfigurationError, RLMMiddleware
-from langgraph_rlm.testing import ScriptedModel
+from langgraph_rlm.testing import ScriptedModel, cell
 
-from .models import rlm, root, thread
+from .models import echo, rlm, root, thread
 from .test_agents import call, calls, results
 
 HAY = "hay\n" * 10_000
@@ -312,6 +312,33 @@ def test_an_approval_within_a_question_pauses_the_agent(way: str) -> None:
 
 
 # Budgets
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_question_that_failed_continues_and_is_paid_once(way: str) -> None:
+    """The client of the RLM's model raises once. Then the agent is continued: what was answered is not asked again, and the thread's budget counts it once."""
+    is_down = [False, True]
+
+    def write(text: str) -> Any:
+        if "Where?" in text:
+            return cell("for n in range(4):\n    y = llm_query(f'x{n}')\nprint(y)")
+        return RuntimeError("down") if is_down.pop() else cell("FINAL(y)")
+
+    model, sub = ScriptedModel(answer=write), ScriptedModel(answer=echo)
+    graph = rlm(model, sub=sub)
+    agent = agent_of([asks(), "done"], graph=graph, thread_limits={"max_sub_calls": 7})
+    agent.update_state(thread(), {"messages": [HumanMessage(HAY)]})
+    with pytest.raises(RuntimeError, match="down"):
+        call(agent, "go", way)
+    out = call(agent, None, way)
+    assert results(out)[0].text == "len=2" and sorted(
+        prompt[-1].text for prompt in sub.prompts
+    ) == ["x0", "x1", "x2", "x3"]
+    assert (out["rlm_usage"]["sub_calls"], out["rlm_usage"]["model_calls"], model.calls) == (
+        4,
+        6,
+        3,
+    )
 
 
 def test_what_a_thread_may_spend_ends_the_questions_and_not_the_agent() -> None:
