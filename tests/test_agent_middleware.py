@@ -1,19 +1,23 @@
 """`RLMMiddleware` in LangChain's agents and in deep agents. Scripted models on both sides."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
-from langgraph_rlm import ConfigurationError, RLMMiddleware
+from langgraph_rlm import ConfigurationError, RLMMiddleware, forget, prune
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import echo, rlm, root, thread
@@ -146,6 +150,38 @@ def test_no_caller_can_put_a_handle_into_the_state() -> None:
         },
     )
     assert [result.status for result in results(out)] == ["error", "error"]
+
+
+def age(store: Path) -> None:
+    """Have what is stored be as old as things that nobody is about to use."""
+    for path in store.rglob("*"):
+        os.utime(path, (0, 0))
+
+
+def test_a_context_lives_as_long_as_the_agents_thread(tmp_path: Path) -> None:
+    """Another database of the same store is pruned, and the agent's contexts stay; they go with its own thread."""
+    store, none = tmp_path / "blobs", timedelta(0)
+    with (
+        SqliteSaver.from_conn_string(str(tmp_path / "agent")) as saver,
+        SqliteSaver.from_conn_string(str(tmp_path / "other")) as others,
+    ):
+        other = rlm(root("FINAL(len(context))"), checkpointer=others, blob_store=store)
+        other.invoke({"query": "?", "context": HAY + "other"}, thread())
+        graph = rlm(root(NEEDLE), blob_store=store)
+        agent = agent_of(
+            lambda text: {"go": calls(("fetch", {})), "ask": asks()}.get(text, "done"),
+            tools=[tool_of(HAY + "needle\n")],
+            graph=graph,
+            saver=saver,
+        )
+        call(agent, "go")
+        [handle] = agent.get_state(thread()).values["rlm_contexts"].values()
+        age(store)
+        assert prune(other, none, grace=none).blobs == 1
+        assert results(call(agent, "ask"))[-1].text == "needle"
+        age(store)
+        forget(saver, "t", blob_store=store, grace=none)
+        assert not graph.rlm.blobs.has(handle["digest"])
 
 
 HOSTILE = "\n".join(

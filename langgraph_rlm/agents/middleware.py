@@ -5,7 +5,7 @@ It decides when something becomes a context; what stands in its place is `notes.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.runtime import Runtime
@@ -16,12 +16,15 @@ from langgraph_rlm.agents.budgets import Budgets, limits_of_thread
 from langgraph_rlm.agents.file_system import FileSystem
 from langgraph_rlm.agents.keeping import Keeper, older_of, size_of
 from langgraph_rlm.agents.state import RLMAgentState
+from langgraph_rlm.as_tool.runs import keeps_blobs
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.chat.model import ChatRLM
 from langgraph_rlm.errors import ConfigurationError, shown
 from langgraph_rlm.graph import check_prices
 from langgraph_rlm.models.wrapped import model_name
+from langgraph_rlm.pregel.keys import saver_around
+from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.rlm_graph import RLMGraph
 
 try:
@@ -36,6 +39,8 @@ except ImportError as error:
     raise ConfigurationError(
         "RLMMiddleware needs langchain: pip install 'langgraph-rlm[agents]'"
     ) from error
+
+T = TypeVar("T")
 
 LEAST_LONG = 9_000
 """Least characters of a text that can be kept as a context: what the tools themselves show is
@@ -112,7 +117,10 @@ class RLMMiddleware(AgentMiddleware[RLMAgentState, Any, Any]):
         handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
     ) -> ToolMessage | Command[Any]:
         """Run a tool, and keep a long result as a context."""
-        return self._kept(request, handler(request))
+        result = handler(request)
+        if request.tool_call["name"] == READ:
+            return result
+        return wait_for(lambda: self._keep(lambda keeper: keeper.result(result)))
 
     async def awrap_tool_call(
         self,
@@ -120,18 +128,42 @@ class RLMMiddleware(AgentMiddleware[RLMAgentState, Any, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Do what `wrap_tool_call` does."""
-        return await asyncio.to_thread(self._kept, request, await handler(request))
-
-    def _kept(self, request: ToolCallRequest, result: Any) -> Any:
+        result = await handler(request)
         if request.tool_call["name"] == READ:
             return result
-        return self._keeper().result(result)
+        return await self._keep(lambda keeper: keeper.result(result))
+
+    async def _keep(self, make: Callable[[Keeper], T]) -> T:
+        """Give what a function makes with a keeper, whose blobs the agent's database refers to."""
+        blobs = self._graph.rlm.blobs
+        async with keeps_blobs(blobs, saver_around()):
+            return await asyncio.to_thread(make, Keeper(blobs, self._long_text))
 
     # Long messages and histories
 
     def before_model(self, state: RLMAgentState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Keep long messages, and the older part of a long conversation, as contexts."""
-        keeper, given = self._keeper(), state["messages"]
+        if not self._is_long(state):
+            return None
+        return wait_for(lambda: self._keep(lambda keeper: self._update(keeper, state)))
+
+    async def abefore_model(
+        self, state: RLMAgentState, runtime: Runtime[Any]
+    ) -> dict[str, Any] | None:
+        """Do what `before_model` does."""
+        if not self._is_long(state):
+            return None
+        return await self._keep(lambda keeper: self._update(keeper, state))
+
+    def _is_long(self, state: RLMAgentState) -> bool:
+        """Whether anything may have to be done: a look at the sizes alone."""
+        sizes = [size_of(message) for message in state["messages"]]
+        most = self._long_history
+        return max(sizes, default=0) > self._long_text or (most is not None and sum(sizes) > most)
+
+    def _update(self, keeper: Keeper, state: RLMAgentState) -> dict[str, Any] | None:
+        """Make the update of the state. Blocks."""
+        given = state["messages"]
         messages = [self._shortened(keeper, message) for message in given]
         update: list[Any] = [
             new for new, old in zip(messages, given, strict=True) if new is not old
@@ -142,25 +174,12 @@ class RLMMiddleware(AgentMiddleware[RLMAgentState, Any, Any]):
                 gone = {message.id for message in moved}
                 update = [each for each in update if each.id not in gone]
                 update += keeper.history(moved)
-        if not update:
-            return None
-        return {"messages": update, "rlm_contexts": keeper.contexts}
-
-    async def abefore_model(
-        self, state: RLMAgentState, runtime: Runtime[Any]
-    ) -> dict[str, Any] | None:
-        """Do what `before_model` does."""
-        if sum(map(size_of, state["messages"])) <= self._long_text:
-            return None
-        return await asyncio.to_thread(self.before_model, state, runtime)
+        return {"messages": update, "rlm_contexts": keeper.contexts} if update else None
 
     def _shortened(self, keeper: Keeper, message: AnyMessage) -> AnyMessage:
         if isinstance(message, HumanMessage | ToolMessage) and message.id is not None:
             return keeper.shortened(message)
         return message
-
-    def _keeper(self) -> Keeper:
-        return Keeper(self._graph.rlm.blobs, self._long_text)
 
     # The agent's own model calls
 

@@ -9,7 +9,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -33,6 +33,7 @@ from langgraph_rlm.pregel.keys import (
 )
 from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import HandleDict
 from langgraph_rlm.storage.inputs import Stored
 
@@ -136,16 +137,9 @@ class CalledRun:
             raise _waits(self._graph.name, config, pauses)
         return Outcome(values, self.thread)
 
-    @asynccontextmanager
-    async def keeps_blobs(self) -> AsyncGenerator[None]:
+    def keeps_blobs(self) -> AbstractAsyncContextManager[None]:
         """Keep what is put meanwhile from whoever deletes blobs."""
-        users = self._graph.rlm.blobs.users
-        database = None if self._saver is None else await identity_of(self._saver)
-        use = users.begin(database, self._saver)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(users.end, use)
+        return keeps_blobs(self._graph.rlm.blobs, self._saver)
 
     async def earlier(self, thread: str) -> Earlier:
         """Find a run of an earlier call, of the same agent and thread.
@@ -193,6 +187,18 @@ class CalledRun:
         }
         state = await self._graph.aget_state({"configurable": where})
         return state if state.values or state.tasks else None
+
+
+@asynccontextmanager
+async def keeps_blobs(blobs: BlobStore, saver: Saver | None) -> AsyncGenerator[None]:
+    """Keep what is put meanwhile from whoever deletes blobs, and have the store know the database
+    that will refer to it."""
+    database = None if saver is None else await identity_of(saver)
+    use = blobs.users.begin(database, saver)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(blobs.users.end, use)
 
 
 def _number(call: str) -> int:

@@ -187,6 +187,12 @@ def config_around() -> "RunnableConfig | None":
     return var_child_runnable_config.get()
 
 
+def saver_around() -> Any:
+    """The checkpointer of the graph that this code runs in; None where there is none."""
+    config = config_around()
+    return None if config is None else config.get("configurable", {}).get(CHECKPOINTER)
+
+
 COORDINATES = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 """Keys of a config's `configurable` that say where a run is kept. A call within a graph that gives
 one of them is a run of its own."""
