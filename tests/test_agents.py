@@ -207,6 +207,26 @@ def test_a_thread_that_is_not_there_is_an_error_for_the_model(name: str) -> None
     assert ("fresh" in result.text) == (name == "")
 
 
+def test_no_tool_continues_with_the_contexts_of_another() -> None:
+    graph, threads = rlm(root("FINAL(context)")), list[str]()
+
+    def agent_model(text: str) -> Any:
+        if text == "first":
+            return asks("one", question="?", text="what one was given", prefix="a")
+        if text == "second":
+            return asks("other", question="?", thread=threads[-1], prefix="b")
+        threads.append(text.partition("[thread: ")[2].rstrip("]"))
+        return "done"
+
+    tools = [graph.as_tool("one"), graph.as_tool("other")]
+    agent = create_agent(
+        ScriptedModel(answer=agent_model), tools=tools, checkpointer=InMemorySaver()
+    )
+    call(agent, "first")
+    refused = results(call(agent, "second"))[-1]
+    assert refused.status == "error" and "There is no earlier thread" in refused.text
+
+
 class Finding(BaseModel):
     name: str
     year: int
@@ -290,7 +310,9 @@ def test_outside_of_a_graph_an_approval_says_where_to_go_on() -> None:
 CUT_OFF = "FINAL(' '.join(llm_query_batched([f'{context} {n}' for n in range(6)])))"
 
 
-@pytest.mark.parametrize("kind", ["agent", "one task for all calls"])
+@pytest.mark.parametrize(
+    "kind", ["agent", pytest.param("one task for all calls", marks=pytest.mark.slow)]
+)
 def test_after_a_kill_nothing_that_was_answered_is_asked_again(tmp_path: Path, kind: str) -> None:
     """Two calls at once, and the process dies at the ninth of their twelve sub-calls."""
     code = f"from tests.test_agents import work; work({str(tmp_path)!r}, {kind!r})"

@@ -123,7 +123,7 @@ class Asker:
                 f"{limit}: nothing more can be asked about contexts in this conversation. "
                 f"{READ} still shows parts of them.",
             )
-        run = CalledRun(graph, config, f"{ASK} {runtime.tool_call_id}")
+        run = CalledRun(graph, config, ASK, runtime.tool_call_id or "")
 
         async def prepare() -> Stored:
             return await asyncio.to_thread(self._input, contexts_of(runtime.state), given)
