@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,11 +17,13 @@ from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.places import last_turn
 from langgraph_rlm.log.reply import reply_of
+from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.resolve import resolve_model
 from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.ingest import Ingest
+from langgraph_rlm.nodes.of_run import OfRun
 from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
 from langgraph_rlm.nodes.tool_interrupt import (
@@ -80,6 +83,7 @@ def create_rlm(
     prompt: str | None = None,
     window_tokens: int | None = None,
     compact_at: float = 0.75,
+    prompt_caching: CacheLife | None = "5m",
     checkpointer: Checkpointer = None,
     store: BaseStore | None = None,
     blob_store: str | Path | BlobStore | None = None,
@@ -130,6 +134,8 @@ def create_rlm(
             128,000.
         compact_at: the share of the window at which its conversation is summed up. The log keeps
             every turn, and code reads them as `history`.
+        prompt_caching: how long Claude keeps the conversations of root models in its prompt cache,
+            `"5m"` or `"1h"`; None sets no breakpoints. Other providers' caches need none.
         checkpointer: any LangGraph saver; a subgraph uses its parent's.
         store: a LangGraph store (long-term memory) for tools, at any depth: they get it as
             `InjectedStore` and `ToolRuntime.store`. A graph around this one hands its own on where
@@ -167,6 +173,7 @@ def create_rlm(
         windows=Windows(window_tokens),
         compact_at=compact_at,
         response_format=None if response_format is None else user_format(response_format),
+        prompt_caching=prompt_caching,
     )
     check_prices(rlm, rlm.limits)
     graph = compile_rlm(rlm, checkpointer, name, store)
@@ -223,12 +230,12 @@ def _builder(
     """The nodes and edges of an RLM."""
     graph = StateGraph(RLMState, input_schema=RLMInput, output_schema=RLMOutput)
     add_node = cast(Any, graph.add_node)  # its overloads know functions alone
-    add_node("ingest", Ingest(rlm))
-    add_node("plan_code", PlanCode(rlm))
-    add_node("execute_repl", ExecuteRepl(rlm))
-    add_node("sub_call", SubCall(rlm, child), input_schema=PendingCall)
+    add_node("ingest", OfRun(Ingest))
+    add_node("plan_code", OfRun(PlanCode))
+    add_node("execute_repl", OfRun(ExecuteRepl))
+    add_node("sub_call", OfRun(partial(SubCall, child=child)), input_schema=PendingCall)
     add_node("tool_interrupt", ToolInterrupt(steps), input_schema=PendingCall)
-    add_node("finalize", Finalize(rlm))
+    add_node("finalize", OfRun(Finalize))
 
     async def after_plan(state: RLMState) -> list[Send] | str:
         if is_over(state):
@@ -277,7 +284,11 @@ async def after_finalize(state: RLMState) -> str:
 
 def _tool_steps(rlm: RLMRuntime) -> Any:
     """The graph of one tool call: `approve` pauses, and its decision is checkpointed before
-    `call_tool` runs anything."""
+    `call_tool` runs anything.
+
+    The edges read the graph's toolset: a run has some of these tools, by the same names, and none
+    of its own.
+    """
     tools = rlm.toolset
 
     async def first(state: ToolState) -> str:
@@ -300,11 +311,11 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
 
     graph = StateGraph(ToolState)
     add_node = cast(Any, graph.add_node)
-    add_node("gate", Gate(rlm))
-    add_node("approve", Approve(rlm))
-    add_node("begin", Begin(rlm))
-    add_node("call_tool", CallTool(rlm))
-    add_node("ask_again", AskAgain(rlm))
+    add_node("gate", OfRun(Gate), input_schema=PendingCall)
+    add_node("approve", OfRun(Approve), input_schema=PendingCall)
+    add_node("begin", OfRun(Begin))
+    add_node("call_tool", OfRun(CallTool))
+    add_node("ask_again", OfRun(AskAgain))
     graph.add_conditional_edges(START, Edge(first), ["gate", "approve", "begin", "call_tool"])
     graph.add_conditional_edges("gate", Edge(after_gate), ["approve", "begin", "call_tool"])
     graph.add_conditional_edges("approve", Edge(run), ["begin", "call_tool", END])

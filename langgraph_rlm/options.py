@@ -17,6 +17,7 @@ from langgraph.store.base import BaseStore
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError, shown
+from langgraph_rlm.models.caching import CACHE_LIVES
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.tools.approvals import INTERRUPT_MODES
 
@@ -88,6 +89,10 @@ def _is_interrupt_mode(value: Any) -> bool:
     return value in INTERRUPT_MODES
 
 
+def _is_cache_life(value: Any) -> bool:
+    return value in CACHE_LIVES
+
+
 def _is_limits(value: Any) -> bool:
     return isinstance(value, Limits | Mapping)
 
@@ -135,6 +140,7 @@ OPTIONS: Mapping[str, Option] = {
     "prompt": Option(_is_text, "a str", _prompt_hint),
     "window_tokens": Option(_is_count, "a whole number of tokens, at least 1"),
     "compact_at": Option(_is_share, "a share of the window, above 0 and at most 1"),
+    "prompt_caching": Option(_is_cache_life, "'5m', '1h' or None"),
     "checkpointer": Option(
         _is_checkpointer, "a LangGraph checkpointer, such as InMemorySaver(), or a bool"
     ),

@@ -155,6 +155,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             framed = self._framed(config, is_resumed=is_resumed, kept=kept)
             await self._carry(framed)
             framed = told(framed, until_done)
+            _let_rest(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 try:
                     async for part in parts:
@@ -284,12 +285,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             config["max_concurrency"] = UNLIMITED
         given = config.get("configurable", {})
         frame = given.get(FRAME)
-        if isinstance(frame, Frame) and frame.run.rlm is self.rlm:
+        if isinstance(frame, Frame) and frame.run.base is self.rlm:
             return config
         if self.store is not None and RUNTIME in given:
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
         run = Run(
+            self.rlm,
             self.rlm,
             own_emit=wanted.emit,
             budget=wanted.budget,
@@ -338,7 +340,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
     ) -> None:
         """Keep what a root stores from whoever deletes blobs. A child's is kept by its root."""
         frame = config.get("configurable", {}).get(FRAME)
-        if not isinstance(frame, Frame) or frame.run.rlm is not self.rlm:
+        if not isinstance(frame, Frame) or frame.run.base is not self.rlm:
             database = None if saver is None else await identity_of(saver)
             users = self.rlm.blobs.users
             use = users.begin(database, saver)
@@ -352,6 +354,15 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         if is_root and thread is not None and isinstance(saver, BaseCheckpointSaver):
             database = await database_of(cast(Saver, saver))
             until_done.enter_context(lease(database, str(thread)))
+
+
+def _let_rest(config: RunnableConfig, until_done: AsyncExitStack) -> None:
+    """Have the interpreters of a root's run go before those of others, once it has ended or waits
+    for a person."""
+    frame = cast(Frame, config.get("configurable", {})[FRAME])
+    if frame.depth == 0:
+        run = frame.run
+        until_done.callback(lambda: run.rlm.sessions.rest(run.interpreters))
 
 
 def _within(name: str, graph: Any, namespace: str | None) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,7 @@ class Reply(TypedDict, total=False):
     """An HTTP error instead of a reply, such as 429; `content` is its message."""
     seconds: float
     """How long this reply takes, on top of the server's own latency."""
-    usage: dict[str, int]
+    usage: dict[str, Any]
     """`prompt_tokens` and `completion_tokens`; counted as one for four characters when left out."""
     message: dict[str, Any]
     """More fields of the assistant's message, such as `tool_calls`."""
@@ -37,6 +37,10 @@ class Reply(TypedDict, total=False):
     """The deltas of a stream, instead of the words of `content`."""
     raw: tuple[int, str, str]
     """Status, content type and body of whatever else a server may send."""
+    headers: dict[str, str]
+    """Headers of an error, such as `retry-after`."""
+    code: str
+    """Code of an error, such as `insufficient_quota`."""
 
 
 class OpenAIServer:
@@ -93,8 +97,7 @@ class OpenAIServer:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(client_max_size=1 << 30)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_get("/v1/models", self._list)
+        self.add_routes(app)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -104,6 +107,11 @@ class OpenAIServer:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+
+    def add_routes(self, app: web.Application) -> None:
+        """Say what is answered where."""
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/v1/models", self._list)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         self.lists += 1
@@ -135,18 +143,23 @@ class OpenAIServer:
             status, kind, text = reply["raw"]
             return web.Response(status=status, content_type=kind, text=text)
         if "status" in reply:
-            error = {
-                "message": reply.get("content", "scripted error"),
-                "type": "scripted",
-                "param": None,
-                "code": None,
-            }
-            return web.json_response({"error": error}, status=reply["status"])
-        response = await (
-            _streamed(request, body, reply) if body.get("stream") else _whole(request, body, reply)
-        )
+            headers = reply.get("headers")
+            return web.json_response(self.error(reply), status=reply["status"], headers=headers)
+        response = await self.respond(request, body, reply)
         self.answered.append(body)
         return response
+
+    async def respond(self, request: web.Request, body: Body, reply: Reply) -> web.StreamResponse:
+        """Send a reply."""
+        if body.get("stream"):
+            return await _streamed(request, body, reply)
+        return await _whole(request, body, reply)
+
+    def error(self, reply: Reply) -> dict[str, Any]:
+        """The body of an error."""
+        message = reply.get("content", "scripted error")
+        error = {"message": message, "type": "scripted", "param": None, "code": reply.get("code")}
+        return {"error": error}
 
 
 def environment_upstream(

@@ -10,10 +10,10 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langgraph_rlm import ContextError, aanswer
 from langgraph_rlm.errors import ThreadBusyError
-from langgraph_rlm.hosting.allowed import Allowed
 from langgraph_rlm.hosting.runs import Runs
 from langgraph_rlm.hosting.sources import OneGraph
 from langgraph_rlm.hosting.status import status_of
+from langgraph_rlm.storage.allowed import Allowed
 
 from .models import rlm, root
 
@@ -130,8 +130,11 @@ class TestAllowed:
 
     def test_a_client_can_name_fewer_folders_never_more(self, folder: Path) -> None:
         allowed = Allowed([folder])
-        assert allowed.within([folder / "sub", folder.parent, "/"]).folders == [folder / "sub"]
-        assert allowed.within([folder / "up"]).folders == []
+        assert allowed.within([folder / "sub"]).folders == [folder / "sub"]
+        assert allowed.within([folder.parent, "/"]).folders == [folder]
+        assert allowed.within([folder / "up"]).folders == [folder]
+        assert allowed.within([folder.parent / "inside-not"]).folders == []
+        assert allowed.within([folder.parent / "missing"]).folders == []
         with pytest.raises(ContextError, match="there are none"):
             Allowed([]).path("a.txt")
 

@@ -573,8 +573,8 @@ def test_what_a_provider_gets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_code_has_made_is_known_by_its_content(tmp_path: Path) -> None:
     store = BlobStore.open(tmp_path)
     made: dict[str, Any] = {
-        "a/chart.png": {"original": store.put(CAT), "bytes": len(CAT)},
-        "fake.png": {"original": store.put(b"text"), "bytes": 4},
+        "out/a/chart.png": {"original": store.put(CAT), "bytes": len(CAT)},
+        "out/fake.png": {"original": store.put(b"text"), "bytes": 4},
     }
     names = Names({}, store, made)
     assert names.all(["out/a/chart.png"]) == [{"digest": store.put(CAT), "type": "image/png"}]

@@ -52,6 +52,8 @@ ORDER = [
     "hosting",
     "server",
     "ui",
+    "mcp",
+    "acp",
     "cli",
     "__main__",
 ]

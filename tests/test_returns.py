@@ -16,7 +16,7 @@ from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.repl.base import HostCall, Raised
 from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.host_functions import respond
-from langgraph_rlm.tools.own import as_tools
+from langgraph_rlm.tools.given import as_tools
 from langgraph_rlm.tools.returns import returns
 
 from .models import rlm, root

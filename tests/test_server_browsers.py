@@ -130,9 +130,10 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("method", "path", "told"),
         [
-            ("POST", "/v1/completions", "POST /v1/chat/completions"),
-            ("POST", "/v1/responses", "POST /v1/chat/completions"),
-            ("GET", "/v1/responses/resp_1", "POST /v1/chat/completions"),
+            ("POST", "/v1/conversations", "previous_response_id"),
+            ("POST", "/v1/responses/compact", "POST /v1/responses"),
+            ("GET", "/v1/responses/resp_1/nothing", "POST /v1/responses"),
+            ("POST", "/responses", "http://HOST:PORT/v1"),
             ("POST", "/v1/messages", "POST /v1/chat/completions"),
             ("POST", "/v1/embeddings", "not served"),
             ("POST", "/v1/audio/speech", "not served"),

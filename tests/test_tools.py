@@ -291,15 +291,37 @@ class TestResults:
             "commands failed: NoResult: The tool returned a Lang",
         ]
 
-    def test_a_tool_that_handles_its_own_errors_returns_what_it_says(self) -> None:
+    @pytest.mark.parametrize(
+        ("says", "said"),
+        [
+            (True, "broken"),
+            ("try later", "try later"),
+            (lambda error: f"handled: {error}", "handled: broken"),
+            (
+                lambda _: [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}],
+                "one\ntwo",
+            ),
+        ],
+    )
+    def test_what_a_tool_says_of_its_own_error_is_raised_and_no_result(
+        self, says: Any, said: str
+    ) -> None:
         def fails() -> str:
             """Fail."""
             raise ToolException("broken")
 
-        handled = StructuredTool.from_function(
-            fails, handle_tool_error=lambda error: f"handled: {error}"
-        )
-        assert run("FINAL(fails())", handled) == "handled: broken"
+        handled = StructuredTool.from_function(fails, handle_tool_error=says)
+        code = "try:\n    FINAL(fails())\nexcept RuntimeError as e:\n    FINAL([str(e)])"
+        assert run(code, handled) == [f"fails failed: {said}"]
+
+    def test_so_is_what_it_says_of_arguments_that_its_own_model_refuses(self) -> None:
+        def fails() -> str:
+            """Fail."""
+            return Item.model_validate({"name": 3}).name
+
+        handled = StructuredTool.from_function(fails, handle_validation_error="no such item")
+        code = "try:\n    FINAL(fails())\nexcept RuntimeError as e:\n    FINAL([str(e)])"
+        assert run(code, handled) == ["fails failed: no such item"]
 
 
 class TestInjected:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.budget.clock import Deadline, RunClock
 from langgraph_rlm.budget.limits import Limits, StopReason
-from langgraph_rlm.budget.prices import Prices
+from langgraph_rlm.budget.prices import Price, Prices
+from langgraph_rlm.budget.reported import cached_input, count, counts, is_from_cache
 from langgraph_rlm.budget.usage import Spending, Usage, add_usage, spent, sub_calls_made
 
 if TYPE_CHECKING:
@@ -182,8 +183,10 @@ class Ledger:
 
     def _spending(self, model: str, reply: "AIMessage", prompt_chars: int) -> Spending:
         reported: Mapping[str, Any] = reply.usage_metadata or {}
-        input_tokens = _count(reported.get("input_tokens"))
-        output_tokens = _count(reported.get("output_tokens"))
+        if is_from_cache(reported):
+            return _nothing()
+        input_tokens = count(reported.get("input_tokens"))
+        output_tokens = count(reported.get("output_tokens"))
         spending = Spending(
             model_calls=1,
             input_tokens=input_tokens or prompt_chars // CHARS_PER_TOKEN,
@@ -193,16 +196,14 @@ class Ledger:
         )
         if not input_tokens or (not output_tokens and spending["output_tokens"]):
             spending["estimated_calls"] = 1
+        details = counts(reported.get("input_token_details"))
         price = self._prices.of(model)
         if price is not None:
-            cached = _counts(reported.get("input_token_details")).get("cache_read", 0)
-            spending["cost"] = price.cost(
-                spending["input_tokens"], spending["output_tokens"], cached
-            )
+            spending["cost"] = _cost(price, spending, details)
             spending["unpriced_calls"] = 0
-        if details := _counts(reported.get("input_token_details")):
+        if details:
             spending["input_token_details"] = details
-        if details := _counts(reported.get("output_token_details")):
+        if details := counts(reported.get("output_token_details")):
             spending["output_token_details"] = details
         return spending
 
@@ -242,9 +243,17 @@ class Ledger:
         return seconds
 
 
-def _count(reported: Any) -> int:
-    """Give a number of tokens; 0 for anything else that a provider has put there."""
-    return reported if isinstance(reported, int) and reported > 0 else 0
+def _nothing() -> Spending:
+    """The spending of a reply for which nobody was asked."""
+    return Spending(model_calls=0, input_tokens=0, output_tokens=0, cost=0.0, unpriced_calls=0)
+
+
+def _cost(price: Price, spending: Spending, details: Mapping[str, int]) -> float:
+    """USD of one call, by what its provider's cache has given and taken."""
+    tokens = spending["input_tokens"]
+    part = cached_input(details, tokens)
+    output = spending["output_tokens"]
+    return price.cost(tokens, output, part.read, part.written, part.written_1h)
 
 
 def _length(reply: "AIMessage") -> int:
@@ -254,9 +263,3 @@ def _length(reply: "AIMessage") -> int:
     thoughts = [str(value) for value in reply.additional_kwargs.values() if value]
     calls = [] if isinstance(content, list) else [str(call["args"]) for call in reply.tool_calls]
     return sum(map(len, [*texts, *thoughts, *calls]))
-
-
-def _counts(details: Mapping[str, Any] | None) -> dict[str, int]:
-    """Keep the details that are counts, without those that are zero."""
-    given = details or {}
-    return {name: count for name, count in given.items() if isinstance(count, int) and count}

@@ -21,21 +21,42 @@ class Price(BaseModel):
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
     """For input that the provider had cached; the same as `input` when left out."""
+    cache_write: float | None = Field(default=None, ge=0)
+    """For input that the provider puts into its cache; the same as `input` when left out."""
+    cache_write_1h: float | None = Field(default=None, ge=0)
+    """For input that Anthropic keeps for an hour; the same as `cache_write` when left out."""
 
-    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+    def cost(
+        self,
+        input_tokens: int,
+        output_tokens: int,
+        cached_tokens: int = 0,
+        written_tokens: int = 0,
+        written_1h_tokens: int = 0,
+    ) -> float:
         """Give the USD of one call.
 
         Args:
             input_tokens: all tokens of the prompt.
             output_tokens: all tokens of the reply.
             cached_tokens: those of `input_tokens` that the provider had cached.
+            written_tokens: those that it has put into its cache.
+            written_1h_tokens: those that it has put there for an hour.
         """
-        cached = self.input if self.cached_input is None else self.cached_input
+        cached = _or(self.cached_input, self.input)
+        written = _or(self.cache_write, self.input)
+        plain = input_tokens - cached_tokens - written_tokens - written_1h_tokens
         return (
-            (input_tokens - cached_tokens) * self.input
+            plain * self.input
             + cached_tokens * cached
+            + written_tokens * written
+            + written_1h_tokens * _or(self.cache_write_1h, written)
             + output_tokens * self.output
         ) / 1_000_000
+
+
+def _or(price: float | None, other: float) -> float:
+    return other if price is None else price
 
 
 class Prices:
@@ -87,13 +108,16 @@ def _published(model: str) -> Price | None:
     def per_million(thousand_tokens: Usage) -> float:
         return float(calc_price(thousand_tokens, model_ref=name).total_price) * 1_000
 
+    def of_input(**tokens: int) -> float:
+        return per_million(Usage(input_tokens=1_000, output_tokens=0, **tokens))
+
     try:
         return Price(
             input=per_million(Usage(input_tokens=1_000, output_tokens=0)),
             output=per_million(Usage(input_tokens=0, output_tokens=1_000)),
-            cached_input=per_million(
-                Usage(input_tokens=1_000, cache_read_tokens=1_000, output_tokens=0)
-            ),
+            cached_input=of_input(cache_read_tokens=1_000),
+            cache_write=of_input(cache_write_tokens=1_000),
+            cache_write_1h=of_input(cache_write_tokens=1_000, cache_write_1h_tokens=1_000),
         )
     except LookupError:
         return None

@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessageChunk
 from langgraph_rlm.chat.calls import Call
 from langgraph_rlm.chat.direct import answer_directly, answer_directly_once, is_direct
 from langgraph_rlm.chat.ids import new_run_id
+from langgraph_rlm.chat.next_question import open_named_run
 from langgraph_rlm.chat.open_run import (
     begin_run,
     continue_run,
@@ -51,6 +52,9 @@ async def _reply(call: Call, held: AsyncExitStack) -> AsyncGenerator[AIMessageCh
     if results is not None:
         await held.enter_async_context(lock_of(call.home, results.run))
         opened = await continue_run(call, results)
+    elif call.named is not None:
+        await held.enter_async_context(lock_of(call.home, call.named.run))
+        opened = await open_named_run(call, call.named)
     elif call.task is None:
         opened = await begin_run(call, new_run_id())
     else:

@@ -26,6 +26,28 @@ class Resumed:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """Where a run has ended."""
+
+    run: str
+    """Its id."""
+    checkpoint: str
+    """The checkpoint of its thread that has the answer."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """The id of the run that a call begins, for a caller that keeps ids of its own.
+
+    The same call with the same id continues the run where it was cut off.
+    """
+
+    run: str
+    after: Ended | None = None
+    """The run whose next question this is: the new one begins as its copy, with its variables."""
+
+
+@dataclass(frozen=True)
 class Chat:
     """What all calls of a chat model share."""
 
@@ -54,6 +76,8 @@ class Call:
     """The LangGraph task that the call is made in."""
     resumed: Resumed | None = None
     """A human's answer, instead of messages."""
+    named: Named | None = None
+    """The run to begin, where the caller names it."""
     is_streamed: bool = True
     """Whether the caller sees the reply piece by piece."""
 

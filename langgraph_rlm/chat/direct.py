@@ -40,6 +40,8 @@ def is_direct(call: Call) -> bool:
     A model's own tools are called from code, so they need the loop. So do bound tools that the
     model cannot call itself.
     """
+    if call.named is not None and call.named.after is not None:
+        return False  # what the question is about may be in the variables of the run before
     rlm = call.chat.graphs.rlm
     tokens = call.chat.direct_below_tokens
     if rlm.toolset.root:

@@ -16,26 +16,30 @@ Rule = Callable[[list[BaseMessage]], dict[str, Any]]
 """A rule of the user's own: makes an `RLMInput` of messages."""
 
 
-def _name(number: int, _: str) -> str:
-    """A run of the chat model begins its thread, so its contexts count from 0."""
-    return f"`context_{number}`" if number else "`context`"
+def _door(first: int) -> Door:
+    """Name contexts as code does, which counts them over the thread."""
+
+    def name(number: int, _: str) -> str:
+        return f"`context_{first + number}`" if first + number else "`context`"
+
+    return Door(
+        name=name,
+        shows_conversation=True,
+        what_to_do="Such content works below `direct_below_tokens`, where the model is asked "
+        "directly, and in earlier messages, where it is data.",
+    )
 
 
-DOOR = Door(
-    name=_name,
-    shows_conversation=True,
-    what_to_do="Such content works below `direct_below_tokens`, where the model is asked directly, "
-    "and in earlier messages, where it is data.",
-)
-
-
-def input_of(messages: list[BaseMessage], rule: int | Rule, blobs: BlobStore) -> Stored:
+def input_of(
+    messages: list[BaseMessage], rule: int | Rule, blobs: BlobStore, *, first: int = 0
+) -> Stored:
     """Make the input of a run, with what is large by reference. Blocks.
 
     Args:
         messages: the chat.
         rule: the most characters of a message that stay as they are, or a rule of the user's own.
         blobs: takes what is large.
+        first: the contexts that the thread has already.
 
     Raises:
         InputError: there is no question, or it has content that is not text.
@@ -43,7 +47,7 @@ def input_of(messages: list[BaseMessage], rule: int | Rule, blobs: BlobStore) ->
     """
     if callable(rule):
         return Stored(by_reference(rule(messages), blobs, is_ruled=True))
-    chat = _read(messages, rule)
+    chat = _read(messages, rule, first)
     handles = [ingest(context, blobs).as_dict() for context in chat.contexts]
     given = {
         "query": blobs.put_text(chat.question),
@@ -53,8 +57,8 @@ def input_of(messages: list[BaseMessage], rule: int | Rule, blobs: BlobStore) ->
     return Stored(by_reference(given, blobs, is_stored=True))
 
 
-def _read(messages: list[BaseMessage], most: int) -> Chat:
+def _read(messages: list[BaseMessage], most: int, first: int) -> Chat:
     try:
-        return read_chat(messages, most, DOOR)
+        return read_chat(messages, most, _door(first))
     except ContextError as error:
         raise InputError(str(error)) from None

@@ -31,6 +31,7 @@ from langgraph_rlm.chat.structured_output import Method, parsed, response_format
 from langgraph_rlm.chat.tasks import Task, task_here
 from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.graph import create_rlm
+from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.resolve import resolve_model
 from langgraph_rlm.models.wrapped import Model, first_of, model_name
 from langgraph_rlm.options import check_options, unknown_option
@@ -130,6 +131,9 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
     """Tokens that a root model takes; by default what its profile says, else 128,000."""
     compact_at: float = 0.75
     """The share of the window at which a run's conversation is summed up."""
+    prompt_caching: CacheLife | None = "5m"
+    """How long Claude keeps the conversations of root models in its prompt cache; None for no
+    breakpoints."""
     store: Any = None
     """LangGraph store (long-term memory) for `tools`; by default that of the graph around."""
     blob_store: Any = None
@@ -189,6 +193,7 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
             prompt=self.prompt,
             window_tokens=self.window_tokens,
             compact_at=self.compact_at,
+            prompt_caching=self.prompt_caching,
             store=self.store,
             blob_store=self.blob_store,
         )
@@ -263,13 +268,14 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
         is_sync: bool,
     ) -> Call:
         options = dict(options)
-        resumed = options.pop("resume_run", None)
+        resumed, named = options.pop("resume_run", None), options.pop("named_run", None)
         task = task_here()
         home = self._home(task, run_manager, is_sync=is_sync)
         name = f"rlm:{options['model']}" if options.get("model") else self.model_name
         below, rule = self.direct_below_tokens, self.context_rule
         chat = Chat(self._graphs, name, below, rule, self.max_tokens, self.file_blocks)
-        return Call(chat, home, request_of(stop or self.stop, options), messages, task, resumed)
+        request = request_of(stop or self.stop, options)
+        return Call(chat, home, request, messages, task, resumed, named)
 
     def _home(self, task: Task | None, run_manager: Any, *, is_sync: bool) -> RunHome:
         """Say where a call's runs are kept: in the user's saver and store, else those around."""

@@ -1,6 +1,7 @@
 """Open run: the run that a call belongs to, and what the call gives it. Runs nothing."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,11 +30,32 @@ class OpenRun:
     is_new: bool = False
 
 
-async def begin_run(call: Call, id: str) -> OpenRun:
-    """Make a new run, and its input."""
+@dataclass(frozen=True)
+class Before:
+    """What a thread has of the questions before a new one."""
+
+    contexts: int = 0
+    """How many contexts there are."""
+    tools: Sequence[dict[str, Any]] = ()
+    """OpenAI functions that code has called, and calls again where it is replayed."""
+
+
+BEGINNING = Before()
+"""Nothing: the question is the thread's first."""
+
+
+async def begin_run(call: Call, id: str, before: Before = BEGINNING) -> OpenRun:
+    """Make a new run, and its input.
+
+    Args:
+        call: asks the question.
+        id: of the run.
+        before: what the run's thread has already.
+    """
     blobs = call.chat.graphs.rlm.blobs
-    settings = call.request.settings
-    given = await asyncio.to_thread(input_of, call.messages, call.chat.rule, blobs)
+    settings = call.request.after(before.tools)
+    first = before.contexts
+    given = await asyncio.to_thread(input_of, call.messages, call.chat.rule, blobs, first=first)
     digest = await asyncio.to_thread(blobs.put, settings_text(settings).encode())
     run = _opened(call, id, RunRecord(settings=digest), settings)
     return OpenRun(run, given, is_new=True)
@@ -44,6 +66,11 @@ async def find_or_begin_run(call: Call, id: str) -> OpenRun:
     record = await saved_record(id, call.home)
     if record is None:
         return await begin_run(call, id)
+    return await found_run(call, id, record)
+
+
+async def found_run(call: Call, id: str, record: RunRecord) -> OpenRun:
+    """Open a run that was begun before: it continues where it was cut off, if it was."""
     run = await _reopened(call, id, record)
     return OpenRun(run, has_work=run.is_cut_off)
 

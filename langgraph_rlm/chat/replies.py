@@ -19,6 +19,14 @@ OUTPUT_CHARS = 500
 """Most characters of a cell's output that progress shows."""
 
 
+class RunEnd(TypedDict):
+    """Where a run stands at the end of a reply."""
+
+    run: str
+    checkpoint: str
+    """The newest checkpoint of its thread."""
+
+
 class ReplyMetadata(TypedDict):
     """What the `response_metadata` of every reply has."""
 
@@ -35,6 +43,8 @@ class ReplyMetadata(TypedDict):
     estimate from the texts for what is missing."""
     files: NotRequired[list[ReplyFile]]
     """What the run gave back through `out/`; left out where it gave nothing."""
+    run: NotRequired[RunEnd]
+    """Which run this is and where it stands, for callers that name runs."""
     coverage: NotRequired[Coverage]
     """How much of the contexts models have seen, once there is an answer; left out where there are
     none."""

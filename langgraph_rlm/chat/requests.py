@@ -103,6 +103,13 @@ class Request:
         """The sampling parameters of turns that write code."""
         return {key: value for key, value in self.options.items() if key not in ANSWER_OPTIONS}
 
+    def after(self, tools: Sequence[dict[str, Any]]) -> Settings:
+        """Give the settings of a question that follows others, whose tools are `tools`.
+
+        Code of before has called them, and calls them again where it is replayed.
+        """
+        return Settings(tools=_joined(tools, self.bound), schema=self._schema, calls=self.forced)
+
     def continued(self, settings: Settings) -> Settings:
         """Give the settings of a run that this call continues.
 
@@ -110,9 +117,7 @@ class Request:
         says, where it says anything: a client may force the first call alone, and then ask for the
         answer in words.
         """
-        names = {tool["function"]["name"] for tool in settings["tools"]}
-        more = [tool for tool in self.bound if tool["function"]["name"] not in names]
-        tools = [*settings["tools"], *more]
+        tools = _joined(settings["tools"], self.bound)
         if self.forced or (self.frees and settings["calls"]):
             return Settings(tools=tools, schema=self._schema, calls=self.forced)
         return Settings(tools=tools, schema=settings["schema"], calls=settings["calls"])
@@ -128,6 +133,14 @@ class Request:
         if not self.tools:
             return []
         return [piece for piece in pieces if not (self.one_call_at_a_time and piece["index"])]
+
+
+def _joined(
+    tools: Sequence[dict[str, Any]], more: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Add tools to others, except those whose names there are already."""
+    names = {tool["function"]["name"] for tool in tools}
+    return [*tools, *(tool for tool in more if tool["function"]["name"] not in names)]
 
 
 def settings_text(settings: Settings) -> str:

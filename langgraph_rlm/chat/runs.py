@@ -97,6 +97,11 @@ class ChatRun:
         return {pause_digest(pause.id): pause for pause in self._state.interrupts}
 
     @property
+    def checkpoint(self) -> str:
+        """The id of the newest checkpoint, as last read."""
+        return str(self._state.config.get("configurable", {})["checkpoint_id"])
+
+    @property
     def is_cut_off(self) -> bool:
         """Whether the run neither ended nor waits for anybody: its process died, or met an error.
 

@@ -15,6 +15,7 @@ from langgraph_rlm.chat.memory import in_use
 from langgraph_rlm.chat.open_run import OpenRun, settings_of
 from langgraph_rlm.chat.replies import (
     ReplyMetadata,
+    RunEnd,
     cut_at,
     cut_to,
     estimated_since,
@@ -49,7 +50,7 @@ async def work_on_run(call: Call, opened: OpenRun) -> AsyncGenerator[AIMessageCh
             async for chunk in chunks:
                 yield chunk
         ending = await _ending(call, run)
-        use.is_over = opened.is_new and not run.open
+        use.is_over = opened.is_new and not run.open and call.named is None
         for chunk in ending:
             yield chunk
 
@@ -140,6 +141,8 @@ async def _ending(call: Call, run: ChatRun) -> list[AIMessageChunk]:
         stop_reason=reason,
         estimated_calls=estimated_since(run.record.before, values["usage"]),
     )
+    if call.named is not None:
+        metadata["run"] = RunEnd(run=run.id, checkpoint=run.checkpoint)
     if reason != "paused" and values.get("coverage"):
         metadata["coverage"] = values["coverage"]
     files, blocks = reply_files(run.id, values.get("files") or []), list[dict[str, Any]]()

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from langgraph_rlm.cli.display_text import counted, escaped, printable
+from langgraph_rlm.cli.display_text import counted
 from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.hosting.pauses import WITHIN, Action, Pause
+from langgraph_rlm.hosting.visible import escaped, printable
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.approvals import checked_answer
 from langgraph_rlm.tools.arguments import problems_of

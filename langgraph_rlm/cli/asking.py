@@ -155,7 +155,8 @@ def _print_formatted(answer: str) -> None:
     from rich.markdown import Markdown
     from rich.text import Text
 
-    from langgraph_rlm.cli.display_text import MARKDOWN, printable
+    from langgraph_rlm.cli.display_text import MARKDOWN
+    from langgraph_rlm.hosting.visible import printable
 
     text = printable(answer)
     if MARKDOWN.search(text):

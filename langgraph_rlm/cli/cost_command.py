@@ -9,12 +9,13 @@ import click
 
 from langgraph_rlm.cli.asking import open_display
 from langgraph_rlm.cli.contexts import read_arguments, stored_contexts
-from langgraph_rlm.cli.display_text import counted, money, printable, seconds
+from langgraph_rlm.cli.display_text import counted, money, seconds
 from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.kept_options import Options, environment
 from langgraph_rlm.cli.options import WHOLE, json_option
 from langgraph_rlm.cli.run_options import context_option, run_options, taken_options
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.hosting.visible import printable
 
 if TYPE_CHECKING:
     from langgraph_rlm.cli.dry_run import Estimate

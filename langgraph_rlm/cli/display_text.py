@@ -1,10 +1,9 @@
 """Display text: the words and numbers that every display writes. Never writes them itself."""
 
-import json
 import re
-import unicodedata
 from typing import TYPE_CHECKING
 
+from langgraph_rlm.hosting.visible import printable
 from langgraph_rlm.progress import OUTPUT_CHARS
 
 if TYPE_CHECKING:
@@ -24,57 +23,6 @@ WRONG = {
 }
 MARKDOWN = re.compile(r"^(#{1,6} |```|[-*+] |\d+\. |\|)|\*\*\S", re.MULTILINE)
 """What an answer that is written as Markdown has in it."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-HIDDEN = re.compile(
-    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff]"
-)
-"""What changes the direction of a line, ends it, or is there and not seen. The joiners within words
-and emoji are not among them."""
-JOINERS = "\u200c\u200d"
-MOST_MARKS = 4
-"""Most marks (accents, joiners, variation selectors) that one character on a terminal carries."""
-
-
-def printable(text: str) -> str:
-    """Replace what could steer a terminal, or cannot be encoded, in a text of a model or a file.
-
-    Control characters, changes of direction and what is not seen become a replacement character;
-    of a flood of accents the first few stay.
-    """
-    plain = CONTROL.sub("\ufffd", text.replace("\r\n", "\n")).encode("utf-8", "replace").decode()
-    if plain.isascii():
-        return plain
-    return _without_floods(HIDDEN.sub("\ufffd", plain))
-
-
-def _without_floods(text: str) -> str:
-    """Leave out the marks of a character beyond the first few."""
-    kept: list[str] = []
-    marks = 0
-    for char in text:
-        is_mark = unicodedata.category(char) in ("Mn", "Me") or char in JOINERS
-        marks = marks + 1 if is_mark else 0
-        if marks <= MOST_MARKS:
-            kept.append(char)
-    return "".join(kept)
-
-
-def escaped(text: str) -> str:
-    """Write what `printable` would replace or leave out as escapes, as JSON has them."""
-    kept: list[str] = []
-    marks = 0
-    for char in text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"):
-        is_mark = unicodedata.category(char) in ("Mn", "Me") or char in JOINERS
-        marks = marks + 1 if is_mark else 0
-        is_hidden = char != "\n" and bool(CONTROL.match(char) or HIDDEN.match(char))
-        kept.append(_escape(char) if is_hidden or marks > MOST_MARKS else char)
-    return "".join(kept)
-
-
-def _escape(char: str) -> str:
-    number = ord(char)
-    return f"\\u{number:04x}" if number < 0x10000 else json.dumps(char)[1:-1]
 
 
 def clipped(text: str, lines: int = OUTPUT_LINES) -> str:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from langgraph_rlm.cli.debug import is_debugging
-from langgraph_rlm.cli.display_text import counted, printable
+from langgraph_rlm.cli.display_text import counted
 from langgraph_rlm.cli.jobs import Unfinished, Waits
 from langgraph_rlm.cli.loop import STOPPED
 from langgraph_rlm.errors import RLMError
+from langgraph_rlm.hosting.visible import printable
 
 if TYPE_CHECKING:
     from langgraph_rlm.hosting.pauses import Pause

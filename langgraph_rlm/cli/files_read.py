@@ -3,7 +3,7 @@
 import sys
 import time
 
-from langgraph_rlm.cli.display_text import printable
+from langgraph_rlm.hosting.visible import printable
 from langgraph_rlm.storage.joined import FileDone
 
 QUIET_SECONDS = 1.0

@@ -13,10 +13,10 @@ from langgraph_rlm.cli.display_text import (
     differing,
     indented,
     nudged,
-    printable,
     replayed,
     summary,
 )
+from langgraph_rlm.hosting.visible import printable
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage

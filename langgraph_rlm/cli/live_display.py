@@ -17,17 +17,10 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from langgraph_rlm.cli.display import Quiet
-from langgraph_rlm.cli.display_text import (
-    clipped,
-    cut,
-    differing,
-    nudged,
-    printable,
-    seconds,
-    summary,
-)
+from langgraph_rlm.cli.display_text import clipped, cut, differing, nudged, seconds, summary
 from langgraph_rlm.cli.run_tree_view import RunTreeView
 from langgraph_rlm.cli.status_lines import StatusLines, signs_of
+from langgraph_rlm.hosting.visible import printable
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.limits import Limits

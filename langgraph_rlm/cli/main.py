@@ -8,12 +8,14 @@ import sys
 
 import click
 
+from langgraph_rlm.cli.acp_command import acp
 from langgraph_rlm.cli.ask_command import ask, resume
 from langgraph_rlm.cli.cost_command import cost
 from langgraph_rlm.cli.debug import Commands
 from langgraph_rlm.cli.demo_command import demo
 from langgraph_rlm.cli.doctor_command import doctor
 from langgraph_rlm.cli.fork_command import fork
+from langgraph_rlm.cli.mcp_command import mcp
 from langgraph_rlm.cli.serve_command import serve
 from langgraph_rlm.cli.show_command import show, spent
 from langgraph_rlm.cli.threads_commands import forget, prune, threads
@@ -33,7 +35,7 @@ def main() -> None:
 COMMANDS = (
     *(ask, resume, fork, cost),
     *(threads, show, spent, trace, ui, forget, prune),
-    *(demo, doctor, serve),
+    *(demo, doctor, serve, mcp, acp),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -50,7 +50,8 @@ def save_result(result: "Result", job: "Job") -> list[Path]:
 
 def print_files(result: "Result", job: "Job", saved: Sequence[Path]) -> None:
     """Say where files are saved, or how to save them."""
-    from langgraph_rlm.cli.display_text import counted, printable
+    from langgraph_rlm.cli.display_text import counted
+    from langgraph_rlm.hosting.visible import printable
 
     for path in saved:
         click.echo(f"Saved: {printable(str(path))}", err=True)

@@ -13,17 +13,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from langgraph_rlm.budget.usage import Usage
-from langgraph_rlm.cli.display_text import (
-    MARKDOWN,
-    clipped,
-    counted,
-    money,
-    printable,
-    seconds,
-    summary,
-)
+from langgraph_rlm.cli.display_text import MARKDOWN, clipped, counted, money, seconds, summary
 from langgraph_rlm.cli.trace_index import TraceIndex
 from langgraph_rlm.hosting.pauses import WITHIN
+from langgraph_rlm.hosting.visible import printable
 
 if TYPE_CHECKING:
     from langgraph_rlm.trace.records import CallRecord, ReplyRecord, TurnRecord

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from langgraph_rlm.cli.display_text import counted, printable
+from langgraph_rlm.cli.display_text import counted
 from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.kept_threads import (
     Place,
@@ -20,6 +20,7 @@ from langgraph_rlm.cli.kept_threads import (
 )
 from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.cli.options import DURATION, Command, db_option, json_option
+from langgraph_rlm.hosting.visible import printable
 
 if TYPE_CHECKING:
     from langgraph_rlm.history.freeing import Freed

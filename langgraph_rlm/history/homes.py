@@ -31,6 +31,10 @@ CHANNELS = (
 KEY_START = "langgraph_rlm"
 """How the keys of metadata start that only this package writes."""
 
+RECORD = "langgraph_rlm_record"
+"""Key in the metadata of a thread that is no run but a record beside them, such as a response that
+a server keeps. It is pruned as they are, and listed nowhere."""
+
 
 @dataclass(frozen=True)
 class Home:

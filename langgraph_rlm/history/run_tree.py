@@ -267,6 +267,8 @@ def places_of(snapshot: StateSnapshot) -> dict[str, str]:
     what its finished tasks have written, and the `Send`s were counted before.
     """
     calls = _calls(snapshot)
+    if not calls:  # before its first turn an RLM has no calls to look for
+        return {}
     values: RLMState = snapshot.values  # pyright: ignore[reportAssignmentType]
     written = {place for task in calls for place in _written(task)}
     log = {place: entry for place, entry in values["log"].items() if place not in written}

@@ -12,7 +12,7 @@ from langgraph.types import StateSnapshot
 
 from langgraph_rlm.errors import BlobError
 from langgraph_rlm.graph import create_rlm
-from langgraph_rlm.history.homes import Home, home_of, in_sync_use, time_of
+from langgraph_rlm.history.homes import RECORD, Home, home_of, in_sync_use, time_of
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.pregel.sync import wait_for
@@ -80,9 +80,9 @@ def _reader(home: Home) -> RLMGraph:
 
 
 async def _thread(home: Home, reader: RLMGraph, inventory: Inventory, thread: str) -> Thread | None:
-    """Describe a thread; None for one of something else."""
+    """Describe a thread; None for one of something else, or a record."""
     saved = await home.newest(thread)
-    if saved is None or not await home.is_ours(thread):
+    if saved is None or RECORD in saved.metadata or not await home.is_ours(thread):
         return None
     state = await reader.aget_state({"configurable": {"thread_id": thread}})
     rows = await home.rows.of(thread)

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from langgraph_rlm.budget.usage import Share
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.storage.blobs import BlobStore, Text
-from langgraph_rlm.storage.context import HandleDict
+from langgraph_rlm.storage.context import Facts, HandleDict
 from langgraph_rlm.storage.out_files import OutFile
 
 CallKind = Literal["llm", "rlm", "tool", "sql"]
@@ -184,6 +184,9 @@ class ReplyEntry(Stamped):
     and code gets a ValueError."""
     decision: NotRequired[Decision]
     """Of a tool call that waited for a human or for its result."""
+    media: NotRequired[dict[str, Facts]]
+    """Of a tool: pictures and the like that it gave, by the names that `value` has and `images=`
+    takes, with the digests of their bytes (`original`). Left out where there are none."""
 
 
 class CompactionEntry(Stamped):

@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 
 from langgraph_rlm.errors import ModelReplyError, shown
+from langgraph_rlm.models.caching import Cached, cached
 from langgraph_rlm.models.failures import of_model
 from langgraph_rlm.models.sampling import EXTRA_BODY, SAMPLING, sampled
 from langgraph_rlm.models.tool_calls import CallStream, ids_in, pieces_of, with_ordinary_calls
@@ -33,6 +34,7 @@ async def ask(
     tool_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     response_format: Mapping[str, Any] | None = None,
+    conversation: Cached | None = None,
 ) -> AIMessage:
     """Call a model once, and give its whole reply.
 
@@ -45,11 +47,14 @@ async def ask(
         options: sampling parameters: under their own names as they are, under `SAMPLING` as far as
             the model has them.
         response_format: OpenAI's, for models that take it: see `takes_formats`.
+        conversation: that the prompt is a part of, where its beginning will be sent again.
 
     Raises:
         Exception: what the model's client raised, marked.
     """
-    asked, given = _prepared(model, tools, tool_options or {}, options or {}, response_format)
+    asked, given = _prepared(
+        model, tools, tool_options or {}, options or {}, response_format, conversation
+    )
     try:
         reply = _as_message(await asked.ainvoke(prompt, config, **given))
     except GraphBubbleUp:
@@ -70,7 +75,7 @@ async def ask_streaming(
     options: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[AIMessageChunk]:
     """Call a model once, and give its reply in the pieces that it comes in; see `ask`."""
-    asked, given = _prepared(model, tools, tool_options or {}, options or {}, None)
+    asked, given = _prepared(model, tools, tool_options or {}, options or {})
     calls = CallStream(_taken(prompt))
     stream: Any = asked.astream(prompt, config, **given)
     try:
@@ -103,7 +108,8 @@ def _prepared(
     tools: Sequence[Any],
     tool_options: Mapping[str, Any],
     options: Mapping[str, Any],
-    response_format: Mapping[str, Any] | None,
+    response_format: Mapping[str, Any] | None = None,
+    conversation: Cached | None = None,
 ) -> tuple[Model, dict[str, Any]]:
     """Give a model with tools and parameters, and what goes with the call."""
     given = dict(options)
@@ -116,7 +122,9 @@ def _prepared(
         asked: Model = each
         if tools:
             asked = each.bind_tools(tools, **tool_options_of(each, tool_options))
-        return asked.bind(**more) if more else asked
+        if more:
+            asked = asked.bind(**more)
+        return asked if conversation is None else cached(each, asked, conversation)
 
     return mapped(model, prepared), given
 

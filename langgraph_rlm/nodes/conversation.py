@@ -53,6 +53,7 @@ from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import MEDIA, ContextHandle
 from langgraph_rlm.tables.catalog import lines, tables_among
 from langgraph_rlm.tools import RLMTool
+from langgraph_rlm.tools.annotations import shown_name
 
 MAX_FILES_TOLD = 10
 """Most names of files that are told of one cell."""
@@ -183,7 +184,9 @@ def _system(state: RLMState, rlm: RLMRuntime) -> str:
 def _tool(tool: RLMTool) -> ToolDoc:
     """What the prompt says of a tool; one that has another name in code is said to."""
     is_renamed = tool.function != tool.name
-    description = f"(`{tool.name}`) {tool.description}" if is_renamed else tool.description
+    description = f"(`{shown_name(tool.name)}`) {tool.description}"
+    if not is_renamed:
+        description = tool.description
     return ToolDoc(tool.signature, description)
 
 

@@ -120,13 +120,14 @@ class ExecuteRepl:
         ).steps:  # the turn made tool calls without code: no interpreter is needed
             return done
         start = ReplStart(state["trajectory"], questions_of(state["log"])[0]["started"])
+        frame.run.interpreters.add(start.id)
         depth = state.get("depth", 0)
         log = {**state["log"], **done.entries}
         with at_work(self._work(frame, state)) as work:
             more = await self._rlm.sessions.advance(
                 start,
                 log,
-                self._rlm.host(depth, log),
+                frame.run.base.host(depth, log),
                 frame.run.ledger.deadline_for_code(depth),
                 events_of(frame.run, state).replayed,
                 frame.work,

@@ -72,7 +72,11 @@ class Finalize:
         update = await self._finish(state, config, frame)
         frame.work.stop_reason = update.get("stop_reason", "")
         stamp(update.get("log", {}), frame.run.id)
-        return await with_coverage(update, state, self._rlm) if "stop_reason" in update else update
+        if "stop_reason" not in update:
+            return update
+        if frame.depth:  # nobody asks a child another question
+            self._rlm.sessions.drop(state["trajectory"])
+        return await with_coverage(update, state, self._rlm)
 
     async def _finish(self, state: RLMState, config: RunnableConfig, frame: Frame) -> RLMUpdate:
         if state.get("limit") == "failed":

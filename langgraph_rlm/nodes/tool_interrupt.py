@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
 from langchain_core.messages import ToolCall
@@ -29,6 +30,8 @@ from langgraph_rlm.runtime.deadline import TooLate, within
 from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate, ToolState, ToolUpdate
+from langgraph_rlm.storage.context import Facts
+from langgraph_rlm.storage.references import TOOL
 from langgraph_rlm.telemetry.marks import marked
 from langgraph_rlm.telemetry.observers import at_work, happened
 from langgraph_rlm.telemetry.work import Event
@@ -42,6 +45,7 @@ from langgraph_rlm.tools.approvals import (
     external_call,
     review,
 )
+from langgraph_rlm.tools.results import Shown, ToolFailed, WithShown
 
 BY_CHARS = 200
 """Most characters of the name of who decided."""
@@ -149,7 +153,9 @@ class Approve(ToolStep):
 class Begin(ToolStep):
     """Marks the start of a tool that must not run twice."""
 
-    async def __call__(self, call: ToolState) -> ToolUpdate:
+    async def __call__(
+        self, call: ToolState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolUpdate:
         """Make a new mark, in the checkpoint and in this process."""
         mark = uuid.uuid4().hex
         self._rlm.begun.add(mark)
@@ -184,10 +190,13 @@ class CallTool(ToolStep):
             raise
         except RLMError:
             raise
+        except ToolFailed as error:
+            failed = error_entry(str(error))
+            return ToolUpdate(reply={**failed, "seconds": seconds_since(started)})
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; code gets to see it
             failed = error_entry(f"{type(error).__name__}: {error}")
             return ToolUpdate(reply={**failed, "seconds": seconds_since(started)})
-        reply = await self._returned(result)
+        reply = await self._given(result, call["place"])
         return ToolUpdate(reply={**reply, "seconds": seconds_since(started)})
 
     async def _run(
@@ -205,8 +214,22 @@ class CallTool(ToolStep):
         work.given, work.call_id = arguments, call["id"]
         with at_work(work):
             about = ToolCallInfo(call["id"], marked(config, work, has_name=False), runtime)
-            work.result = await within(seconds, tool.run(arguments, about), f"Tool {tool.name!r}")
-            return work.result
+            result = await within(seconds, tool.run(arguments, about), f"Tool {tool.name!r}")
+            work.result = result
+            if isinstance(result, WithShown):
+                work.result = result.value(names_of_shown(place, result.shown))
+            return result
+
+    async def _given(self, result: Any, place: str) -> ReplyEntry:
+        """Make the entry of a result. What models can see of it is stored, and gets names."""
+        if not isinstance(result, WithShown):
+            return await self._returned(result)
+        names = names_of_shown(place, result.shown)
+        media: dict[str, Facts] = {}
+        for name, shown in zip(names, result.shown, strict=True):
+            digest = await asyncio.to_thread(self._rlm.blobs.put, shown.data)
+            media[name] = {"original": digest, **shown.facts}
+        return {**await self._returned(result.value(names)), "media": media}
 
     def _seconds_left(self, config: RunnableConfig) -> float | None:
         return frame_of(config).run.ledger.seconds_left()
@@ -223,10 +246,19 @@ class CallTool(ToolStep):
         return is_known
 
 
+def names_of_shown(place: str, shown: Sequence[Shown]) -> list[str]:
+    """Name what a tool gave for models to see: by the place of the call, so that no two in a log
+    have the same."""
+    stem = f"{TOOL}{place.replace('/', '-')}"
+    return [f"{stem}-{number}{each.suffix}" for number, each in enumerate(shown, 1)]
+
+
 class AskAgain(ToolStep):
     """Asks about a call that was running when its process died."""
 
-    async def __call__(self, call: ToolState, config: RunnableConfig) -> ToolUpdate:
+    async def __call__(
+        self, call: ToolState, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolUpdate:
         """Give what `Approve` gives: on approval the tool runs again."""
         tool, arguments = self._called(call)
         given = call.get("arguments", arguments)

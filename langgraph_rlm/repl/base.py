@@ -204,6 +204,15 @@ class Snapshotting(Protocol):
 
 
 @runtime_checkable
+class Measured(Protocol):
+    """A session that tells what it takes. A session need not."""
+
+    def own_bytes(self) -> int | None:
+        """Give the memory that its process shares with no other; None where that is not known."""
+        ...
+
+
+@runtime_checkable
 class Writing(Protocol):
     """A session whose code has a folder `out/`, relative to where it begins. A session need not.
 

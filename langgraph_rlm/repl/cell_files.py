@@ -13,6 +13,7 @@ from langgraph_rlm.repl.host import Host, OpenCell
 from langgraph_rlm.repl.out_folder import OutFolder
 from langgraph_rlm.repl.standing import Standing
 from langgraph_rlm.storage.context import Facts
+from langgraph_rlm.storage.references import OUT
 
 SINCE = 4
 """The first rules of turns in whose cells there is `out/`. Code of older turns does not see it."""
@@ -68,12 +69,17 @@ class CellFiles:
             self._standing.out = self._folder.stands(self._room)
 
     def made(self) -> Mapping[str, Facts]:
-        """Tell of the files that earlier cells have written, by their names within `out/`."""
-        files = files_in(self._standing.applied)
-        return {
-            name: {"original": file["digest"], "bytes": file["size"]}
-            for name, file in files.items()
+        """Tell of the files that earlier cells have written into `out/`, and of what tools gave
+        for models to see, by their names."""
+        log = self._standing.applied
+        found: dict[str, Facts] = {
+            f"{OUT}{name}": {"original": file["digest"], "bytes": file["size"]}
+            for name, file in files_in(log).items()
         }
+        for entry in log.values():
+            if entry["kind"] == "reply":
+                found |= entry.get("media", {})
+        return found
 
     def _room(self) -> int:
         """Count the bytes that the code of this question may still give back."""

@@ -13,6 +13,7 @@ from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.log.python import FINALS
 from langgraph_rlm.log.reply import RULES
 from langgraph_rlm.log.text import clip
+from langgraph_rlm.processes.memory import own_bytes
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -102,6 +103,10 @@ class MontySession:
         if pending is None:
             raise SandboxError(MUST_FEED)
         return self._drive(lambda: pending.resume(self._result(answer)))
+
+    def own_bytes(self) -> int | None:
+        """Give the memory of its worker; see `Measured.own_bytes`."""
+        return None if self._pid is None else own_bytes(self._pid)
 
     def dump(self) -> bytes | None:
         """Write the session down; see `Snapshotting.dump`. None beyond 256 MiB."""

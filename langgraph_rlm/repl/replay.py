@@ -56,6 +56,7 @@ from langgraph_rlm.repl.finals import answer_variable, resolved
 from langgraph_rlm.repl.guest import WITHDRAW, history, show_vars_source
 from langgraph_rlm.repl.host import Host, LateValues, OpenCell, with_paths
 from langgraph_rlm.repl.host_functions import BY_NAME, names_of, reserved, respond
+from langgraph_rlm.repl.own_snapshots import OwnSnapshots
 from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
@@ -81,12 +82,12 @@ class Repl:
         self._values = values
         values.use(session)
         self._host = host
-        self._snapshots = snapshots
         self._at = standing or Standing()
         self._is_from_snapshot = standing is not None
         self._rules = 1
         self._time = CellTime(session, host.limits.max_cell_seconds)
         self._files = CellFiles(session, host, self._at)
+        self.own = OwnSnapshots(session, snapshots, self._at, self._files.show)
         self._has_ended = tell_of_sandbox(self)
         self._replayed = 0
         self._to_replay: int | None = None
@@ -147,6 +148,7 @@ class Repl:
 
     def _advance(self, log: AnyLog) -> Advance:
         done = Advance()
+        self.own.begin(log, done.entries)
         for place, code in self._cells(log, done):
             cell = self._at.open or self._start(place, code)
             now = self._run(cell, log, done)
@@ -161,23 +163,18 @@ class Repl:
                 self._files.settle(place, then, now, done)
                 continue
             self._files.keep(now)
-            self._keep(place, now, log, done)
+            self._keep(place, now, done)
             if now["final"] is not None:
                 done.final = now["final"]
                 return done
         return done
 
-    def _keep(self, place: str, entry: CallEntry | CellEntry, log: AnyLog, done: Advance) -> None:
+    def _keep(self, place: str, entry: CallEntry | CellEntry, done: Advance) -> None:
         """Add a new entry to what was done, with a snapshot if code ran for long before it."""
         entry["at"] = epoch()
         self._at.applied[place] = entry
         done.entries[place] = entry
-        if self._snapshots.is_due:
-            self._files.show()
-            known = {**log, **done.entries}
-            digest = self._snapshots.keep(self._session, known, place, self._at)
-            if digest is not None:
-                entry["snapshot"] = digest
+        self.own.keep(place, entry)
 
     # Which cells run
 
@@ -310,7 +307,7 @@ class Repl:
         result, seconds = self._time.step(
             step, cell, is_replay=is_replay, logged=logged, is_host=is_host
         )
-        self._snapshots.seconds += seconds
+        self.own.ran(seconds, is_replay=is_replay)
         return result
 
     # Its calls
@@ -328,7 +325,7 @@ class Repl:
         cell.ordinal += 1
         then = call_at(log, place)
         if then is None:
-            self._keep(place, now, log, done)
+            self._keep(place, now, done)
         else:
             check_call(place, then, now)
             self._at.applied[place] = then

@@ -4,10 +4,11 @@ Dropping one at any moment costs time, never an answer or a call.
 """
 
 import asyncio
+import itertools
 import logging
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from langgraph_rlm.repl.advance import Advance, CellLost
 from langgraph_rlm.repl.base import Backend, Loading, SandboxCrashed, SessionSpec
 from langgraph_rlm.repl.host import Host, LateValues
 from langgraph_rlm.repl.host_functions import names_of
+from langgraph_rlm.repl.idle import idle
+from langgraph_rlm.repl.own_snapshots import Parked
 from langgraph_rlm.repl.replay import Repl
 from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.snapshots import Snapshots
@@ -33,11 +36,8 @@ LOG = logging.getLogger("langgraph_rlm.repl")
 TELL_SECONDS = 1.0
 """How long logged cells are run again before it is told, and between one telling and the next."""
 
-MAX_IDLE = 32
-"""Interpreters kept alive between cells and calls.
-
-The one that is unused for longest is dropped; its log rebuilds it.
-"""
+OWNERS = itertools.count()
+"""Numbers the `Sessions` of this process."""
 
 MAX_BUSY = 8
 """Interpreters that execute at once.
@@ -78,9 +78,20 @@ def open_repl(backend: Backend, start: ReplStart, host: Host) -> Repl:
 
 
 def rebuilt_repl(
-    backend: Backend, start: ReplStart, host: Host, log: Mapping[str, LogEntry]
+    backend: Backend,
+    start: ReplStart,
+    host: Host,
+    log: Mapping[str, LogEntry],
+    parked: Parked | None = None,
 ) -> Repl:
     """Open an interpreter that stands as far in a log as a snapshot has it, or at the beginning.
+
+    Args:
+        backend: opens it.
+        start: what it starts from.
+        host: of its RLM.
+        log: the whole log.
+        parked: a snapshot that the log does not name.
 
     Raises:
         SandboxError: none can be started.
@@ -89,7 +100,7 @@ def rebuilt_repl(
     spec = _spec(start, host, values)
     snapshots = Snapshots(host.blobs, spec, _format(backend))
     if isinstance(backend, Loading):
-        for found in snapshots.find(log):
+        for found in snapshots.find(log, parked):
             session = backend.load(spec, found.state)
             if session is None:
                 continue
@@ -159,19 +170,19 @@ class Job:
 class Sessions:
     """The live interpreters of one `create_rlm`, over all its threads and children."""
 
-    def __init__(self, sandboxes: Sandboxes, max_idle: int = MAX_IDLE) -> None:
+    def __init__(self, sandboxes: Sandboxes) -> None:
         self.sandboxes = sandboxes
         self.desk = Desk()
-        self.max_idle = max_idle
-        self._idle: OrderedDict[str, Repl] = OrderedDict()
-        self._lock = threading.Lock()
+        self.max_idle: int | None = None
+        """How many interpreters may wait, beside the bounds of the process (`idle.py`); None for as
+        many as those allow."""
+        self._owner = next(OWNERS)
         self._executor = ThreadPoolExecutor(MAX_BUSY, thread_name_prefix="rlm-repl")
 
     @property
     def idle(self) -> int:
         """How many interpreters are alive and wait."""
-        with self._lock:
-            return len(self._idle)
+        return idle().count(self._owner)
 
     async def advance(
         self,
@@ -213,17 +224,17 @@ class Sessions:
 
     def drop(self, id: str) -> None:
         """Drop one idle interpreter by its `ReplStart.id`: it holds what its log no longer says."""
-        with self._lock:
-            repl = self._idle.pop(id, None)
+        repl = idle().take(self._owner, id)
         if repl is not None:
             repl.close()
 
+    def rest(self, ids: Iterable[str]) -> None:
+        """Note that the run of some is over, or waits for a person: they go before others."""
+        idle().rest(self._owner, ids)
+
     def drop_all(self) -> None:
         """Drop every idle interpreter. What happens next is rebuilt from the log."""
-        with self._lock:
-            idle = list(self._idle.values())
-            self._idle.clear()
-        for repl in idle:
+        for repl in idle().take_all(self._owner):
             repl.close()
 
     def release_idle(self) -> None:
@@ -262,6 +273,7 @@ class Sessions:
                 repl = self._rebuilt(start, host, known, deadline, is_whole=is_whole)
                 _tell_of_replay(known, repl, rlm)
             job.uses(repl)
+            replayed = repl.own.replayed_seconds
             try:
                 done = repl.advance(known, deadline)
             except ReplayDivergedError:
@@ -285,6 +297,8 @@ class Sessions:
             except BaseException:
                 repl.close()
                 raise
+            if repl.own.replayed_seconds > replayed:
+                idle().rebuilt(repl.own.replayed_seconds - replayed)
             self._put(start.id, repl, job)
             done.entries = {**rolled_back, **done.entries}
             return done
@@ -307,7 +321,8 @@ class Sessions:
             return open_repl(backend, start, host)
         deadline.clock.stop()
         try:
-            return rebuilt_repl(backend, start, host, log)
+            parked = idle().parked(self._owner, start.id)
+            return rebuilt_repl(backend, start, host, log, parked)
         finally:
             deadline.clock.start()
 
@@ -337,24 +352,18 @@ class Sessions:
         Returns:
             None if there is none, or if it has gone through another log.
         """
-        with self._lock:
-            repl = self._idle.pop(id, None)
+        repl = idle().take(self._owner, id)
         if repl is None or repl.stands_in(log):
             return repl
         repl.close()
         return None
 
     def _put(self, id: str, repl: Repl, job: Job) -> None:
-        """Keep an interpreter for later, and drop those that are then too many."""
+        """Keep an interpreter for later."""
         if job.abandoned:
             repl.close()
-            return
-        with self._lock:
-            self._idle[id] = repl
-            excess = len(self._idle) - self.max_idle
-            parked = [self._idle.popitem(last=False)[1] for _ in range(excess)]
-        for old in parked:
-            old.close()
+        else:
+            idle().put(self._owner, id, repl, most=self.max_idle)
 
 
 def _tell_of_replay(log: Mapping[str, LogEntry], repl: Repl, rlm: Work | None) -> None:

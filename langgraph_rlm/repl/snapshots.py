@@ -119,9 +119,19 @@ class Snapshots:
             LOG.warning("No snapshot of %s is kept: %s", place, error)
             return None
 
-    def find(self, log: Mapping[str, LogEntry]) -> Iterator[Found]:
-        """Give the snapshots that stand for a log, the newest first."""
-        taken = [(place, digest) for place, digest in _digests(log) if _is_kept(log, place)]
+    def find(
+        self, log: Mapping[str, LogEntry], parked: tuple[str, str] | None = None
+    ) -> Iterator[Found]:
+        """Give the snapshots that stand for a log, the newest first.
+
+        Args:
+            log: the whole log, which names most of them.
+            parked: place and digest of one that it does not name.
+        """
+        named = [*_digests(log)]
+        if parked is not None:
+            named.append(parked)
+        taken = [(place, digest) for place, digest in named if _is_kept(log, place)]
         taken.sort(key=lambda each: position_of(each[0]), reverse=True)
         for place, digest in taken[:TRIES]:
             found = self._read(log, place, digest)

@@ -22,6 +22,7 @@ from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, Hold, Ledger, LimitReac
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
+from langgraph_rlm.models.caching import Cached
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.pregel.kept_answers import KeptAnswer
@@ -83,6 +84,9 @@ class Run:
     """One invocation of a root RLM."""
 
     rlm: RLMRuntime
+    """What it works with: its graph's runtime, changed by the settings of this run."""
+    base: RLMRuntime
+    """Its graph's runtime, the same for all runs."""
     emit: Callable[[Event], None] = lambda _: None
     """Writes to the root's "custom" stream. LangGraph gives children one that leads nowhere."""
     own_emit: Callable[[Event], None] | None = None
@@ -97,6 +101,8 @@ class Run:
     """Answers to pauses that were kept for this invocation, by the pauses' ids."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
+    interpreters: set[str] = field(default_factory=set[str])
+    """Ids of the RLMs whose code has run in this invocation."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Names this invocation in the log."""
 
@@ -148,10 +154,16 @@ class Run:
         asked = time.monotonic()
         async with self.slots:
             work.waited = time.monotonic() - asked
+            conversation = self._conversation(work)
             if work.where.depth:
-                return await self.call(model, messages, config, work)
-            tools = self.rlm.native_tools
-            return await self.call(model, messages, config, work, tools, self.root_options)
+                return await self.call(model, messages, config, work, conversation=conversation)
+            tools, options = self.rlm.native_tools, self.root_options
+            return await self.call(model, messages, config, work, tools, options, conversation)
+
+    def _conversation(self, work: Work) -> Cached | None:
+        """The conversation of a root model, as its provider's cache is told of it."""
+        life = self.rlm.prompt_caching
+        return None if life is None else Cached(work.where.rlm_id, life)
 
     async def call(
         self,
@@ -161,6 +173,7 @@ class Run:
         work: Work,
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
+        conversation: Cached | None = None,
         shown_tokens: int = 0,
     ) -> Paid:
         """Call a model within the budget. The caller holds a slot.
@@ -172,6 +185,7 @@ class Run:
             work: the call, as observers are told of it; the spending is counted under its depth.
             tools: OpenAI functions that the model may call instead of writing code.
             options: sampling parameters.
+            conversation: whose beginning will be sent again.
             shown_tokens: what the prompt's pictures and the like are thought to cost.
 
         Returns:
@@ -191,7 +205,7 @@ class Run:
             with at_work(work):
                 if is_watched(config, model):
                     config = marked(config, work)
-                reply = await self._asked(model, prompt, config, work, tools, given)
+                reply = await self._asked(model, prompt, config, work, tools, given, conversation)
                 cost = self.ledger.settle(name, work.where.depth, reply, chars)
                 work.reply, work.spent = reply, cost
         finally:
@@ -213,13 +227,16 @@ class Run:
         work: Work,
         tools: Sequence[dict[str, Any]],
         options: Mapping[str, Any],
+        conversation: Cached | None,
     ) -> AIMessage:
         """Ask within the time that is left. Raises as `call` does."""
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:
             async with time_left:
                 sent = _sent(prompt, model)
-                return await ask(model, sent, config, tools=tools, options=options)
+                return await ask(
+                    model, sent, config, tools=tools, options=options, conversation=conversation
+                )
         except GraphBubbleUp:
             raise
         except Exception as error:

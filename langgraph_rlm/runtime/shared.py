@@ -9,6 +9,7 @@ from typing import Any
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.log.places import AnyLog, questions_of
+from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.http_clients import Clients
 from langgraph_rlm.models.media import refusal
 from langgraph_rlm.models.wrapped import Model, takes_tools
@@ -55,6 +56,8 @@ class RLMRuntime:
     """The share of the window at which the conversation is summed up."""
     response_format: Format | None
     """The form of the root's answers; None for text."""
+    prompt_caching: CacheLife | None
+    """How long Claude keeps conversations in its cache; None tells providers nothing."""
     clients: Clients = field(default_factory=Clients)
     begun: set[str] = field(default_factory=set[str])
     """Marks of tools that must not run twice: those that were begun in this process and have not

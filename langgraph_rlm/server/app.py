@@ -5,23 +5,25 @@ cancels the work for a client that has left.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import parse_qsl
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.server.chats import Chat, described, open_chat
-from langgraph_rlm.server.engine import IGNORED, Answer, Engine, Head, Local, refused
+from langgraph_rlm.server.answers import IGNORED, Asked, Door
+from langgraph_rlm.server.bodies import Body, ClientGone, check_page, left, no_body
+from langgraph_rlm.server.chats import Chat, described
+from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.errors import Refused, refusal, unknown_model
-from langgraph_rlm.server.figures import Figures
-from langgraph_rlm.server.files import RunFiles
 from langgraph_rlm.server.keys import checked_key, digests_of, outer_user
 from langgraph_rlm.server.metrics import HttpFigures
 from langgraph_rlm.server.openapi import document
+from langgraph_rlm.server.opening import open_engine
 from langgraph_rlm.server.paths import not_served, wrong_method
-from langgraph_rlm.server.savers import open_saver
+from langgraph_rlm.server.sending import send_answer, send_refusal
 from langgraph_rlm.server.settings import KEY_VARIABLE, METRICS_KEY_VARIABLE, Settings
 from langgraph_rlm.server.upstream import Upstream, environment_upstream
-from langgraph_rlm.telemetry.observers import observers
 
 try:
     from starlette.applications import Starlette
@@ -31,14 +33,28 @@ try:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 except ImportError as error:
     raise ConfigurationError(
         "The server needs Starlette and uvicorn: pip install 'langgraph-rlm[server]'"
     ) from error
 
-CLOSE = {"connection": "close"}
-"""Header of an answer to a request whose body was not read to its end."""
+ENGINE_PATHS: Sequence[tuple[str, str, Door]] = (
+    ("/v1/chat/completions", "POST", "chat"),
+    ("/v1/completions", "POST", "completion"),
+    ("/v1/responses", "POST", "response"),
+    ("/v1/responses/{id}", "GET", "stored response"),
+    ("/v1/responses/{id}", "DELETE", "delete response"),
+    ("/v1/responses/{id}/cancel", "POST", "cancel response"),
+    ("/v1/responses/{id}/input_items", "GET", "input items"),
+    ("/v1/files/{id}", "GET", "file"),
+    ("/v1/files/{id}/content", "GET", "file content"),
+)
+"""What the engine answers, by path and method."""
+
+WITH_BODY: frozenset[Door] = frozenset({"chat", "completion", "response"})
+"""Doors whose requests have a body and are new work: they wait for a slot, and end with their
+client."""
 
 OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
 """Opens the engine for as long as the application serves."""
@@ -67,28 +83,8 @@ def create_app(
     settings = settings or Settings()
     # a list of the upstream's models would be wrong where the caller decides what an id means
     lists_upstream = chat is None
-    open_engine = engine or (lambda: _local(settings, chat))
-    return App(settings, open_engine, lists_upstream=lists_upstream).starlette
-
-
-@asynccontextmanager
-async def _local(settings: Settings, chat: Chat | None) -> AsyncGenerator[Engine]:
-    figures = Figures()
-    observers.append(figures)
-    try:
-        if chat is not None:
-            seconds = settings.keep_alive_seconds
-            yield Local(chat, figures=figures.text, keep_alive_seconds=seconds)
-            return
-        async with open_saver(settings.db) as saver:
-            yield Local(
-                open_chat(settings, saver),
-                files=RunFiles(saver, settings.blob_store).answer,
-                figures=figures.text,
-                keep_alive_seconds=settings.keep_alive_seconds,
-            )
-    finally:
-        observers.remove(figures)
+    opened = engine or (lambda: open_engine(settings, chat))
+    return App(settings, opened, lists_upstream=lists_upstream).starlette
 
 
 class App:
@@ -114,9 +110,7 @@ class App:
                 Route("/metrics", _Raw(self._metrics), methods=["GET"]),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{model:path}", self._model),
-                Route("/v1/files/{file_id}", _Raw(self._file), methods=["GET"]),
-                Route("/v1/files/{file_id}/content", _Raw(self._file), methods=["GET"]),
-                Route("/v1/chat/completions", _Raw(self._complete), methods=["POST"]),
+                *self._doors(),
             ],
             exception_handlers={
                 HTTPException: _http_error,
@@ -135,6 +129,12 @@ class App:
                 self._upstream = environment_upstream()
             yield
             self._engine = None
+
+    def _doors(self) -> list[Route]:
+        """Give the routes of what the engine answers."""
+        return [
+            Route(path, self._asks(door), methods=[method]) for path, method, door in ENGINE_PATHS
+        ]
 
     async def _health(self, _: Request) -> Response:
         if self._engine is None or not getattr(self._engine, "is_up", True):
@@ -172,47 +172,51 @@ class App:
         try:
             if self._metrics_keys:
                 checked_key(scope, self._metrics_keys, METRICS_KEY_VARIABLE)
-            assert self._engine is not None, "The application's lifespan has not begun."
-            await _send_answer(self._figures.answer(self._engine), send)
+            await send_answer(self._figures.answer(self._running), send)
         except Refused as error:
-            await _send_refusal(error, send)
+            await send_refusal(error, send)
 
-    async def _file(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Give a file of a run, or what is known of it."""
+    @property
+    def _running(self) -> Engine:
+        assert self._engine is not None, "The application's lifespan has not begun."
+        return self._engine
+
+    def _asks(self, door: Door) -> "_Raw":
+        """Make the endpoint of a door: with a body where it is a POST of a new answer."""
+
+        async def with_body(scope: Scope, receive: Receive, send: Send) -> None:
+            body = Body(receive, self._settings)
+            await _until(body.gone(), self._answer(scope, body, send, door))
+
+        async def without(scope: Scope, receive: Receive, send: Send) -> None:
+            await _until(left(receive), self._give(scope, send, door))
+
+        return _Raw(with_body if door in WITH_BODY else without)
+
+    async def _give(self, scope: Scope, send: Send, door: Door) -> None:
+        """Give what is there already, or how far it is."""
         try:
-            owner = self._owner(scope)
-            assert self._engine is not None, "The application's lifespan has not begun."
-            has_content = scope["path"].endswith("/content")
-            id = scope["path_params"]["file_id"]
-            await _send_answer(self._engine.file(owner, id, has_content=has_content), send)
+            asked = self._asked(door, scope)
+            await send_answer(self._running.answer(asked, no_body()), send)
         except Refused as error:
-            await _send_refusal(error, send)
+            await send_refusal(error, send)
 
-    async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, unless the client leaves first: that cancels its run."""
-        body = _Body(receive, self._settings)
-        work = asyncio.create_task(self._answer(scope, body, send))
-        gone = asyncio.create_task(body.gone())
-        try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (work, gone):
-                task.cancel()
-            with suppress(asyncio.CancelledError, ClientGone):
-                await work
-            with suppress(asyncio.CancelledError):
-                await gone
+    def _asked(self, door: Door, scope: Scope) -> Asked:
+        """Read what is asked from the path, and who asks."""
+        owner = self._owner(scope)
+        id = scope.get("path_params", {}).get("id", "")
+        options = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
+        return Asked(door, owner, id, options)
 
-    async def _answer(self, scope: Scope, body: "_Body", send: Send) -> None:
+    async def _answer(self, scope: Scope, body: Body, send: Send, door: Door) -> None:
         try:
-            owner = self._owner(scope)
-            _check_page(scope)
+            asked = self._asked(door, scope)
+            check_page(scope)
             body.check_size(scope)
             async with self._slot():
-                assert self._engine is not None, "The application's lifespan has not begun."
-                await _send_answer(self._engine.complete(owner, body.parts()), send)
+                await send_answer(self._running.answer(asked, body.parts()), send)
         except Refused as error:
-            await _send_refusal(error, send)
+            await send_refusal(error, send)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncGenerator[None]:
@@ -238,75 +242,18 @@ class App:
             self._slots.release()
 
 
-def _check_page(scope: Scope) -> None:
-    """Refuse what a page of any origin may send without asking first: a body that is not JSON.
-
-    It could not read the answer, and would spend the models' money all the same.
-    """
-    headers = dict(scope["headers"])
-    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-    if b"origin" in headers and kind != b"application/json":
-        message = "A request from a browser must have the content type application/json."
-        raise Refused(415, message, code="unsupported_media_type", headers=CLOSE)
-
-
-class ClientGone(Exception):
-    """Raised where the body is read, when the client left before its request had ended."""
-
-
-class _Body:
-    """The body of one request as it arrives, and the news that its client has left."""
-
-    def __init__(self, receive: Receive, settings: Settings) -> None:
-        self._receive = receive
-        self._max_bytes = settings.max_body_bytes
-        self._max_seconds = settings.body_seconds
-        self._is_read = asyncio.Event()
-
-    def check_size(self, scope: Scope) -> None:
-        """Refuse a body that its client says is too large, before any of it is read."""
-        length = dict(scope["headers"]).get(b"content-length", b"")
-        if length.isdigit() and int(length) > self._max_bytes:
-            raise self._too_large()
-
-    async def parts(self) -> AsyncIterator[bytes]:
-        """Read the body, piece by piece.
-
-        Raises:
-            Refused: it is too large, or a piece does not come in time.
-            ClientGone: the client left.
-        """
-        size = 0
-        while True:
-            message = await self._next()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            part = message.get("body", b"")
-            size += len(part)
-            if size > self._max_bytes:
-                raise self._too_large()
-            yield part
-            if not message.get("more_body"):
-                self._is_read.set()
-                return
-
-    async def gone(self) -> None:
-        """Wait until the client leaves, once its request is read."""
-        await self._is_read.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def _next(self) -> Message:
-        try:
-            async with asyncio.timeout(self._max_seconds):
-                return await self._receive()
-        except TimeoutError:
-            message = "The body did not come to its end."
-            raise Refused(408, message, code="request_timeout", headers=CLOSE) from None
-
-    def _too_large(self) -> Refused:
-        message = f"The body is over {self._max_bytes:,} bytes: see --max-body-mb."
-        return Refused(413, message, code="request_too_large", headers=CLOSE)
+async def _until(gone: Coroutine[Any, Any, None], answer: Coroutine[Any, Any, None]) -> None:
+    """Answer, unless the client leaves first: that cancels its run."""
+    work, leaving = asyncio.create_task(answer), asyncio.create_task(gone)
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (work, leaving):
+            task.cancel()
+        with suppress(asyncio.CancelledError, ClientGone):
+            await work
+        with suppress(asyncio.CancelledError):
+            await leaving
 
 
 class _Raw:
@@ -326,37 +273,11 @@ def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=[*settings.cors_origins],
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],  # OpenAI's own client sends a dozen
         expose_headers=[IGNORED, "retry-after", "x-should-retry"],
     )
     return [cors]
-
-
-async def _send_answer(answer: Answer, send: Send) -> None:
-    async with aclosing(answer) as parts:
-        async for part in parts:
-            if isinstance(part, Head):
-                await _send_head(send, part)
-            else:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _send_refusal(error: Refused, send: Send) -> None:
-    head, text = refused(error)
-    await _send_head(send, head, len(text))
-    await send({"type": "http.response.body", "body": text})
-
-
-async def _send_head(send: Send, head: Head, length: int | None = None) -> None:
-    headers = dict(head.headers)
-    if length is not None:
-        headers["content-length"] = str(length)
-    encoded = [
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
-    ]
-    await send({"type": "http.response.start", "status": head.status, "headers": encoded})
 
 
 async def _any_error(_: Request, error: Exception) -> Response:

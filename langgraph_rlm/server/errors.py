@@ -85,6 +85,12 @@ def unknown_model(message: str) -> Refused:
     return Refused(404, message, param="model", code="model_not_found")
 
 
+def no_file(id: str) -> Refused:
+    """Make the refusal of a file that there is not, or that is another key's."""
+    message = f"There is no file {id!r} of this key: runs give them in the field `files`."
+    return Refused(404, message, code="file_not_found")
+
+
 def refusal(error: BaseException) -> Refused:
     """Give what a client is told of an error."""
     if isinstance(error, Refused):

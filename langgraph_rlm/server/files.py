@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from langgraph_rlm.chat.ids import thread_of
 from langgraph_rlm.chat.reply_files import ReplyFile, file_with_id, run_of_file
 from langgraph_rlm.errors import BlobError
-from langgraph_rlm.server.engine import JSON, Answer, Head, no_file
-from langgraph_rlm.server.errors import Refused
+from langgraph_rlm.server.answers import JSON, Answer, Head
+from langgraph_rlm.server.errors import Refused, no_file
 from langgraph_rlm.server.replies import described
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore

@@ -15,8 +15,10 @@ from langgraph_rlm.storage.json_types import is_dict, is_list
 
 ALLOWED: Mapping[str, str] = {
     "content": "Give a text, or a list of parts.",
+    "prompt": "Give a text, or a list of one; token ids are not taken.",
     "tool_choice": "Give 'none', 'auto', 'required', or "
     "{'type': 'function', 'function': {'name': ...}}.",
+    "input": "Give a text, or a list of items.",
     "stop": "Give a text, or a list of at most 16 texts.",
     "tools": "Tools are {'type': 'function', 'function': {'name': ..., 'parameters': ...}}.",
 }

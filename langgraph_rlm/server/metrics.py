@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.server.engine import Answer, Engine, Head
+from langgraph_rlm.server.answers import Answer, Asked, Head
+from langgraph_rlm.server.bodies import no_body
+from langgraph_rlm.server.engine import Engine
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -27,6 +29,8 @@ TEXT = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
 
 ROUTES = (
     "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
     "/v1/models",
     "/v1/files",
     "/health",
@@ -95,7 +99,8 @@ class HttpFigures:
         yield Head(200, TEXT)
         yield generate_latest(self._registry)
         if is_up:
-            async with aclosing(_body(engine.figures())) as parts:
+            figures = engine.answer(Asked("figures"), no_body())
+            async with aclosing(_body(figures)) as parts:
                 async for part in parts:
                     yield part
 

@@ -4,6 +4,10 @@ from functools import lru_cache
 from typing import Any
 
 from langgraph_rlm.server.requests import ChatRequest
+from langgraph_rlm.server.responses.events import LAST
+from langgraph_rlm.server.responses.objects import OPEN
+from langgraph_rlm.server.responses.requests import ResponseRequest
+from langgraph_rlm.server.text_requests import TextRequest
 
 REFS = "#/components/schemas/{model}"
 
@@ -36,7 +40,7 @@ _FILE = {
         "mime_type": {"type": "string"},
     },
 }
-_FILE_ID = {"name": "file_id", "in": "path", "required": True, "schema": {"type": "string"}}
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _COMPLETION = {
     "type": "object",
     "required": ["id", "object", "created", "model", "choices", "usage"],
@@ -51,14 +55,42 @@ _COMPLETION = {
         "coverage": {"type": "object"},
     },
 }
+_TEXT = {
+    **_COMPLETION,
+    "properties": {**_COMPLETION["properties"], "object": {"const": "text_completion"}},
+}
+_RESPONSE = {
+    "type": "object",
+    "required": ["id", "object", "created_at", "status", "model", "output", "tools", "usage"],
+    "properties": {
+        "id": {"type": "string"},
+        "object": {"const": "response"},
+        "created_at": {"type": "integer"},
+        "status": {"enum": [*OPEN, *LAST]},
+        "model": {"type": "string"},
+        "output": {"type": "array", "items": {"type": "object"}},
+        "tools": {"type": "array", "items": {"type": "object"}},
+        "usage": {"type": ["object", "null"]},
+        "files": {"type": "array", "items": _FILE},
+        "coverage": {"type": "object"},
+    },
+}
+_ITEMS = {
+    "type": "object",
+    "required": ["object", "data", "has_more"],
+    "properties": {
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": {"type": "object"}},
+        "has_more": {"type": "boolean"},
+    },
+}
+_BY_ID_ERRORS = ("400", "401", "404", "409", "429", "500", "503")
 _COMPLETION_ERRORS = ("400", "401", "404", "408", "409", "413", "422", "429", "500", "502", "504")
 
 
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """Give the document, as of OpenAPI 3.1."""
-    schemas = ChatRequest.model_json_schema(ref_template=REFS)
-    parts = schemas.pop("$defs")
     health = _operation("Whether the server is up.", {"type": "object"}, ("503",))
     figures = _operation("Figures of the server and its runs.", {}, ("401",))
     text = {"text/plain": {"schema": {"type": "string"}}}
@@ -69,29 +101,62 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "langgraph-rlm",
             "version": "1",
-            "description": "OpenAI's chat completions, answered by Recursive Language Models.",
+            "description": "OpenAI's chat completions, responses and completions, answered by "
+            "Recursive Language Models.",
         },
         "paths": {
             "/health": {"get": health},
             "/metrics": {"get": figures},
             "/v1/models": {"get": models},
-            "/v1/chat/completions": {"post": _completions()},
-            "/v1/files/{file_id}": {"get": _file(), "parameters": [_FILE_ID]},
-            "/v1/files/{file_id}/content": {"get": _content(), "parameters": [_FILE_ID]},
+            "/v1/chat/completions": {"post": _answers("ChatRequest", _COMPLETION)},
+            "/v1/completions": {"post": _answers("TextRequest", _TEXT)},
+            "/v1/responses": {"post": _answers("ResponseRequest", _RESPONSE)},
+            **_responses(),
+            "/v1/files/{id}": {"get": _file(), "parameters": [_ID]},
+            "/v1/files/{id}/content": {"get": _content(), "parameters": [_ID]},
         },
         "components": {
-            "schemas": {**parts, "ChatRequest": schemas, "Error": _ERROR},
+            "schemas": {**_requests(), "Error": _ERROR},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"key": []}, {}],
     }
 
 
-def _completions() -> dict[str, Any]:
-    operation = _operation("One answer.", _COMPLETION, _COMPLETION_ERRORS)
+def _requests() -> dict[str, Any]:
+    """Give the schemas of the bodies, and of their parts. Parts of one name differ between doors,
+    so each has that of its body in front."""
+    found: dict[str, Any] = {}
+    for model in (ChatRequest, TextRequest, ResponseRequest):
+        name = model.__name__
+        refs = REFS.format(model=f"{name}.{{model}}")
+        schema = model.model_json_schema(ref_template=refs)
+        parts = schema.pop("$defs", {})
+        found |= {name: schema, **{f"{name}.{part}": value for part, value in parts.items()}}
+    return found
+
+
+def _answers(request: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe a POST that gives an answer, whole or as a stream."""
+    operation = _operation("One answer.", schema, _COMPLETION_ERRORS)
     operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
-    body = {"required": True, "content": _json({"$ref": REFS.format(model="ChatRequest")})}
+    body = {"required": True, "content": _json({"$ref": REFS.format(model=request)})}
     return {**operation, "requestBody": body}
+
+
+def _responses() -> dict[str, Any]:
+    """Describe what there is of a response that is kept."""
+    kept = _operation("A response, as it stands.", _RESPONSE, _BY_ID_ERRORS)
+    kept["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
+    deleted = _operation("Delete a response.", _OBJECT, _BY_ID_ERRORS)
+    stopped = _operation("Stop a background response.", _RESPONSE, _BY_ID_ERRORS)
+    items = _operation("The items of a response's input.", _ITEMS, _BY_ID_ERRORS)
+    path = "/v1/responses/{id}"
+    return {
+        path: {"get": kept, "delete": deleted, "parameters": [_ID]},
+        f"{path}/cancel": {"post": stopped, "parameters": [_ID]},
+        f"{path}/input_items": {"get": items, "parameters": [_ID]},
+    }
 
 
 def _file() -> dict[str, Any]:

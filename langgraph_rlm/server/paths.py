@@ -6,15 +6,17 @@ Serves nothing. Most of these clients have a wrong base URL, or use another of O
 from collections.abc import Mapping
 
 SERVED = (
-    "There are POST /v1/chat/completions, GET /v1/models, GET /v1/files/ID, GET /metrics, "
-    "GET /health and GET /openapi.json."
+    "There are POST /v1/chat/completions, POST /v1/responses, POST /v1/completions, "
+    "GET /v1/models, GET /v1/files/ID, GET /metrics, GET /health and GET /openapi.json."
 )
 USE_CHAT = "Use POST /v1/chat/completions, OpenAI's chat completions."
 WITH_V1 = "The paths begin with /v1: set the client's base URL to http://HOST:PORT/v1."
 
 HINTS: Mapping[str, str] = {
-    "/v1/completions": f"Completions of a bare prompt are not served. {USE_CHAT}",
-    "/v1/responses": f"OpenAI's Responses API is not served. {USE_CHAT}",
+    "/v1/responses": "Of OpenAI's Responses API there are POST /v1/responses, GET and DELETE "
+    "/v1/responses/ID, GET /v1/responses/ID/input_items and POST /v1/responses/ID/cancel.",
+    "/v1/conversations": "Conversations are not served: name the response before with "
+    "previous_response_id.",
     "/v1/messages": f"Anthropic's Messages API is not served. {USE_CHAT}",
     "/v1/embeddings": "Embeddings are not served: ask the models' own API for them.",
     "/v1/moderations": "Moderations are not served: ask the models' own API for them.",
@@ -27,8 +29,8 @@ HINTS: Mapping[str, str] = {
     "/v1/threads": f"OpenAI's Assistants API is not served. {USE_CHAT}",
     "/v1/v1": "The path has /v1 twice: set the client's base URL to http://HOST:PORT/v1, once.",
     "/chat/completions": WITH_V1,
-    "/completions": f"{WITH_V1} {USE_CHAT}",
-    "/responses": f"{WITH_V1} {USE_CHAT}",
+    "/completions": WITH_V1,
+    "/responses": WITH_V1,
     "/embeddings": "Embeddings are not served: ask the models' own API for them.",
     "/models": WITH_V1,
     "/api": f"Ollama's API is not served. {USE_CHAT}",

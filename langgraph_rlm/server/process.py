@@ -8,15 +8,15 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
-from langgraph_rlm.server.engine import Answer, Head
+from langgraph_rlm.server.answers import Answer, Asked, Door, Head
 from langgraph_rlm.server.errors import DO_NOT_RETRY, Refused
 from langgraph_rlm.server.replies import failed
+from langgraph_rlm.server.responses.events import broken_off
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, head_frame, read_frame, read_head
 
@@ -27,6 +27,13 @@ UP = 30.0
 """Seconds that a request waits for a run process that is being started."""
 STOP = 10.0
 """Seconds that the run process may take to end."""
+
+BROKEN_OFF: Mapping[Door, Callable[[Refused], bytes]] = {
+    "chat": lambda error: failed(error.body),
+    "completion": lambda error: failed(error.body),
+    "response": broken_off,
+}
+"""The last event of a stream whose run process has died."""
 
 
 @asynccontextmanager
@@ -121,23 +128,12 @@ class Process:
             process.kill()
             await process.wait()
 
-    def complete(self, owner: str, body: AsyncIterator[bytes]) -> Answer:
-        """Do what `Engine.complete` says."""
-        return self._answer({"owner": owner}, body)
-
-    def file(self, owner: str, id: str, *, has_content: bool) -> Answer:
-        """Do what `Engine.file` says."""
-        return self._answer({"owner": owner, "file": id, "has_content": has_content}, _nothing())
-
-    def figures(self) -> Answer:
-        """Do what `Engine.figures` says."""
-        return self._answer({"figures": True}, _nothing())
-
-    async def _answer(self, request: Mapping[str, Any], body: AsyncIterator[bytes]) -> Answer:
+    async def answer(self, asked: Asked, body: AsyncIterator[bytes]) -> Answer:
+        """Do what `Engine.answer` says."""
         started = False
         reader, writer = await self._connected()
         try:
-            await _send_request(writer, request, body)
+            await _send_request(writer, asked, body)
             head = Head(**await read_head(reader))
             yield head
             started = True
@@ -146,8 +142,8 @@ class Process:
         except (OSError, asyncio.IncompleteReadError):
             if not started:
                 raise _restarted() from None
-            if "owner" in request and "file" not in request:  # of a file, bytes are missing
-                yield failed(_restarted().body)
+            if asked.door in BROKEN_OFF:  # of other doors, bytes are missing
+                yield BROKEN_OFF[asked.door](_restarted())
         finally:
             writer.close()
 
@@ -168,20 +164,14 @@ class Process:
 
 
 async def _send_request(
-    writer: asyncio.StreamWriter, request: Mapping[str, Any], body: AsyncIterator[bytes]
+    writer: asyncio.StreamWriter, asked: Asked, body: AsyncIterator[bytes]
 ) -> None:
-    writer.write(head_frame(request))
+    writer.write(head_frame({**vars(asked), "options": dict(asked.options)}))
     async for part in body:
         if part:  # an empty frame would be the end
             writer.write(frame(part))
             await writer.drain()
     writer.write(END)
-
-
-async def _nothing() -> AsyncGenerator[bytes]:
-    """Give the body of a request that has none."""
-    for part in ():
-        yield part
 
 
 def _restarted() -> Refused:

@@ -40,8 +40,8 @@ class Replies:
 
     def whole(self, message: AIMessage) -> bytes:
         """Give a `chat.completion`."""
-        calls = _calls(with_ordinary_calls(message))
-        refusal = _refusal_of(message) or None
+        calls = calls_of(with_ordinary_calls(message))
+        refusal = refusal_of(message) or None
         said: dict[str, Any] = {"role": "assistant", "content": message.text, "refusal": refusal}
         if calls:
             said["tool_calls"] = calls
@@ -54,7 +54,7 @@ class Replies:
         choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": finish}
         usage = usage_of(message.usage_metadata)
         frame = self._frame("chat.completion", choices=[choice], usage=usage)
-        return json.dumps(frame | _more_in(message.response_metadata)).encode()
+        return json.dumps(frame | more_in(message.response_metadata)).encode()
 
     def chunk(self, chunk: AIMessageChunk) -> Iterator[bytes]:
         """Give what a client sees of a model's chunk: often nothing."""
@@ -66,7 +66,7 @@ class Replies:
             yield self._delta({"reasoning_content": thought})
         if chunk.text:
             yield self._delta({"content": chunk.text})
-        refusal = _refusal_of(chunk)
+        refusal = refusal_of(chunk)
         if refusal:
             yield self._delta({"refusal": refusal})
         if chunk.tool_call_chunks:
@@ -75,10 +75,10 @@ class Replies:
     def end(self) -> Iterator[bytes]:
         """Give the last events of a stream."""
         finish = _finish(self._metadata, self._calls.count > 0)
-        yield self._delta({}, finish, _more_in(self._metadata))
+        yield self._delta({}, finish, more_in(self._metadata))
         if self._has_usage:
             usage = usage_of(self._usage)
-            yield _event(self._frame("chat.completion.chunk", choices=[], usage=usage))
+            yield event(self._frame("chat.completion.chunk", choices=[], usage=usage))
         yield DONE
 
     def _reasoning_of(self, message: AIMessage) -> str:
@@ -97,7 +97,7 @@ class Replies:
         frame = self._frame("chat.completion.chunk", choices=[choice], **more)
         if self._has_usage:
             frame["usage"] = None
-        return _event(frame)
+        return event(frame)
 
     def _pieces(self, chunk: AIMessageChunk) -> list[dict[str, Any]]:
         """Give the pieces of tool calls in a chunk as OpenAI does."""
@@ -129,7 +129,7 @@ def described(file: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _more_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def more_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Give the fields that OpenAI does not have: the files of a run, and how much of its contexts
     models have seen; none where there are none."""
     more: dict[str, Any] = {}
@@ -141,13 +141,14 @@ def _more_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return more
 
 
-def _event(value: Mapping[str, Any]) -> bytes:
+def event(value: Mapping[str, Any]) -> bytes:
+    """Write one event of a stream."""
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
 def failed(body: Mapping[str, Any]) -> bytes:
     """Give the last event of a stream that had begun when something failed."""
-    return _event(body)
+    return event(body)
 
 
 def reasoning_of(message: AIMessage) -> str:
@@ -172,7 +173,7 @@ def usage_of(usage: Any) -> dict[str, Any]:
     }
 
 
-def _refusal_of(message: AIMessage) -> str:
+def refusal_of(message: AIMessage) -> str:
     """Give what a model said when it refused; empty if it did not."""
     refusal = message.additional_kwargs.get("refusal")
     return refusal if isinstance(refusal, str) else ""
@@ -189,7 +190,8 @@ def _piece(piece: ToolCallChunk) -> dict[str, Any]:
     return written
 
 
-def _calls(message: AIMessage) -> list[dict[str, Any]]:
+def calls_of(message: AIMessage) -> list[dict[str, Any]]:
+    """Give the calls of a whole message, also those whose arguments are no JSON object."""
     whole = [(call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls]
     broken = [(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
     return [

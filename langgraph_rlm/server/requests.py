@@ -148,6 +148,11 @@ class ChatRequest(BaseModel):
     metadata: dict[str, Any] | None = None
     store: bool | None = None
 
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with its usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
     def langchain_messages(self) -> list[BaseMessage]:
         """Give the conversation."""
         return [message.message() for message in self.messages]
@@ -210,12 +215,11 @@ def parse_request(body: bytes) -> ChatRequest:
         Refused: the body is not JSON, a field is missing or wrong, or it asks for what the server
             does not have.
     """
-    try:
-        given = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Refused(400, f"The body is not JSON: {error}", code="invalid_json") from None
-    if not isinstance(given, dict):
-        raise Refused(400, "The body has to be a JSON object.", code="invalid_json")
+    return checked_request(json_object(body))
+
+
+def checked_request(given: dict[str, Any]) -> ChatRequest:
+    """Check the request of a chat. Raises `Refused` as `parse_request` does."""
     try:
         request = ChatRequest.model_validate(given)
     except ValidationError as error:
@@ -223,6 +227,22 @@ def parse_request(body: bytes) -> ChatRequest:
     _check(request)
     _check_tools(request)
     return request
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read the JSON object in a body.
+
+    Raises:
+        Refused: it is none.
+    """
+    try:
+        given: Any = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Refused(400, f"The body is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(given, dict):
+        raise Refused(400, "The body has to be a JSON object.", code="invalid_json")
+    found: dict[str, Any] = given
+    return found
 
 
 def _check(request: ChatRequest) -> None:

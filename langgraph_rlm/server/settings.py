@@ -99,6 +99,8 @@ class Settings(BaseModel):
     """Requests that are worked on at once; more wait in line."""
     max_queue: int = Field(default=1024, ge=0)
     """Requests that may wait; further ones get 429."""
+    max_background: int = Field(default=32, ge=0)
+    """Background responses of one key that may be open; further ones get 429."""
     max_body_mb: float = Field(default=100, gt=0)
     """Largest request, in 2**20 bytes."""
     keep_alive_seconds: float = Field(default=15, gt=0)

@@ -17,16 +17,13 @@ from importlib import import_module
 from typing import Any
 
 from langgraph_rlm.errors import RLMError
-from langgraph_rlm.server.chats import open_chat
-from langgraph_rlm.server.engine import Answer, Engine, Head, Local, refused
+from langgraph_rlm.server.answers import Asked, Head, refused
+from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.errors import Refused
-from langgraph_rlm.server.figures import Figures
-from langgraph_rlm.server.files import RunFiles
 from langgraph_rlm.server.logs import log_to_stderr
-from langgraph_rlm.server.savers import open_saver
+from langgraph_rlm.server.opening import open_engine
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, frames, head_frame, read_head
-from langgraph_rlm.telemetry.observers import observers
 
 BACKLOG = 2048
 SLOW_IMPORTS = ("langgraph_rlm.chat.model", "langchain_openai")
@@ -40,16 +37,7 @@ async def main(path: str, settings: Settings) -> None:
     log_to_stderr(settings.log_level)
     for module in SLOW_IMPORTS:
         import_module(module)
-    async with open_saver(settings.db) as saver:
-        chat = open_chat(settings, saver)
-        figures = Figures()
-        observers.append(figures)
-        engine = Local(
-            chat,
-            files=RunFiles(saver, settings.blob_store).answer,
-            figures=figures.text,
-            keep_alive_seconds=settings.keep_alive_seconds,
-        )
+    async with open_engine(settings) as engine:
         connections = Connections(engine)
         server = await asyncio.start_unix_server(connections.serve, path, backlog=BACKLOG)
         gc.freeze()
@@ -84,15 +72,6 @@ class Connections:
                 self._tasks.discard(work)
         writer.close()
 
-    def _answer_to(self, request: dict[str, Any], body: AsyncGenerator[bytes]) -> Answer:
-        if "figures" in request:
-            return _read_after(body, self._engine.figures())
-        if "file" in request:
-            owner, id = request["owner"], request["file"]
-            answer = self._engine.file(owner, id, has_content=request["has_content"])
-            return _read_after(body, answer)
-        return self._engine.complete(request["owner"], body)
-
     async def close(self) -> None:
         """Cancel what is still under way: what its runs have done is in the database."""
         tasks = list(self._tasks)
@@ -108,7 +87,8 @@ class Connections:
         is_read: asyncio.Event,
     ) -> None:
         try:
-            async with aclosing(self._answer_to(request, _body(reader, is_read))) as parts:
+            answer = self._engine.answer(Asked(**request), _body(reader, is_read))
+            async with aclosing(answer) as parts:
                 async for part in parts:
                     writer.write(_head(part) if isinstance(part, Head) else frame(part))
                     await writer.drain()
@@ -117,16 +97,6 @@ class Connections:
             writer.write(_head(head) + frame(text))
         writer.write(END)
         await writer.drain()
-
-
-async def _read_after(body: AsyncGenerator[bytes], answer: Answer) -> Answer:
-    """Give the answer to a request that has no body. A frame that nobody reads would reset the
-    connection."""
-    async for _ in body:
-        pass
-    async with aclosing(answer) as parts:
-        async for part in parts:
-            yield part
 
 
 async def _body(reader: asyncio.StreamReader, is_read: asyncio.Event) -> AsyncGenerator[bytes]:

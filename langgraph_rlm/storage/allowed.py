@@ -43,14 +43,11 @@ class Allowed:
         )
 
     def within(self, folders: Sequence[str | os.PathLike[str]]) -> "Allowed":
-        """Give those of some folders that are allowed, such as the roots that a client names."""
+        """Give what is both allowed and in one of some folders, such as the roots of a client."""
         real = [Path(os.path.realpath(folder)) for folder in folders]
-        inside = [
-            path
-            for path in real
-            if path.is_dir() and any(path.is_relative_to(folder) for folder in self.folders)
-        ]
-        return Allowed(inside)
+        named = [path for path in real if path.is_dir() and _is_in(path, self.folders)]
+        around = [path for path in self.folders if path not in named and _is_in(path, real)]
+        return Allowed([*named, *around])
 
     @staticmethod
     def _folder(folder: Path) -> Path:
@@ -58,3 +55,7 @@ class Allowed:
         if not path.is_dir():
             raise ContextError(f"{folder} is not a folder: name one whose files may be read.")
         return path
+
+
+def _is_in(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)

@@ -1,7 +1,8 @@
 """References: what a name in `images=` stands for, as a call's request has it. Never bytes.
 
-A name is that of a context, of a file of a context, of a page of a PDF (`a.pdf#page=3`), or of a
-file that code has made. Code can name nothing else: no address, and no file of the machine.
+A name is that of a context, of a file of a context, of a page of a PDF (`a.pdf#page=3`), of a
+file that code has made, or of what a tool gave. Code can name nothing else: no address, and no file
+of the machine.
 """
 
 import re
@@ -25,6 +26,9 @@ PAGE = re.compile(r"(?P<file>.+)#page=(?P<page>\d{1,6})")
 
 OUT = "out/"
 """What the names of files that code has made begin with."""
+
+TOOL = "tool/"
+"""What the names of pictures and the like that tools gave begin with."""
 
 MOST = 50
 """Pictures and the like that one prompt may have."""
@@ -62,7 +66,8 @@ class Names:
         Args:
             handles: the contexts, by the names that code knows them by.
             blobs: has what is known of their files.
-            made: the files that code has made, by their names within `out/`: `original`, `bytes`.
+            made: the files that code has made (`out/...`), and those that tools gave
+                (`tool/...`), by their names: `original`, `bytes`.
         """
         self._handles = handles
         self._blobs = blobs
@@ -99,8 +104,8 @@ class Names:
 
     def _facts(self, name: str) -> Facts | None:
         """Find a file by a context's name, by its path, or by both: `context_1/photos/a.png`."""
-        if name.startswith(OUT) and name.removeprefix(OUT) in self._made:
-            return self._typed(self._made[name.removeprefix(OUT)])
+        if name in self._made:
+            return self._typed(self._made[name])
         if name in self._handles:
             return self._only_file(name, self._handles[name])
         for handle in self._distinct():
@@ -114,7 +119,8 @@ class Names:
         return None
 
     def _typed(self, facts: Facts) -> Facts:
-        """Tell the type of what code has made by its first bytes: its name may say anything."""
+        """Tell the type of what code or a tool made by its first bytes: its name may say
+        anything."""
         with self._blobs.path(str(facts["original"])).open("rb") as file:
             kind = kind_of(file.read(HEAD_BYTES), b"", "")
         return {**facts, "type": UNKNOWN if kind is None else kind.type}
@@ -144,7 +150,7 @@ class Names:
             if handle.kind not in MEDIA:
                 files = facts_of(handle, self._blobs).items()
                 known += [path for path, facts in files if is_shown(facts)]
-        known += [f"{OUT}{path}" for path in self._made]
+        known += self._made
         listed = ", ".join(map(repr, known[:NAMES_TOLD])) or "none"
         more = f" and {len(known) - NAMES_TOLD:,} more" if len(known) > NAMES_TOLD else ""
         return (

@@ -16,7 +16,9 @@ from langgraph_rlm.errors import AnsweredError, ConfigurationError, ResumeError
 from langgraph_rlm.log.text import ordered
 from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.tools import RLMTool
-from langgraph_rlm.tools.arguments import Schema, problems_of
+from langgraph_rlm.tools.annotations import Schema
+from langgraph_rlm.tools.arguments import problems_of
+from langgraph_rlm.tools.elicitation import ELICITATION, checked_elicitation
 
 if TYPE_CHECKING:
     from langchain_core.messages import ToolCall
@@ -215,6 +217,8 @@ def checked_answer(value: Any, schema: Any, answer: Any) -> Any:
     """
     if isinstance(value, Mapping) and value.get("type") == "external_tool_call":
         return _result({**value}, answer)
+    if isinstance(value, Mapping) and value.get("type") == ELICITATION:
+        return checked_elicitation({**value}, answer)
     tool = tool_of_review(value)
     if tool is None or not is_dict(schema) or schema.get("title") != _title(tool):
         return answer

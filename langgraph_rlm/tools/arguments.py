@@ -5,29 +5,17 @@ Runs no tool.
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.errors import shown as shown_value
 from langgraph_rlm.log.text import plain
 from langgraph_rlm.schemas import checks
 from langgraph_rlm.schemas.dialects import Unchecked
-from langgraph_rlm.storage.json_types import is_dict, is_list
-
-Schema = Mapping[str, Any]
-"""A JSON schema."""
-
-PYTHON_NAMES = {
-    "string": "str",
-    "integer": "int",
-    "number": "float",
-    "boolean": "bool",
-    "array": "list",
-    "object": "dict",
-    "null": "None",
-}
-SHOWN_DEPTH = 3
-"""How deep a signature shows what is inside an object."""
+from langgraph_rlm.storage.json_types import is_dict
+from langgraph_rlm.tools.annotations import Schema, annotation, as_name, as_value
 
 
 class BadArguments(Exception):
@@ -53,7 +41,8 @@ class RLMTool:
     def plain_function(self) -> str:
         """The name in code that it would have if none were taken: `get-weather` is `get_weather`
         there."""
-        name = re.sub(r"\W", "_", self.name)
+        # Python reads names in their compatible form: `ﬁnd`, with a ligature, is `find`
+        name = re.sub(r"\W", "_", unicodedata.normalize("NFKC", self.name))
         is_name = name.isidentifier() and not keyword.iskeyword(name)
         return name if is_name else f"_{name}"
 
@@ -82,8 +71,11 @@ class RLMTool:
         return f"{signature} -> {returns}" if returns else signature
 
     def _parameter(self, name: str, schema: Schema, required: bool) -> str:
-        shown = f"{name}: {annotation(schema, self.schema)}"
-        return shown if required else f"{shown} = {schema.get('default')!r}"
+        shown = f"{as_name(name)}: {annotation(schema, self.schema)}"
+        if required:
+            return shown
+        default = schema.get("default") if is_dict(schema) else None
+        return f"{shown} = {as_value(default)}"
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Bind the call's arguments to their names, as plain JSON.
@@ -128,7 +120,8 @@ def checked_schema(name: str, schema: Any) -> Schema:
     """
     if not is_dict(schema) or schema.get("type", "object") != "object":
         raise ConfigurationError(
-            f"Tool {name!r} needs a JSON schema of type 'object' for its arguments, got {schema!r}."
+            f"Tool {name!r} needs a JSON schema of type 'object' for its arguments, got "
+            f"{shown_value(schema)}."
         )
     try:
         return checks.checked_schema(schema, checks.Policy.USER_TOOL)
@@ -147,55 +140,3 @@ def problems_of(value: Any, schema: Schema) -> list[str]:
         return [str(error)]
     errors.sort(key=lambda error: (-len(error.absolute_path), str(error.json_path)))
     return [f"{error.json_path.removeprefix('$.')}: {error.message}" for error in errors]
-
-
-# A schema as a Python annotation
-
-
-def annotation(schema: Schema, whole: Schema, depth: int = 0) -> str:
-    """Show a JSON schema as a Python annotation; an object with known fields as `{'name': str}`.
-
-    Args:
-        schema: what to show.
-        whole: the schema that its `$ref`s point into.
-        depth: how many objects it is inside of.
-    """
-    if "$ref" in schema:
-        found = _resolved(schema["$ref"], whole)
-        if found is None or depth >= SHOWN_DEPTH:
-            return "dict"
-        return annotation(found, whole, depth + 1)
-    if "enum" in schema:
-        return " | ".join(repr(value) for value in schema["enum"])
-    if "const" in schema:
-        return repr(schema["const"])
-    for several in ("anyOf", "oneOf"):
-        if several in schema:
-            shown = [annotation(each, whole, depth) for each in schema[several]]
-            return " | ".join(dict.fromkeys(shown))
-    return _of_type(schema, whole, depth)
-
-
-def _of_type(schema: Schema, whole: Schema, depth: int) -> str:
-    kind: Any = schema.get("type")
-    if is_list(kind):
-        return " | ".join(PYTHON_NAMES.get(str(each), "any") for each in kind)
-    if kind == "array" and isinstance(schema.get("items"), Mapping):
-        return f"list[{annotation(schema['items'], whole, depth)}]"
-    if kind == "object" and schema.get("properties") and depth < SHOWN_DEPTH:
-        fields = [
-            f"{name!r}: {annotation(field, whole, depth + 1)}"
-            for name, field in schema["properties"].items()
-        ]
-        return f"{{{', '.join(fields)}}}"
-    return PYTHON_NAMES.get(str(kind), "any")
-
-
-def _resolved(reference: str, whole: Schema) -> Schema | None:
-    """Find the schema that a `$ref` points to; None if it is not within the whole."""
-    found: Any = whole
-    for part in reference.removeprefix("#").strip("/").split("/"):
-        if not is_dict(found):
-            return None
-        found = found.get(part)
-    return found if is_dict(found) else None

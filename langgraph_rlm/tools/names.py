@@ -36,7 +36,10 @@ def by_function(tools: Iterable[T], reserved: Collection[str]) -> dict[str, T]:
     own: set[str] = set()
     for tool in tools:
         if tool.name in own:
-            raise ConfigurationError(f"Two tools are named {tool.name!r}: rename one of them.")
+            raise ConfigurationError(
+                f"Two tools are named {tool.name!r}: rename one of them. MultiServerMCPClient(..., "
+                "tool_name_prefix=True) puts the name of its server before that of each tool."
+            )
         own.add(tool.name)
         if tool.function.casefold() in taken or CONTEXTS.fullmatch(tool.function):
             tool.function = _free(tool.function, taken)

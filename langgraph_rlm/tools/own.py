@@ -20,7 +20,7 @@ from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.lazy import per_process
 from langgraph_rlm.pregel.keys import body_of, has_async_body, injected_names
 from langgraph_rlm.tools.arguments import BadArguments, RLMTool, Schema, checked_schema
-from langgraph_rlm.tools.results import plain_result
+from langgraph_rlm.tools.results import handled, plain_result
 from langgraph_rlm.tools.returns import first_returns, returns
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class OwnTool(RLMTool):
 
     def __init__(self, tool: "BaseTool") -> None:
         self._tool = tool
+        self._raising = _raising(tool)
+        """The same tool, whose errors are raised instead of being told as a result."""
         self._full, schema = _schemas(tool)
         self._injected = _injected(tool, self._full, schema.get("properties") or {})
         super().__init__(tool.name, tool.description, checked_schema(tool.name, schema))
@@ -97,15 +99,44 @@ class OwnTool(RLMTool):
         )
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
-        """Run the tool and give its result as plain JSON. Raises whatever the tool raises."""
+        """Run the tool and give its result as plain JSON.
+
+        Raises:
+            ToolFailed: the tool raised what it says how to handle: what it says is no result.
+            Exception: whatever else the tool raises.
+        """
+        from langchain_core.tools import ToolException
+
+        try:
+            return await self._run(arguments, call)
+        except ToolException as error:
+            if not self._tool.handle_tool_error:
+                raise
+            raise handled(error, self._tool.handle_tool_error) from error
+        except ValidationError as error:
+            if not self._tool.handle_validation_error:
+                raise
+            raise handled(error, self._tool.handle_validation_error) from error
+
+    async def _run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
         injected = {name: make(call) for name, make in self._injected.items()}
         given: dict[str, Any] = {**arguments, **injected}
         if _call_id not in self._injected.values():
-            return plain_result(await _invoked(self._tool, given, call.config))
+            return self._value(await _invoked(self._raising, given, call.config))
         # LangChain gives a call's id only to a call that returns a message
         tool_call = {"type": "tool_call", "name": self.name, "args": given, "id": call.id}
-        message = await _invoked(self._tool, tool_call, call.config)
+        message = await _invoked(self._raising, tool_call, call.config)
         return _unwrapped(plain_result(message), self._first_returns)
+
+    def _value(self, out: Any) -> Any:
+        """Make the value for code of what the tool gave."""
+        return plain_result(out)
+
+
+def _raising(tool: "BaseTool") -> "BaseTool":
+    if not (tool.handle_tool_error or tool.handle_validation_error):
+        return tool
+    return tool.model_copy(update={"handle_tool_error": False, "handle_validation_error": False})
 
 
 async def _invoked(tool: "BaseTool", given: dict[str, Any], config: "RunnableConfig") -> Any:
@@ -141,31 +172,7 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SYNC_TOOLS_AT_ONCE, thread_name_prefix="rlm-tool")
 
 
-# From what users give
-
-
-def as_tools(tools: Sequence["BaseTool | Callable[..., Any]"]) -> list[OwnTool]:
-    """Make tools of LangChain tools and plain functions.
-
-    Raises:
-        ConfigurationError: one is neither, or needs something that only an agent can inject.
-    """
-    return [OwnTool(_as_tool(given)) for given in tools]
-
-
-def _as_tool(given: Any) -> "BaseTool":
-    from langchain_core.tools import BaseTool, StructuredTool
-
-    if isinstance(given, BaseTool):
-        return given
-    if not callable(given) or not hasattr(given, "__name__"):
-        raise ConfigurationError(
-            f"tools must be LangChain tools or named functions, got {given!r}."
-        )
-    about = inspect.getdoc(given) or f"The function {given.__name__}."
-    if inspect.iscoroutinefunction(given):
-        return StructuredTool.from_function(coroutine=given, description=about)
-    return StructuredTool.from_function(func=given, description=about)
+# The schema of its arguments
 
 
 def _schemas(tool: "BaseTool") -> tuple[type[BaseModel] | None, Schema]:

@@ -1,13 +1,58 @@
 """Results of a tool as plain JSON values: what code gets, and what a checkpoint holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from langgraph_rlm.storage.json_types import is_array
+from langgraph_rlm.storage.context import Facts
+from langgraph_rlm.storage.json_types import is_array, is_dict
 
 
 class NoResult(Exception):
     """A tool returned what cannot be handed to code."""
+
+
+class ToolFailed(Exception):
+    """A tool said that its call failed. The message is all that code gets to see."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture, a sound or a PDF that a tool gave, for models to see."""
+
+    data: bytes
+    facts: Facts
+    """What is known of it: `type` (MIME), `bytes`, of a picture `width` and `height`."""
+    suffix: str
+    """What its name ends with, such as `.png`."""
+
+
+@dataclass(frozen=True)
+class WithShown:
+    """A result beside which there is what models can see."""
+
+    shown: tuple[Shown, ...]
+    value: Callable[[Sequence[str]], Any]
+    """Makes the value for code, from the names that the things got."""
+
+
+def handled(error: Exception, flag: Any) -> ToolFailed:
+    """Say what a tool says of its error, by LangChain's `handle_tool_error` or
+    `handle_validation_error`: True for the error's own words, a text, or a function that makes
+    the text or content blocks. Raises what the function raises."""
+    said: Any = str(error) or type(error).__name__
+    if isinstance(flag, str):
+        said = flag
+    elif callable(flag):
+        said = flag(error)
+    return ToolFailed(_text_of(said))
+
+
+def _text_of(said: Any) -> str:
+    if not is_array(said):
+        return str(said)
+    texts = [each.get("text") if is_dict(each) else each for each in said]
+    return "\n".join(str(text) for text in texts if text) or "it gave no text"
 
 
 def plain_result(value: Any) -> Any:

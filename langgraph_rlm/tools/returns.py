@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from langgraph_rlm.tools.arguments import annotation
+from langgraph_rlm.tools.annotations import annotation
 
 
 def first_returns(function: Callable[..., Any]) -> str:

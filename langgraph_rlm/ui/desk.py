@@ -8,17 +8,17 @@ from typing import Any
 
 from langgraph.checkpoint.base import CheckpointTuple
 
-from langgraph_rlm.errors import AnsweredError, ConfigurationError, ResumeError
+from langgraph_rlm.errors import AnsweredError, ResumeError
 from langgraph_rlm.history.answers import aanswer, to_continue
 from langgraph_rlm.history.fork import afork
 from langgraph_rlm.history.threads import Thread
+from langgraph_rlm.hosting.questions import input_of
 from langgraph_rlm.hosting.runs import Runs
 from langgraph_rlm.hosting.sources import NOTHING_RUNS, Opened, Saver, Source
 from langgraph_rlm.pregel.databases import Mark, Rows, rows_of
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, kept_in, newest_of, ready_answers
 from langgraph_rlm.pregel.keys import open_pauses
 from langgraph_rlm.pregel.leases import is_leased
-from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.approvals import tool_of_review
@@ -153,7 +153,7 @@ class Desk:
                 raise Refused(
                     409, f"Thread {thread!r} has an unfinished run: continue or answer it first."
                 )
-        await self.runs.start(thread, opened, _input(opened.graph, question), by)
+        await self.runs.start(thread, opened, input_of(opened.graph, question), by)
         await self.runs.until_kept(thread)
         return thread
 
@@ -265,22 +265,3 @@ def _langchains(value: Any, answer: Any) -> Any:
     if answer.get("type") == "edit" and answer.keys() == {"type", "args"}:
         return {"type": "edit", "edited_action": {"name": tool, "args": answer["args"]}}
     return answer
-
-
-def _input(graph: Any, question: str) -> dict[str, Any]:
-    """Make the input of a graph of a question.
-
-    Raises:
-        ConfigurationError: the graph takes neither a query nor messages.
-    """
-    if isinstance(graph, RLMGraph):
-        return {"query": question}
-    known = graph.get_input_jsonschema().get("properties", {})
-    if "messages" in known:
-        return {"messages": [{"role": "user", "content": question}]}
-    if "query" in known:
-        return {"query": question}
-    raise ConfigurationError(
-        f"The graph takes {', '.join(known) or 'nothing'}: a question needs 'messages' or 'query' "
-        "in its input."
-    )

@@ -1,0 +1,50 @@
+"""Opening: the engine of a server, over its database and the figures of its runs."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from langgraph_rlm.chat.memory import Memory
+from langgraph_rlm.server.chats import Chat, open_chat
+from langgraph_rlm.server.engine import Local
+from langgraph_rlm.server.figures import Figures
+from langgraph_rlm.server.files import RunFiles
+from langgraph_rlm.server.responses.door import Responses
+from langgraph_rlm.server.responses.store import Store
+from langgraph_rlm.server.savers import open_saver
+from langgraph_rlm.server.settings import Settings
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.telemetry.observers import observers
+
+
+@asynccontextmanager
+async def open_engine(settings: Settings, chat: Chat | None = None) -> AsyncGenerator[Local]:
+    """Give the engine of a server, on the running loop.
+
+    Args:
+        settings: of the server.
+        chat: chat models of the caller's own, which keep their runs themselves. Responses are then
+            kept in memory.
+
+    Raises:
+        ConfigurationError: the database cannot be opened, or a package is missing.
+    """
+    figures = Figures()
+    observers.append(figures)
+    async with AsyncExitStack() as held:
+        held.callback(observers.remove, figures)
+        files = None
+        saver = Memory()
+        if chat is None:
+            saver = await held.enter_async_context(open_saver(settings.db))
+            files = RunFiles(saver, settings.blob_store).answer
+            chat = open_chat(settings, saver)
+        store = Store(saver, BlobStore.open(settings.blob_store))
+        engine = Local(
+            chat,
+            Responses(chat, store, settings),
+            files=files,
+            figures=figures.text,
+            keep_alive_seconds=settings.keep_alive_seconds,
+        )
+        held.push_async_callback(engine.close)
+        yield engine
