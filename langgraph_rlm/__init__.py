@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph_rlm.lazy import imported
 
 if TYPE_CHECKING:
+    from langgraph_rlm.agents.middleware import RLMMiddleware
     from langgraph_rlm.budget.limits import Limits
     from langgraph_rlm.budget.prices import Price
     from langgraph_rlm.budget.usage import Usage
@@ -56,6 +57,7 @@ _HOME = {
     "save_files": "storage.out_files",
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
+    "RLMMiddleware": "agents.middleware",
     "RLMError": "errors",
     "AnsweredError": "errors",
     "ApprovalNeededError": "errors",
@@ -110,6 +112,7 @@ __all__ = [
     "Price",
     "Quote",
     "RLMError",
+    "RLMMiddleware",
     "ReplayDivergedError",
     "ResumeError",
     "SandboxError",

@@ -183,7 +183,7 @@ def create_rlm(
         prompt_caching=prompt_caching,
         skills=SkillFolders(skills, blobs),
     )
-    _check_prices(rlm)
+    check_prices(rlm, rlm.limits)
     graph = compile_rlm(rlm, checkpointer, name, store)
     # The graph is a reference cycle, so it ends with a garbage collection; its idle interpreters
     # end with it.
@@ -191,15 +191,19 @@ def create_rlm(
     return graph
 
 
-def _check_prices(rlm: RLMRuntime) -> None:
-    """Refuse a limit on cost that cannot be kept."""
-    if rlm.limits.max_cost is None:
+def check_prices(rlm: RLMRuntime, limits: Limits) -> None:
+    """Refuse a limit on cost that cannot be kept.
+
+    Raises:
+        ConfigurationError: `limits` has one, and the price of a model is not known.
+    """
+    if limits.max_cost is None:
         return
     names = {model_name(model) for model in (rlm.model, rlm.sub_model, *rlm.models.values())}
     unknown = sorted(name for name in names if rlm.prices.of(name) is None)
     if unknown:
         raise ConfigurationError(
-            f"max_cost={rlm.limits.max_cost} needs the price of {', '.join(unknown)}. Give "
+            f"max_cost={limits.max_cost} needs the price of {', '.join(unknown)}. Give "
             f"prices={{{unknown[0]!r}: {{'input': ..., 'output': ...}}}} in USD per million "
             "tokens; the prices of well-known models come with "
             "pip install 'langgraph-rlm[prices]'."

@@ -33,6 +33,7 @@ from langgraph_rlm.pregel.keys import (
     RUNTIME,
     SCRATCHPAD,
     TASK,
+    with_around,
     with_own_store,
 )
 from langgraph_rlm.pregel.leases import database_of, lease
@@ -172,7 +173,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         graph, config = self.in_sync_use(self._bound(config))
         yield from iterate(lambda: graph.astream(input, config, **options))
 
-    def _asked_graph(self) -> "RLMGraph":
+    @property
+    def asked_graph(self) -> "RLMGraph":
         return self
 
     def bulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
@@ -184,9 +186,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
     def _bound(self, config: RunnableConfig | None) -> RunnableConfig:
         """A call's config with the values that `with_config` has bound to the graph, such as its
         thread. LangGraph adds the rest of what is bound, and would add callbacks twice."""
-        config = ensure_config(config)
         bound = (self.config or {}).get("configurable", {})
-        return {**config, "configurable": {**bound, **config.get("configurable", {})}}
+        return {**ensure_config(config), "configurable": {**bound, **with_around(config)}}
 
     def in_sync_use(self, config: RunnableConfig) -> "tuple[RLMGraph, RunnableConfig]":
         """This graph and a config whose checkpointers, own and parent's, may be used from the
@@ -293,6 +294,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             self.rlm,
             self.rlm,
             own_emit=wanted.emit,
+            budget=wanted.budget,
             resumed=is_resumed,
             root_options=wanted.root_options,
             kept=kept,

@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
-from langgraph_rlm import ApprovalNeededError, ChatRLM, ConfigurationError
+from langgraph_rlm import ApprovalNeededError, ChatRLM, ConfigurationError, create_rlm
 from langgraph_rlm.testing import ScriptedModel
 
 from .models import echo, rlm, root, thread
+from .openai_server import Body, OpenAIServer, Reply
 
 
 def calls(*made: tuple[str, dict[str, Any]], prefix: str = "c") -> AIMessage:
@@ -205,6 +207,26 @@ def test_a_thread_that_is_not_there_is_an_error_for_the_model(name: str) -> None
     assert ("fresh" in result.text) == (name == "")
 
 
+def test_no_tool_continues_with_the_contexts_of_another() -> None:
+    graph, threads = rlm(root("FINAL(context)")), list[str]()
+
+    def agent_model(text: str) -> Any:
+        if text == "first":
+            return asks("one", question="?", text="what one was given", prefix="a")
+        if text == "second":
+            return asks("other", question="?", thread=threads[-1], prefix="b")
+        threads.append(text.partition("[thread: ")[2].rstrip("]"))
+        return "done"
+
+    tools = [graph.as_tool("one"), graph.as_tool("other")]
+    agent = create_agent(
+        ScriptedModel(answer=agent_model), tools=tools, checkpointer=InMemorySaver()
+    )
+    call(agent, "first")
+    refused = results(call(agent, "second"))[-1]
+    assert refused.status == "error" and "There is no earlier thread" in refused.text
+
+
 class Finding(BaseModel):
     name: str
     year: int
@@ -288,7 +310,9 @@ def test_outside_of_a_graph_an_approval_says_where_to_go_on() -> None:
 CUT_OFF = "FINAL(' '.join(llm_query_batched([f'{context} {n}' for n in range(6)])))"
 
 
-@pytest.mark.parametrize("kind", ["agent", "one task for all calls"])
+@pytest.mark.parametrize(
+    "kind", ["agent", pytest.param("one task for all calls", marks=pytest.mark.slow)]
+)
 def test_after_a_kill_nothing_that_was_answered_is_asked_again(tmp_path: Path, kind: str) -> None:
     """Two calls at once, and the process dies at the ninth of their twelve sub-calls."""
     code = f"from tests.test_agents import work; work({str(tmp_path)!r}, {kind!r})"
@@ -358,3 +382,38 @@ async def _work(folder: Path, kind: str) -> None:
             given = {"messages": [made]}
         out = await agent.ainvoke(None if died.exists() else given, thread(), durability="sync")
     print(json.dumps([result.text for result in results(out)]))
+
+
+def test_over_http_an_agents_model_sees_the_schema_and_the_answer_alone() -> None:
+    """The agent's model is OpenAI's client over a real connection; so is the RLM's."""
+    corpus = "nothing here\n" * 50_000 + "the code is 4711\n"
+
+    def reply(body: Body) -> Any:
+        if "REPL" in str(body["messages"][0]["content"]):
+            return "```repl\nFINAL(grep('code is')[0]['text'])\n```"
+        if body["messages"][-1]["role"] == "tool":
+            return f"Found: {body['messages'][-1]['content'].splitlines()[0]}"
+        made = {
+            "id": "c1",
+            "type": "function",
+            "function": {"name": "research", "arguments": '{"question": "The code?"}'},
+        }
+        return Reply(content="", message={"tool_calls": [made]})
+
+    with OpenAIServer(reply) as server:
+        model = ChatOpenAI(model="gpt-5", base_url=server.url, api_key=SecretStr("any"))
+        graph = create_rlm(model)
+        agent = create_agent(
+            model,
+            tools=[graph.as_tool("research", "Reads.", context=corpus)],
+            checkpointer=InMemorySaver(),
+        )
+        out = call(agent, "Find the code.")
+        own = [body for body in server.requests if body.get("tools")]
+    assert out["messages"][-1].text == "Found: the code is 4711"
+    assert len(own) == 2 and max(len(json.dumps(body)) for body in own) < 2_500
+    assert list(own[0]["tools"][0]["function"]["parameters"]["properties"]) == [
+        "question",
+        "text",
+        "thread",
+    ]

@@ -213,6 +213,59 @@ class TestConfigKeys:
         assert isinstance(found[keys.RUNTIME], Runtime) and found[keys.RUNTIME].store is store
         assert found["checkpoint_ns"].startswith("node:") and found["thread_id"] == "t"
 
+    def test_graphs_of_one_task_are_told_apart_by_the_number_that_the_scratchpad_gives(
+        self,
+    ) -> None:
+        """A tool's run is found again by its call, in whatever order the calls of a task start."""
+        saver, numbers = InMemorySaver(), [7, 5]
+
+        async def inner(state: State) -> State:
+            return {"seen": ["inner"]}
+
+        child = graph_of(inner)
+
+        async def node(state: State, config: RunnableConfig) -> State:
+            for number in numbers:
+                await child.ainvoke({"seen": []}, keys.numbered(config, number))
+                here = keys.numbered_namespace(config, keys.task_id(config), number)
+                at: Any = {
+                    "configurable": {
+                        "thread_id": "t",
+                        "checkpoint_ns": here,
+                        keys.CHECKPOINTER: saver,
+                    }
+                }
+                assert (await child.aget_state(at)).values == {"seen": ["inner"]}
+            return {}
+
+        asyncio.run(graph_of(node, checkpointer=saver).ainvoke({"seen": []}, on()))
+        found = {each.config["configurable"]["checkpoint_ns"] for each in saver.list(on())} - {""}
+        assert {namespace.rpartition("|")[2] for namespace in found} == {"7", "5"}
+        assert {keys.nodes_of(namespace) for namespace in found} == {"node"}
+
+    def test_a_call_keeps_what_stands_around_it_unless_it_says_where_it_is_kept(self) -> None:
+        """deepagents calls a sub-agent with a `configurable` of one key. Ours merge as LangGraph's."""
+        saver, given = InMemorySaver(), list[Any]()
+
+        async def inner(state: State, config: RunnableConfig) -> State:
+            return {
+                "seen": [
+                    config["configurable"]["checkpoint_ns"].partition("|")[0].partition(":")[0]
+                ]
+            }
+
+        child = graph_of(inner)
+
+        async def node(state: State) -> State:
+            for own in ({"kind": "x"}, {"thread_id": "t"}, {"checkpoint_ns": "x"}):
+                config: Any = {"configurable": own}
+                out = await child.ainvoke({"seen": []}, config)
+                given.append((out["seen"], keys.SCRATCHPAD in keys.with_around(config)))
+            return {}
+
+        asyncio.run(graph_of(node, checkpointer=saver).ainvoke({"seen": []}, on()))
+        assert given[0] == (["node"], True) and not given[1][1] and not given[2][1]
+
     def test_a_child_graph_saves_with_its_parents_checkpointer(self) -> None:
         """Children are compiled without one. A saver of ours that stands there is used as it is."""
         saver = InMemorySaver()

@@ -48,6 +48,7 @@ ORDER = [
     "trace",
     "testing",
     "chat",
+    "agents",
     "hosting",
     "server",
     "ui",

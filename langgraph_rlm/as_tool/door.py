@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.tools import BaseTool
 
 from langgraph_rlm.as_tool.runs import Graph
+from langgraph_rlm.as_tool.sub_agent import SubAgent, sub_agent_of
 from langgraph_rlm.as_tool.tool import Offer, RLMTool, described
 from langgraph_rlm.errors import ConfigurationError, ContextError
 from langgraph_rlm.schemas.answers import user_format
@@ -16,7 +17,8 @@ from langgraph_rlm.storage.allowed import Allowed
 class AsTool:
     """What can be a tool of an agent."""
 
-    def _asked_graph(self) -> Graph:
+    @property
+    def asked_graph(self) -> Graph:
         """Give the graph that answers."""
         raise NotImplementedError
 
@@ -59,5 +61,20 @@ class AsTool:
             raise ConfigurationError(f"as_tool(folders=...): {error}") from None
         form = None if response_format is None else user_format(response_format)
         offer = Offer(context, allowed, takes_text, follow_up, form)
-        graph = self._asked_graph()
+        graph = self.asked_graph
         return RLMTool.of(graph, offer, name or graph.name, description or described(offer))
+
+    def as_subagent(self, name: str, description: str) -> SubAgent:
+        """Give the RLM as a sub-agent of a deep agent, for `create_deep_agent(subagents=[...])`.
+
+        It gets the task as its question, and gives its answer. It works as a graph within the
+        agent's: a run that was cut off continues, and an approval within pauses the agent.
+
+        Args:
+            name: by which the agent's model calls it.
+            description: for the agent's model: when to call it.
+
+        Returns:
+            A dict of the keys of deepagents' `CompiledSubAgent`.
+        """
+        return sub_agent_of(self.asked_graph, name, description)

@@ -9,7 +9,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -33,6 +33,7 @@ from langgraph_rlm.pregel.keys import (
 )
 from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import HandleDict
 from langgraph_rlm.storage.inputs import Stored
 
@@ -40,10 +41,11 @@ Saver = BaseCheckpointSaver[Any]
 Prepare = Callable[[], Awaitable[Stored]]
 """Makes the input of a run; it is not called for one that continues."""
 
-NUMBERS = 1 << 28
-"""How many numbers there are for the runs of one task: enough that no two calls share one."""
+OWNER_BITS, CALL_BITS = 16, 24
+"""The bits of a run's number: of the tool that it is a call of, so that no tool continues with the
+contexts of another one, and of the call among those of its task."""
 
-THREAD = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,10})")
+THREAD = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,16})")
 """A thread, as an agent's model is told it: the id of a task, and the number of the run in it."""
 
 
@@ -53,6 +55,8 @@ class Graph(Protocol):
     name: str
     checkpointer: Any
     rlm: RLMRuntime
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None) -> Any: ...
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None) -> Any: ...
 
@@ -81,22 +85,24 @@ class Earlier:
 class CalledRun:
     """The run of one call."""
 
-    def __init__(self, graph: Graph, config: RunnableConfig, call: str) -> None:
+    def __init__(self, graph: Graph, config: RunnableConfig, owner: str, call: str) -> None:
         """Find where it is kept; nothing is read or run.
 
         Args:
             graph: the RLM.
             config: of the tool call.
+            owner: the tool's name.
             call: what tells the call from others of its task, the same when the task runs again.
         """
         self._graph = graph
+        self._owner = _bits(owner, OWNER_BITS)
         self._is_within = is_within_task(config)
         saver = config.get("configurable", {}).get(CHECKPOINTER)
         if not self._is_within:
             saver = graph.checkpointer
         self._saver = cast(Saver, saver) if isinstance(saver, BaseCheckpointSaver) else None
         if self._is_within:
-            self._number = _number(call)
+            self._number = (1 << CALL_BITS | _bits(call, CALL_BITS)) << OWNER_BITS | self._owner
             self._config = numbered(config, self._number)
         else:
             self._config = _alone(config, graph.name, is_kept=self._saver is not None)
@@ -134,16 +140,9 @@ class CalledRun:
             raise _waits(self._graph.name, config, pauses)
         return Outcome(values, self.thread)
 
-    @asynccontextmanager
-    async def keeps_blobs(self) -> AsyncGenerator[None]:
+    def keeps_blobs(self) -> AbstractAsyncContextManager[None]:
         """Keep what is put meanwhile from whoever deletes blobs."""
-        users = self._graph.rlm.blobs.users
-        database = None if self._saver is None else await identity_of(self._saver)
-        use = users.begin(database, self._saver)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(users.end, use)
+        return keeps_blobs(self._graph.rlm.blobs, self._saver)
 
     async def earlier(self, thread: str) -> Earlier:
         """Find a run of an earlier call, of the same agent and thread.
@@ -182,7 +181,10 @@ class CalledRun:
         named = THREAD.fullmatch(thread)
         if named is None or self._saver is None or not self._is_within:
             return None
-        namespace = numbered_namespace(self._config, named[1], int(named[2]))
+        number = int(named[2])
+        if number % (1 << OWNER_BITS) != self._owner:
+            return None
+        namespace = numbered_namespace(self._config, named[1], number)
         given = self._config.get("configurable", {})
         where = {
             "thread_id": given["thread_id"],
@@ -193,9 +195,21 @@ class CalledRun:
         return state if state.values or state.tasks else None
 
 
-def _number(call: str) -> int:
-    digest = hashlib.sha256(call.encode("utf-8", "surrogatepass")).hexdigest()
-    return 1_000 + int(digest, 16) % NUMBERS
+@asynccontextmanager
+async def keeps_blobs(blobs: BlobStore, saver: Saver | None) -> AsyncGenerator[None]:
+    """Keep what is put meanwhile from whoever deletes blobs, and have the store know the database
+    that will refer to it."""
+    database = None if saver is None else await identity_of(saver)
+    use = blobs.users.begin(database, saver)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(blobs.users.end, use)
+
+
+def _bits(text: str, bits: int) -> int:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return int(digest, 16) % (1 << bits)
 
 
 def _alone(config: RunnableConfig, name: str, *, is_kept: bool) -> RunnableConfig:

@@ -99,7 +99,7 @@ class RLMTool(BaseTool):
     ) -> tuple[str, Artifact]:
         given, offer = Given(**arguments), self._offer
         call = _call_id.get() or json.dumps(arguments, sort_keys=True)
-        run = CalledRun(graph, config, f"{self.name} {call}")
+        run = CalledRun(graph, config, self.name, call)
 
         async def prepare() -> Stored:
             earlier = await _earlier(run, given.thread)

@@ -5,7 +5,7 @@ children cannot overspend together: what is spent passes a limit by no more than
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.budget.clock import Deadline, RunClock
@@ -45,6 +45,8 @@ class Hold:
 
     tokens: int
     cost: float
+    around: "Hold | None" = None
+    """What the ledger around holds for the same call."""
 
     def __add__(self, other: "Hold") -> "Hold":
         return Hold(self.tokens + other.tokens, self.cost + other.cost)
@@ -59,8 +61,17 @@ class Ledger:
     Used from one event loop.
     """
 
-    def __init__(self, limits: Limits, prices: Prices) -> None:
+    def __init__(self, limits: Limits, prices: Prices, around: "Ledger | None" = None) -> None:
+        """Open a ledger; nothing is spent.
+
+        Args:
+            limits: of the run.
+            prices: of its models.
+            around: a ledger of several runs, which counts all that this one counts; its limits
+                hold too.
+        """
         self.usage: Usage = spent()
+        self._around = around
         self._limits = limits
         self._prices = prices
         self._held = Hold(0, 0.0)
@@ -78,6 +89,8 @@ class Ledger:
         self.usage = add_usage(self.usage, usage)
         self._sub_calls += sub_calls_made(usage)
         self._seconds_before += usage["seconds"]
+        if self._around is not None:
+            self._around.carry(usage)
 
     def reserve_sub_calls(self, items: int) -> bool:
         """Take `items` sub-calls out of what is left for the tree.
@@ -87,16 +100,21 @@ class Ledger:
         """
         if self._sub_calls + items > self._limits.max_sub_calls:
             return False
+        if self._around is not None and not self._around.reserve_sub_calls(items):
+            return False
         self._sub_calls += items
         return True
 
     def sub_calls_left(self) -> int:
         """Tell how many sub-calls are left for the tree."""
-        return max(0, self._limits.max_sub_calls - self._sub_calls)
+        left = max(0, self._limits.max_sub_calls - self._sub_calls)
+        return left if self._around is None else min(left, self._around.sub_calls_left())
 
     def take_over_sub_call(self) -> None:
         """Count a sub-call that an earlier process had reserved and that is made now."""
         self._sub_calls += 1
+        if self._around is not None:
+            self._around.take_over_sub_call()
 
     def hold(self, model: str, prompt_chars: int) -> Hold:
         """Hold what a call may spend; `release` gives it back.
@@ -115,6 +133,8 @@ class Ledger:
         cost = self.usage["cost"] + self._held.cost + hold.cost
         if limits.max_cost is not None and cost > limits.max_cost:
             raise LimitReached("max_cost", limits.max_cost)
+        if self._around is not None:
+            hold = replace(hold, around=self._around.hold(model, prompt_chars))
         self._held += hold
         return hold
 
@@ -140,13 +160,15 @@ class Ledger:
     def release(self, hold: Hold) -> None:
         """Give a hold back, when its call has ended."""
         self._held -= hold
+        if self._around is not None and hold.around is not None:
+            self._around.release(hold.around)
 
-    def settle(self, model: str, depth: int, reply: "AIMessage", prompt_chars: int) -> Usage:
+    def settle(self, model: str, depth: int | str, reply: "AIMessage", prompt_chars: int) -> Usage:
         """Count what a call has spent, as the provider reports it, or as the texts let one think.
 
         Args:
             model: that answered.
-            depth: that the spending is counted under.
+            depth: that the spending is counted under, or who asked where no RLM did.
             reply: of the model.
             prompt_chars: of what it was sent.
 
@@ -155,6 +177,8 @@ class Ledger:
         """
         usage = spent(by={f"{depth}/{model}": self._spending(model, reply, prompt_chars)})
         self.usage = add_usage(self.usage, usage)
+        if self._around is not None:
+            self._around.settle(model, depth, reply, prompt_chars)
         return usage
 
     def _spending(self, model: str, reply: "AIMessage", prompt_chars: int) -> Spending:

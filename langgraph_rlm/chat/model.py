@@ -297,7 +297,8 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
 
     # Tools and structured output
 
-    def _asked_graph(self) -> RLMGraph:
+    @property
+    def asked_graph(self) -> RLMGraph:
         return self._graphs.with_tools([])
 
     def bind_tools(  # type: ignore[override]

@@ -187,6 +187,27 @@ def config_around() -> "RunnableConfig | None":
     return var_child_runnable_config.get()
 
 
+def saver_around() -> Any:
+    """The checkpointer of the graph that this code runs in; None where there is none."""
+    config = config_around()
+    return None if config is None else config.get("configurable", {}).get(CHECKPOINTER)
+
+
+COORDINATES = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+"""Keys of a config's `configurable` that say where a run is kept. A call within a graph that gives
+one of them is a run of its own."""
+
+
+def with_around(config: "RunnableConfig | None") -> dict[str, Any]:
+    """The `configurable` of a call: what it is given, and what stands around it, as LangGraph puts
+    them together. LangChain forgets what stands around as soon as anything is given."""
+    given: dict[str, Any] = {**((config or {}).get("configurable") or {})}
+    around = config_around()
+    if around is None or any(given.get(key) for key in COORDINATES):
+        return given
+    return {**around.get("configurable", {}), **given}
+
+
 def forget_config_around() -> None:
     """Have what runs in this context see no config of an outer runnable."""
     from langchain_core.runnables.config import var_child_runnable_config

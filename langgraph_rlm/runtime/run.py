@@ -55,6 +55,8 @@ class RunOptions:
     emit: Callable[[Event], None] | None = None
     """Takes the events of the whole tree; None for the "custom" stream of the graph itself, which
     leads nowhere within a tool."""
+    budget: Ledger | None = None
+    """A ledger of several runs that this one is counted in too, and whose limits hold for it."""
 
 
 class Paid(NamedTuple):
@@ -89,6 +91,8 @@ class Run:
     """Writes to the root's "custom" stream. LangGraph gives children one that leads nowhere."""
     own_emit: Callable[[Event], None] | None = None
     """What takes the events instead, where the caller has said so."""
+    budget: Ledger | None = None
+    """A ledger around its own, as in `RunOptions`."""
     resumed: bool = False
     """It continues where another invocation ended; what that one spent is in the checkpoints."""
     root_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -104,7 +108,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.batch_ends = BatchEnds()
-        self.ledger = Ledger(self.rlm.limits, self.rlm.prices)
+        self.ledger = Ledger(self.rlm.limits, self.rlm.prices, self.budget)
         self.slots = self._semaphore()
         """A model call holds one of these while it is in flight."""
         self._child_slots = defaultdict[int, asyncio.Semaphore](self._semaphore)
