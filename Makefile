@@ -10,14 +10,14 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## the main job: a needle in 1,000,000 lines, then a question of 200 sub-calls
 	$(BIN)/langgraph-rlm demo
 
-test: $(READY)  ## the tests: no network, no key, no GPU
-	$(BIN)/pytest
+test: $(READY)  ## the tests: no network, no key, no GPU; files side by side, on up to four cores
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-all: $(READY)  ## the tests on each Python from 3.11 on that there is; says which there is not
 	$(BIN)/nox
 
-check: lint  ## linters, types and the slow tests too
-	$(BIN)/pytest -m "slow or not slow"
+check: lint test  ## linters, types and the slow tests too, which have the machine to themselves
+	$(BIN)/pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -51,9 +51,8 @@ def room_of(module: str) -> str:
     return module.partition(".")[0]
 
 
-def imported(path: Path, package: Path) -> set[str]:
-    """The modules of the package that a file imports, inside functions and for types too."""
-    known = {module_of(each, package) for each in files(package)}
+def imported(path: Path, package: Path, known: set[str]) -> set[str]:
+    """The modules of the package, of all that are `known`, that a file imports, inside functions and for types too."""
     found: set[str] = set()
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
@@ -66,15 +65,17 @@ def imported(path: Path, package: Path) -> set[str]:
     return {name.removeprefix(f"{NAME}.") for name in found if name.startswith(f"{NAME}.")}
 
 
+@lru_cache(maxsize=8)
 def arrows(package: Path) -> set[tuple[str, str]]:
     """Who imports whom, by rooms. The package's own `__init__`, which only hands names on, is no room."""
     found: set[tuple[str, str]] = set()
+    known = {module_of(each, package) for each in files(package)}
     for path in files(package):
         here = room_of(module_of(path, package))
         if here:
             found |= {
                 (here, room_of(module))
-                for module in imported(path, package)
+                for module in imported(path, package, known)
                 if room_of(module) != here
             }
     return found

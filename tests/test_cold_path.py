@@ -124,8 +124,9 @@ def test_a_worker_that_dies_is_replaced_and_the_run_goes_on() -> None:
 
     def kill_workers(text: str) -> str:
         for child in psutil.Process().children(recursive=True):
-            if "monty" in child.name():
-                os.kill(child.pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it has just ended
+                if "monty" in child.name():
+                    os.kill(child.pid, signal.SIGKILL)
         return text.upper()
 
     sub = ScriptedModel(answer=kill_workers)

@@ -75,7 +75,7 @@ def test_a_known_provider_is_one_where_the_upstream_does_not_list_the_id(
     upstream.models = ["mistralai/Small", "gpt-5"]
     with Served(app(tmp_path)) as server:
         assert post(server.url, "mistralai/Small").status_code == 200
-        for name in ("anthropic/claude", "anthropic:claude", "mistralai:Small"):
+        for name in ("groq/llama", "groq:llama", "mistralai:Small"):
             error = post(server.url, name).json()["error"]
             assert error["code"] == "model_not_found" and "cannot be used" in error["message"]
         assert post(server.url, "openai/gpt-5").status_code == 200
@@ -86,9 +86,9 @@ def test_a_known_provider_is_one_where_the_upstream_does_not_list_the_id(
 def test_without_an_upstream_of_its_own_a_known_provider_is_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+    monkeypatch.setenv("GROQ_API_KEY", "x")
     with Served(app(tmp_path)) as server:
-        assert "anthropic" in post(server.url, "anthropic/claude").json()["error"]["message"]
+        assert "groq" in post(server.url, "groq/llama").json()["error"]["message"]
 
 
 def test_a_colon_is_a_root_and_a_sub_model_unless_the_upstream_lists_the_whole(
