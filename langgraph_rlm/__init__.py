@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.history.prune import aprune, prune
     from langgraph_rlm.history.threads import Thread, athreads, threads
     from langgraph_rlm.repl.base import Backend
+    from langgraph_rlm.runtime.settings import Configurable, RunSettings
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
     from langgraph_rlm.storage.files import File
@@ -56,6 +57,8 @@ _HOME = {
     "save_files": "storage.out_files",
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
+    "Configurable": "runtime.settings",
+    "RunSettings": "runtime.settings",
     "RLMError": "errors",
     "AnsweredError": "errors",
     "ApprovalNeededError": "errors",
@@ -98,6 +101,7 @@ __all__ = [
     "BlobError",
     "BlobStore",
     "ChatRLM",
+    "Configurable",
     "ConfigurationError",
     "ContextError",
     "ContextHandle",
@@ -112,6 +116,7 @@ __all__ = [
     "RLMError",
     "ReplayDivergedError",
     "ResumeError",
+    "RunSettings",
     "SandboxError",
     "Thread",
     "ThreadBusyError",

@@ -10,6 +10,7 @@ import copy
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig, ensure_config
@@ -19,11 +20,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
-from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.errors import AnsweredError, ResumeError
-from langgraph_rlm.log.entries import Log
-from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.databases import identity_of
+from langgraph_rlm.pregel.drawing import named_by_depth
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, ready_answers, refuse_answers
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
@@ -31,12 +30,13 @@ from langgraph_rlm.pregel.keys import (
     RESUMING,
     RUNTIME,
     SCRATCHPAD,
-    TASK,
     with_own_store,
 )
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.sync import iterate, wait_for
+from langgraph_rlm.runtime.asked import Asked, asked_of
+from langgraph_rlm.runtime.began import Begun, begin, with_settings
 from langgraph_rlm.runtime.root_work import LEFT, root_work, told
 from langgraph_rlm.runtime.run import (
     FRAME,
@@ -46,7 +46,10 @@ from langgraph_rlm.runtime.run import (
     RunOptions,
     with_key,
 )
+from langgraph_rlm.runtime.settings import RunSettings
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.spent_before import spent_before
+from langgraph_rlm.runtime.variant import variant
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
 from langgraph_rlm.tools.approvals import resume_map
@@ -58,7 +61,7 @@ and on tasks at once. What bounds a run is its `Limits`."""
 Saver = BaseCheckpointSaver[Any]
 
 
-class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
+class RLMGraph(CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]):
     """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch,
     state and history."""
 
@@ -73,9 +76,11 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     ) -> Iterator[tuple[str, Any]]:
         """List subgraphs as `Pregel.get_subgraphs` does: the steps of a tool call, and children as
         deep as the limits allow."""
+        own = self.rlm.limits.max_depth
+        deepest = max(own, self.rlm.configurable.ceiling.get("max_depth", own))
         for name, graph in cast(Iterator[tuple[str, Any]], super().get_subgraphs()):
             if isinstance(graph, RLMGraph):
-                if self.level + 1 >= self.rlm.limits.max_depth:
+                if self.level + 1 >= deepest:
                     continue
                 graph = copy.copy(graph)
                 graph.level = self.level + 1
@@ -87,27 +92,13 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
     def get_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
         """Draw as `Pregel.get_graph` does. What is within a child is named after its depth, such as
         `sub_call:sub_call_2:plan_code`: LangChain draws no two subgraphs of one name."""
-        return self._named_by_depth(super().get_graph(config, xray=xray))
+        return named_by_depth(super().get_graph(config, xray=xray), self.level)
 
     async def aget_graph(
         self, config: RunnableConfig | None = None, *, xray: int | bool = False
     ) -> Graph:
         """Draw as `get_graph` does."""
-        return self._named_by_depth(await super().aget_graph(config, xray=xray))
-
-    def _named_by_depth(self, drawn: Graph) -> Graph:
-        if self.level == 0:
-            return drawn
-
-        def named(id: str) -> str:
-            within, colon, rest = id.partition(TASK)
-            return f"{within}_{self.level + 1}{colon}{rest}" if colon else id
-
-        nodes = {named(id): node.copy(id=named(id)) for id, node in drawn.nodes.items()}
-        edges = [
-            edge.copy(source=named(edge.source), target=named(edge.target)) for edge in drawn.edges
-        ]
-        return Graph(nodes=nodes, edges=edges)
+        return named_by_depth(await super().aget_graph(config, xray=xray), self.level)
 
     async def astream(  # type: ignore[override]
         self, input: Any, config: RunnableConfig | None = None, **options: Any
@@ -116,6 +107,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
 
         Raises:
             ContextError: the input has no question, or a context that cannot be read.
+            InputError: a setting of this run has a wrong type, is not allowed, or is not the one
+                that it began with.
             ResumeError: an answer to a pause has the wrong form, or its pause is not open. The open
                 ones stay open.
             ThreadBusyError: another call is running the same thread, here or in a process that
@@ -123,6 +116,8 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             ValueError: there is a checkpointer and no `thread_id`.
         """
         config = self._bound(config)
+        asked = self._asked(config, options.pop("context", None))
+        options = options if asked.context is None else {**options, "context": asked.context}
         if self._lacks_thread(config):
             config = {**config, "configurable": {}}  # for LangGraph's own check of it
             async for part in cast(Any, super().astream(input, config, **options)):
@@ -134,6 +129,7 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
             if self.rlm.toolset.not_idempotent:
                 options = {**options, "durability": "sync"}
                 options.pop("checkpoint_during", None)  # its older name
+        await variant(self.rlm, asked.settings)  # refused before anything is stored
         async with AsyncExitStack() as until_done:
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input, config)
@@ -148,8 +144,10 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
                 or _is_resumed_within(config)
                 or await self._is_retried(config)
             )
-            framed = self._framed(config, is_resumed=is_resumed, kept=kept)
-            await self._carry(framed)
+            begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
+            given = with_settings(given, begun.entry)
+            framed = self._framed(config, begun, is_resumed=is_resumed, kept=kept)
+            await self._carry(framed, begun.state)
             framed = told(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 try:
@@ -265,8 +263,37 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         saver = cast(object, parents or self.checkpointer)
         return cast(Saver, saver) if isinstance(saver, BaseCheckpointSaver) else None
 
+    def _asked(self, config: RunnableConfig, context: Any) -> Asked:
+        """What a call asks for. In a tool of another RLM, what is around is asked of that one; a
+        child asks for nothing."""
+        given, around = config.get("configurable", {}), None
+        if FRAME in given:
+            given = {}
+        else:
+            around = getattr(given.get(RUNTIME), "context", None)
+        nested = SCRATCHPAD in given
+        return asked_of(self.name, self.context_schema, context, around, given, is_nested=nested)
+
+    async def _begun(
+        self, asked: RunSettings, config: RunnableConfig, *, is_resumed: bool
+    ) -> Begun:
+        """What a run works with, by its call and its thread; a child has its root's."""
+        saver = None if self._is_child(config) else self._saver(config)
+        read = partial(self.aget_state, config)
+        return await begin(asked, self.rlm, saver, config, read, is_resumed=is_resumed)
+
+    def _is_child(self, config: RunnableConfig) -> bool:
+        """Whether this is a child in the tree of a run of this graph."""
+        frame = config.get("configurable", {}).get(FRAME)
+        return isinstance(frame, Frame) and frame.run.base is self.rlm
+
     def _framed(
-        self, config: RunnableConfig, *, is_resumed: bool, kept: Mapping[str, KeptAnswer]
+        self,
+        config: RunnableConfig,
+        begun: Begun,
+        *,
+        is_resumed: bool,
+        kept: Mapping[str, KeptAnswer],
     ) -> RunnableConfig:
         """The config with a frame. A child has its parent's; a root, or an RLM inside another's
         tool, starts a run."""
@@ -276,57 +303,37 @@ class RLMGraph(CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]):
         ):  # LangGraph would save no finished call before all open ones have had a turn
             config["max_concurrency"] = UNLIMITED
         given = config.get("configurable", {})
-        frame = given.get(FRAME)
-        if isinstance(frame, Frame) and frame.run.base is self.rlm:
+        if self._is_child(config):
             return config
         if self.store is not None and RUNTIME in given:
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
         run = Run(
-            self.rlm, self.rlm, resumed=is_resumed, root_options=wanted.root_options, kept=kept
+            begun.rlm,
+            self.rlm,
+            begun.entry,
+            resumed=is_resumed,
+            root_options=wanted.root_options,
+            kept=kept,
         )
         form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
         return with_key(config, FRAME, Frame(run, form=form, work=work))
 
-    async def _carry(self, config: RunnableConfig) -> None:
+    async def _carry(self, config: RunnableConfig, state: StateSnapshot | None) -> None:
         """Tell a resumed run's ledger what its whole tree has spent, before any of it continues."""
         frame, saver = cast(Frame, config.get("configurable", {})[FRAME]), self._saver(config)
-        if frame.depth or not frame.run.resumed or saver is None:
+        if state is None or saver is None or frame.depth or not frame.run.resumed:
             return
-        state = await self.aget_state(config)
         frame.work.is_of(state.values.get("trajectory", ""))
         frame.work.before = str((state.metadata or {}).get(LEFT, ""))
-        async for usage in self._spent_before(state, config, saver):
+        async for usage in spent_before(state, config, saver, self.aget_state):
             frame.run.ledger.carry(usage)
-
-    async def _spent_before(
-        self, state: StateSnapshot, config: RunnableConfig, saver: Saver
-    ) -> AsyncIterator[Usage]:
-        """What an RLM has spent: as of its last checkpoint, in answers since, and in children that
-        have not ended."""
-        if state.values.get("usage"):
-            yield state.values["usage"]
-        log, open_call = cast(Log, state.values.get("log", {})), state.values.get("suspended")
-        for usage in spent_on(log, open_call):
-            yield usage
-        call = call_at(log, open_call)
-        if call is None or call["call"] != "rlm":
-            return
-        if config.get("configurable", {}).get("checkpoint_id"):
-            return  # time travel: whatever came after that checkpoint is done anew
-        for task in state.tasks:
-            if task.result is None and isinstance(task.state, dict):
-                within = with_key(task.state, CHECKPOINTER, saver)
-                state_within = await self.aget_state(within)
-                async for usage in self._spent_before(state_within, within, saver):
-                    yield usage
 
     async def _keep(
         self, config: RunnableConfig, saver: Saver | None, until_done: AsyncExitStack
     ) -> None:
         """Keep what a root stores from whoever deletes blobs. A child's is kept by its root."""
-        frame = config.get("configurable", {}).get(FRAME)
-        if not isinstance(frame, Frame) or frame.run.base is not self.rlm:
+        if not self._is_child(config):
             database = None if saver is None else await identity_of(saver)
             users = self.rlm.blobs.users
             use = users.begin(database, saver)

@@ -21,7 +21,7 @@ from langgraph_rlm.chat.run_records import RunRecord, record_of, write_note
 from langgraph_rlm.chat.tool_results import value_for_code
 from langgraph_rlm.errors import UnknownToolCallError
 from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
-from langgraph_rlm.progress import Event
+from langgraph_rlm.progress import Event, is_event
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions, with_key
 from langgraph_rlm.schemas.answers import Format
@@ -122,7 +122,8 @@ class ChatRun:
         stream: Any = self._graph.astream(given, config, stream_mode="custom", durability="sync")
         async with aclosing(stream) as events:
             async for event in events:
-                yield event
+                if is_event(event):  # tools may write there too
+                    yield event
         await self.refresh()
 
     def resume(self, answers: Mapping[str, Any]) -> Command[Any] | None:
