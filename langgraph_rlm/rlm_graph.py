@@ -35,6 +35,7 @@ from langgraph_rlm.pregel.keys import (
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.sync import iterate, wait_for
+from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
 from langgraph_rlm.runtime.began import Begun, begin, with_settings
 from langgraph_rlm.runtime.root_work import LEFT, root_work, told
@@ -99,6 +100,14 @@ class RLMGraph(CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]):
     ) -> Graph:
         """Draw as `get_graph` does."""
         return named_by_depth(await super().aget_graph(config, xray=xray), self.level)
+
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """Give the schema of `context=`, with what this graph allows of a run's settings."""
+        schema: Any = self.context_schema
+        found = super().get_context_jsonschema()
+        if found is None or not issubclass(schema, RunSettings):
+            return found
+        return allowed_schema(found, self.rlm)
 
     async def astream(  # type: ignore[override]
         self, input: Any, config: RunnableConfig | None = None, **options: Any

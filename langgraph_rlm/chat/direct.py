@@ -40,7 +40,7 @@ def is_direct(call: Call) -> bool:
     A model's own tools are called from code, so they need the loop. So do bound tools that the
     model cannot call itself.
     """
-    rlm = call.chat.graphs.rlm
+    rlm = call.rlm
     tokens = call.chat.direct_below_tokens
     if rlm.toolset.root:
         return False
@@ -72,7 +72,7 @@ def answer_directly(call: Call) -> AsyncGenerator[AIMessageChunk]:
         ModelReplyError: what came is not a reply.
         Exception: whatever the model's client raised.
     """
-    model = call.chat.graphs.rlm.root_model(0, None)
+    model = call.rlm.root_model(0, None)
     return isolated(lambda: _reply(call, model))
 
 

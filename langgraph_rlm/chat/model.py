@@ -25,7 +25,7 @@ from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import request_of
-from langgraph_rlm.chat.runs import RunHome
+from langgraph_rlm.chat.runs import NAME, RunHome
 from langgraph_rlm.chat.structured_output import Method, parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import Task, task_here
 from langgraph_rlm.errors import ConfigurationError, problems_in
@@ -33,6 +33,7 @@ from langgraph_rlm.graph import create_rlm
 from langgraph_rlm.models.resolve import resolve_model
 from langgraph_rlm.models.wrapped import Model, first_of, model_name
 from langgraph_rlm.options import check_options, unknown_option
+from langgraph_rlm.pregel.keys import RUNTIME
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.repl import DEFAULT_SANDBOX
 from langgraph_rlm.tools.approvals import InterruptMode
@@ -132,6 +133,9 @@ class ChatRLM(GeneratingChatModel):
     """Where contexts and long texts are kept: a folder or an fsspec URL."""
     checkpointer: Any = None
     """Keeps the runs: any LangGraph saver; by default that of the graph around, else memory."""
+    configurable: Any = None
+    """What a call may set for itself, as `config={"configurable": {"rlm": {...}}}`: a
+    `Configurable`, or a dict of some of its fields."""
     direct_below_tokens: int = 8_000
     """Inputs below this many tokens, of four bytes each, go straight to `model`; 0 for none."""
     context_rule: int | Rule = 4_000
@@ -187,6 +191,7 @@ class ChatRLM(GeneratingChatModel):
             compact_at=self.compact_at,
             store=self.store,
             blob_store=self.blob_store,
+            configurable=self.configurable,
         )
         self._graphs = Graphs(base)
         if self.profile is None:
@@ -280,7 +285,10 @@ class ChatRLM(GeneratingChatModel):
         if store is None and task is not None:
             store = task.store
         around = around_call(run_manager, trace_inside=self.trace_inside)
-        return RunHome(saver, self.owner, around.callbacks, store, around.thread)
+        given = around.configurable
+        context = getattr(given.get(RUNTIME), "context", None)
+        settings = given.get(NAME)
+        return RunHome(saver, self.owner, around.callbacks, store, around.thread, settings, context)
 
     # Tools and structured output
 

@@ -6,6 +6,7 @@ the input's contexts. So a run that is resumed, in whatever process, continues w
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -112,11 +113,12 @@ async def _entry_of_run(
         saver: that has it.
         config: that the state was read with.
     """
-    if START in state.next:  # not one step of the run is saved
+    open_steps = {task.name for task in state.tasks}  # `next` leaves out those that have results
+    if START in open_steps:
         saved = await saver.aget_tuple(config)
         values = {} if saved is None else saved.checkpoint["channel_values"]
         return _beside(values.get(START, {}).get("context"))
-    if INGEST in state.next:
+    if INGEST in open_steps:
         return _beside(state.values.get("context"))
     questions = _questions(state)
     return questions[-1].get("settings", Settings()) if questions else Settings()
@@ -178,4 +180,4 @@ def _of_thread(settings: RunSettings, state: StateSnapshot, rlm: RLMRuntime) -> 
         why = f"the thread began in {began!r}, and stays in it."
         raise refused("sandbox", settings.sandbox, why)
     first = questions[0].get("settings", {}).get("sandbox")
-    return RunSettings(**{**as_dict(settings), "sandbox": first})
+    return replace(settings, sandbox=first)

@@ -27,15 +27,18 @@ MOST_TOOLS = 1_000
 """Most names of tools that a caller may list."""
 
 
+LEFT_OUT = ("default", "title")
+"""Of the schemas of limits. A default would not be true: what is left out is the graph's."""
+
+
 def _limits_schema() -> dict[str, Any]:
-    """Give the JSON schema of some limits: those of `Limits`, without its defaults, since what is
-    left out is the graph's."""
+    """Give the JSON schema of some limits."""
     properties: dict[str, Any] = Limits.model_json_schema()["properties"]
     return {
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            name: {key: value for key, value in each.items() if key not in ("default", "title")}
+            name: {key: value for key, value in each.items() if key not in LEFT_OUT}
             for name, each in properties.items()
         },
     }

@@ -312,10 +312,11 @@ def _store_maker(tool: str, *, is_needed: bool) -> Maker:
 def _state_maker(about: Sequence[Any]) -> Maker | None:
     """Make what gives the state, or the field of it that an annotation names; None where there is
     no such field."""
-    fields = [field for each in about if (field := getattr(each, "field", None)) is not None]
-    if not fields:
+    fields = [getattr(each, "field", None) for each in about]
+    named = [field for field in fields if isinstance(field, str)]
+    if not named:
         return lambda call: {**call.state}
-    field = fields[0]
+    field = named[0]
     return (lambda call: call.state[field]) if field in STATE else None
 
 
