@@ -113,12 +113,11 @@ async def _entry_of_run(
         saver: that has it.
         config: that the state was read with.
     """
-    open_steps = {task.name for task in state.tasks}  # `next` leaves out those that have results
-    if START in open_steps:
+    if any(task.name == START for task in state.tasks):  # not in `next` once it has results
         saved = await saver.aget_tuple(config)
         values = {} if saved is None else saved.checkpoint["channel_values"]
         return _beside(values.get(START, {}).get("context"))
-    if INGEST in open_steps:
+    if INGEST in state.next:
         return _beside(state.values.get("context"))
     questions = _questions(state)
     return questions[-1].get("settings", Settings()) if questions else Settings()
