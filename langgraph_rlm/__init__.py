@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ResumeError,
         RLMError,
         SandboxError,
+        SettingsError,
         ThreadBusyError,
         UnknownToolCallError,
     )
@@ -70,6 +71,7 @@ _HOME = {
     "ReplayDivergedError": "errors",
     "ResumeError": "errors",
     "SandboxError": "errors",
+    "SettingsError": "errors",
     "ThreadBusyError": "errors",
     "ForkError": "errors",
     "ModelReplyError": "errors",
@@ -118,6 +120,7 @@ __all__ = [
     "ResumeError",
     "RunSettings",
     "SandboxError",
+    "SettingsError",
     "Thread",
     "ThreadBusyError",
     "UnknownToolCallError",

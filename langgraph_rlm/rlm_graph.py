@@ -116,7 +116,7 @@ class RLMGraph(CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]):
 
         Raises:
             ContextError: the input has no question, or a context that cannot be read.
-            InputError: a setting of this run has a wrong type, is not allowed, or is not the one
+            SettingsError: a setting of this run has a wrong type, is not allowed, or is not the one
                 that it began with.
             ResumeError: an answer to a pause has the wrong form, or its pause is not open. The open
                 ones stay open.

@@ -17,9 +17,9 @@ from langgraph_rlm import (
     ChatRLM,
     Configurable,
     ConfigurationError,
-    InputError,
     Limits,
     RunSettings,
+    SettingsError,
     create_rlm,
 )
 from langgraph_rlm.testing import ScriptedModel, asave_run, cell, replay_run
@@ -155,7 +155,7 @@ class TestSources:
         assert graph.invoke({"query": "go"}, config, context=own)["answer"] == "cheap: cheap"
         config["configurable"]["rlm"] = {"model": "dear"}
         assert graph.invoke({"query": "go"}, config)["answer"] == "dear: dear"
-        with pytest.raises(InputError, match=r"'modl'.*Did you mean 'model'"):
+        with pytest.raises(SettingsError, match=r"'modl'.*Did you mean 'model'"):
             graph.invoke({"query": "go"}, {"configurable": {"rlm": {"modl": "dear"}}})
 
     def test_an_rlm_in_the_tool_of_another_has_none_of_its_settings(self) -> None:
@@ -177,7 +177,7 @@ class TestSources:
             )
             reply = model.invoke("go", {"configurable": {"rlm": {"model": "cheap"}}})
             assert "cheap" in reply.text
-            with pytest.raises(InputError, match="'gpt' is refused"):
+            with pytest.raises(SettingsError, match="'gpt' is refused"):
                 model.invoke("go", {"configurable": {"rlm": {"model": "gpt"}}})
             assert "own" in str(model.invoke("go").text)
 
@@ -256,7 +256,7 @@ class TestTheOwnersWord:
             model, models={"cheap": named("cheap")}, tools=[price], checkpointer=saver
         )
         for given in ((settings, {}), (None, {"rlm": settings})):
-            with pytest.raises(InputError, match=f"(?s){told}"):
+            with pytest.raises(SettingsError, match=f"(?s){told}"):
                 ask(graph, given[0], **given[1])
         assert model.calls == 0
         assert not [*saver.list(thread())]
@@ -271,7 +271,7 @@ class TestTheOwnersWord:
             n: ask(graph, {"limits": {"max_iterations": n, "max_tokens": None}}) for n in (1, 3)
         }
         assert [out["usage"]["turns"] for out in turns.values()] == [2, 4]
-        with pytest.raises(InputError, match="max_iterations may be at most 3"):
+        with pytest.raises(SettingsError, match="max_iterations may be at most 3"):
             ask(graph, {"limits": {"max_iterations": 4}})
 
     def test_models_by_pattern_are_of_the_providers_that_were_named(
@@ -281,7 +281,7 @@ class TestTheOwnersWord:
         monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
         graph = chooser(configurable={"models": ["openai:gpt-5*"]}, checkpointer=InMemorySaver())
         for name in ("anthropic:gpt-5", "openai:o3", "OPENAI:gpt-5", " openai:gpt-5"):
-            with pytest.raises(InputError, match="does not allow this model"):
+            with pytest.raises(SettingsError, match="does not allow this model"):
                 ask(graph, {"model": name})
         with suppress(Exception):  # nobody answers there
             ask(graph, {"model": "openai:gpt-5-mini", "limits": {"max_seconds": 0.2}})
@@ -334,9 +334,9 @@ class TestAContextOfYourOwn:
         )
         assert ask(graph, {"user": "ann"})["answer"] == "ann"
         assert ask(graph, Mine(user="ann", model="m"))["answer"] == "m ann"
-        with pytest.raises(InputError, match="'usr', which Mine has not"):
+        with pytest.raises(SettingsError, match="'usr', which Mine has not"):
             ask(graph, {"usr": "ann"})
-        with pytest.raises(InputError, match="does not fit Mine"):
+        with pytest.raises(SettingsError, match="does not fit Mine"):
             ask(graph, {"model": "m"})
 
     def test_a_type_with_a_field_of_the_graphs_name(self) -> None:
@@ -351,7 +351,7 @@ class TestAContextOfYourOwn:
             context_schema=Mine,
         )
         assert ask(graph, {"user": "ann", "rlm": {"model": "m"}})["answer"] == "m ann"
-        with pytest.raises(InputError, match="does not allow this model"):
+        with pytest.raises(SettingsError, match="does not allow this model"):
             ask(graph, {"user": "ann", "rlm": RunSettings(model="n")})
 
     def test_an_object_is_the_tools_alone(self) -> None:
@@ -398,7 +398,7 @@ class TestWhatSurvives:
             ({"limits": {"max_iterations": 3}}, r"began with \{'max_iterations': 2\}"),
             ({"tools": ["price"]}, "began without it"),
         ):
-            with pytest.raises(InputError, match=told):
+            with pytest.raises(SettingsError, match=told):
                 graph.invoke(Command(resume={"type": "approve"}), thread(), context=other)
         assert graph.get_state(thread()).interrupts
         done = graph.invoke(Command(resume={"type": "approve"}), thread())
@@ -408,7 +408,7 @@ class TestWhatSurvives:
         graph = self.paused(limits={"max_iterations": 9})
         ask(graph, {"limits": {"max_iterations": 8}})
         later = self.paused(limits={"max_iterations": 4}).copy({"checkpointer": graph.checkpointer})
-        with pytest.raises(InputError, match="max_iterations may be at most 4"):
+        with pytest.raises(SettingsError, match="max_iterations may be at most 4"):
             later.invoke(Command(resume={"type": "approve"}), thread())
 
     @pytest.mark.parametrize("at", range(1, 7))
@@ -482,9 +482,9 @@ class TestWhatSurvives:
         ask(graph, {"sandbox": "monty", "limits": {"max_heap_bytes": 1 << 26}})
         assert ask(graph)["answer"] == "1"
         assert ask(graph, {"sandbox": "auto"})["answer"] == "1"
-        with pytest.raises(InputError, match="began in 'monty', and stays in it"):
+        with pytest.raises(SettingsError, match="began in 'monty', and stays in it"):
             ask(graph, {"sandbox": "local"})
-        with pytest.raises(InputError, match="began with max_heap_bytes=67,108,864"):
+        with pytest.raises(SettingsError, match="began with max_heap_bytes=67,108,864"):
             ask(graph, {"limits": {"max_heap_bytes": 1 << 27}})
 
     def test_nothing_is_in_the_log_where_nothing_was_set(self) -> None:

@@ -40,7 +40,7 @@ async def _with_settings(call: Call) -> Call:
     """Check what the caller sets for this call, and give the call with it.
 
     Raises:
-        InputError: a setting is not allowed.
+        SettingsError: a setting is not allowed.
     """
     home = call.home
     given = {} if home.settings is None else {NAME: home.settings}

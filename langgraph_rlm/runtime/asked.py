@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from langgraph_rlm.errors import InputError, problems_in, shown
+from langgraph_rlm.errors import SettingsError, problems_in, shown
 from langgraph_rlm.runtime.settings import FIELDS, RunSettings, as_dict, checked
 from langgraph_rlm.storage.json_types import is_dict
 
@@ -48,7 +48,7 @@ def asked_of(
         is_nested: whether a graph is around.
 
     Raises:
-        InputError: an unknown name, or a value of a wrong type or length.
+        SettingsError: an unknown name, or a value of a wrong type or length.
     """
     own = _coerced(context, schema)
     given = _within(around if own is None else own, name)
@@ -77,7 +77,7 @@ def _settings(given: Any, source: str) -> dict[str, Any]:
     if isinstance(given, RunSettings):
         return _within(given, "")
     if not is_dict(given):
-        raise InputError(f"{source} must be RunSettings or a dict, got {shown(given)}.")
+        raise SettingsError(f"{source} must be RunSettings or a dict, got {shown(given)}.")
     return as_dict(checked(given, source))
 
 
@@ -85,7 +85,7 @@ def _coerced(context: Any, schema: Any) -> Any:
     """Make an instance of the graph's schema of a dict, as LangGraph does, with its names checked.
 
     Raises:
-        InputError: a name is unknown, or the schema refuses a value.
+        SettingsError: a name is unknown, or the schema refuses a value.
     """
     if not is_dict(context):
         return context
@@ -94,7 +94,7 @@ def _coerced(context: Any, schema: Any) -> Any:
     known, name = _names_of(schema), getattr(schema, "__name__", "its type")
     unknown = [key for key in context if key not in known]
     if unknown:
-        raise InputError(
+        raise SettingsError(
             f"context has {shown(unknown[0])}, which {name} has not; it has "
             f"{', '.join(sorted(known))}."
         )
@@ -104,9 +104,9 @@ def _coerced(context: Any, schema: Any) -> Any:
     try:
         return make(**context)
     except ValidationError as error:
-        raise InputError(f"context: {problems_in(error)}.") from None
+        raise SettingsError(f"context: {problems_in(error)}.") from None
     except TypeError as error:
-        raise InputError(f"context does not fit {name}: {error}.") from None
+        raise SettingsError(f"context does not fit {name}: {error}.") from None
 
 
 def _names_of(schema: Any) -> set[str]:

@@ -59,7 +59,8 @@ async def begin(
         is_resumed: whether the run goes on.
 
     Raises:
-        InputError: a setting is not allowed, or not the one that the run or its thread began with.
+        SettingsError: a setting is not allowed, or not the one that the run or its thread began
+            with.
     """
     settings, state = asked, None
     if saver is not None and (is_resumed or _asks_of_thread(asked, rlm)):
@@ -137,7 +138,7 @@ def _check_same(asked: RunSettings, began: RunSettings) -> None:
     """Check that a run is continued with what it began with, or with nothing said.
 
     Raises:
-        InputError: a setting is another one.
+        SettingsError: a setting is another one.
     """
     for name, value in as_dict(asked).items():
         then = getattr(began, name)
@@ -163,7 +164,7 @@ def _of_thread(settings: RunSettings, state: StateSnapshot, rlm: RLMRuntime) -> 
     """Give the settings of a new question on a thread: its sandbox stays, and its memory.
 
     Raises:
-        InputError: they ask for others.
+        SettingsError: they ask for others.
     """
     questions = _questions(state)
     if not questions:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.errors import ConfigurationError, InputError, shown
+from langgraph_rlm.errors import ConfigurationError, SettingsError, shown
 from langgraph_rlm.repl import NAMES
 from langgraph_rlm.storage.json_types import is_array, is_dict
 
@@ -166,7 +166,7 @@ def _near(name: str, known: Sequence[str]) -> str:
     return f" There are: {', '.join(map(repr, known)) or 'none'}."
 
 
-def refused(name: str, value: Any, why: str, known: Sequence[str] = ()) -> InputError:
+def refused(name: str, value: Any, why: str, known: Sequence[str] = ()) -> SettingsError:
     """Make the error of a setting that is not taken.
 
     Args:
@@ -176,7 +176,7 @@ def refused(name: str, value: Any, why: str, known: Sequence[str] = ()) -> Input
         known: values that would be taken, of which the nearest are told.
     """
     near = _near(value, known) if known and isinstance(value, str) else ""
-    return InputError(f"The run setting {name}={shown(value)} is refused: {why}{near}")
+    return SettingsError(f"The run setting {name}={shown(value)} is refused: {why}{near}")
 
 
 # What a caller gives
@@ -190,11 +190,11 @@ def checked(values: Mapping[Any, Any], source: str) -> RunSettings:
         source: where they come from, for messages.
 
     Raises:
-        InputError: an unknown name, or a value of a wrong type or length.
+        SettingsError: an unknown name, or a value of a wrong type or length.
     """
     for name in values:
         if name not in FIELDS:
-            raise InputError(
+            raise SettingsError(
                 f"{source} has {shown(name)}, which is not a setting of a run."
                 f"{_near(str(name), FIELDS)}"
             )

@@ -23,7 +23,7 @@ async def variant(rlm: RLMRuntime, settings: RunSettings) -> RLMRuntime:
         settings: of the run.
 
     Raises:
-        InputError: a setting is not allowed.
+        SettingsError: a setting is not allowed.
         ConfigurationError: a model has no package, key or price here.
     """
     if settings == RunSettings():
