@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
+from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
@@ -158,6 +159,26 @@ class TestSources:
         with pytest.raises(SettingsError, match=r"'modl'.*Did you mean 'model'"):
             graph.invoke({"query": "go"}, {"configurable": {"rlm": {"modl": "dear"}}})
 
+    async def test_a_graph_around_whose_context_is_settings_and_a_node_that_gives_its_own(
+        self,
+    ) -> None:
+        class State(TypedDict, total=False):
+            said: list[str]
+
+        graph = chooser()
+
+        async def node(state: State) -> State:
+            around = await graph.ainvoke({"query": "go"})
+            own = await graph.ainvoke({"query": "go"}, context={"model": "dear"})
+            return {"said": [around["answer"], own["answer"]]}
+
+        builder = StateGraph(State, context_schema=RunSettings)
+        builder.add_node("node", node)
+        builder.add_edge(START, "node")
+        parent: Any = builder.compile()
+        out = await parent.ainvoke({}, context={"model": "cheap"})
+        assert out["said"] == ["cheap: cheap", "dear: dear"]
+
     def test_an_rlm_in_the_tool_of_another_has_none_of_its_settings(self) -> None:
         inner = chooser(name="inner")
         tool = inner_question(inner)
@@ -180,6 +201,17 @@ class TestSources:
             with pytest.raises(SettingsError, match="'gpt' is refused"):
                 model.invoke("go", {"configurable": {"rlm": {"model": "gpt"}}})
             assert "own" in str(model.invoke("go").text)
+
+    def test_a_chat_models_run_keeps_them_over_tool_calls_and_whatever_the_user_adds(self) -> None:
+        replies = [cell("x = look()"), *[cell("print('on')")] * 3, "FINAL(done)"]
+        model = ChatRLM(model=ScriptedModel(replies=replies), direct_below_tokens=0)
+        look = {"title": "look", "description": "Look.", "type": "object", "properties": {}}
+        asked: Any = [HumanMessage("Look.")]
+        config: Any = {"configurable": {"rlm": {"limits": {"max_iterations": 2}}}}
+        first = model.bind_tools([look]).invoke(asked, config)
+        (call,) = first.tool_calls
+        asked += [first, ToolMessage("seen", tool_call_id=call["id"]), HumanMessage("And more.")]
+        assert model.invoke(asked).response_metadata["stop_reason"] == "max_iterations"
 
     def test_the_schema_shows_short_true_types(self) -> None:
         schema = chooser().get_context_jsonschema()
