@@ -1,12 +1,17 @@
 """What a run sets for itself: `context=`, `configurable`, what the owner allows, and what survives a pause or a kill."""
 
+import os
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
 from langgraph.store.base import BaseStore
@@ -25,10 +30,38 @@ from langgraph_rlm import (
 )
 from langgraph_rlm.testing import ScriptedModel, asave_run, cell, replay_run
 from langgraph_rlm.trace import trace_of
-from tests.models import FailsOnce, rlm, root, thread
+
+from .models import FailsOnce, rlm, root, thread
+from .structure import ROOT
 
 LOOPS = [cell("print('again')")] * 5
 ASKS = [cell("FINAL(llm_query('hi'))")]
+
+
+KILLED = """
+import os, sys
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph_rlm import create_rlm
+from langgraph_rlm.testing import ScriptedModel, cell
+
+def price(item: str) -> int:
+    "Tell a price."
+    os._exit(9)
+
+def stock(item: str) -> int:
+    "Tell the stock."
+    return 7
+
+own = ScriptedModel(replies=[cell("FINAL('own')")])
+cheap = ScriptedModel(replies=[cell("price('a')")])
+with SqliteSaver.from_conn_string(sys.argv[1]) as saver:
+    rlm = create_rlm(own, models={"cheap": cheap}, tools=[price, stock], sandbox="monty",
+                     configurable={"prompt": True}, checkpointer=saver)
+    rlm.invoke({"query": "go"}, {"configurable": {"thread_id": "t"}}, context={
+        "model": "cheap", "prompt": "Be brief. " * 600, "tools": ["price"],
+        "limits": {"max_iterations": 3}})
+"""
+"""A process that dies in a tool."""
 
 
 def named(name: str) -> ScriptedModel:
@@ -458,6 +491,34 @@ class TestWhatSurvives:
         done = await graph.ainvoke(None, config)
         assert done["stop_reason"] == "max_iterations"
         assert done["usage"]["turns"] == 3
+
+    def test_a_killed_process_is_continued_by_another_that_says_nothing(
+        self, tmp_path: Path
+    ) -> None:
+        """Its model, prompt, limits and tools are those of the call that the dead one was given."""
+        env = {**os.environ, "LANGGRAPH_RLM_STORE": str(tmp_path / "blobs")}
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "runs.db")]
+        assert subprocess.run(command, env=env, cwd=ROOT, check=False).returncode == 9
+        model = ScriptedModel(replies=[cell("x = 1"), cell("FINAL(stock('a'))")], model_name="own")
+        cheap = ScriptedModel(replies=[cell("price('a')"), *LOOPS], model_name="cheap")
+        with SqliteSaver.from_conn_string(str(tmp_path / "runs.db")) as saver:
+            graph = create_rlm(
+                model,
+                models={"cheap": cheap},
+                tools=[price, stock],
+                configurable={"prompt": True},
+                checkpointer=saver,
+                blob_store=tmp_path / "blobs",
+            )
+            out = graph.invoke(None, thread())
+        assert model.calls == 0
+        assert out["stop_reason"] == "max_iterations"
+        assert out["usage"]["turns"] == 4, (
+            "three turns, one of the dead process, and the best answer"
+        )
+        prompt = cheap.prompts[0][0].text
+        assert "Be brief. " * 600 in prompt, "it is in the blob store, and not in the checkpoint"
+        assert "stock(" not in prompt
 
     def test_a_follow_up_has_its_own_and_earlier_code_is_run_again_as_it_ran(self) -> None:
         """The first question had a tool, children and a long time; the second one has not."""
