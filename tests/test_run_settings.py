@@ -519,6 +519,17 @@ class TestWhatSurvives:
         prompt = cheap.prompts[0][0].text
         assert "Be brief. " * 600 in prompt, "it is in the blob store, and not in the checkpoint"
         assert "stock(" not in prompt
+        command = [
+            sys.executable,
+            "-m",
+            "langgraph_rlm",
+            "show",
+            "t",
+            "--db",
+            str(tmp_path / "runs.db"),
+        ]
+        told = subprocess.check_output(command, env=env, cwd=ROOT, text=True)
+        assert "model='cheap'" in told
 
     def test_a_follow_up_has_its_own_and_earlier_code_is_run_again_as_it_ran(self) -> None:
         """The first question had a tool, children and a long time; the second one has not."""
