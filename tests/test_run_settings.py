@@ -16,7 +16,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
 from langgraph_rlm import (
@@ -212,9 +212,11 @@ class TestSources:
         out = await parent.ainvoke({}, context={"model": "cheap"})
         assert out["said"] == ["cheap: cheap", "dear: dear"]
 
-    def test_an_rlm_in_the_tool_of_another_has_none_of_its_settings(self) -> None:
-        inner = chooser(name="inner")
-        tool = inner_question(inner)
+    @pytest.mark.parametrize("is_chat", [False, True])
+    def test_an_rlm_in_the_tool_of_another_has_none_of_its_settings(self, is_chat: bool) -> None:
+        tool = inner_question(chooser())
+        if is_chat:
+            tool = inner_chat(ChatRLM(model=named("own"), direct_below_tokens=0))
         graph = create_rlm(
             root("FINAL(research('go'))"), tools=[tool], models={"x": root("FINAL(research('go'))")}
         )
@@ -269,6 +271,16 @@ def inner_question(graph: Any) -> Any:
         """Ask."""
         out = await graph.ainvoke({"query": question})
         return out["answer"]
+
+    return research
+
+
+def inner_chat(model: ChatRLM) -> Any:
+    """A tool that asks a chat model."""
+
+    async def research(question: str) -> str:
+        """Ask."""
+        return (await model.ainvoke(question)).text
 
     return research
 
@@ -455,6 +467,25 @@ class TestWhatSurvives:
         assert out["__interrupt__"]
         done = graph.invoke(Command(resume={"type": "approve"}), thread(), context=again)
         assert done["stop_reason"] == "max_iterations"
+
+    async def test_a_run_that_begins_in_a_graph_that_is_resumed(self) -> None:
+        """It is new: nothing that it began with could be contradicted."""
+
+        class State(TypedDict, total=False):
+            said: str
+
+        graph = chooser()
+
+        async def node(state: State) -> State:
+            model = interrupt("Which model?")
+            return {"said": (await graph.ainvoke({"query": "go"}, context={"model": model}))["answer"]}
+
+        builder = StateGraph(State)
+        builder.add_node("node", node)
+        builder.add_edge(START, "node")
+        parent: Any = builder.compile(checkpointer=InMemorySaver())
+        await parent.ainvoke({}, thread())
+        assert (await parent.ainvoke(Command(resume="cheap"), thread()))["said"] == "cheap: cheap"
 
     def test_a_contradiction_is_refused_and_the_pause_stays(self) -> None:
         graph = self.paused()

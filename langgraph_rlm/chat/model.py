@@ -36,6 +36,7 @@ from langgraph_rlm.options import check_options, unknown_option
 from langgraph_rlm.pregel.keys import RUNTIME
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.repl import DEFAULT_SANDBOX
+from langgraph_rlm.runtime.run import FRAME
 from langgraph_rlm.tools.approvals import InterruptMode
 
 MODEL_SETTINGS = ("temperature", "timeout", "max_retries", "api_key", "base_url")
@@ -285,7 +286,8 @@ class ChatRLM(GeneratingChatModel):
         if store is None and task is not None:
             store = task.store
         around = around_call(run_manager, trace_inside=self.trace_inside)
-        given = around.configurable
+        # what is set for an RLM in whose tool this is called is not meant for this one
+        given = {} if FRAME in around.configurable else around.configurable
         context = getattr(given.get(RUNTIME), "context", None)
         settings = given.get(NAME)
         return RunHome(saver, self.owner, around.callbacks, store, around.thread, settings, context)

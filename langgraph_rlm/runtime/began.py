@@ -65,11 +65,11 @@ async def begin(
     settings, state = asked, None
     if saver is not None and (is_resumed or _asks_of_thread(asked, rlm)):
         state = await read()
-        if is_resumed:
+        if is_resumed and state.metadata is not None:  # else it begins, in a graph that is resumed
             entry = await _entry_of_run(state, saver, config)
             settings = await asyncio.to_thread(_settings_of, entry, rlm.blobs)
             _check_same(asked, settings)
-        else:
+        elif not is_resumed:
             settings = _of_thread(asked, state, rlm)
     own = await variant(rlm, settings)
     if own is rlm:
