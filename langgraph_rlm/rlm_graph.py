@@ -147,12 +147,7 @@ class RLMGraph(CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]):
             given = await self._by_pause(given, config, kept)
             if kept:
                 config = _with_answers(config, kept)
-            is_resumed = (
-                given is None
-                or isinstance(given, Command)
-                or _is_resumed_within(config)
-                or await self._is_retried(config)
-            )
+            is_resumed = await self._is_resumed(given, config)
             begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
             given = with_settings(given, begun.entry)
             framed = self._framed(config, begun, is_resumed=is_resumed, kept=kept)
@@ -256,6 +251,12 @@ class RLMGraph(CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]):
         given = config.get("configurable", {})
         has_own = isinstance(self.checkpointer, BaseCheckpointSaver)
         return has_own and CHECKPOINTER not in given and "thread_id" not in given
+
+    async def _is_resumed(self, given: Any, config: RunnableConfig) -> bool:
+        """Whether a run goes on, and does not begin."""
+        if given is None or isinstance(given, Command) or _is_resumed_within(config):
+            return True
+        return await self._is_retried(config)
 
     async def _is_retried(self, config: RunnableConfig) -> bool:
         """Whether a root is given the run again that its thread is in, as servers do after a crash:

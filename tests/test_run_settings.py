@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from click.testing import CliRunner
 from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -28,6 +29,7 @@ from langgraph_rlm import (
     SettingsError,
     create_rlm,
 )
+from langgraph_rlm.cli.main import main
 from langgraph_rlm.testing import ScriptedModel, asave_run, cell, replay_run
 from langgraph_rlm.trace import trace_of
 
@@ -478,7 +480,9 @@ class TestWhatSurvives:
 
         async def node(state: State) -> State:
             model = interrupt("Which model?")
-            return {"said": (await graph.ainvoke({"query": "go"}, context={"model": model}))["answer"]}
+            return {
+                "said": (await graph.ainvoke({"query": "go"}, context={"model": model}))["answer"]
+            }
 
         builder = StateGraph(State)
         builder.add_node("node", node)
@@ -550,16 +554,7 @@ class TestWhatSurvives:
         prompt = cheap.prompts[0][0].text
         assert "Be brief. " * 600 in prompt, "it is in the blob store, and not in the checkpoint"
         assert "stock(" not in prompt
-        command = [
-            sys.executable,
-            "-m",
-            "langgraph_rlm",
-            "show",
-            "t",
-            "--db",
-            str(tmp_path / "runs.db"),
-        ]
-        told = subprocess.check_output(command, env=env, cwd=ROOT, text=True)
+        told = CliRunner().invoke(main, ["show", "t", "--db", str(tmp_path / "runs.db")]).output
         assert "model='cheap'" in told
 
     def test_a_follow_up_has_its_own_and_earlier_code_is_run_again_as_it_ran(self) -> None:

@@ -286,8 +286,11 @@ class ChatRLM(GeneratingChatModel):
         if store is None and task is not None:
             store = task.store
         around = around_call(run_manager, trace_inside=self.trace_inside)
-        # what is set for an RLM in whose tool this is called is not meant for this one
-        given = {} if FRAME in around.configurable else around.configurable
+        given = around.configurable
+        if (
+            FRAME in given
+        ):  # what is set for an RLM in whose tool this is called is not for this one
+            given = dict[str, Any]()
         context = getattr(given.get(RUNTIME), "context", None)
         settings = given.get(NAME)
         return RunHome(saver, self.owner, around.callbacks, store, around.thread, settings, context)
