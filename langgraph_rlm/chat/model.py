@@ -287,9 +287,7 @@ class ChatRLM(GeneratingChatModel):
             store = task.store
         around = around_call(run_manager, trace_inside=self.trace_inside)
         given = around.configurable
-        if (
-            FRAME in given
-        ):  # what is set for an RLM in whose tool this is called is not for this one
+        if FRAME in given:  # it is set for the RLM in whose tool this is called
             given = dict[str, Any]()
         context = getattr(given.get(RUNTIME), "context", None)
         settings = given.get(NAME)
