@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ResumeError,
         RLMError,
         SandboxError,
+        SettingsError,
         ThreadBusyError,
         UnknownToolCallError,
     )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.history.prune import aprune, prune
     from langgraph_rlm.history.threads import Thread, athreads, threads
     from langgraph_rlm.repl.base import Backend
+    from langgraph_rlm.runtime.settings import Configurable, RunSettings
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
     from langgraph_rlm.storage.files import File
@@ -58,6 +60,8 @@ _HOME = {
     "BlobStore": "storage.blobs",
     "Backend": "repl.base",
     "RLMMiddleware": "agents.middleware",
+    "Configurable": "runtime.settings",
+    "RunSettings": "runtime.settings",
     "RLMError": "errors",
     "AnsweredError": "errors",
     "ApprovalNeededError": "errors",
@@ -69,6 +73,7 @@ _HOME = {
     "ReplayDivergedError": "errors",
     "ResumeError": "errors",
     "SandboxError": "errors",
+    "SettingsError": "errors",
     "ThreadBusyError": "errors",
     "ForkError": "errors",
     "ModelReplyError": "errors",
@@ -100,6 +105,7 @@ __all__ = [
     "BlobError",
     "BlobStore",
     "ChatRLM",
+    "Configurable",
     "ConfigurationError",
     "ContextError",
     "ContextHandle",
@@ -115,7 +121,9 @@ __all__ = [
     "RLMMiddleware",
     "ReplayDivergedError",
     "ResumeError",
+    "RunSettings",
     "SandboxError",
+    "SettingsError",
     "Thread",
     "ThreadBusyError",
     "UnknownToolCallError",

@@ -107,6 +107,16 @@ class InputError(RLMError):
     """
 
 
+class SettingsError(InputError, ValueError):
+    """Raised when what a run sets for itself is unknown, wrong, not allowed, or not what it began
+    with.
+
+    Nothing was stored. The message names the setting, the value, and what would be taken. It is a
+    ValueError too: LangGraph's server shows its clients the messages of those, and of no errors
+    that it does not know.
+    """
+
+
 class UnknownToolCallError(RLMError):
     """Raised when a tool message answers a call that is not known here.
 

@@ -14,12 +14,11 @@ from langgraph.types import Send
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price, Prices
-from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.places import last_turn
 from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.resolve import resolve_model
-from langgraph_rlm.models.wrapped import Model, model_name
+from langgraph_rlm.models.wrapped import Model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.ingest import Ingest
@@ -43,7 +42,9 @@ from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.rlm_graph import RLMGraph
+from langgraph_rlm.runtime.settings import Configurable, RunSettings
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.variant import check_prices
 from langgraph_rlm.runtime.windows import Windows
 from langgraph_rlm.schemas.answers import user_format
 from langgraph_rlm.state import (
@@ -89,6 +90,8 @@ def create_rlm(
     checkpointer: Checkpointer = None,
     store: BaseStore | None = None,
     blob_store: str | Path | BlobStore | None = None,
+    configurable: Configurable | Mapping[str, Any] | None = None,
+    context_schema: type[Any] = RunSettings,
     name: str = "rlm",
 ) -> RLMGraph:
     """Make a Recursive Language Model as a compiled LangGraph graph (Zhang, Kraska, Khattab, arXiv
@@ -149,6 +152,11 @@ def create_rlm(
         blob_store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL.
             The default folder is `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's
             data folder.
+        configurable: what a run may set for itself, as `context=RunSettings(...)` or in its
+            config: a `Configurable`, or a dict of some of its fields. By default a run may choose
+            among `models`, lower limits and leave tools out.
+        context_schema: the type of `context=`, which tools get as `ToolRuntime.context`. One of
+            your own may inherit from `RunSettings`, or have it as a field of the graph's name.
         name: of the graph.
 
     Raises:
@@ -159,6 +167,7 @@ def create_rlm(
     root = resolve_model(model)
     blobs = BlobStore.open(blob_store)
     named = {name: resolve_model(each, option="models") for name, each in (models or {}).items()}
+    allowed = Configurable.of(configurable)
     rlm = RLMRuntime(
         model=root,
         sub_model=root if sub_model is None else resolve_model(sub_model, option="sub_model"),
@@ -174,7 +183,7 @@ def create_rlm(
         ),
         limits=Limits.model_validate(limits or {}),
         blobs=blobs,
-        sessions=Sessions(Sandboxes(sandbox)),
+        sessions=Sessions(Sandboxes(sandbox, allowed.sandboxes)),
         prices=Prices(prices),
         prompt=prompt,
         windows=Windows(window_tokens),
@@ -182,36 +191,22 @@ def create_rlm(
         response_format=None if response_format is None else user_format(response_format),
         prompt_caching=prompt_caching,
         skills=SkillFolders(skills, blobs),
+        configurable=allowed,
     )
     check_prices(rlm, rlm.limits)
-    graph = compile_rlm(rlm, checkpointer, name, store)
+    graph = compile_rlm(rlm, checkpointer, name, store, context_schema)
     # The graph is a reference cycle, so it ends with a garbage collection; its idle interpreters
     # end with it.
     weakref.finalize(graph, rlm.sessions.release_idle).atexit = False
     return graph
 
 
-def check_prices(rlm: RLMRuntime, limits: Limits) -> None:
-    """Refuse a limit on cost that cannot be kept.
-
-    Raises:
-        ConfigurationError: `limits` has one, and the price of a model is not known.
-    """
-    if limits.max_cost is None:
-        return
-    names = {model_name(model) for model in (rlm.model, rlm.sub_model, *rlm.models.values())}
-    unknown = sorted(name for name in names if rlm.prices.of(name) is None)
-    if unknown:
-        raise ConfigurationError(
-            f"max_cost={limits.max_cost} needs the price of {', '.join(unknown)}. Give "
-            f"prices={{{unknown[0]!r}: {{'input': ..., 'output': ...}}}} in USD per million "
-            "tokens; the prices of well-known models come with "
-            "pip install 'langgraph-rlm[prices]'."
-        )
-
-
 def compile_rlm(
-    rlm: RLMRuntime, checkpointer: Checkpointer, name: str, store: BaseStore | None = None
+    rlm: RLMRuntime,
+    checkpointer: Checkpointer,
+    name: str,
+    store: BaseStore | None = None,
+    context_schema: type[Any] = RunSettings,
 ) -> RLMGraph:
     """Compile the graph of a runtime.
 
@@ -221,7 +216,7 @@ def compile_rlm(
     interpreters, and the idle interpreters end with the graph that `create_rlm` gave.
     """
     steps = _tool_steps(rlm)
-    builder = _builder(rlm, lambda: child, steps)
+    builder = _builder(rlm, lambda: child, steps, context_schema)
     child = RLMGraph(rlm=rlm, **compiled_attributes(builder.compile(name=name)))
     compiled = builder.compile(checkpointer=checkpointer, store=store, name=name)
     root = RLMGraph(rlm=rlm, **compiled_attributes(compiled))
@@ -233,10 +228,15 @@ def compile_rlm(
 
 
 def _builder(
-    rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any
-) -> StateGraph[RLMState, None, RLMInput, RLMOutput]:
+    rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any, context_schema: type[Any]
+) -> StateGraph[RLMState, Any, RLMInput, RLMOutput]:
     """The nodes and edges of an RLM."""
-    graph = StateGraph(RLMState, input_schema=RLMInput, output_schema=RLMOutput)
+    graph = StateGraph(
+        RLMState,
+        context_schema=context_schema,
+        input_schema=RLMInput,
+        output_schema=RLMOutput,
+    )
     add_node = cast(Any, graph.add_node)  # its overloads know functions alone
     add_node("ingest", OfRun(Ingest))
     add_node("plan_code", OfRun(PlanCode))

@@ -6,7 +6,7 @@ first model call, and a LangGraph store given as the name of a folder would beco
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
+from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError, shown
@@ -105,6 +107,13 @@ def _is_store(value: Any) -> bool:
     return isinstance(value, BaseStore)
 
 
+def _is_schema(value: Any) -> bool:
+    if not isinstance(value, type):
+        return False
+    kind: Any = value
+    return issubclass(kind, BaseModel) or is_typeddict(kind) or is_dataclass(kind)
+
+
 def _is_blob_store(value: Any) -> bool:
     return isinstance(value, str | Path | BlobStore)
 
@@ -149,5 +158,6 @@ OPTIONS: Mapping[str, Option] = {
     "blob_store": Option(
         _is_blob_store, "a folder, an fsspec URL or a BlobStore", _blob_store_hint
     ),
+    "context_schema": Option(_is_schema, "a dataclass, a pydantic model or a TypedDict"),
     "name": Option(_is_text, "a str"),
 }

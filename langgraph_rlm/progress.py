@@ -1,10 +1,11 @@
 """Progress: the typed events of the "custom" stream, from every depth of a run. Sends none."""
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, TypeGuard, get_args
 
 from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.log.entries import CellOutcome
 from langgraph_rlm.log.reply import Problem
+from langgraph_rlm.storage.json_types import is_dict
 
 OUTPUT_CHARS = 2_000
 """Most characters of a cell's output in an event."""
@@ -120,3 +121,14 @@ Event = (
     | Answered
 )
 """Any event. Its `type` says which one it is."""
+
+TYPES = frozenset(get_args(event.__annotations__["type"])[0] for event in get_args(Event))
+"""The `type` of each."""
+
+
+def is_event(value: object) -> TypeGuard[Event]:
+    """Tell whether a part of the "custom" stream is an event of an RLM. Tools write theirs there
+    too, in any form."""
+    if not is_dict(value):
+        return False
+    return value.get("type") in TYPES and "trajectory" in value and "depth" in value

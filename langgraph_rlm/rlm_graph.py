@@ -10,6 +10,7 @@ import copy
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig, ensure_config
@@ -20,11 +21,9 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
 from langgraph_rlm.as_tool.door import AsTool
-from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.errors import AnsweredError, ResumeError
-from langgraph_rlm.log.entries import Log
-from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.databases import identity_of
+from langgraph_rlm.pregel.drawing import named_by_depth, subgraphs_of
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, ready_answers, refuse_answers
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
@@ -32,14 +31,16 @@ from langgraph_rlm.pregel.keys import (
     RESUMING,
     RUNTIME,
     SCRATCHPAD,
-    TASK,
     with_around,
     with_own_store,
 )
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.sync import iterate, wait_for
-from langgraph_rlm.runtime.root_work import LEFT, root_work, told
+from langgraph_rlm.runtime.allowed_schema import allowed_schema
+from langgraph_rlm.runtime.asked import Asked, asked_of
+from langgraph_rlm.runtime.began import Begun, begin, with_settings
+from langgraph_rlm.runtime.root_work import LEFT, let_rest, root_work, told
 from langgraph_rlm.runtime.run import (
     FRAME,
     RUN_OPTIONS,
@@ -48,7 +49,10 @@ from langgraph_rlm.runtime.run import (
     RunOptions,
     with_key,
 )
+from langgraph_rlm.runtime.settings import RunSettings
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.spent_before import spent_before
+from langgraph_rlm.runtime.variant import variant
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
 from langgraph_rlm.tools.approvals import resume_map
@@ -61,7 +65,7 @@ Saver = BaseCheckpointSaver[Any]
 
 
 class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
-    AsTool, CompiledStateGraph[RLMState, None, RLMInput, RLMOutput]
+    AsTool, CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]
 ):
     """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch,
     state and history."""
@@ -77,41 +81,37 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
     ) -> Iterator[tuple[str, Any]]:
         """List subgraphs as `Pregel.get_subgraphs` does: the steps of a tool call, and children as
         deep as the limits allow."""
+        own = self.rlm.limits.max_depth
+        deepest = max(own, self.rlm.configurable.ceiling.get("max_depth", own))
         for name, graph in cast(Iterator[tuple[str, Any]], super().get_subgraphs()):
             if isinstance(graph, RLMGraph):
-                if self.level + 1 >= self.rlm.limits.max_depth:
+                if self.level + 1 >= deepest:
                     continue
                 graph = copy.copy(graph)
                 graph.level = self.level + 1
             if namespace is None or namespace == name:
                 yield name, graph
             if recurse and isinstance(graph, Pregel):
-                yield from _within(name, cast(Any, graph), namespace)
+                yield from subgraphs_of(name, cast(Any, graph), namespace)
 
     def get_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
         """Draw as `Pregel.get_graph` does. What is within a child is named after its depth, such as
         `sub_call:sub_call_2:plan_code`: LangChain draws no two subgraphs of one name."""
-        return self._named_by_depth(super().get_graph(config, xray=xray))
+        return named_by_depth(super().get_graph(config, xray=xray), self.level)
 
     async def aget_graph(
         self, config: RunnableConfig | None = None, *, xray: int | bool = False
     ) -> Graph:
         """Draw as `get_graph` does."""
-        return self._named_by_depth(await super().aget_graph(config, xray=xray))
+        return named_by_depth(await super().aget_graph(config, xray=xray), self.level)
 
-    def _named_by_depth(self, drawn: Graph) -> Graph:
-        if self.level == 0:
-            return drawn
-
-        def named(id: str) -> str:
-            within, colon, rest = id.partition(TASK)
-            return f"{within}_{self.level + 1}{colon}{rest}" if colon else id
-
-        nodes = {named(id): node.copy(id=named(id)) for id, node in drawn.nodes.items()}
-        edges = [
-            edge.copy(source=named(edge.source), target=named(edge.target)) for edge in drawn.edges
-        ]
-        return Graph(nodes=nodes, edges=edges)
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """Give the schema of `context=`, with what this graph allows of a run's settings."""
+        schema: Any = self.context_schema
+        found = super().get_context_jsonschema()
+        if found is None or not issubclass(schema, RunSettings):
+            return found
+        return allowed_schema(found, self.rlm)
 
     async def astream(  # type: ignore[override]
         self, input: Any, config: RunnableConfig | None = None, **options: Any
@@ -120,6 +120,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
 
         Raises:
             ContextError: the input has no question, or a context that cannot be read.
+            SettingsError: a setting of this run has a wrong type, is not allowed, or is not the one
+                that it began with.
             ResumeError: an answer to a pause has the wrong form, or its pause is not open. The open
                 ones stay open.
             ThreadBusyError: another call is running the same thread, here or in a process that
@@ -127,6 +129,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             ValueError: there is a checkpointer and no `thread_id`.
         """
         config = self._bound(config)
+        asked = self._asked(config, options.pop("context", None))
+        options = options if asked.context is None else {**options, "context": asked.context}
         if self._lacks_thread(config):
             config = {**config, "configurable": {}}  # for LangGraph's own check of it
             async for part in cast(Any, super().astream(input, config, **options)):
@@ -138,6 +142,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             if self.rlm.toolset.not_idempotent:
                 options = {**options, "durability": "sync"}
                 options.pop("checkpoint_during", None)  # its older name
+        await variant(self.rlm, asked.settings)  # refused before anything is stored
         async with AsyncExitStack() as until_done:
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input, config)
@@ -146,16 +151,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             given = await self._by_pause(given, config, kept)
             if kept:
                 config = _with_answers(config, kept)
-            is_resumed = (
-                given is None
-                or isinstance(given, Command)
-                or _is_resumed_within(config)
-                or await self._is_retried(config)
-            )
-            framed = self._framed(config, is_resumed=is_resumed, kept=kept)
-            await self._carry(framed)
+            is_resumed = await self._is_resumed(given, config)
+            begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
+            given = with_settings(given, begun.entry)
+            framed = self._framed(config, begun, is_resumed=is_resumed, kept=kept)
+            await self._carry(framed, begun.state)
             framed = told(framed, until_done)
-            _let_rest(framed, until_done)
+            let_rest(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 try:
                     async for part in parts:
@@ -258,6 +260,12 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         has_own = isinstance(self.checkpointer, BaseCheckpointSaver)
         return has_own and CHECKPOINTER not in given and "thread_id" not in given
 
+    async def _is_resumed(self, given: Any, config: RunnableConfig) -> bool:
+        """Whether a run goes on, and does not begin."""
+        if given is None or isinstance(given, Command) or _is_resumed_within(config):
+            return True
+        return await self._is_retried(config)
+
     async def _is_retried(self, config: RunnableConfig) -> bool:
         """Whether a root is given the run again that its thread is in, as servers do after a crash:
         LangGraph then resumes it, whatever the input."""
@@ -273,8 +281,37 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         saver = cast(object, parents or self.checkpointer)
         return cast(Saver, saver) if isinstance(saver, BaseCheckpointSaver) else None
 
+    def _asked(self, config: RunnableConfig, context: Any) -> Asked:
+        """What a call asks for. In a tool of another RLM, what is around is asked of that one; a
+        child asks for nothing."""
+        given, around = config.get("configurable", {}), None
+        if FRAME in given:
+            given = {}
+        else:
+            around = getattr(given.get(RUNTIME), "context", None)
+        nested = SCRATCHPAD in given
+        return asked_of(self.name, self.context_schema, context, around, given, is_nested=nested)
+
+    async def _begun(
+        self, asked: RunSettings, config: RunnableConfig, *, is_resumed: bool
+    ) -> Begun:
+        """What a run works with, by its call and its thread; a child has its root's."""
+        saver = None if self._is_child(config) else self._saver(config)
+        read = partial(self.aget_state, config)
+        return await begin(asked, self.rlm, saver, config, read, is_resumed=is_resumed)
+
+    def _is_child(self, config: RunnableConfig) -> bool:
+        """Whether this is a child in the tree of a run of this graph."""
+        frame = config.get("configurable", {}).get(FRAME)
+        return isinstance(frame, Frame) and frame.run.base is self.rlm
+
     def _framed(
-        self, config: RunnableConfig, *, is_resumed: bool, kept: Mapping[str, KeptAnswer]
+        self,
+        config: RunnableConfig,
+        begun: Begun,
+        *,
+        is_resumed: bool,
+        kept: Mapping[str, KeptAnswer],
     ) -> RunnableConfig:
         """The config with a frame. A child has its parent's; a root, or an RLM inside another's
         tool, starts a run."""
@@ -284,15 +321,15 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         ):  # LangGraph would save no finished call before all open ones have had a turn
             config["max_concurrency"] = UNLIMITED
         given = config.get("configurable", {})
-        frame = given.get(FRAME)
-        if isinstance(frame, Frame) and frame.run.base is self.rlm:
+        if self._is_child(config):
             return config
         if self.store is not None and RUNTIME in given:
             config = with_key(config, RUNTIME, with_own_store(given[RUNTIME], self.store))
         wanted = cast(RunOptions, given.get(RUN_OPTIONS) or RunOptions())
         run = Run(
+            begun.rlm,
             self.rlm,
-            self.rlm,
+            begun.entry,
             own_emit=wanted.emit,
             budget=wanted.budget,
             resumed=is_resumed,
@@ -302,45 +339,21 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
         return with_key(config, FRAME, Frame(run, form=form, work=work))
 
-    async def _carry(self, config: RunnableConfig) -> None:
+    async def _carry(self, config: RunnableConfig, state: StateSnapshot | None) -> None:
         """Tell a resumed run's ledger what its whole tree has spent, before any of it continues."""
         frame, saver = cast(Frame, config.get("configurable", {})[FRAME]), self._saver(config)
-        if frame.depth or not frame.run.resumed or saver is None:
+        if state is None or saver is None or frame.depth or not frame.run.resumed:
             return
-        state = await self.aget_state(config)
         frame.work.is_of(state.values.get("trajectory", ""))
         frame.work.before = str((state.metadata or {}).get(LEFT, ""))
-        async for usage in self._spent_before(state, config, saver):
+        async for usage in spent_before(state, config, saver, self.aget_state):
             frame.run.ledger.carry(usage)
-
-    async def _spent_before(
-        self, state: StateSnapshot, config: RunnableConfig, saver: Saver
-    ) -> AsyncIterator[Usage]:
-        """What an RLM has spent: as of its last checkpoint, in answers since, and in children that
-        have not ended."""
-        if state.values.get("usage"):
-            yield state.values["usage"]
-        log, open_call = cast(Log, state.values.get("log", {})), state.values.get("suspended")
-        for usage in spent_on(log, open_call):
-            yield usage
-        call = call_at(log, open_call)
-        if call is None or call["call"] != "rlm":
-            return
-        if config.get("configurable", {}).get("checkpoint_id"):
-            return  # time travel: whatever came after that checkpoint is done anew
-        for task in state.tasks:
-            if task.result is None and isinstance(task.state, dict):
-                within = with_key(task.state, CHECKPOINTER, saver)
-                state_within = await self.aget_state(within)
-                async for usage in self._spent_before(state_within, within, saver):
-                    yield usage
 
     async def _keep(
         self, config: RunnableConfig, saver: Saver | None, until_done: AsyncExitStack
     ) -> None:
         """Keep what a root stores from whoever deletes blobs. A child's is kept by its root."""
-        frame = config.get("configurable", {}).get(FRAME)
-        if not isinstance(frame, Frame) or frame.run.base is not self.rlm:
+        if not self._is_child(config):
             database = None if saver is None else await identity_of(saver)
             users = self.rlm.blobs.users
             use = users.begin(database, saver)
@@ -354,26 +367,6 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         if is_root and thread is not None and isinstance(saver, BaseCheckpointSaver):
             database = await database_of(cast(Saver, saver))
             until_done.enter_context(lease(database, str(thread)))
-
-
-def _let_rest(config: RunnableConfig, until_done: AsyncExitStack) -> None:
-    """Have the interpreters of a root's run go before those of others, once it has ended or waits
-    for a person."""
-    frame = cast(Frame, config.get("configurable", {})[FRAME])
-    if frame.depth == 0:
-        run = frame.run
-        until_done.callback(lambda: run.rlm.sessions.rest(run.interpreters))
-
-
-def _within(name: str, graph: Any, namespace: str | None) -> Iterator[tuple[str, Any]]:
-    """The subgraphs of the subgraph `name`, as far as they are on the way to `namespace`."""
-    below = None
-    if namespace is not None:
-        if not namespace.startswith(f"{name}|"):
-            return
-        below = namespace.removeprefix(f"{name}|")
-    for inner, found in graph.get_subgraphs(namespace=below, recurse=True):
-        yield f"{name}|{inner}", found
 
 
 def _is_resumed_within(config: RunnableConfig) -> bool:

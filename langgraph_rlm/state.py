@@ -13,7 +13,14 @@ from typing_extensions import TypedDict
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
 from langgraph_rlm.log.entries import CallKind, Decision, Log, NativeCall, ReplyEntry, merge_log
-from langgraph_rlm.log.places import call_at, item_place, last_turn, native_places, turn_count
+from langgraph_rlm.log.places import (
+    call_at,
+    item_place,
+    last_turn,
+    native_places,
+    questions_of,
+    turn_count,
+)
 from langgraph_rlm.storage.blobs import Text
 from langgraph_rlm.storage.out_files import GivenFile, last_files
 
@@ -162,6 +169,10 @@ class PendingCall(TypedDict):
     id: str
     """Id of a tool call: the model's own for a native one, else made of the RLM's id and the
     place."""
+    question: NotRequired[Text]
+    """Of a tool call: what the RLM was asked. Earlier versions have left it out."""
+    instructions: NotRequired[Text]
+    """Of a tool call: the system messages of the input, where there are any."""
 
 
 class ToolState(PendingCall, total=False):
@@ -227,7 +238,7 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
         raise KeyError(place)
     native = last_native_calls(state).get(place)
     id = f"call_{state['trajectory']}_{place}" if native is None else native["id"]
-    return [
+    calls = [
         PendingCall(
             place=item_place(place, item),
             call=entry["call"],
@@ -242,3 +253,10 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
         for item in range(entry["items"])
         if item_place(place, item) not in state["log"]
     ]
+    if entry["call"] == "tool":
+        for call in calls:
+            call["question"] = questions_of(state["log"])[-1]["question"]
+            instructions = state.get("instructions")
+            if instructions is not None:
+                call["instructions"] = instructions
+    return calls

@@ -195,3 +195,40 @@ def test_an_approval_is_answered_in_the_form_of_agent_chat_ui(server: str) -> No
     pause, out = asyncio.run(asked())
     assert pause["action_requests"][0]["args"]["to"] == "ada@example.org"
     assert "sent to ada@example.org" in out["messages"][-1]["content"]
+
+
+def test_two_assistants_of_different_limits(server: str) -> None:
+    """Each one's limit holds, by `context` as by `configurable`; a forbidden value is refused by name; the schema shows what is allowed."""
+    given = {"query": "Where is zanzibar?", "context": "zanzibar is here"}
+
+    async def asked() -> tuple[list[Any], list[Any], dict[str, Any]]:
+        client: Any = get_client(url=server)
+        none, some = {"limits": {"max_sub_calls": 0}}, {"limits": {"max_sub_calls": 5}}
+        made = [
+            await client.assistants.create("rlm", context=none),
+            await client.assistants.create("rlm", context=some),
+            await client.assistants.create("rlm", config={"configurable": none}),
+        ]
+        outs = await asyncio.gather(
+            *(client.runs.wait(None, each["assistant_id"], input=given) for each in made)
+        )
+        refused = []
+        for other in (
+            {"limits": {"max_iterations": 31}},
+            {"model": "openai:o3"},
+            {"sandbox": "local"},
+        ):
+            parts = client.runs.stream(None, "rlm", input=given, context=other)
+            refused += [part.data async for part in parts if part.event == "error"]
+        schemas = await client.assistants.get_schemas(made[0]["assistant_id"])
+        return outs, refused, schemas["context_schema"]
+
+    outs, refused, schema = asyncio.run(asked())
+    assert [out["stop_reason"] for out in outs] == ["max_sub_calls", "answered", "max_sub_calls"]
+    told = [f"{each['error']}: {each['message']}" for each in refused]
+    assert [each.partition(" is refused")[0] for each in told] == [
+        "SettingsError: The run setting limits={'max_iterations': 31}",
+        "SettingsError: The run setting model='openai:o3'",
+        "SettingsError: The run setting sandbox='local'",
+    ]
+    assert schema["properties"]["limits"]["properties"]["max_iterations"]["maximum"] == 30

@@ -369,7 +369,7 @@ class TestInjected:
 
     def test_what_only_an_agent_has_is_refused_at_once(self) -> None:
         @tool
-        def look(state: Annotated[dict[str, Any], InjectedState]) -> str:
+        def look(state: Annotated[dict[str, Any], InjectedState("todos")]) -> str:
             """Look."""
             return ""
 

@@ -21,11 +21,11 @@ from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.chat.model import ChatRLM
 from langgraph_rlm.errors import ConfigurationError, shown
-from langgraph_rlm.graph import check_prices
 from langgraph_rlm.models.wrapped import model_name
 from langgraph_rlm.pregel.keys import saver_around
 from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.rlm_graph import RLMGraph
+from langgraph_rlm.runtime.variant import check_prices
 
 try:
     from langchain.agents.middleware.types import (

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 
 from langchain_core.messages import AIMessageChunk
 
@@ -16,9 +17,12 @@ from langgraph_rlm.chat.open_run import (
     find_or_begin_run,
     is_awaited,
 )
-from langgraph_rlm.chat.runs import lock_of
+from langgraph_rlm.chat.runs import NAME, lock_of
 from langgraph_rlm.chat.tool_results import ToolResults, tool_results
 from langgraph_rlm.chat.work_on_run import work_on_run
+from langgraph_rlm.runtime.asked import asked_of
+from langgraph_rlm.runtime.settings import RunSettings
+from langgraph_rlm.runtime.variant import variant
 
 
 async def answer_call(call: Call) -> AsyncGenerator[AIMessageChunk]:
@@ -27,10 +31,23 @@ async def answer_call(call: Call) -> AsyncGenerator[AIMessageChunk]:
     Closing the iteration cancels the run.
     """
     async with AsyncExitStack() as held:
-        reply = await _reply(call, held)
+        reply = await _reply(await _with_settings(call), held)
         async with aclosing(reply) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+
+async def _with_settings(call: Call) -> Call:
+    """Check what the caller sets for this call, and give the call with it.
+
+    Raises:
+        SettingsError: a setting is not allowed.
+    """
+    home = call.home
+    given = {} if home.settings is None else {NAME: home.settings}
+    asked = asked_of(NAME, RunSettings, None, home.context, given, is_nested=True)
+    own = await variant(call.chat.graphs.rlm, asked.settings)
+    return call if own is call.rlm else replace(call, own=own)
 
 
 async def _reply(call: Call, held: AsyncExitStack) -> AsyncGenerator[AIMessageChunk]:

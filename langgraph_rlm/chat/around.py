@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
@@ -36,6 +36,8 @@ class Around:
     """The thread of whoever calls; what runs inside has one of its own."""
     run_id: UUID | None = None
     """Of the call itself, for tracers."""
+    configurable: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Of the call's config, or of that around it."""
 
 
 def around_call(run_manager: Any, *, trace_inside: bool) -> Around:
@@ -51,7 +53,8 @@ def around_call(run_manager: Any, *, trace_inside: bool) -> Around:
     handlers = [each for each in run_manager.inheritable_handlers if sees(each, trace_inside)]
     metadata: Mapping[str, Any] = run_manager.inheritable_metadata
     callbacks = _callbacks(handlers, run_manager.run_id, run_manager.inheritable_tags, metadata)
-    return Around(callbacks, str(metadata.get("thread_id", "")), run_manager.run_id)
+    thread, given = str(metadata.get("thread_id", "")), (known or Around()).configurable
+    return Around(callbacks, thread, run_manager.run_id, given)
 
 
 @contextmanager
@@ -79,7 +82,8 @@ def known_around(
     tags = [*manager.inheritable_tags, *whole.get("tags", [])]
     callbacks = _callbacks(inside, run_id, tags, metadata)
     before = _around.get()
-    _around.set(Around(callbacks, str(metadata.get("thread_id", "")), run_id))
+    thread, given = str(metadata.get("thread_id", "")), whole.get("configurable", {})
+    _around.set(Around(callbacks, thread, run_id, given))
     try:
         yield {**whole, "run_id": run_id, "callbacks": _without_usage(manager, inside)}
     finally:  # by value: a stream may be closed in another context than it began in

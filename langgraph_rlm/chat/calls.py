@@ -13,6 +13,7 @@ from langgraph_rlm.chat.requests import Request
 from langgraph_rlm.chat.runs import RunHome
 from langgraph_rlm.chat.tasks import Task
 from langgraph_rlm.models.sampling import SAMPLING
+from langgraph_rlm.runtime.shared import RLMRuntime
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,13 @@ class Call:
     """The run to begin, where the caller names it."""
     is_streamed: bool = True
     """Whether the caller sees the reply piece by piece."""
+    own: RLMRuntime | None = None
+    """The runtime with the settings of this call; None where it sets nothing."""
+
+    @property
+    def rlm(self) -> RLMRuntime:
+        """What the call works with."""
+        return self.own or self.chat.graphs.rlm
 
     @property
     def max_tokens(self) -> int | None:

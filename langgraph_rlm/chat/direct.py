@@ -42,7 +42,7 @@ def is_direct(call: Call) -> bool:
     """
     if call.named is not None and call.named.after is not None:
         return False  # what the question is about may be in the variables of the run before
-    rlm = call.chat.graphs.rlm
+    rlm = call.rlm
     tokens = call.chat.direct_below_tokens
     if rlm.toolset.root:
         return False
@@ -74,7 +74,7 @@ def answer_directly(call: Call) -> AsyncGenerator[AIMessageChunk]:
         ModelReplyError: what came is not a reply.
         Exception: whatever the model's client raised.
     """
-    model = call.chat.graphs.rlm.root_model(0, None)
+    model = call.rlm.root_model(0, None)
     return isolated(lambda: _reply(call, model))
 
 

@@ -75,13 +75,16 @@ def _entry(
         name = f"`context_{first + len(contexts)}`"
         parts.append(f"(The user also sent {kinds}, which code cannot see: as data in {name}.)")
         contexts = [*contexts, [*said]]
-    return QuestionEntry(
+    entry = QuestionEntry(
         kind="run",
         question=blobs.put_text("\n\n".join(parts)),
         contexts=[ingest(context, blobs).as_dict() for context in contexts],
         turn=turn,
         started=time.time(),
     )
+    if before and "settings" in before[-1]:  # it is part of the same run
+        entry["settings"] = before[-1]["settings"]
+    return entry
 
 
 def _most(rule: int | Rule) -> int:

@@ -26,7 +26,7 @@ from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import request_of
-from langgraph_rlm.chat.runs import RunHome
+from langgraph_rlm.chat.runs import NAME, RunHome
 from langgraph_rlm.chat.structured_output import Method, parsed, response_format_of, tool_name
 from langgraph_rlm.chat.tasks import Task, task_here
 from langgraph_rlm.errors import ConfigurationError, problems_in
@@ -35,9 +35,11 @@ from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.resolve import resolve_model
 from langgraph_rlm.models.wrapped import Model, first_of, model_name
 from langgraph_rlm.options import check_options, unknown_option
+from langgraph_rlm.pregel.keys import RUNTIME
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.repl import DEFAULT_SANDBOX
 from langgraph_rlm.rlm_graph import RLMGraph
+from langgraph_rlm.runtime.run import FRAME
 from langgraph_rlm.tools.approvals import InterruptMode
 
 MODEL_SETTINGS = ("temperature", "timeout", "max_retries", "api_key", "base_url")
@@ -142,6 +144,9 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
     """Where contexts and long texts are kept: a folder or an fsspec URL."""
     checkpointer: Any = None
     """Keeps the runs: any LangGraph saver; by default that of the graph around, else memory."""
+    configurable: Any = None
+    """What a call may set for itself, as `config={"configurable": {"rlm": {...}}}`: a
+    `Configurable`, or a dict of some of its fields."""
     direct_below_tokens: int = 8_000
     """Inputs below this many tokens, of four bytes each, go straight to `model`; 0 for none."""
     context_rule: int | Rule = 4_000
@@ -199,6 +204,7 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
             prompt_caching=self.prompt_caching,
             store=self.store,
             blob_store=self.blob_store,
+            configurable=self.configurable,
         )
         self._graphs = Graphs(base)
         if self.profile is None:
@@ -293,7 +299,12 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
         if store is None and task is not None:
             store = task.store
         around = around_call(run_manager, trace_inside=self.trace_inside)
-        return RunHome(saver, self.owner, around.callbacks, store, around.thread)
+        given = around.configurable
+        if FRAME in given:  # it is set for the RLM in whose tool this is called
+            given = dict[str, Any]()
+        context = getattr(given.get(RUNTIME), "context", None)
+        settings = given.get(NAME)
+        return RunHome(saver, self.owner, around.callbacks, store, around.thread, settings, context)
 
     # Tools and structured output
 

@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, Interrupt
 
@@ -20,12 +21,15 @@ from langgraph_rlm.chat.ids import pause_digest, thread_of
 from langgraph_rlm.chat.run_records import RunRecord, record_of, write_note
 from langgraph_rlm.chat.tool_results import value_for_code
 from langgraph_rlm.errors import UnknownToolCallError
-from langgraph_rlm.pregel.keys import NO_STREAM, pauses_among
-from langgraph_rlm.progress import Event
+from langgraph_rlm.pregel.keys import NO_STREAM, RUNTIME, pauses_among
+from langgraph_rlm.progress import Event, is_event
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.run import RUN_OPTIONS, RunOptions, with_key
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.state import RLMState
+
+NAME = "rlm"
+"""The name of the graph in a chat model, and the key of a caller's settings for it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class RunHome:
     """The LangGraph store of the runs' tools."""
     thread: str = ""
     """The thread of whoever calls, by which tracers find what runs inside."""
+    settings: Any = None
+    """What the caller's config says under `NAME`."""
+    context: Any = None
+    """The `Runtime.context` of the graph around."""
 
     def config(self, run: str) -> RunnableConfig:
         """Make a config that names the thread of a run, and nothing else."""
@@ -52,6 +60,14 @@ class RunHome:
             config["callbacks"] = self.callbacks
         if self.thread:  # LangGraph keeps this key out of checkpoints
             config["metadata"] = {"thread_id": self.thread}
+        return config
+
+    def with_settings(self, config: RunnableConfig) -> RunnableConfig:
+        """Give the config of a run with what the caller sets for it, and the context around."""
+        if self.settings is not None:
+            config = with_key(config, NAME, self.settings)
+        if self.context is not None:
+            config = with_key(config, RUNTIME, Runtime(context=self.context))
         return config
 
 
@@ -123,11 +139,12 @@ class ChatRun:
             **self._home.config(self.id),
             "metadata": {**inner.get("metadata", {}), **self.record.metadata},
         }
-        config = with_key(config, RUN_OPTIONS, self._options)
+        config = self._home.with_settings(with_key(config, RUN_OPTIONS, self._options))
         stream: Any = self._graph.astream(given, config, stream_mode="custom", durability="sync")
         async with aclosing(stream) as events:
             async for event in events:
-                yield event
+                if is_event(event):  # tools may write there too
+                    yield event
         await self.refresh()
 
     def resume(self, answers: Mapping[str, Any]) -> Command[Any] | None:

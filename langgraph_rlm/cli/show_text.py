@@ -43,6 +43,8 @@ def thread_shown(index: TraceIndex, *, turns_alone: bool) -> Iterator[Renderable
             name = context.get("user_name") or context.get("name") or "context"
             size = f"{context['length']:,} characters"
             yield Text(f"          {printable(name)}: {size}", style="dim")
+        if "settings" in question:
+            yield Text(f"          {_settings(question['settings'], index)}", style="dim")
     tree = _rlm(index, index.root, "", turns_alone=turns_alone)
     yield tree
     yield from _ends(index, index.root)
@@ -266,6 +268,14 @@ def place_shown(index: TraceIndex, path: str) -> Iterator[RenderableType]:
             if key in record:
                 tree.add(Text(printable(index.text(record[key]))))
     yield tree
+
+
+def _settings(settings: dict[str, Any], index: TraceIndex) -> str:
+    """Tell what a question had of its own, in a line."""
+    told = {**settings}
+    if "prompt" in told:
+        told["prompt"] = index.text(told["prompt"])
+    return _line(", ".join(f"{name}={value!r}" for name, value in told.items()))
 
 
 def _whole_reply(tree: Tree, index: TraceIndex, reply: "ReplyRecord") -> None:

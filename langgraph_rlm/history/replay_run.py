@@ -34,7 +34,7 @@ from langgraph_rlm.repl import open_backend
 from langgraph_rlm.repl.advance import Advance, CellLost
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.divergence import outcome_digest
-from langgraph_rlm.repl.host import Host
+from langgraph_rlm.repl.host import Host, limits_of_thread
 from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.replay import Repl
 from langgraph_rlm.repl.requests import Requests
@@ -168,16 +168,18 @@ class _Replay:
         return Replayed(1, kinds.count("turn"), kinds.count("cell"), kinds.count("call"))
 
     def _repl(self, rlm: SavedRLM, depth: int) -> Repl:
+        questions = questions_of(rlm["log"])
         host = Host(
             models=self._models,
             tools=self._toolset.at(depth),
             is_recursive=depth + 1 < self._limits.max_depth,
             blobs=self._blobs,
             requests=Requests(self._blobs),
-            limits=self._limits,
+            limits=limits_of_thread(self._limits, questions),
             gives_files=depth == 0,
+            depth=depth,
         )
-        start = ReplStart(rlm["trajectory"], questions_of(rlm["log"])[0]["started"])
+        start = ReplStart(rlm["trajectory"], questions[0]["started"])
         return open_repl(self._backend, start, host)
 
     def _check_cells(self, rlm: SavedRLM) -> None:
@@ -197,15 +199,22 @@ class _Replay:
             place = cell_place(number, index)
             entry = cell_at(log, place)
             if entry is not None:
-                self._check_text(place, entry)
+                self._check_text(place, entry, self._output_chars(log, number))
                 before.append(entry)
             elif not is_open and index in open_ones and not _has_answered(before):
                 raise _diverged(place, "is in its turn's reply, but not in the log", None)
 
-    def _check_text(self, place: str, entry: CellEntry) -> None:
+    def _output_chars(self, log: Log, turn: int) -> int:
+        """Give the most characters that the log has of what a cell of a turn printed."""
+        asked = [question for question in questions_of(log) if question["turn"] <= turn][-1]
+        own = asked.get("settings", {}).get("limits", {})
+        return self._limits.model_copy(update=own).max_output_chars
+
+    def _check_text(self, place: str, entry: CellEntry, most: int) -> None:
         """Refuse if what an entry says that its cell printed is not what its digest was made of.
 
-        A text that the file has only in part cannot be checked.
+        A text that the file has only in part, because it has more than `most` characters, cannot be
+        checked.
         """
         if entry["outcome"] != "ok":
             return
@@ -213,7 +222,7 @@ class _Replay:
         value: str | None = None
         if entry["value"] is not None:
             value = self._blobs.get_text(entry["value"])
-        is_whole = max(len(stdout), len(value or "")) < self._limits.max_output_chars
+        is_whole = max(len(stdout), len(value or "")) < most
         if is_whole and outcome_digest(stdout, value, None) != entry["digest"]:
             what = (
                 "was edited in the file: its digest is of other output. "

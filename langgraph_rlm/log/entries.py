@@ -48,6 +48,21 @@ class Stamped(TypedDict):
     another one."""
 
 
+class Settings(TypedDict, total=False):
+    """What one question has that its graph does not (`runtime/settings.py`). What is left out is
+    the graph's."""
+
+    model: str
+    sub_model: str
+    prompt: Text
+    limits: dict[str, int | float | None]
+    """Limits by their names."""
+    tools: list[str]
+    """Names of the only tools that code may call, sorted."""
+    sandbox: str
+    """As it was asked for; what it is, the first question's `sandbox` says."""
+
+
 class QuestionEntry(Stamped):
     """One question put to the thread, at `"run.0"` and on."""
 
@@ -65,6 +80,8 @@ class QuestionEntry(Stamped):
     left it out."""
     skills: NotRequired[str]
     """Digest of the list of its skills (`storage/skills.py`); left out where there are none."""
+    settings: NotRequired[Settings]
+    """What this question alone has. Left out where that is nothing."""
 
 
 class NativeCall(TypedDict):

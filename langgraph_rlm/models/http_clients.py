@@ -8,20 +8,27 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from cachetools import LRUCache
+
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from langgraph_rlm.models.wrapped import Model
 
 
+KEPT_MODELS = 256
+"""Models of one loop that are kept. Runs may name models of their own."""
+
+
 class Clients:
     """The models of one RLM, as each event loop may use them."""
 
     def __init__(self) -> None:
-        self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Model]] = (
-            WeakKeyDictionary()
-        )
-        """The models of each loop, by the `id` of the model that was given."""
+        self._models: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, LRUCache[int, tuple[Model, Model]]
+        ] = WeakKeyDictionary()
+        """Of each loop: a model that was given and the one of the loop, by the `id` of the first,
+        which no other object gets while it is held here."""
         self._http: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     def here(self, model: "Model") -> "Model":
@@ -29,16 +36,13 @@ class Clients:
 
         That is the model itself, with other OpenAI models in it: their replies are put right
         (`openai_replies.py`), and those that the user gave no HTTP client use one of this loop.
-
-        Args:
-            model: kept alive by the caller for as long as this object.
         """
         from langgraph_rlm.models.wrapped import mapped
 
-        models = self._models.setdefault(asyncio.get_running_loop(), {})
+        models = self._models.setdefault(asyncio.get_running_loop(), LRUCache(KEPT_MODELS))
         if id(model) not in models:
-            models[id(model)] = mapped(model, self._chat_model)
-        return models[id(model)]
+            models[id(model)] = (model, mapped(model, self._chat_model))
+        return models[id(model)][1]
 
     def _chat_model(self, model: "BaseChatModel") -> "BaseChatModel":
         from langgraph_rlm.models.openai_replies import Completions

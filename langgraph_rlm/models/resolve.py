@@ -2,9 +2,12 @@
 
 import importlib
 import os
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from cachetools import LRUCache
 
 from langgraph_rlm.errors import ConfigurationError, shown
 
@@ -79,6 +82,29 @@ def _openai(name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel"
             f"{option}='openai:{name}' cannot be used: {error} Set OPENAI_API_KEY (any text for a "
             "local server with OPENAI_BASE_URL)."
         ) from error
+
+
+KEPT_NAMED = 64
+"""Models by name that are kept for later runs."""
+
+
+class NamedModels:
+    """Models that runs ask for by name. Runs that name the same one share it."""
+
+    def __init__(self) -> None:
+        self._made: LRUCache[str, Model] = LRUCache(KEPT_NAMED)
+        self._lock = threading.Lock()
+
+    def of(self, name: str, option: str) -> "Model":
+        """Give the model of `"provider:model"`. Blocks: it may import a package.
+
+        Raises:
+            ConfigurationError: as in `resolve_model`.
+        """
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = resolve_model(name, option=option)
+            return self._made[name]
 
 
 def check_address(name: str, url: str | None) -> None:

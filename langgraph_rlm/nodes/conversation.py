@@ -46,7 +46,7 @@ from langgraph_rlm.prompts import (
     system_prompt,
 )
 from langgraph_rlm.repl.base import capacity_of, gives_files, imports_skills, reads_files
-from langgraph_rlm.repl.host import is_loaded
+from langgraph_rlm.repl.host import is_loaded, limits_of_thread
 from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
@@ -207,12 +207,12 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     would fill the window."""
     handles, names = handles_of(questions), context_names(questions)
     backend = rlm.sessions.sandboxes.of(questions)
-    capacity = capacity_of(backend)
+    limits, capacity = limits_of_thread(rlm.limits, questions), capacity_of(backend)
     shown: list[ContextDoc] = []
     for name in names:
         handle = handles[name]
         shown_name, *others = _names_of(handle, name, is_first=name == names[0])
-        loaded = is_loaded(handle, rlm.limits, capacity)
+        loaded = is_loaded(handle, limits, capacity)
         doc = ContextDoc(
             name=shown_name,
             kind=handle.kind,

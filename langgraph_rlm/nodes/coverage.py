@@ -48,6 +48,6 @@ def _covered(state: RLMState, rlm: RLMRuntime) -> Covered:
     return covered(
         log,
         rlm.blobs,
-        is_loaded=lambda handle: is_loaded(handle, rlm.limits, capacity),
+        is_loaded=lambda handle: is_loaded(handle, rlm.limits_in(log), capacity),
         output_chars=rlm.output_chars(state.get("depth", 0), state.get("model")),
     )

@@ -63,6 +63,8 @@ class Ingest:
             question["skills"] = skills
         if not questions:
             question["sandbox"] = self._rlm.sandbox(log).name
+        if frame.run.settings is not None:
+            question["settings"] = frame.run.settings
         new: Log = {**self._cut_off(state), question_place(len(questions)): question}
         update = RLMUpdate(log=stamp(new, frame.run.id))
         if questions:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
-from langchain_core.messages import ToolCall
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolCall
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
@@ -57,8 +57,11 @@ class ToolInterrupt:
     def __init__(self, steps: Any) -> None:
         self._steps = steps
 
-    async def __call__(self, call: PendingCall, config: RunnableConfig) -> RLMUpdate:
+    async def __call__(
+        self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]
+    ) -> RLMUpdate:
         """Take one call and give one record."""
+        frame_of(config).show_on(runtime)
         named: RunnableConfig = {**config, "run_name": f"{call['function']} {call['place']}"}
         out = await self._steps.ainvoke(call, named)
         reply: ReplyEntry = out["reply"]
@@ -80,6 +83,19 @@ class ToolStep:
 
     def _tool_call(self, call: PendingCall, tool: RLMTool, arguments: dict[str, Any]) -> ToolCall:
         return ToolCall(name=tool.name, args=arguments, id=call["id"], type="tool_call")
+
+    async def _about(
+        self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]
+    ) -> ToolCallInfo:
+        """What LangChain injects is made of."""
+        blobs = self._rlm.blobs
+        messages: list[AnyMessage] = []
+        if "instructions" in call:
+            messages.append(SystemMessage(await blobs.fetch(call["instructions"])))
+        query = await blobs.fetch(call["question"]) if "question" in call else ""
+        messages.append(HumanMessage(query))
+        state = {"messages": messages, "query": query, "depth": call["depth"]}
+        return ToolCallInfo(call["id"], config, runtime, state, frame_of(config).run.emit)
 
     async def _decided(
         self, decision: dict[str, Any], arguments: dict[str, Any], config: RunnableConfig
@@ -114,9 +130,9 @@ class Gate(ToolStep):
         tool, arguments = self._called(call)
         when = self._rlm.toolset.when(tool)
         assert when is not None, "the graph leads here only where there is one"
-        about = ToolCallInfo(call["id"], config, runtime)
+        about = await self._about(call, config, runtime)
         asked = self._tool_call(call, tool, arguments)
-        request = cast(OwnTool, tool).request(asked, call, about)
+        request = cast(OwnTool, tool).request(asked, about)
         return ToolUpdate(waits=bool(await asyncio.to_thread(when, request)))
 
 
@@ -213,7 +229,7 @@ class CallTool(ToolStep):
         work = frame.piece("tool", tool.name, call["parent"], place, call["depth"])
         work.given, work.call_id = arguments, call["id"]
         with at_work(work):
-            about = ToolCallInfo(call["id"], marked(config, work, has_name=False), runtime)
+            about = await self._about(call, marked(config, work, has_name=False), runtime)
             result = await within(seconds, tool.run(arguments, about), f"Tool {tool.name!r}")
             work.result = result
             if isinstance(result, WithShown):

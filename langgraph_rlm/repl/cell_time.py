@@ -45,6 +45,10 @@ class CellTime:
         """Whether the last step was a replay."""
         return self._is_replaying
 
+    def allow(self, max_cell_seconds: float) -> None:
+        """Take up a question, whose cells may take so long."""
+        self._max_cell_seconds = max_cell_seconds
+
     def begin(self, deadline: Deadline) -> None:
         """Take up the clock of the run that wants to know more."""
         self._deadline = deadline

@@ -1,7 +1,7 @@
 """Host: what the host side of an interpreter knows. Its RLM, the open cell, and the late values."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,9 +23,17 @@ LOADED_SHARE = 4
 """A context is loaded only if this many times its size fits the heap: loading takes that much."""
 
 
+OF_THREAD = ("max_heap_bytes", "max_out_bytes")
+"""Limits that an interpreter has from its start. A thread keeps those of its first question."""
+
+
 @dataclass(frozen=True)
 class Host:
-    """What the host sides of all interpreters of one RLM share. It knows nothing of any one run."""
+    """What the host sides of all interpreters of one RLM share. It knows nothing of any one run.
+
+    What a question has of its own is read from the log, so that live code and code that is run
+    again get the same answers.
+    """
 
     models: Sequence[str]
     """Names that code may give as `model=`."""
@@ -42,6 +50,35 @@ class Host:
     """Whether files in `out/` are given back: those of the root's code are."""
     desk: Desk = field(default_factory=Desk)
     """Answers queries of tables."""
+    depth: int = 0
+    """Of the RLM."""
+    withheld: frozenset[str] = frozenset()
+    """Tools, by their names in code, that the code of this question may not call. Their names stay
+    taken: another question has them."""
+
+    def for_question(self, question: QuestionEntry) -> "Host":
+        """Give the host of the code of one question: with the settings that the log has of it."""
+        settings = question.get("settings")
+        if settings is None:
+            return self
+        limits = self.limits.model_copy(update=settings.get("limits", {}))
+        withheld = frozenset[str]()
+        if "tools" in settings:
+            named = settings["tools"]
+            withheld = frozenset(
+                function for function, tool in self.tools.items() if tool.name not in named
+            )
+        is_recursive = self.depth + 1 < limits.max_depth
+        return replace(self, limits=limits, withheld=withheld, is_recursive=is_recursive)
+
+
+def limits_of_thread(limits: Limits, questions: Sequence[QuestionEntry]) -> Limits:
+    """Give limits with those of `OF_THREAD` as the first question of a log has them."""
+    if not questions:
+        return limits
+    given = questions[0].get("settings", {}).get("limits", {})
+    own = {name: given[name] for name in OF_THREAD if name in given}
+    return limits.model_copy(update=own) if own else limits
 
 
 @dataclass

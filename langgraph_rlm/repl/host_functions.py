@@ -120,6 +120,8 @@ def _response(
     made: Made,
     check: Callable[[], None],
 ) -> Answer | Request:
+    if call.function in host.withheld:
+        raise BadCall("NameError", f"{call.function} is not among the tools of this question.")
     if call.function in host.tools:
         return _tool_response(call, host.tools[call.function], cell.rules)
     function = BY_NAME[call.function]

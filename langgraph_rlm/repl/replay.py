@@ -80,9 +80,11 @@ class Repl:
         self._session = session
         self._values = values
         values.use(session)
+        self._base = host
         self._host = host
         self._at = standing or Standing()
-        self._is_from_snapshot = standing is not None
+        self.is_from_snapshot = standing is not None
+        """Whether it did not begin at the beginning of its log."""
         self._rules = 1
         self._time = CellTime(session, host.limits.max_cell_seconds)
         self._files = CellFiles(session, host, self._at)
@@ -90,11 +92,6 @@ class Repl:
         self._has_ended = tell_of_sandbox(self)
         self._replayed = 0
         self._to_replay: int | None = None
-
-    @property
-    def is_from_snapshot(self) -> bool:
-        """Whether it did not begin at the beginning of its log."""
-        return self._is_from_snapshot
 
     def fill_out(self) -> None:
         """Put what stood in `out/` back, after a snapshot. Raises `BlobError`."""
@@ -212,6 +209,8 @@ class Repl:
         questions = [question for question in questions_of(log) if question["turn"] <= number]
         shown = partial(history, log, number, self._host.blobs)
         self._values.enter(questions, shown, self._rules)
+        self._host = self._base.for_question(questions[-1])
+        self._time.allow(self._host.limits.max_cell_seconds)
         if len(questions) > max(self._at.questions, 1):  # a new question has another `context`
             own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
             self._at.restore |= {"answer", *with_paths(["context", *own])}

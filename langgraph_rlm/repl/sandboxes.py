@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from langgraph_rlm.errors import ConfigurationError, SandboxError
 from langgraph_rlm.lazy import per_process
@@ -20,22 +20,46 @@ CHOICES = ("python", "monty")
 
 
 class Sandboxes:
-    """The sandboxes of one `create_rlm`: the one that was given or, for `auto`, two of them."""
+    """The sandboxes of one `create_rlm`: the one that was given or, for `auto`, two of them; and
+    those that a run may choose instead."""
 
-    def __init__(self, given: str | Backend) -> None:
+    def __init__(self, given: str | Backend, others: Collection[str] = ()) -> None:
         """Open the sandbox that was given; no worker starts.
+
+        Args:
+            given: of the graph.
+            others: names that a run may choose.
 
         Raises:
             ConfigurationError: it is neither a known name nor a `Backend`.
         """
         self._given = None if given == AUTO else open_backend(given)
+        self._known = _stands_for(AUTO) if self._given is None else frozenset[str]()
+        for name in others:
+            self._known |= _stands_for(name)
         self._opened: dict[str, Backend] = {}
         self._lock = threading.Lock()
 
     @property
+    def name(self) -> str:
+        """The name of the one that was given."""
+        return AUTO if self._given is None else self._given.name
+
+    @property
     def new(self) -> Backend:
         """The one that a new thread begins in."""
-        return self._given or self._named(chosen())
+        return self.named(self.name)
+
+    def named(self, name: str) -> Backend:
+        """Give the one that a new thread begins in whose run has chosen it by name.
+
+        Raises:
+            ConfigurationError: there is no such name here.
+            SandboxError: this machine cannot have it.
+        """
+        if self._given is not None and name == self._given.name:
+            return self._given
+        return self._begun_in(chosen() if name == AUTO else name)
 
     def of(self, questions: Sequence[QuestionEntry]) -> Backend:
         """Give the one that an RLM began in, by the questions of its log.
@@ -47,11 +71,13 @@ class Sandboxes:
         if not questions:
             return self.new
         began = questions[0].get("sandbox")
-        if self._given is None:
-            return self._chosen_before(began or FIRST)
-        if began not in (None, self._given.name):
-            raise ConfigurationError(_elsewhere(began, self._given.name))
-        return self._given
+        if self._given is not None and began in (None, self._given.name):
+            return self._given
+        return self._begun_in(began or FIRST)
+
+    def is_of_thread(self, name: str, questions: Sequence[QuestionEntry]) -> bool:
+        """Tell whether a name is that of the sandbox that a thread began in."""
+        return self.of(questions).name in _stands_for(name)
 
     def release_idle(self) -> None:
         """End every worker without a session."""
@@ -65,11 +91,12 @@ class Sandboxes:
 
     def _all(self) -> list[Backend]:
         with self._lock:
-            return [self._given] if self._given else list(self._opened.values())
+            own = [] if self._given is None else [self._given]
+            return [*own, *self._opened.values()]
 
-    def _chosen_before(self, began: str) -> Backend:
-        if began not in CHOICES:
-            raise ConfigurationError(_elsewhere(began, AUTO))
+    def _begun_in(self, began: str) -> Backend:
+        if began not in self._known:
+            raise ConfigurationError(_elsewhere(began, self.name))
         if began == "python" and (reason := obstacle()):
             raise SandboxError(
                 f"This thread began in sandbox 'python', which cannot be had here. {reason} "
@@ -82,6 +109,11 @@ class Sandboxes:
             if name not in self._opened:
                 self._opened[name] = open_backend(name)
             return self._opened[name]
+
+
+def _stands_for(name: str) -> frozenset[str]:
+    """What a name may stand for."""
+    return frozenset(CHOICES) if name == AUTO else frozenset({name})
 
 
 def _elsewhere(began: str | None, given: str) -> str:

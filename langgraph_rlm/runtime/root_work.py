@@ -57,3 +57,12 @@ def told(config: RunnableConfig, until_done: AsyncExitStack) -> RunnableConfig:
     if not work.left_behind:
         return config
     return {**config, "metadata": {**config.get("metadata", {}), LEFT: work.left_behind}}
+
+
+def let_rest(config: RunnableConfig, until_done: AsyncExitStack) -> None:
+    """Have the interpreters of a root's run go before those of others, once it has ended or waits
+    for a person."""
+    frame = frame_of(config)
+    if frame.depth == 0:
+        run = frame.run
+        until_done.callback(lambda: run.rlm.sessions.rest(run.interpreters))

@@ -20,6 +20,7 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, Hold, Ledger, LimitReached
 from langgraph_rlm.budget.usage import Usage
+from langgraph_rlm.log.entries import Settings
 from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.caching import Cached
@@ -87,6 +88,8 @@ class Run:
     """What it works with: its graph's runtime, changed by the settings of this run."""
     base: RLMRuntime
     """Its graph's runtime, the same for all runs."""
+    settings: Settings | None = None
+    """What it has of its own, for the log; None for nothing."""
     emit: Callable[[Event], None] = lambda _: None
     """Writes to the root's "custom" stream. LangGraph gives children one that leads nowhere."""
     own_emit: Callable[[Event], None] | None = None

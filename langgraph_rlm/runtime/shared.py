@@ -12,12 +12,14 @@ from langgraph_rlm.log.places import AnyLog, questions_of
 from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.http_clients import Clients
 from langgraph_rlm.models.media import refusal
+from langgraph_rlm.models.resolve import NamedModels
 from langgraph_rlm.models.wrapped import Model, takes_tools
 from langgraph_rlm.repl.base import Backend, capacity_of
-from langgraph_rlm.repl.host import Host
+from langgraph_rlm.repl.host import Host, limits_of_thread
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.runtime.parts import needed_for
+from langgraph_rlm.runtime.settings import Configurable
 from langgraph_rlm.runtime.windows import LEAST_CHARS, Windows
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.blobs import BlobStore
@@ -61,6 +63,12 @@ class RLMRuntime:
     """How long Claude keeps conversations in its cache; None tells providers nothing."""
     skills: SkillFolders
     """What questions may use of skills, as it is on disk."""
+    configurable: Configurable = field(default_factory=Configurable)
+    """What a run may set for itself."""
+    named: NamedModels = field(default_factory=NamedModels)
+    """Models that runs have asked for by `"provider:model"`."""
+    sandbox_name: str | None = None
+    """The sandbox that a run has chosen for a new thread; None for the graph's own."""
     clients: Clients = field(default_factory=Clients)
     begun: set[str] = field(default_factory=set[str])
     """Marks of tools that must not run twice: those that were begun in this process and have not
@@ -104,12 +112,23 @@ class RLMRuntime:
             ConfigurationError: the graph was made with another one.
             SandboxError: this machine cannot have it.
         """
-        return self.sessions.sandboxes.of(questions_of(log))
+        questions, sandboxes = questions_of(log), self.sessions.sandboxes
+        if not questions and self.sandbox_name is not None:
+            return sandboxes.named(self.sandbox_name)
+        return sandboxes.of(questions)
+
+    def limits_in(self, log: AnyLog) -> Limits:
+        """The limits of an RLM; its log says with what memory its interpreter began."""
+        return limits_of_thread(self.limits, questions_of(log))
 
     def host(self, depth: int, log: AnyLog) -> Host:
-        """What code of the RLM with this log may call at `depth`."""
+        """What code of the RLM with this log may call at `depth`.
+
+        It is asked of a graph's own runtime: what a question has of its own, the log says.
+        """
         host = self._hosts[self.is_recursive(depth), depth == 0]
-        return replace(host, capacity=capacity_of(self.sandbox(log)))
+        capacity, limits = capacity_of(self.sandbox(log)), self.limits_in(log)
+        return replace(host, capacity=capacity, limits=limits, depth=depth)
 
     @cached_property
     def preview(self) -> Callable[[ContextHandle], str]:

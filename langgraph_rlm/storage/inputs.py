@@ -6,7 +6,7 @@ Never asks a model.
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, NotRequired, TypedDict, TypeGuard
 
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
@@ -47,6 +47,8 @@ class Handles(TypedDict):
     """Contexts that are in the store already, as an input."""
 
     rlm_handles: list[HandleDict]
+    rlm_settings: NotRequired[dict[str, Any]]
+    """What the question has of its own, until it is in the log (`runtime/began.py`)."""
 
 
 class Given(TypedDict):

@@ -43,6 +43,15 @@ class ToolCallInfo:
     id: str
     config: "RunnableConfig"
     runtime: "Runtime[Any]"
+    state: Mapping[str, Any]
+    """What the RLM was asked: the values of `STATE`."""
+    write: Callable[[Any], None]
+    """Writes to the "custom" stream of the run's root."""
+
+
+STATE = ("messages", "query", "depth")
+"""What `InjectedState` gives: the messages that the RLM was asked with, its question as text, and
+how deep it is."""
 
 
 Maker = Callable[[ToolCallInfo], Any]
@@ -90,12 +99,15 @@ class OwnTool(RLMTool):
             problems = problems_in(error, has_values=False)
             raise BadArguments(f"{self.signature}: {problems}.") from None
 
-    def request(self, call: "ToolCall", state: Any, about: ToolCallInfo) -> Any:
+    def request(self, call: "ToolCall", about: ToolCallInfo) -> Any:
         """Make LangChain's `ToolCallRequest` of a call."""
         from langgraph.prebuilt.tool_node import ToolCallRequest
 
         return ToolCallRequest(
-            tool_call=call, tool=self._tool, state=state, runtime=_tool_runtime(about)
+            tool_call=call,
+            tool=self._tool,
+            state={**about.state},
+            runtime=_tool_runtime(about),
         )
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCallInfo) -> Any:
@@ -222,7 +234,7 @@ def _maker(tool: "BaseTool", name: str, full: type[BaseModel] | None) -> Maker |
         ConfigurationError: only an agent could inject it.
     """
     from langchain_core.tools.base import InjectedToolCallId
-    from langgraph.prebuilt import InjectedStore, ToolRuntime
+    from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
 
     function = body_of(tool)
     hint = _hints(function).get(name)
@@ -237,12 +249,14 @@ def _maker(tool: "BaseTool", name: str, full: type[BaseModel] | None) -> Maker |
     has_default = _has_default(function, name, full)
     if _mentions(about, InjectedStore):
         return _store_maker(tool.name, is_needed=not (has_default or _admits_none(hint)))
+    if _mentions(about, InjectedState) and (make := _state_maker(about)) is not None:
+        return make
     if has_default:
         return None
     raise ConfigurationError(
         f"Tool {tool.name!r} has an injected argument {name!r}, which an RLM cannot give: "
-        "it gives ToolRuntime, the config, the call's id and the store. "
-        "Bind it beforehand, or give it a default."
+        "it gives ToolRuntime, the config, the call's id, the store, and of its state "
+        f"{', '.join(STATE)}. Bind it beforehand, or give it a default."
     )
 
 
@@ -302,15 +316,27 @@ def _store_maker(tool: str, *, is_needed: bool) -> Maker:
     return store
 
 
+def _state_maker(about: Sequence[Any]) -> Maker | None:
+    """Make what gives the state, or the field of it that an annotation names; None where there is
+    no such field."""
+    fields = [getattr(each, "field", None) for each in about]
+    named = [field for field in fields if isinstance(field, str)]
+    if not named:
+        return lambda call: {**call.state}
+    field = named[0]
+    return (lambda call: call.state[field]) if field in STATE else None
+
+
 def _tool_runtime(call: ToolCallInfo) -> Any:
     from langgraph.prebuilt import ToolRuntime
 
-    state: dict[str, Any] = {}
     return ToolRuntime(
-        state=state,
+        state={**call.state},
         context=call.runtime.context,
         config=call.config,
-        stream_writer=call.runtime.stream_writer,
+        stream_writer=call.write,
         tool_call_id=call.id,
         store=call.runtime.store,
+        execution_info=call.runtime.execution_info,
+        server_info=call.runtime.server_info,
     )

@@ -60,6 +60,15 @@ class Toolset:
         """Give the function that tells which calls of a tool wait; None where all or none do."""
         return self.interrupt_on[tool.name].get("when") if tool.name in self.interrupt_on else None
 
+    @property
+    def names(self) -> list[str]:
+        """Give the own names of all tools, of the root and of children, sorted."""
+        return sorted({tool.name for tool in [*self.root.values(), *self.children.values()]})
+
+    def only(self, names: Collection[str]) -> "Toolset":
+        """Give the same toolset with some of its tools alone; each keeps its name in code."""
+        return replace(self, root=_only(self.root, names), children=_only(self.children, names))
+
     def with_external(self, given: Sequence[Any], reserved: Collection[str]) -> "Toolset":
         """Give the same tools and some more, which the caller runs.
 
@@ -87,6 +96,10 @@ class Toolset:
     def native(self) -> list[dict[str, Any]]:
         """What the root model may call without code, as `bind_tools` takes it: external tools."""
         return [tool.as_openai() for tool in self.root.values() if isinstance(tool, ExternalTool)]
+
+
+def _only(tools: Mapping[str, RLMTool], names: Collection[str]) -> Mapping[str, RLMTool]:
+    return {function: tool for function, tool in tools.items() if tool.name in names}
 
 
 def open_toolset(

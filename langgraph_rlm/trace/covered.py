@@ -95,6 +95,6 @@ def _bound(rlm: RLMRuntime) -> Any:
     """Tell which contexts code has as variables."""
 
     def is_bound(depth: int, log: AnyLog, handle: ContextHandle) -> bool:
-        return is_loaded(handle, rlm.limits, capacity_of(rlm.sandbox(log)))
+        return is_loaded(handle, rlm.limits_in(log), capacity_of(rlm.sandbox(log)))
 
     return is_bound

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from langgraph_rlm.log.entries import QuestionEntry
 from langgraph_rlm.log.places import context_names, questions_of
 from langgraph_rlm.tools.approvals import tool_of_review
 from langgraph_rlm.trace.of_calls import call_records, context_record
@@ -74,8 +75,19 @@ def _questions(scope: Scope) -> Iterator[QuestionRecord]:
                 for name, handle in zip(names, entry["contexts"], strict=True)
             ],
             turn=entry["turn"],
+            **known(settings=_settings(scope, entry)),
             **stamp_of({**entry, "at": time_of(entry)}),
         )
+
+
+def _settings(scope: Scope, entry: QuestionEntry) -> dict[str, Any] | None:
+    """Give what a question had of its own; None for nothing."""
+    if "settings" not in entry:
+        return None
+    given: dict[str, Any] = {**entry["settings"]}
+    if "prompt" in given:
+        given["prompt"] = scope.shown(given["prompt"])
+    return given
 
 
 def _summaries(scope: Scope) -> Iterator[SummaryRecord]:

@@ -1,7 +1,7 @@
 """Reading: `trace_of`, a thread's run as records, read from its checkpoints. Changes nothing."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.history.homes import Home, home_of, in_sync_use
 from langgraph_rlm.history.run_tree import RLMTree, run_tree
+from langgraph_rlm.log.entries import QuestionEntry
 from langgraph_rlm.log.files import files_in
 from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.pregel.leases import is_leased
@@ -214,13 +215,20 @@ class Reader:
             files=files,
             **known(
                 sandbox=questions[0].get("sandbox") if questions else None,
-                limits=None if self._rlm is None else self._rlm.limits.model_dump(),
+                limits=self._limits(questions),
                 usage=root.usage or None,
                 answer=self.texts.put(root.answer),
                 stop_reason=root.stop_reason or None,
                 structured=plain_json(root.value),
             ),
         )
+
+    def _limits(self, questions: Sequence[QuestionEntry]) -> dict[str, Any] | None:
+        """Give the limits of the newest question; None where the graph is not known."""
+        if self._rlm is None:
+            return None
+        own = questions[-1].get("settings", {}).get("limits", {}) if questions else {}
+        return self._rlm.limits.model_copy(update=own).model_dump()
 
     @property
     def _rlm(self) -> RLMRuntime | None:

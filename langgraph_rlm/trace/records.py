@@ -54,7 +54,7 @@ class TraceRecord(TypedDict):
     state: State
     sandbox: NotRequired[str]
     limits: NotRequired[dict[str, Any]]
-    """Left out where the graph is not known, but only its database."""
+    """Of the newest question. Left out where the graph is not known, but only its database."""
     models: list[str]
     """Names of the models that were asked, as far as the log says."""
     usage: NotRequired[Usage]
@@ -150,6 +150,8 @@ class QuestionRecord(InLog):
     contexts: list[ContextRecord]
     turn: int
     """The number of its first turn."""
+    settings: NotRequired[dict[str, Any]]
+    """What this question had of its own, as `RunSettings` names it; `prompt` is a text."""
 
 
 class TurnRecord(InLog):
