@@ -349,7 +349,7 @@ async def test_a_file_outside_of_the_session_is_refused(saver: Any, folder: Path
         session = await agent.new_session(cwd=str(folder), mcp_servers=[])
         for uri in OUTSIDE:
             link = acp.resource_link_block("x", uri.replace("FOLDER", uri_of(folder)))
-            with pytest.raises(acp.RequestError, match="There is no file|another machine") as no:
+            with pytest.raises(acp.RequestError, match=r"There is no file|another machine") as no:
                 await agent.prompt(session_id=session.session_id, prompt=[*text("Read"), link])
             assert no.value.code == -32602
         assert model.calls == 0
