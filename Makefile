@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALLED := $(VENV)/.installed
+ADAPTERS := $(VENV)/adapters
 
 .PHONY: demo test test-all check lint bench clean
 
@@ -12,6 +13,7 @@ demo: $(INSTALLED)  ## the main job: a needle in 1,000,000 lines, then a questio
 
 test: $(READY)  ## the tests: no network, no key, no GPU; files side by side, on up to four cores
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
+	PYTHONPATH=$(ADAPTERS) $(BIN)/pytest tests/test_mcp_tools.py
 
 test-all: $(READY)  ## the tests on each Python from 3.11 on that there is; says which there is not
 	$(BIN)/nox
@@ -37,6 +39,9 @@ $(INSTALLED): pyproject.toml  # the package alone: a demo needs no tools of deve
 $(READY): $(INSTALLED)
 	@echo "Adding the tools of developers."
 	$(BIN)/python -m pip install --quiet --editable . --group dev
+	# LangChain's adapters need version 1 of the MCP SDK, and stand in a folder of their own with it
+	$(BIN)/python -m pip install --quiet --upgrade --target $(ADAPTERS) --no-deps \
+	  "langchain-mcp-adapters>=0.3,<0.4" "mcp>=1.24,<2" httpx-sse pydantic-settings python-dotenv
 	touch $@
 
 clean:

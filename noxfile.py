@@ -27,3 +27,13 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")
     session.run("python", "-m", "pip", "install", "--quiet", "--editable", ".", "--group", "dev")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=VERSIONS)
+def adapters(session: nox.Session) -> None:
+    """Run the tests of MCP servers' tools, with LangChain's adapters and the SDK that they need."""
+    session.run("python", "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")
+    session.run("python", "-m", "pip", "install", "--quiet", "--editable", ".", "--group", "dev")
+    needed = ("langchain-mcp-adapters>=0.3,<0.4", "mcp>=1.24,<2", "uvicorn", "starlette")
+    session.run("python", "-m", "pip", "install", "--quiet", *needed)
+    session.run("python", "-m", "pytest", "tests/test_mcp_tools.py", *session.posargs)

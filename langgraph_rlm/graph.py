@@ -57,6 +57,7 @@ from langgraph_rlm.state import (
     without_log,
 )
 from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.skill_folders import SkillFolders
 from langgraph_rlm.tools.approvals import InterruptMode, InterruptOn
 from langgraph_rlm.tools.external import External
 from langgraph_rlm.tools.toolset import open_toolset
@@ -80,6 +81,7 @@ def create_rlm(
     sandbox: str | Backend = DEFAULT_SANDBOX,
     prices: Mapping[str, Price | Mapping[str, float]] | None = None,
     response_format: Any = None,
+    skills: Sequence[str | Path] = (),
     prompt: str | None = None,
     window_tokens: int | None = None,
     compact_at: float = 0.75,
@@ -129,6 +131,10 @@ def create_rlm(
         response_format: what the answer has to be: a JSON schema as a dict, or a type that pydantic
             knows (a model, `list[Item]`, ...). It comes as `structured_response`, plain JSON
             values; a mismatch goes back to the model, within the limits.
+        skills: folders of skills, by the Agent Skills format: each is one skill, with a `SKILL.md`,
+            or has skills as its folders. The model reads their texts when it needs them, and in
+            `sandbox="python"` code imports their modules. No code of a skill runs outside the
+            sandbox.
         prompt: your own instructions, put ahead of the REPL's; any text, braces included.
         window_tokens: tokens that a root model takes; by default what its profile says, else
             128,000.
@@ -151,6 +157,7 @@ def create_rlm(
     """
     check_options(locals())
     root = resolve_model(model)
+    blobs = BlobStore.open(blob_store)
     named = {name: resolve_model(each, option="models") for name, each in (models or {}).items()}
     rlm = RLMRuntime(
         model=root,
@@ -166,7 +173,7 @@ def create_rlm(
             interrupt_mode,
         ),
         limits=Limits.model_validate(limits or {}),
-        blobs=BlobStore.open(blob_store),
+        blobs=blobs,
         sessions=Sessions(Sandboxes(sandbox)),
         prices=Prices(prices),
         prompt=prompt,
@@ -174,6 +181,7 @@ def create_rlm(
         compact_at=compact_at,
         response_format=None if response_format is None else user_format(response_format),
         prompt_caching=prompt_caching,
+        skills=SkillFolders(skills, blobs),
     )
     _check_prices(rlm)
     graph = compile_rlm(rlm, checkpointer, name, store)

@@ -137,6 +137,7 @@ OPTIONS: Mapping[str, Option] = {
     "prices": Option(
         _is_mapping, "a dict by model name: {'my-model': {'input': 0.5, 'output': 2}}"
     ),
+    "skills": Option(_is_list, "a list of folders: ['skills/', 'team/pdf-tables']"),
     "prompt": Option(_is_text, "a str", _prompt_hint),
     "window_tokens": Option(_is_count, "a whole number of tokens, at least 1"),
     "compact_at": Option(_is_share, "a share of the window, above 0 and at most 1"),

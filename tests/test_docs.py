@@ -6,7 +6,8 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from langchain_core.language_models import BaseChatModel
 
 import langgraph_rlm
 from langgraph_rlm import ChatRLM, Limits, create_rlm
-from langgraph_rlm.server import Settings
+from langgraph_rlm.server import Settings, create_app
 from langgraph_rlm.server.settings import read_config
 from langgraph_rlm.testing import cell
 
 from .openai_server import Body, OpenAIServer, last_message
+from .servers import Served
 from .structure import NAME, ROOT
 from .test_layout import ORDER
 
@@ -60,7 +62,11 @@ SCRIPT = {
 """What a root model writes, by the first text that its system prompt has."""
 
 
+SERVED_AT = "http://127.0.0.1:8000/v1"
+"""The server's address in snippets."""
+
 TRUE_AFTER = {
+    "responses": "then.output_text == 'yes'",
     "acp": "harness.answer == 'yes'",
     "chat-model": "reply.text == 'sent to ann'",
     "durability": "out['answer'] == 'yes'",
@@ -112,12 +118,25 @@ def test_the_snippets_of_a_page_run_from_top_to_bottom(
     with OpenAIServer(reply) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "any")
-        for snippet in blocks(page, "python"):
-            run(snippet.replace("http://127.0.0.1:8000/v1", server.url), names)
-            check(names.get("out"))
+        snippets = blocks(page, "python")
+        with served(snippets, folder) as url:
+            for snippet in snippets:
+                run(snippet.replace(SERVED_AT, url), names)
+                check(names.get("out"))
     assert eval(TRUE_AFTER.get(name_of(page), "True"), names)
     for test in [value for name, value in names.items() if name.startswith("test_")]:
         test()
+
+
+@contextmanager
+def served(snippets: list[str], folder: Path) -> Iterator[str]:
+    """Serve where a snippet asks a server, and give its base URL."""
+    if not any(SERVED_AT in snippet for snippet in snippets):
+        yield ""
+        return
+    settings = Settings(model="gpt-5", db=str(folder / "server.db"))
+    with Served(create_app(settings)) as server:
+        yield server.url
 
 
 def check(out: Any) -> None:

@@ -1,6 +1,5 @@
 """Tools whose names, descriptions and schemas come from strangers, as those of MCP servers do: none of it harms the host or passes for a part of the prompt."""
 
-import time
 from typing import Any
 
 import pytest
@@ -37,9 +36,7 @@ def test_a_schema_that_refers_to_itself_a_thousand_times_over_is_shown_in_short(
         "properties": {"top": {"$ref": "#/$defs/node"}},
         "$defs": {"node": node},
     }
-    began = time.monotonic()
-    line = line_of(strange(schema))
-    assert time.monotonic() - began < 5 and len(line) < 10_000
+    assert len(line_of(strange(schema))) < 10_000  # in full it has a thousand million parts
 
 
 def test_a_schema_of_alternatives_of_alternatives_is_shown_in_short() -> None:
@@ -113,3 +110,17 @@ def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
         part = {"type": "array", "items": part}
     with pytest.raises(ConfigurationError, match="nested too deeply"):
         rlm(["FINAL(1)"], tools=[strange({"type": "object", "properties": {"a": part}})])
+
+
+def test_a_schema_of_a_megabyte_is_refused() -> None:
+    many = {f"parameter_{n}": {"type": "integer"} for n in range(30_000)}
+    with pytest.raises(ConfigurationError, match="characters; at most 200,000"):
+        rlm(["FINAL(1)"], tools=[strange({"type": "object", "properties": many})])
+
+
+def test_a_tool_of_many_parameters_is_shown_in_short() -> None:
+    many = {f"parameter_{n}": {"type": "integer"} for n in range(500)}
+    tool = strange({"type": "object", "properties": {**many, "x" * 5_000: {"type": "integer"}}})
+    line = line_of(tool)
+    assert line.endswith("...)`: A tool.") and len(line) < 5_000
+    assert run(tool, "FINAL(strange(parameter_499=3)['parameter_499'])") == "3"

@@ -1,10 +1,12 @@
 """Tools of MCP servers, given by `langchain-mcp-adapters`: against a real server, by the official SDK, over stdio and HTTP.
 
-The adapters do not work with version 2 of the SDK, which the rest of the tests have. Where they do not load, this file is skipped; `make test` runs it with a folder that has both (see the Makefile).
+The adapters do not work with version 2 of the SDK, which the server's process has. Where they do not load, this file is skipped; `make test` runs it with a folder that has them and version 1 (see the Makefile).
 """
 
 import asyncio
+import inspect
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,10 +20,15 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from langgraph_rlm import ConfigurationError, ResumeError
+from langgraph_rlm import ConfigurationError, ResumeError, create_rlm
+from langgraph_rlm.pregel.mcp_adapters import HELD, MODULE
 from langgraph_rlm.testing import ScriptedModel, cell
 
 from .models import rlm, thread
+from .openai_server import OpenAIServer
+from .structure import ROOT
+from .test_docs import blocks
+from .test_docs import run as run_snippet
 
 try:
     from langchain_mcp_adapters.client import MultiServerMCPClient
@@ -36,10 +43,12 @@ def stdio(**more: Any) -> dict[str, Any]:
     return {"transport": "stdio", "command": sys.executable, "args": [PROGRAM], **more}
 
 
-def started(port: int) -> "subprocess.Popen[bytes]":
+def started(port: int, **env: str) -> "subprocess.Popen[bytes]":
     """A server over HTTP that takes connections."""
-    process = subprocess.Popen([sys.executable, PROGRAM, str(port)], stderr=subprocess.DEVNULL)
-    for _ in range(200):
+    process = subprocess.Popen(
+        [sys.executable, PROGRAM, str(port)], env={**os.environ, **env}, stderr=subprocess.DEVNULL
+    )
+    for _ in range(400):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return process
@@ -47,12 +56,22 @@ def started(port: int) -> "subprocess.Popen[bytes]":
     raise AssertionError("the server did not start")
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
-    process = started(number)
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def booked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server has booked, a line each."""
+    return tmp_path_factory.mktemp("server") / "booked"
+
+
+@pytest.fixture(scope="module")
+def port(booked: Path) -> Iterator[int]:
+    number = free_port()
+    process = started(number, BOOKED=str(booked))
     yield number
     process.kill()
     process.wait()
@@ -175,10 +194,9 @@ class TestFailures:
         assert said.startswith("die failed: the connection to the MCP server 'probe' failed (")
         assert "Whether the call took effect is not known" in said and value == 3
 
+    @pytest.mark.slow
     def test_a_server_that_is_gone_between_calls_over_http_and_comes_back(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         process = started(port)
         quick = {
             "read_timeout_seconds": timedelta(seconds=2)
@@ -237,28 +255,28 @@ class TestMedia:
 
 
 class TestElicitation:
-    def graph(self, port: int, tmp_path: Path, **options: Any) -> tuple[Any, Path]:
-        log = tmp_path / "booked"
-        env = {"BOOKED": str(log)}
-        client = MultiServerMCPClient({"probe": stdio(env=env)}, **options)
-        tools = asyncio.run(client.get_tools())
-        return rlm([cell("FINAL(book('Rome'))")], tools=tools, checkpointer=InMemorySaver()), log
+    def graph(self, port: int, **options: Any) -> Any:
+        tools = asyncio.run(MultiServerMCPClient({"probe": http(port)}, **options).get_tools())
+        return rlm([cell("FINAL(book('Rome'))")], tools=tools, checkpointer=InMemorySaver())
 
-    def test_what_a_server_asks_is_a_pause_and_its_answer_goes_back(self, tmp_path: Path) -> None:
-        graph, log = self.graph(0, tmp_path)
+    def test_what_a_server_asks_is_a_pause_and_its_answer_goes_back(
+        self, port: int, booked: Path
+    ) -> None:
+        graph = self.graph(port)
         (pause,) = graph.invoke({"query": "q"}, thread())["__interrupt__"]
         assert pause.value["type"] == "elicitation" and pause.value["message"] == "Book Rome?"
         assert pause.value["schema"]["properties"]["sure"]["type"] == "boolean"
-        assert not log.exists()
+        assert not booked.exists()
         with pytest.raises(ResumeError, match="is not of type 'boolean'"):
             graph.invoke(Command(resume={"action": "accept", "content": {"sure": "x"}}), thread())
         out = graph.invoke(
             Command(resume={"action": "accept", "content": {"sure": True}}), thread()
         )
-        assert out["answer"] == "booked Rome: True" and log.read_text() == "Rome\n"
+        assert out["answer"] == "booked Rome: True" and booked.read_text() == "Rome\n"
 
-    def test_a_refusal_goes_back_too(self, tmp_path: Path) -> None:
-        graph, _ = self.graph(0, tmp_path)
+    def test_over_stdio_a_refusal_goes_back_too(self) -> None:
+        tools = asyncio.run(MultiServerMCPClient({"probe": stdio()}).get_tools())
+        graph = rlm([cell("FINAL(book('Rome'))")], tools=tools, checkpointer=InMemorySaver())
         graph.invoke({"query": "q"}, thread())
         out = graph.invoke(Command(resume={"action": "decline"}), thread())
         assert out["answer"] == "decline: nothing is booked"
@@ -268,15 +286,27 @@ class TestElicitation:
         code = "try:\n    book('Rome')\nexcept RuntimeError as e:\n    FINAL(str(e))"
         assert "asks the user: 'Book Rome?'. Without a checkpointer" in run(code, tools)
 
-    def test_a_callback_of_the_users_own_answers_instead(self, tmp_path: Path) -> None:
+    def test_a_callback_of_the_users_own_answers_instead(self, port: int) -> None:
         from langchain_mcp_adapters.callbacks import Callbacks
         from mcp.types import ElicitResult
 
         async def yes(context: Any, params: Any, tool: Any) -> Any:
             return ElicitResult(action="accept", content={"sure": False})
 
-        graph, _ = self.graph(0, tmp_path, callbacks=Callbacks(on_elicitation=yes))
+        graph = self.graph(port, callbacks=Callbacks(on_elicitation=yes))
         assert graph.invoke({"query": "q"}, thread())["answer"] == "booked Rome: False"
+
+
+def test_the_snippet_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "invoices_server.py").write_text(Path(PROGRAM).read_text())
+    (snippet,) = blocks(ROOT / "docs/tools.md", "py")
+    names: dict[str, Any] = {"create_rlm": create_rlm}
+    with OpenAIServer(lambda body: cell("FINAL(add(2, 3))")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "any")
+        run_snippet(snippet, names)
+    assert names["out"]["answer"] == "5"
 
 
 def test_approvals_go_by_the_tools_own_name(tools: list[Any]) -> None:
@@ -308,3 +338,13 @@ class TestHostile:
     ) -> None:
         code = "try:\n    FINAL(len(large(100)))\nexcept (RuntimeError, MemoryError) as e:\n    FINAL(str(e))"
         assert run(code, tools) == 100 << 20
+
+
+def test_what_the_adapters_keep_of_a_tool(tools: list[Any]) -> None:
+    """An assumption about the adapters, which say nothing of a tool's output schema: `pregel/mcp_adapters.py` reads it from the closure of the tool's body."""
+    (add,) = [tool for tool in tools if tool.name == "add"]
+    assert add.coroutine.__module__ == MODULE
+    held = inspect.getclosurevars(add.coroutine).nonlocals
+    assert held.keys() >= {*HELD} and held["server_name"] == "probe"
+    assert held["tool"].outputSchema["properties"]["result"]["type"] == "integer"
+    assert held["connection"]["transport"] == "http" and held["session"] is None

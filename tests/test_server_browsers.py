@@ -131,7 +131,7 @@ class TestPaths:
         ("method", "path", "told"),
         [
             ("POST", "/v1/conversations", "previous_response_id"),
-            ("POST", "/v1/responses/compact", "POST /v1/responses"),
+            ("POST", "/v1/responses/compact", "it takes "),
             ("GET", "/v1/responses/resp_1/nothing", "POST /v1/responses"),
             ("POST", "/responses", "http://HOST:PORT/v1"),
             ("POST", "/v1/messages", "POST /v1/chat/completions"),

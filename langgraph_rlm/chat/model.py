@@ -125,6 +125,8 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
     isolated; or a `Backend` of your own."""
     prices: Mapping[str, Price | Mapping[str, float]] | None = None
     """USD per million tokens by model name; of other models the `genai-prices` package's."""
+    skills: Sequence[Any] = ()
+    """Folders of skills, by the Agent Skills format; see `create_rlm`."""
     prompt: str | None = None
     """Instructions of your own, ahead of those for the REPL."""
     window_tokens: int | None = None
@@ -190,6 +192,7 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
             limits=self.limits,
             sandbox=self.sandbox,
             prices=self.prices,
+            skills=self.skills,
             prompt=self.prompt,
             window_tokens=self.window_tokens,
             compact_at=self.compact_at,

@@ -37,7 +37,7 @@ Mark = Literal["ok", "none", "fault"]
 PACKAGES = (
     *("langgraph-rlm", "langgraph", "langchain-core", "langchain-openai", "pydantic"),
     *("pydantic-monty", "time-machine", "langgraph-checkpoint-sqlite"),
-    *("langgraph-checkpoint-postgres", "starlette", "uvicorn", "genai-prices", "fsspec"),
+    *("langgraph-checkpoint-postgres", "starlette", "uvicorn", "genai-prices", "fsspec", "mcp"),
 )
 """Those whose versions matter, the ones of extras last."""
 

@@ -143,13 +143,16 @@ def _graph(options: Options, folder: str, assumed: Assumed, plan: str | None) ->
             root = resolve_model(options.model or "")
         name = _named(options.model)
         sub = _stub(_named(options.sub_model or options.model), assumed)
-        made = Options(sandbox=options.sandbox, window_tokens=options.window_tokens)
+        made = Options(
+            sandbox=options.sandbox, window_tokens=options.window_tokens, skills=options.skills
+        )
         limits: Any = options.limits
         return create_rlm(
             root or _planned(name, plan or ""),
             sub_model=sub,
             limits=limits,
             sandbox=made.sandbox or "auto",
+            skills=made.skills,
             window_tokens=made.window_tokens,
             checkpointer=InMemorySaver(),
             blob_store=folder,

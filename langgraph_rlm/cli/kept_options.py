@@ -40,6 +40,8 @@ class Options:
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
     graph: str | None = None
     """A graph of the user's own, as `graphs.py` loads it; all but `blob_store` is then its own."""
+    skills: tuple[str, ...] = ()
+    """Folders of skills for new questions. They are never read from a database, as a graph is."""
 
     def over(self, older: "Options") -> "Options":
         """Give these options where they are set, else the older ones.
@@ -55,6 +57,7 @@ class Options:
             window_tokens=self.window_tokens or older.window_tokens,
             limits={**older.limits, **self.limits},
             graph=self.graph,
+            skills=self.skills,
         )
 
     def made(self, saver: "BaseCheckpointSaver[Any] | None") -> Any:
@@ -85,6 +88,7 @@ class Options:
             limits=Limits(**limits),
             sandbox=self.sandbox or DEFAULT_SANDBOX,
             window_tokens=self.window_tokens,
+            skills=self.skills,
             checkpointer=saver,
             blob_store=self.blob_store,
         )
@@ -142,7 +146,7 @@ def options_in(metadata: Any) -> Options:
     """Read the options that the metadata of a checkpoint has."""
     values = json.loads(metadata.get(REMEMBERED, "{}"))
     values.setdefault("blob_store", values.get("store"))  # its name in threads of 0.1
-    names = {option.name for option in fields(Options)}
+    names = {option.name for option in fields(Options)} - {"skills"}
     return Options(**{name: value for name, value in values.items() if name in names})
 
 

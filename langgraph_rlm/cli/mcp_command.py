@@ -1,5 +1,6 @@
 """The command `mcp`: serves questions as tools of the Model Context Protocol. Parses and calls."""
 
+import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def mcp(
             return open_source(place, options)
 
         if address is None:
+            if sys.stdin.isatty():
+                _say("Serving MCP on stdin and stdout, for a client that starts this command.")
             run_stdio(opened, serving)
             return
         host, port = address

@@ -1,5 +1,6 @@
 """Run options: what the commands that run or plan a question take, as `Options`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,6 +36,13 @@ def run_options(command: Command) -> Command:
             metavar="N",
             help="Tokens that the model takes.  [default: what is known of it, else 128000]",
         ),
+        click.option(
+            "--skills",
+            multiple=True,
+            type=click.Path(exists=True, file_okay=False),
+            metavar="FOLDER",
+            help="A skill (a folder with SKILL.md), or a folder of skills; repeat it.",
+        ),
         limit_options,
         graph_option,
         click.option(
@@ -63,9 +71,11 @@ def taken_options(given: dict[str, Any]) -> Options:
         name: given.pop(name) for name in (limit.replace("-", "_") for limit in LIMITS)
     }
     others = {name: given.pop(name) for name in ("model", "sub_model", "window_tokens", "sandbox")}
+    others["skills"] = tuple(str(Path(each).absolute()) for each in given.pop("skills")) or None
     graph: str | None = given.pop("graph")
     set_limits = {name: limit for name, limit in limits.items() if limit is not None}
     if graph is None:
+        others["skills"] = others["skills"] or ()
         return Options(**others, limits=set_limits)
     wrong = [name for name, value in {**others, **set_limits}.items() if value is not None]
     if wrong:

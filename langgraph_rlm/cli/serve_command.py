@@ -50,6 +50,13 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
     help="Tokens that root models take.  [default: what is known of each, else 128000]",
 )
 @click.option(
+    "--skills",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="A skill (a folder with SKILL.md), or a folder of skills, for every model; repeat it.",
+)
+@click.option(
     "--cors-origin",
     "cors_origins",
     multiple=True,
@@ -75,7 +82,7 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
 )
 @click.option("--force", is_flag=True, help="Serve other machines without a key.")
 def serve(config: Path | None, force: bool, **options: Any) -> None:
-    """Serve OpenAI's chat completions over HTTP.
+    """Serve OpenAI's chat completions, responses and completions over HTTP.
 
     Any OpenAI client works with its base URL set to http://HOST:PORT/v1. OPENAI_BASE_URL and
     OPENAI_API_KEY are those of the models behind it; $LANGGRAPH_RLM_API_KEY has the keys that

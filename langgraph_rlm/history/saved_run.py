@@ -32,6 +32,7 @@ from langgraph_rlm.log.entries import Log, LogEntry
 from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
 from langgraph_rlm.storage.context import MEDIA
+from langgraph_rlm.storage.skills import kept_skills
 
 FORMAT = "langgraph-rlm run 1"
 
@@ -123,6 +124,7 @@ def _texts(root: SavedRLM, blobs: BlobStore, contexts: bool) -> dict[str, str]:
     digests: set[str] = set()
     for rlm in rlms_of(root):
         digests.update(_blobs(rlm["log"]))
+        digests.update(skill_blobs(rlm["log"], blobs))
         if contexts:
             digests.update(context_blobs(rlm["log"]))
     return {digest: to_text(blobs.get(digest)) for digest in sorted(digests)}
@@ -181,6 +183,16 @@ def _blobs(value: Any) -> Iterator[str]:
             yield known["blob"]
         for inner in known.values():
             yield from _blobs(inner)
+
+
+def skill_blobs(log: Log, blobs: BlobStore) -> Iterator[str]:
+    """Give the digests of the skills that a log's questions were put with. Raises `BlobError`."""
+    for question in questions_of(log):
+        skills = question.get("skills")
+        if skills is not None:
+            yield skills
+            for skill in kept_skills(skills, blobs):
+                yield from (file.digest for file in skill.files)
 
 
 def context_blobs(log: Log) -> Iterator[str]:

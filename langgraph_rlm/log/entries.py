@@ -63,6 +63,8 @@ class QuestionEntry(Stamped):
     sandbox: NotRequired[str]
     """Of the first question: the name of the sandbox that the code runs in. Earlier versions have
     left it out."""
+    skills: NotRequired[str]
+    """Digest of the list of its skills (`storage/skills.py`); left out where there are none."""
 
 
 class NativeCall(TypedDict):

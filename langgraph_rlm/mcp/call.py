@@ -138,7 +138,9 @@ class Call:
             Gone: nobody waits for the result any more. The run is stopped.
         """
         if asks_again:
-            self.desk.left.clear()
+            async with self.working(thread):
+                waiting = await self.desk.pauses(self.owner, thread)
+            self.desk.left -= {pause.id for pause in waiting}
         problems: dict[str, str] = {}
         while True:
             async with self.working(thread):

@@ -1,6 +1,7 @@
 """Desk: what the tools do with threads: ask, wait, answer, continue, read. Knows no MCP.
 
 A run that nobody waits for is stopped after a while: a client that has died asks for nothing more.
+When nothing has run for as long, interpreters that were kept for further questions are ended.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import anyio
 
 from langgraph_rlm.errors import ConfigurationError, ContextError, ThreadBusyError
 from langgraph_rlm.history.answers import aanswer, to_continue
+from langgraph_rlm.history.homes import rlms_in
 from langgraph_rlm.hosting.pauses import Pause
 from langgraph_rlm.hosting.questions import input_of
 from langgraph_rlm.hosting.runs import Runs
@@ -71,9 +73,11 @@ class Desk:
         self._abandoned_seconds = abandoned_seconds
         self._max_runs = max_runs
         self._counted: dict[str, Counted] = {}
+        self._starting = set[str]()
         self._waiters = Counter[str]()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._stopping = set[asyncio.Task[bool]]()
+        self._ending = set[asyncio.Task[None]]()
+        self._graphs: dict[int, Any] = {}
         self.left = set[str]()
         """Pauses that a person was asked about and has left open."""
 
@@ -103,7 +107,9 @@ class Desk:
 
     async def _start(self, thread: str, opened: Opened, given: Any) -> None:
         self._counted = {
-            each: counted for each, counted in self._counted.items() if self._runs.is_here(each)
+            each: counted
+            for each, counted in self._counted.items()
+            if self._runs.is_here(each) or each in self._starting
         }
         if len(self._counted) >= self._max_runs:
             raise ThreadBusyError(
@@ -112,6 +118,8 @@ class Desk:
             )
         counted = Counted()
         self._counted[thread] = counted
+        self._graphs[id(opened.graph)] = opened.graph
+        self._starting.add(thread)
         try:
             await self._runs.start(thread, opened, given, on_event=counted.take)
             await self._runs.until_kept(thread)
@@ -119,6 +127,8 @@ class Desk:
             with anyio.CancelScope(shield=True):
                 await self._runs.stop(thread)
             raise
+        finally:
+            self._starting.discard(thread)
 
     # Waiting
 
@@ -128,9 +138,9 @@ class Desk:
         with self._waiting(thread):
             while await self._is_running(thread) and (left := end - time.monotonic()) > 0:
                 await tell(self._counted.get(thread, Counted()))
-                if not await self._runs.ended(thread, min(TICK, left)):
-                    continue
-                await asyncio.sleep(0 if thread in self._counted else min(TICK, left))
+                is_ended = await self._runs.ended(thread, min(TICK, left))
+                if is_ended and await self._is_running(thread):
+                    await asyncio.sleep(min(TICK, left))  # another process does not tell its end
 
     async def leave(self, thread: str) -> None:
         """Stop a run whose client has cancelled its request or gone, unless others wait for it."""
@@ -152,15 +162,21 @@ class Desk:
                 self._may_be_abandoned(thread)
 
     def _may_be_abandoned(self, thread: str) -> None:
-        if self._runs.is_here(thread):
-            loop = asyncio.get_running_loop()
-            self._timers[thread] = loop.call_later(self._abandoned_seconds, self._abandon, thread)
+        loop = asyncio.get_running_loop()
+        self._timers[thread] = loop.call_later(self._abandoned_seconds, self._abandon, thread)
 
     def _abandon(self, thread: str) -> None:
         self._timers.pop(thread, None)
-        task = asyncio.ensure_future(self._runs.stop(thread))
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
+        task = asyncio.ensure_future(self._end(thread))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, thread: str) -> None:
+        """Stop the run of a thread, and after the last one the interpreters that are kept."""
+        await self._runs.stop(thread)
+        if not self._timers and not self._waiters:
+            for rlm in [rlm for graph in self._graphs.values() for rlm in rlms_in(graph)]:
+                await asyncio.to_thread(rlm.rlm.sessions.release_idle)
 
     async def _is_running(self, thread: str) -> bool:
         return self._runs.is_here(thread) or is_leased(await self._runs.database(), thread)

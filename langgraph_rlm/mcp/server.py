@@ -1,11 +1,12 @@
 """Server: the tools of an MCP server that asks a graph, and what their models are told of them."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -51,6 +52,8 @@ RUNS = ToolAnnotations(read_only_hint=False, destructive_hint=False)
 NEWEST = "context"
 AGENT = "MCP agent"
 """Who has decided, as the log tells, where the agent may: its owner has said so."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 Question = Annotated[str, Field(description="What to find out, in full sentences")]
 Paths = Annotated[
@@ -109,13 +112,14 @@ def server_of(open_source: OpenSource, serving: Serving) -> "MCPServer[Desk]":
     _add_asking(server, serving)
     _add_continuing(server, serving)
     _add_reading(server)
+    _add_search(server)
     return server
 
 
 def _add_asking(server: "MCPServer[Desk]", serving: Serving) -> None:
     """Add the tools that start questions."""
 
-    @server.tool(title="Ask about files and texts", annotations=RUNS)
+    @_tool(server, "Ask about files and texts", RUNS)
     async def ask(
         context: In,
         question: Question,
@@ -132,7 +136,7 @@ def _add_asking(server: "MCPServer[Desk]", serving: Serving) -> None:
 
         return await _served(Call(context), start, _seconds(wait_seconds, serving))
 
-    @server.tool(title="Ask more about the same", annotations=RUNS)
+    @_tool(server, "Ask more about the same", RUNS)
     async def follow_up(
         context: In,
         thread: Thread,
@@ -154,7 +158,7 @@ def _add_asking(server: "MCPServer[Desk]", serving: Serving) -> None:
 def _add_continuing(server: "MCPServer[Desk]", serving: Serving) -> None:
     """Add the tools that wait for a run, and continue it."""
 
-    @server.tool(title="Wait for an answer", annotations=READS)
+    @_tool(server, "Wait for an answer", READS)
     async def status(context: In, thread: Thread, wait_seconds: Seconds = None) -> Result:
         """Say how a thread stands, after waiting for its answer if it is still being worked on."""
 
@@ -192,13 +196,13 @@ def _add_continuing(server: "MCPServer[Desk]", serving: Serving) -> None:
         return await continued(context, thread, answers, wait_seconds)
 
     chosen = resume_with_answers if serving.agent_may_approve else resume
-    server.tool("resume", title="Continue", annotations=RUNS)(chosen)
+    _tool(server, "Continue", RUNS, name="resume")(chosen)
 
 
 def _add_reading(server: "MCPServer[Desk]") -> None:
-    """Add the tools that look at a thread's contexts without a model."""
+    """Add the tool that gives a part of a thread's context."""
 
-    @server.tool(title="Read a part", annotations=READS)
+    @_tool(server, "Read a part", READS)
     async def read(
         context: In,
         thread: Thread,
@@ -217,7 +221,11 @@ def _add_reading(server: "MCPServer[Desk]") -> None:
         excerpt = Excerpt(text=text, start=start, end=start + len(text), length=reader.length)
         return _given(excerpt, text)
 
-    @server.tool(title="Search", annotations=READS)
+
+def _add_search(server: "MCPServer[Desk]") -> None:
+    """Add the tool that searches a thread's context."""
+
+    @_tool(server, "Search", READS)
     async def search(
         context: In,
         thread: Thread,
@@ -253,6 +261,21 @@ def _add_reading(server: "MCPServer[Desk]") -> None:
 def _line(match: Match) -> str:
     where = f"{match.path}:{match.line}" if match.path else str(match.line)
     return f"{where} [{match.start}:{match.end}] {match.text}"
+
+
+def _tool(
+    server: "MCPServer[Desk]", title: str, annotations: ToolAnnotations, name: str | None = None
+) -> Callable[[Function], Function]:
+    """Make a decorator that adds a function as a tool, with its docstring as what models read."""
+
+    def add(function: Function) -> Function:
+        description = " ".join((inspect.getdoc(function) or "").split())
+        server.add_tool(
+            function, name, title=title, description=description, annotations=annotations
+        )
+        return function
+
+    return add
 
 
 # What every call does

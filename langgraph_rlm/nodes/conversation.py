@@ -31,6 +31,7 @@ from langgraph_rlm.log.steps import all_are_well, any_shows
 from langgraph_rlm.log.text import clip, shortened
 from langgraph_rlm.models.replies import EMPTY_REPLY, with_thoughts
 from langgraph_rlm.nodes.native_calls import native_messages
+from langgraph_rlm.nodes.skills import new_skills
 from langgraph_rlm.prompts import (
     CellDoc,
     ContextDoc,
@@ -44,7 +45,7 @@ from langgraph_rlm.prompts import (
     summary_prompt,
     system_prompt,
 )
-from langgraph_rlm.repl.base import capacity_of, gives_files, reads_files
+from langgraph_rlm.repl.base import capacity_of, gives_files, imports_skills, reads_files
 from langgraph_rlm.repl.host import is_loaded
 from langgraph_rlm.repl.host_functions import descriptions, reserved
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -229,7 +230,15 @@ def _question(questions: Sequence[QuestionEntry], rlm: RLMRuntime, *, is_brief: 
     question = rlm.blobs.get_text(questions[-1]["question"])
     if is_brief:
         question = clip(question, limit=BRIEF_CHARS)
-    return _question_text(question=question, contexts=tuple(shown), first=len(questions) == 1)
+    skills = new_skills(questions, rlm.blobs, with_modules=imports_skills(backend))
+    folder = "inputs/skills" if imports_skills(backend) else ""
+    return _question_text(
+        question=question,
+        contexts=tuple(shown),
+        first=len(questions) == 1,
+        skills=skills,
+        skills_folder=folder,
+    )
 
 
 def _is_worth_opening(handle: ContextHandle, *, is_loaded: bool) -> bool:

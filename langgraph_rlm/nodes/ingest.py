@@ -58,6 +58,9 @@ class Ingest:
             turn=turn_count(log),
             started=time.time(),
         )
+        skills = await asyncio.to_thread(self._rlm.skills.now)
+        if skills is not None:
+            question["skills"] = skills
         if not questions:
             question["sandbox"] = self._rlm.sandbox(log).name
         new: Log = {**self._cut_off(state), question_place(len(questions)): question}

@@ -2,7 +2,7 @@
 
 The package gives LangChain tools whose bodies are closures, and says nothing else of the tool that
 the server has: not even the schema of its results. What the closures hold is read here alone;
-`tests/test_assumptions.py` has a test for it. Connects to nobody.
+`tests/test_mcp_tools.py` has a test for it. Connects to nobody.
 """
 
 import inspect

@@ -94,6 +94,22 @@ class ContextDoc:
 
 
 @dataclass(frozen=True)
+class SkillDoc:
+    """A skill as the model is told of it."""
+
+    place: str
+    """The name that `peek(..., of=place)` takes."""
+    description: str
+    """What it is for, on one line."""
+    files: tuple[str, ...] = ()
+    """Paths of the files beside its text."""
+    left: int = 0
+    """How many more there are."""
+    package: str = ""
+    """What code imports its modules from; empty where it cannot, or there are none."""
+
+
+@dataclass(frozen=True)
 class CellDoc:
     """What one cell did, its texts already clipped."""
 
@@ -152,15 +168,31 @@ def system_prompt(
     )
 
 
-def question_prompt(*, question: str, contexts: Sequence[ContextDoc], first: bool) -> str:
+def question_prompt(
+    *,
+    question: str,
+    contexts: Sequence[ContextDoc],
+    first: bool,
+    skills: Sequence[SkillDoc] = (),
+    skills_folder: str = "",
+) -> str:
     """Ask a question: say what is bound, and what is asked.
 
     Args:
         question: the question, put in verbatim.
         contexts: the contexts that came with the question, in order; may be empty.
         first: False for a follow-up on the same thread, where variables persist.
+        skills: those that are new with this question; may be empty.
+        skills_folder: where code finds their files; empty where it does not.
     """
-    return _render("question", question=question, contexts=contexts, first=first)
+    return _render(
+        "question",
+        question=question,
+        contexts=contexts,
+        first=first,
+        skills=skills,
+        skills_folder=skills_folder,
+    )
 
 
 def outcome_prompt(

@@ -25,6 +25,7 @@ from langgraph_rlm.storage.lines import Ranges
 from langgraph_rlm.storage.pieces import byte_ranges_of
 from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.storage.references import Names, Reference
+from langgraph_rlm.storage.skills import is_file_of_skill
 
 
 class BadCall(Exception):
@@ -118,7 +119,8 @@ def context_named(of: Any, called: Called) -> ContextHandle:
     """Give the context that `of=` names. Raises `BadCall`."""
     if isinstance(of, str) and of in called.handles:
         return called.handles[of]
-    known = ", ".join(called.handles) or "none"
+    names = [name for name in called.handles if not is_file_of_skill(name)]
+    known = ", ".join(names) or "none"
     raise BadCall("ValueError", f"{called.name}: of={of!r} is no context. There are: {known}.")
 
 

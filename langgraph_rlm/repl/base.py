@@ -282,6 +282,11 @@ def reads_files(backend: "Backend") -> bool:
     return getattr(backend, "reads_files", False)
 
 
+def imports_skills(backend: "Backend") -> bool:
+    """Whether code can import modules of skills: not, where the backend does not say."""
+    return getattr(backend, "imports_skills", False)
+
+
 def gives_files(backend: "Backend") -> bool:
     """Whether code has a folder `out/`: not, where the backend does not say."""
     return getattr(backend, "gives_files", False)

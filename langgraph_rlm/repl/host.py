@@ -6,12 +6,16 @@ from functools import partial
 from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.log.entries import QuestionEntry
+from langgraph_rlm.log.places import handles_of
 from langgraph_rlm.repl.base import Capacity, Session, Sharing
 from langgraph_rlm.repl.input_files import ENDING, SINCE, InputFiles
 from langgraph_rlm.repl.requests import Requests
+from langgraph_rlm.repl.skill_files import Importing, SkillFiles
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle, materialize
 from langgraph_rlm.storage.reads import merge_ranges
+from langgraph_rlm.storage.skills import texts_of_skills
 from langgraph_rlm.tables.desk import Desk
 from langgraph_rlm.tools import RLMTool
 
@@ -105,15 +109,22 @@ class LateValues(Mapping[str, Any]):
         """Makes `history`, up to the turn that the interpreter has come to."""
         self._rules = 1
         self._files: InputFiles | None = None
+        self._skills: str | None = None
+        self._skill_files: SkillFiles | None = None
 
     def enter(
         self,
-        handles: Mapping[str, ContextHandle],
+        questions: Sequence[QuestionEntry],
         history: Callable[[], list[dict[str, Any]]],
         rules: int,
     ) -> None:
-        """Take up a turn: what the two are in it, and its rules."""
-        self.handles = handles
+        """Take up a turn: the contexts and the skills of its questions, `history`, and its rules.
+        The texts of skills are contexts that no variable has."""
+        self._skills = questions[-1].get("skills")
+        self.handles = {
+            **handles_of(questions),
+            **texts_of_skills(self._skills, self._host.blobs),
+        }
         self.history = history
         self._rules = rules
 
@@ -121,6 +132,12 @@ class LateValues(Mapping[str, Any]):
         """Give contexts as files too, if code of the session can open files."""
         if isinstance(session, Sharing):
             self._files = InputFiles(session, self._host.blobs)
+        if isinstance(session, Importing):
+            self._skill_files = SkillFiles(session, self._host.blobs)
+
+    def code_before(self) -> str:
+        """Give code that has to run before the next cell; empty for none. Raises `BlobError`."""
+        return "" if self._skill_files is None else self._skill_files.entered(self._skills)
 
     def __getitem__(self, name: str) -> Callable[[], Any]:
         if name == "answer":
@@ -137,7 +154,7 @@ class LateValues(Mapping[str, Any]):
     def __iter__(self) -> Iterator[str]:
         yield from ("answer", "history")
         for name, handle in self.handles.items():
-            if self._is_loaded(handle):
+            if name.isidentifier() and self._is_loaded(handle):
                 yield name
         yield from self._paths()
 
@@ -148,7 +165,8 @@ class LateValues(Mapping[str, Any]):
         """Give the names that paths of contexts have; a context of such a name comes first."""
         if self._files is None or self._rules < SINCE:
             return []
-        return [name + ENDING for name in self.handles if name + ENDING not in self.handles]
+        names = [name for name in self.handles if name.isidentifier()]
+        return [name + ENDING for name in names if name + ENDING not in self.handles]
 
     def _path(self, files: InputFiles, name: str) -> str:
         """Have a context there as a file, by the first of its names: `context` moves on."""

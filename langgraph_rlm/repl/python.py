@@ -46,6 +46,7 @@ class PythonBackend:
     """Sessions in jailed processes of the Python that runs this one."""
 
     name = "python"
+    imports_skills = True
     reads_files = True
     gives_files = True
 
@@ -112,6 +113,7 @@ class PythonSession(LocalSession):
     """The session of one jailed process. Nothing of it runs while nobody waits for it."""
 
     sandbox = "python"
+    imports_skills = True
     max_parts = MAX_PARTS
 
     def __init__(

@@ -24,7 +24,6 @@ from langgraph_rlm.log.places import (
     call_place,
     cell_at,
     cell_place,
-    handles_of,
     item_place,
     questions_of,
     refusal,
@@ -212,7 +211,7 @@ class Repl:
         self._at.applied[str(number)] = turn
         questions = [question for question in questions_of(log) if question["turn"] <= number]
         shown = partial(history, log, number, self._host.blobs)
-        self._values.enter(handles_of(questions), shown, self._rules)
+        self._values.enter(questions, shown, self._rules)
         if len(questions) > max(self._at.questions, 1):  # a new question has another `context`
             own = [given["name"] for given in questions[-1]["contexts"] if "name" in given]
             self._at.restore |= {"answer", *with_paths(["context", *own])}
@@ -265,6 +264,8 @@ class Repl:
     def _feed_cell(self, cell: OpenCell, log: AnyLog) -> Outcome:
         """Run a cell from its first line, after binding anew what earlier cells have rebound."""
         self._files.begin(cell)
+        if enter := self._values.code_before():
+            self._step(partial(self._session.feed, enter), cell, log)
         if "SHOW_VARS" in cell.code:
             source = show_vars_source(self._at.names - reserved(cell.rules))
             self._step(partial(self._session.feed, source), cell, log)

@@ -26,6 +26,7 @@ from langgraph_rlm.storage.pages import Pages
 from langgraph_rlm.storage.reads import PREVIEW_CHARS, Reader
 from langgraph_rlm.storage.references import Reference, names_in
 from langgraph_rlm.storage.shapes import shape_of
+from langgraph_rlm.storage.skill_folders import SkillFolders
 from langgraph_rlm.tools.toolset import Toolset
 
 NAMES_SHOWN = 2
@@ -58,6 +59,8 @@ class RLMRuntime:
     """The form of the root's answers; None for text."""
     prompt_caching: CacheLife | None
     """How long Claude keeps conversations in its cache; None tells providers nothing."""
+    skills: SkillFolders
+    """What questions may use of skills, as it is on disk."""
     clients: Clients = field(default_factory=Clients)
     begun: set[str] = field(default_factory=set[str])
     """Marks of tools that must not run twice: those that were begun in this process and have not

@@ -1,4 +1,4 @@
-"""Server: `ChatRLM` as OpenAI's chat completions over HTTP.
+"""Server: `ChatRLM` as OpenAI's chat completions, responses and completions over HTTP.
 
 `create_app` makes the ASGI application, `serve` runs it. Importing this package loads nothing: each
 public name is imported when it is first used.

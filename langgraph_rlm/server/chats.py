@@ -86,7 +86,12 @@ def _chat_rlm(
     from langgraph_rlm.chat.model import ChatRLM
 
     try:
-        return ChatRLM(**options, checkpointer=saver, blob_store=settings.blob_store)
+        return ChatRLM(
+            **options,
+            skills=settings.skills,
+            checkpointer=saver,
+            blob_store=settings.blob_store,
+        )
     except ConfigurationError as error:
         raise unknown_model(f"The model {model_id!r} cannot be used: {error}") from error
 

@@ -41,7 +41,7 @@ _FILE = {
     },
 }
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-_COMPLETION = {
+_COMPLETION: dict[str, Any] = {
     "type": "object",
     "required": ["id", "object", "created", "model", "choices", "usage"],
     "properties": {
@@ -55,7 +55,7 @@ _COMPLETION = {
         "coverage": {"type": "object"},
     },
 }
-_TEXT = {
+_TEXT: dict[str, Any] = {
     **_COMPLETION,
     "properties": {**_COMPLETION["properties"], "object": {"const": "text_completion"}},
 }

@@ -18,6 +18,7 @@ from langgraph_rlm.models.sampling import EXTRA_BODY
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.invalid import invalid
 from langgraph_rlm.server.messages import Message, kind_of
+from langgraph_rlm.storage.json_types import is_dict
 
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -236,13 +237,12 @@ def json_object(body: bytes) -> dict[str, Any]:
         Refused: it is none.
     """
     try:
-        given: Any = from_json(body, allow_inf_nan=False)
+        given: object = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Refused(400, f"The body is not JSON: {error}", code="invalid_json") from None
-    if not isinstance(given, dict):
+    if not is_dict(given):
         raise Refused(400, "The body has to be a JSON object.", code="invalid_json")
-    found: dict[str, Any] = given
-    return found
+    return {**given}
 
 
 def _check(request: ChatRequest) -> None:

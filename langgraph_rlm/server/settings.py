@@ -91,6 +91,8 @@ class Settings(BaseModel):
     aliases: Mapping[str, Alias] = Field(default_factory=dict)
     window_tokens: int | None = Field(default=None, ge=1)
     """Tokens that root models take; None is what their profiles say, else 128,000."""
+    skills: tuple[str, ...] = ()
+    """Folders of skills, for every model (`create_rlm`)."""
     any_model: bool = True
     """Whether clients may name models that the server does not list."""
     cors_origins: tuple[Annotated[str, AfterValidator(_known_origin)], ...] = ()

@@ -44,7 +44,11 @@ class TextReplies:
         """Give the last events of a stream."""
         yield event(self._frame("", _finish(self._metadata), more_in(self._metadata)))
         if self._has_usage:
-            last = {**self._frame(""), "choices": [], "usage": usage_of(self._usage)}
+            last: dict[str, Any] = {
+                **self._frame(""),
+                "choices": [],
+                "usage": usage_of(self._usage),
+            }
             yield event(last)
         yield DONE
 

@@ -4,6 +4,7 @@ import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langgraph_rlm.errors import SHOWN_CHARS
 from langgraph_rlm.errors import shown as shown_value
 from langgraph_rlm.storage.json_types import is_dict, is_list
 
@@ -45,13 +46,14 @@ def as_name(name: str) -> str:
 
     One that is no name in Python is shown as text: code gives it as `**{'an-id': 1}`.
     """
-    is_name = name.isidentifier() and not keyword.iskeyword(name)
+    is_name = name.isidentifier() and not keyword.iskeyword(name) and len(name) <= SHOWN_CHARS
     return name if is_name else shown_value(name).replace("`", "'")
 
 
 def shown_name(name: str) -> str:
     """Give a tool's own name as the prompt shows it: on one line, and within its backticks."""
-    return name if name.isprintable() and "`" not in name else as_value(name)
+    is_plain = name.isprintable() and "`" not in name and len(name) <= SHOWN_CHARS
+    return name if is_plain else as_value(name)
 
 
 class _Annotations:

@@ -3,10 +3,12 @@
 Runs no tool.
 """
 
+import json
 import keyword
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError
@@ -16,6 +18,14 @@ from langgraph_rlm.schemas import checks
 from langgraph_rlm.schemas.dialects import Unchecked
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.annotations import Schema, annotation, as_name, as_value
+
+SHOWN_PARAMETERS = 100
+"""Most parameters of one tool that a signature shows."""
+
+
+MAX_SCHEMA_CHARS = 200_000
+"""Largest schema of a tool's arguments: a server may send any, and checking this one takes three
+seconds."""
 
 
 class BadArguments(Exception):
@@ -63,10 +73,10 @@ class RLMTool:
 
     def _signature(self, returns: str) -> str:
         required: set[str] = set(self.schema.get("required") or ())
-        shown = [
-            self._parameter(name, schema, name in required)
-            for name, schema in self._properties.items()
-        ]
+        first = islice(self._properties.items(), SHOWN_PARAMETERS)
+        shown = [self._parameter(name, schema, name in required) for name, schema in first]
+        if len(self._properties) > SHOWN_PARAMETERS:
+            shown.append("...")
         signature = f"{self.function}({', '.join(shown)})"
         return f"{signature} -> {returns}" if returns else signature
 
@@ -124,7 +134,12 @@ def checked_schema(name: str, schema: Any) -> Schema:
             f"{shown_value(schema)}."
         )
     try:
+        size = len(json.dumps(schema, default=str))
+        if size > MAX_SCHEMA_CHARS:
+            raise ValueError(f"it has {size:,} characters; at most {MAX_SCHEMA_CHARS:,}")
         return checks.checked_schema(schema, checks.Policy.USER_TOOL)
+    except RecursionError:
+        raise ConfigurationError(f"The schema of tool {name!r}: it is nested too deeply.") from None
     except ValueError as error:
         raise ConfigurationError(f"The schema of tool {name!r}: {error}.") from None
 

@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.errors import shown as shown_value
 from langgraph_rlm.log.text import clip
 from langgraph_rlm.pregel.mcp_adapters import ServerTool
-from langgraph_rlm.schemas import checks
 from langgraph_rlm.storage.context import encodable
 from langgraph_rlm.tools.annotations import Schema, annotation
+from langgraph_rlm.tools.arguments import checked_schema
 from langgraph_rlm.tools.elicitation import on_elicitation, until_asked
 from langgraph_rlm.tools.mcp_results import WRAPPED, is_wrapped, value_of
 from langgraph_rlm.tools.own import OwnTool
@@ -39,6 +40,9 @@ MOST_SHOWN = 200
 MOST_OF_A_DESCRIPTION = 1_000
 """Characters of a server's description of a tool that the prompt shows."""
 
+MOST_OF_A_NAME = 64
+"""Characters of a tool's name in code."""
+
 MOST_OF_AN_ERROR = 500
 """Characters of what is told of a lost connection."""
 
@@ -50,6 +54,7 @@ class McpTool(OwnTool):
         super().__init__(tool)
         self._server = server
         self._output = _output_schema(server)
+        self.function = self.plain_function[:MOST_OF_A_NAME]
         self.description = one_line(tool.description) or f"a tool of the server {server.server}"
         asked = on_elicitation if server.takes_elicitation else None
         self._raising = self._raising.model_copy(
@@ -112,8 +117,8 @@ def _output_schema(server: ServerTool) -> dict[str, Any] | None:
     if schema is None:
         return None
     try:
-        return checks.checked_schema(schema, checks.Policy.USER_TOOL)
-    except ValueError:
+        return {**checked_schema("output", schema)}
+    except ConfigurationError:
         LOG.info("A tool of the MCP server %s has no valid output schema.", server.server)
         return None
 

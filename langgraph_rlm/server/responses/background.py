@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cachetools import TTLCache
 
@@ -27,6 +27,8 @@ from langgraph_rlm.server.settings import Settings
 
 LOG = logging.getLogger("langgraph_rlm.server")
 
+MOST_TRIES = 5
+"""How often a response is taken up. One that is cut off each time may be what ends the process."""
 KEPT_STREAMS = 128
 KEPT_SECONDS = 600.0
 """How long, and for how many responses, the events of those that are over can be read again."""
@@ -90,7 +92,7 @@ class Background:
         self._live: dict[Key, Live] = {}
         self._count: Counter[str] = Counter()
         """How many are open, by owner."""
-        self._ended: TTLCache[Key, Live] = TTLCache(KEPT_STREAMS, KEPT_SECONDS)
+        self._ended = TTLCache[Key, Live](KEPT_STREAMS, KEPT_SECONDS)
 
     def check_room(self, owner: str) -> None:
         """Refuse one more response of an owner who has too many open.
@@ -108,15 +110,20 @@ class Background:
         raise Refused(429, message, code="too_many_open", headers={"retry-after": "5"})
 
     async def start(self, owner: str, request: ResponseRequest, record: Record) -> Live:
-        """Begin to work on a response that is stored.
+        """Keep a new response, and begin to work on it.
 
         Raises:
             Refused: the owner has too many.
         """
         self.check_room(owner)
-        held = await hold(self._store.saver, owner, record.id, is_new=True)
-        assert held is not None, "nobody else knows the id yet"
-        return self._begun(owner, request, record, held)
+        self._count[owner] += 1
+        try:
+            await self._store.save(owner, record)
+            held = await hold(self._store.saver, owner, record.id, is_new=True)
+            assert held is not None, "nobody else knows the id yet"
+            return self._begun(owner, request, record, held)
+        finally:
+            self._count[owner] -= 1
 
     def stream(self, owner: str, id: str) -> Live | None:
         """Give the events of a response; None where they are not kept here."""
@@ -143,6 +150,9 @@ class Background:
             items = await self._store.get(record.turns[-1])
             given = await self._store.get(record.request)
             request = response_request({**given, "input": items})
+            record = replace(record, tries=record.tries + 1)
+            if record.tries > MOST_TRIES:
+                return await self._given_up(owner, record)
             unless_begun.pop_all()
         LOG.info("A background response that was cut off is continued.")
         return self._begun(owner, request, record, held).record
@@ -170,6 +180,13 @@ class Background:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _given_up(self, owner: str, record: Record) -> Record:
+        """End a response that ends whatever process works on it."""
+        told = Refused(500, f"It was cut off {record.tries} times, and is not tried again.")
+        record = record.with_response(failed(record.response, told))
+        await self._store.save(owner, record)
+        return record
 
     # The work
 

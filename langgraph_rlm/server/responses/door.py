@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from langgraph_rlm.server.answers import JSON, SSE, Answer, Asked, Head
@@ -138,7 +139,6 @@ class Responses:
         work = await work_of(self._chat, owner, request, record, told)
         given = request.model_dump(exclude_none=True, by_alias=True, exclude={"input"})
         record = replace(record, request=await self._store.put(given))
-        await self._store.save(owner, record)
         live = await self._background.start(owner, request, record)
         headers = about_ignored(work.ignored)
         if request.stream:
@@ -149,7 +149,9 @@ class Responses:
         yield Head(200, JSON | headers)
         yield json.dumps(record.response).encode()
 
-    async def _followed(self, live: Live, start: int, headers: Mapping[str, str] = {}) -> Answer:
+    async def _followed(
+        self, live: Live, start: int, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Answer:
         """Give the events of a response that is worked on, or was a short time ago."""
         yield Head(200, {**SSE, **headers})
         async with aclosing(live.read(start, self._seconds)) as events:

@@ -146,11 +146,11 @@ class ReasoningItem(Item):
     type: Literal["reasoning"]
 
 
-class ReferenceItem(Item):
+class ReferenceItem(BaseModel):
     """An item of a stored response, by its id."""
 
     type: Literal["item_reference"]
-    id: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+    id: str
 
 
 def _with_type(item: Any) -> Any:

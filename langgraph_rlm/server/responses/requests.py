@@ -6,7 +6,15 @@ Never asks a model.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.invalid import invalid
@@ -73,6 +81,12 @@ class TextFormat(BaseModel):
     form: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
     strict: bool | None = None
     description: str | None = None
+
+    @model_validator(mode="after")
+    def _has_its_schema(self) -> "TextFormat":
+        if self.type == "json_schema" and self.form is None:
+            raise ValueError("type 'json_schema' needs schema")
+        return self
 
     def chat_format(self) -> dict[str, Any] | None:
         """Give the `response_format` of a chat completion; None for any text."""

@@ -48,6 +48,8 @@ class Record:
     request: str = ""
     """Digest of the request without its input, of a response in the background: it is asked again
     where it was cut off."""
+    tries: int = 0
+    """How often it was taken up."""
 
     @property
     def id(self) -> str:
@@ -87,14 +89,15 @@ class Store:
             saved = await self.saver.aget_tuple(_config(owner, id))
         if saved is None or CHANNEL not in saved.checkpoint["channel_values"]:
             raise no_response(id)
-        return Record(**saved.checkpoint["channel_values"][CHANNEL])
+        return Record(**json.loads(saved.checkpoint["channel_values"][CHANNEL]))
 
     async def save(self, owner: str, record: Record) -> None:
         """Keep a response as it stands now."""
         config = _config(owner, record.id)
         checkpoint = empty_checkpoint()
         versions = {CHANNEL: checkpoint["id"]}
-        checkpoint["channel_values"] = {CHANNEL: asdict(record)}
+        # as ASCII: checkpoints cannot hold half of a surrogate pair, and PostgreSQL no NUL
+        checkpoint["channel_values"] = {CHANNEL: json.dumps(asdict(record)).encode()}
         checkpoint["channel_versions"] = {**versions}
         metadata: Any = {"source": "update", "step": -1, "parents": {}, RECORD: "response"}
         with in_use(self.saver, thread_of(owner, record.id)):
