@@ -16,6 +16,7 @@ from langgraph_rlm.cli.display_text import (
     printable,
     replayed,
     summary,
+    waiting,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class LineDisplay(Quiet):
             self._turn(event)
         elif event["type"] == "sub_calls":
             self._sub_calls(event)
+        elif event["type"] == "waiting":
+            self._line(waiting(event))
         elif event["depth"] > 0:
             return
         elif event["type"] == "replay":

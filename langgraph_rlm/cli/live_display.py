@@ -25,6 +25,7 @@ from langgraph_rlm.cli.display_text import (
     printable,
     seconds,
     summary,
+    waiting,
 )
 from langgraph_rlm.cli.run_tree_view import RunTreeView
 from langgraph_rlm.cli.status_lines import StatusLines, signs_of
@@ -153,6 +154,8 @@ class LiveDisplay(Quiet):
             self.note(f"  {ended.function}: {answered}")
         if event["type"] == "usage":
             self.spent(event["usage"])
+        elif event["type"] == "waiting":
+            self.note(f"  {waiting(event)}")
         elif event["depth"] > 0:
             return
         elif event["type"] == "turn":
