@@ -17,8 +17,8 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.log.places import last_turn
 from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.models.caching import CacheLife
-from langgraph_rlm.models.resolve import resolve_model
-from langgraph_rlm.models.wrapped import Model, model_name
+from langgraph_rlm.models.cast import cast_of
+from langgraph_rlm.models.wrapped import Model, model_names
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.ingest import Ingest
@@ -68,6 +68,8 @@ def create_rlm(
     *,
     sub_model: Model | str | None = None,
     models: Mapping[str, Model | str] | None = None,
+    model_options: Mapping[str, Mapping[str, Any]] | None = None,
+    fallbacks: Mapping[str, Sequence[Model | str]] | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     child_tools: Sequence[BaseTool | Callable[..., Any] | str] | None = None,
     external_tools: Sequence[External] = (),
@@ -99,6 +101,12 @@ def create_rlm(
             `with_fallbacks`, or `"provider:model"`.
         sub_model: answers `llm_query`, and is the root model of child RLMs; `model` when left out.
         models: more sub-models, by the name that code gives as `model=`.
+        model_options: options of the models by their parts, which are `"model"`, `"sub_model"` and
+            the names in `models`: `{"sub_model": {"reasoning_effort": "low"}}`. They are what the
+            models' classes take.
+        fallbacks: models that are asked where one fails, by the same parts:
+            `{"model": ["anthropic:claude-opus-5"]}`. Spending is counted under the name of the
+            model that answered.
         tools: LangChain tools and plain functions, sync or async; code calls each as a function.
         child_tools: those of child RLMs, tools or names of the root's; the same as the root's when
             left out.
@@ -148,12 +156,11 @@ def create_rlm(
             a missing key or package.
     """
     check_options(locals())
-    root = resolve_model(model)
-    named = {name: resolve_model(each, option="models") for name, each in (models or {}).items()}
+    parts = cast_of(model, sub_model, models, options=model_options, fallbacks=fallbacks)
     rlm = RLMRuntime(
-        model=root,
-        sub_model=root if sub_model is None else resolve_model(sub_model, option="sub_model"),
-        models=named,
+        model=parts.model,
+        sub_model=parts.sub_model,
+        models=parts.models,
         toolset=open_toolset(
             tools,
             child_tools,
@@ -185,7 +192,8 @@ def _check_prices(rlm: RLMRuntime) -> None:
     """Refuse a limit on cost that cannot be kept."""
     if rlm.limits.max_cost is None:
         return
-    names = {model_name(model) for model in (rlm.model, rlm.sub_model, *rlm.models.values())}
+    models = (rlm.model, rlm.sub_model, *rlm.models.values())
+    names = {name for model in models for name in model_names(model)}
     unknown = sorted(name for name in names if rlm.prices.of(name) is None)
     if unknown:
         raise ConfigurationError(
