@@ -165,3 +165,25 @@ def test_what_comes_out_of_langchains_cache_costs_nothing(
     assert paid["cost"] > 0 and paid["model_calls"] == 1
     assert (free["model_calls"], free["input_tokens"], free["cost"]) == (0, 0, 0)
     assert second["usage"]["sub_calls"] == 1
+
+
+def test_the_command_keeps_them_with_the_thread(server: OpenAIServer, tmp_path: Any) -> None:
+    """A second question has them too; what says where a request goes is no such option."""
+    from click.testing import CliRunner
+
+    from langgraph_rlm.cli.main import main
+
+    def run(*more: str) -> Any:
+        db = ["--db", str(tmp_path / "t.db"), "--thread", "t", "--sandbox", "monty"]
+        return CliRunner().invoke(main, ["ask", "What?", *db, *more])
+
+    server.reply = lambda body: answer(body) if "down" in body["model"] else cell("FINAL('ok')")
+    options = ["--model-option", "reasoning_effort=low", "--fallback", "openai:root"]
+    first = run("-m", "openai:down", *options)
+    assert first.exit_code == 0 and "ok" in first.output, first.output
+    assert run().exit_code == 0
+    efforts = sent(server, "reasoning_effort")
+    assert efforts == [("down", "low"), ("root", None)] * 2
+    for wrong in ("base_url=http://evil", "api_key=x", "nothing"):
+        refused = run("--model-option", wrong)
+        assert refused.exit_code == 2 and "is no option of a model" in refused.output

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.errors import ConfigurationError, shown
 from langgraph_rlm.models.resolve import resolve_model
+from langgraph_rlm.storage.json_types import is_list
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -99,9 +100,7 @@ class _Maker:
     def part(self, part: str, model: "Model | str", argument: str) -> "Model":
         options = self.options.get(part, {})
         made = self._with_options(model, options, part, argument)
-        others: Any = self.fallbacks.get(part, ())
-        if not isinstance(others, list | tuple):
-            others = [others]
+        others = _listed(self.fallbacks.get(part, ()))
         if not others:
             return made
         where = f"fallbacks[{part!r}]"
@@ -138,6 +137,11 @@ class _Maker:
         check_known(first_of(made), options, part)
         _check_changeable(options, part)
         return mapped(made, lambda each: _changed(each, options))
+
+
+def _listed(given: Any) -> list[Any]:
+    """Give fallbacks as a list; a single one may be given by itself."""
+    return [*given] if is_list(given) or isinstance(given, tuple) else [given]
 
 
 def _provider(model: Any) -> str | None:
