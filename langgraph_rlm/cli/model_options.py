@@ -45,9 +45,9 @@ class ModelOption(click.ParamType[tuple[str, Any]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, Any]:
-        if isinstance(value, tuple):
-            return value[0], value[1]
-        key, equals, text = str(value).partition("=")
+        if not isinstance(value, str):  # click converts defaults twice
+            return value
+        key, equals, text = value.partition("=")
         if not equals or key not in KNOWN:
             known = ", ".join(sorted(KNOWN))
             self.fail(f"{value!r} is no option of a model. Write KEY=VALUE, of: {known}.")
