@@ -17,7 +17,7 @@ from langgraph_rlm.budget.prices import Price, Prices
 from langgraph_rlm.log.places import last_turn
 from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.models.caching import CacheLife
-from langgraph_rlm.models.resolve import resolve_model
+from langgraph_rlm.models.cast import cast_of
 from langgraph_rlm.models.wrapped import Model
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
@@ -72,6 +72,8 @@ def create_rlm(
     *,
     sub_model: Model | str | None = None,
     models: Mapping[str, Model | str] | None = None,
+    model_options: Mapping[str, Mapping[str, Any]] | None = None,
+    fallbacks: Mapping[str, Sequence[Model | str]] | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     child_tools: Sequence[BaseTool | Callable[..., Any] | str] | None = None,
     external_tools: Sequence[External] = (),
@@ -106,6 +108,12 @@ def create_rlm(
             `with_fallbacks`, or `"provider:model"`.
         sub_model: answers `llm_query`, and is the root model of child RLMs; `model` when left out.
         models: more sub-models, by the name that code gives as `model=`.
+        model_options: options of the models by their parts, which are `"model"`, `"sub_model"` and
+            the names in `models`: `{"sub_model": {"reasoning_effort": "low"}}`. They are what the
+            models' classes take.
+        fallbacks: models that are asked where one fails, by the same parts:
+            `{"model": ["anthropic:claude-opus-5"]}`. Spending is counted under the name of the
+            model that answered.
         tools: LangChain tools and plain functions, sync or async; code calls each as a function.
         child_tools: those of child RLMs, tools or names of the root's; the same as the root's when
             left out.
@@ -164,14 +172,12 @@ def create_rlm(
             a missing key or package.
     """
     check_options(locals())
-    root = resolve_model(model)
-    blobs = BlobStore.open(blob_store)
-    named = {name: resolve_model(each, option="models") for name, each in (models or {}).items()}
-    allowed = Configurable.of(configurable)
+    parts = cast_of(model, sub_model, models, options=model_options, fallbacks=fallbacks)
+    blobs, allowed = BlobStore.open(blob_store), Configurable.of(configurable)
     rlm = RLMRuntime(
-        model=root,
-        sub_model=root if sub_model is None else resolve_model(sub_model, option="sub_model"),
-        models=named,
+        model=parts.model,
+        sub_model=parts.sub_model,
+        models=parts.models,
         toolset=open_toolset(
             tools,
             child_tools,

@@ -21,6 +21,7 @@ from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError, shown
 from langgraph_rlm.models.caching import CACHE_LIVES
 from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.approvals import INTERRUPT_MODES
 
 
@@ -73,6 +74,10 @@ def _is_collection(value: Any) -> bool:
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping)
+
+
+def _has_mappings(value: Any) -> bool:
+    return is_dict(value) and all(_is_mapping(each) for each in value.values())
 
 
 def _is_count(value: Any) -> bool:
@@ -134,6 +139,12 @@ def _blob_store_hint(value: Any) -> str:
 
 OPTIONS: Mapping[str, Option] = {
     "models": Option(_is_mapping, "a dict of models by name: {'cheap': 'openai:gpt-5-mini'}"),
+    "model_options": Option(
+        _has_mappings, "a dict of dicts by part: {'sub_model': {'reasoning_effort': 'low'}}"
+    ),
+    "fallbacks": Option(
+        _is_mapping, "a dict of lists of models by part: {'model': ['anthropic:claude-opus-5']}"
+    ),
     "tools": Option(_is_list, "a list of LangChain tools and functions"),
     "child_tools": Option(_is_list, "a list of tools, or of names of the root's tools"),
     "external_tools": Option(

@@ -102,6 +102,16 @@ class Spent(Where):
     usage: Usage
 
 
+class Waiting(Where):
+    """The provider of a model has had too many calls. All of the tree's calls of it wait, and then
+    start more slowly."""
+
+    type: Literal["waiting"]
+    model: str
+    seconds: float
+    """How long, at least."""
+
+
 class Answered(Where):
     """An RLM of the tree has its answer."""
 
@@ -118,6 +128,7 @@ Event = (
     | SubCalls
     | FilesDiffer
     | Spent
+    | Waiting
     | Answered
 )
 """Any event. Its `type` says which one it is."""

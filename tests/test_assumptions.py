@@ -1435,6 +1435,24 @@ class TestOpenAI:
         assert roles == [["developer", "system"]] * 2
 
 
+class TestAnthropic:
+    """The client of LangChain's model for Claude."""
+
+    def test_it_is_a_cached_property_that_a_copy_can_have_another_of(self) -> None:
+        """`http_clients.py` gives each event loop its own, which makes no retries."""
+        from anthropic import DefaultAsyncHttpxClient
+        from langchain_anthropic import ChatAnthropic
+
+        options: Any = {"api_key": "none", "max_retries": 4}
+        model: Any = ChatAnthropic(model_name="m", **options)
+        client = DefaultAsyncHttpxClient()
+        copy = keys.with_anthropic_client(model, http_client=client, max_retries=0)
+        assert (copy._async_client.max_retries, copy._async_client._client) == (0, client)
+        assert model._async_client.max_retries == 4 and model._async_client._client is not client
+        changed = copy.model_copy(update={"temperature": 0.5})
+        assert changed._async_client is copy._async_client
+
+
 class Wire(asyncio.Transport):
     """One connection's other end: keeps what is written to it."""
 

@@ -14,7 +14,7 @@ from langgraph_rlm.chat.calls import Call
 from langgraph_rlm.chat.model_reply import REFUSAL, Said, refusal_in
 from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import blocks_of, chars_in
-from langgraph_rlm.chat.told import direct_work, note_reply
+from langgraph_rlm.chat.told import direct_work, note_reply, with_waits_told
 from langgraph_rlm.errors import InputError, ModelReplyError, shown
 from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.ask import ask, takes_formats
@@ -109,7 +109,7 @@ async def _ask(call: Call, model: Model, messages: Sequence[BaseMessage]) -> AIM
         reply = await ask(
             model,
             messages,
-            marked(call.home.inner_config(), work),
+            with_waits_told(marked(call.home.inner_config(), work), work),
             tools=request.tools,
             tool_options=request.tool_options,
             options=call.model_options,

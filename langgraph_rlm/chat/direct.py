@@ -21,7 +21,7 @@ from langgraph_rlm.chat.run_records import keep_reply, kept_reply
 from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import chars_in, texts_of
 from langgraph_rlm.chat.tasks import Task
-from langgraph_rlm.chat.told import direct_work, note_reply
+from langgraph_rlm.chat.told import direct_work, note_reply, with_waits_told
 from langgraph_rlm.errors import ModelReplyError
 from langgraph_rlm.log.thought_stream import ThoughtStream
 from langgraph_rlm.log.thoughts import without_thoughts
@@ -172,7 +172,7 @@ async def _asked(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessa
         stream = ask_streaming(
             model,
             messages,
-            marked(call.home.inner_config(), work),
+            with_waits_told(marked(call.home.inner_config(), work), work),
             tools=request.tools,
             tool_options=request.tool_options,
             options=call.model_options,

@@ -32,7 +32,7 @@ from langgraph_rlm.chat.tasks import Task, task_here
 from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.graph import create_rlm
 from langgraph_rlm.models.caching import CacheLife
-from langgraph_rlm.models.resolve import resolve_model
+from langgraph_rlm.models.cast import cast_of
 from langgraph_rlm.models.wrapped import Model, first_of, model_name
 from langgraph_rlm.options import check_options, unknown_option
 from langgraph_rlm.pregel.keys import RUNTIME
@@ -111,6 +111,12 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
     """Answers what code asks by `llm_query`: a chat model or its name; by default `model`."""
     models: Mapping[str, Any] = Field(default_factory=dict[str, Any])
     """More sub-models, by the name that code gives as `model=`."""
+    model_options: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict[str, Mapping[str, Any]]
+    )
+    """Options by part: `"model"`, `"sub_model"` and the names in `models`."""
+    fallbacks: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+    """Lists of models that are asked where one fails, by the same parts."""
     tools: Sequence[Any] = ()
     """Tools that the model runs itself: LangChain tools and functions, called from code."""
     interrupt_on: Mapping[str, Any] | None = None
@@ -179,17 +185,18 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
         """Resolve the models, check the configuration, and make the graph."""
         settings = {name: getattr(self, name) for name in MODEL_SETTINGS}
 
-        def resolved(model: Any, option: str) -> Model:
-            return resolve_model(model, option=option, settings=settings)
-
-        model = resolved(self.model, "model")
-        sub_model = self.sub_model
-        if sub_model is not None:
-            sub_model = resolved(sub_model, "sub_model")
+        parts = cast_of(
+            self.model,
+            self.sub_model,
+            self.models,
+            options=self.model_options,
+            fallbacks=self.fallbacks,
+            settings=settings,
+        )
         base = create_rlm(
-            model,
-            sub_model=sub_model,
-            models={name: resolved(model, "models") for name, model in self.models.items()},
+            parts.model,
+            sub_model=parts.sub_model,
+            models=parts.models,
             tools=self.tools,
             interrupt_on=self.interrupt_on,
             interrupt_mode=self.interrupt_mode,

@@ -71,6 +71,8 @@ def progress_text(event: Event) -> str:
         return f"{indent}{len(event['names'])} files were written otherwise by cells run again\n"
     if event["type"] == "sub_calls":
         return f"{indent}{event['function']}: {event['done']} of {event['total']} answered\n"
+    if event["type"] == "waiting":
+        return f"{indent}{event['model']} is busy: waits {event['seconds']:.0f} s\n"
     return ""
 
 

@@ -8,7 +8,7 @@ from langgraph_rlm.progress import OUTPUT_CHARS
 
 if TYPE_CHECKING:
     from langgraph_rlm.budget.usage import Usage
-    from langgraph_rlm.progress import FilesDiffer, Nudged, Replayed, SubCalls
+    from langgraph_rlm.progress import FilesDiffer, Nudged, Replayed, SubCalls, Waiting
     from langgraph_rlm.storage.context import ContextHandle
 
 OUTPUT_LINES = 12
@@ -68,6 +68,12 @@ def tokens(usage: "Usage") -> str:
 def nudged(event: "Nudged") -> str:
     """Say what was wrong with a reply."""
     return f"{WRONG[event['problem']]}: the model is told so"
+
+
+def waiting(event: "Waiting") -> str:
+    """Say that a provider has had too many calls."""
+    model = printable(event["model"])
+    return f"{model} is busy: its calls wait {seconds(event['seconds'])}, then start more slowly"
 
 
 def replayed(event: "Replayed") -> str:

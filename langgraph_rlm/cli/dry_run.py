@@ -16,6 +16,7 @@ from langgraph_rlm.budget.usage import Spending, Usage, add_usage, spent
 from langgraph_rlm.cli.graphs import load_graph
 from langgraph_rlm.cli.kept_options import Options, close_sessions
 from langgraph_rlm.cli.loop import run_until_ctrl_c
+from langgraph_rlm.cli.model_options import known_options
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.pregel.keys import INTERRUPT
 
@@ -140,7 +141,8 @@ def _graph(options: Options, folder: str, assumed: Assumed, plan: str | None) ->
     if options.graph is None:
         root: Any = None
         if plan is None:
-            root = resolve_model(options.model or "")
+            settings = known_options(options.model_options).get("model")
+            root = resolve_model(options.model or "", settings=settings)
         name = _named(options.model)
         sub = _stub(_named(options.sub_model or options.model), assumed)
         made = Options(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.cli.graphs import load_graph, with_saver
+from langgraph_rlm.cli.model_options import known_options, merged
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import DEFAULT_SANDBOX
@@ -38,6 +39,11 @@ class Options:
     window_tokens: int | None = None
     """Tokens that the root model takes, where the user says so."""
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
+    model_options: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict[str, Mapping[str, Any]]
+    )
+    """Of `model` and `sub_model`: how they answer, never where they are asked."""
+    fallbacks: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
     graph: str | None = None
     """A graph of the user's own, as `graphs.py` loads it; all but `blob_store` is then its own."""
     skills: tuple[str, ...] = ()
@@ -56,6 +62,8 @@ class Options:
             blob_store=self.blob_store or older.blob_store,
             window_tokens=self.window_tokens or older.window_tokens,
             limits={**older.limits, **self.limits},
+            model_options=merged(older.model_options, self.model_options),
+            fallbacks={**older.fallbacks, **self.fallbacks},
             graph=self.graph,
             skills=self.skills,
         )
@@ -85,6 +93,8 @@ class Options:
         return create_rlm(
             model,
             sub_model=sub_model,
+            model_options=known_options(self.model_options),
+            fallbacks=self.fallbacks,
             limits=Limits(**limits),
             sandbox=self.sandbox or DEFAULT_SANDBOX,
             window_tokens=self.window_tokens,

@@ -15,6 +15,7 @@ from langgraph_rlm.cli.display_text import (
     nudged,
     replayed,
     summary,
+    waiting,
 )
 from langgraph_rlm.hosting.visible import printable
 
@@ -42,6 +43,8 @@ class LineDisplay(Quiet):
             self._turn(event)
         elif event["type"] == "sub_calls":
             self._sub_calls(event)
+        elif event["type"] == "waiting":
+            self._line(waiting(event))
         elif event["depth"] > 0:
             return
         elif event["type"] == "replay":

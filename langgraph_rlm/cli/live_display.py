@@ -17,7 +17,15 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from langgraph_rlm.cli.display import Quiet
-from langgraph_rlm.cli.display_text import clipped, cut, differing, nudged, seconds, summary
+from langgraph_rlm.cli.display_text import (
+    clipped,
+    cut,
+    differing,
+    nudged,
+    seconds,
+    summary,
+    waiting,
+)
 from langgraph_rlm.cli.run_tree_view import RunTreeView
 from langgraph_rlm.cli.status_lines import StatusLines, signs_of
 from langgraph_rlm.hosting.visible import printable
@@ -146,6 +154,8 @@ class LiveDisplay(Quiet):
             self.note(f"  {ended.function}: {answered}")
         if event["type"] == "usage":
             self.spent(event["usage"])
+        elif event["type"] == "waiting":
+            self.note(f"  {waiting(event)}")
         elif event["depth"] > 0:
             return
         elif event["type"] == "turn":

@@ -7,6 +7,7 @@ import click
 
 from langgraph_rlm.cli.graphs import absolute
 from langgraph_rlm.cli.kept_options import Options
+from langgraph_rlm.cli.model_options import model_options, taken_model_options
 from langgraph_rlm.cli.options import LIMITS, WHOLE, Command, graph_option, limit_options
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import NAMES
@@ -45,6 +46,7 @@ def run_options(command: Command) -> Command:
         ),
         limit_options,
         graph_option,
+        model_options,
         click.option(
             "--sub-model",
             metavar="PROVIDER:MODEL",
@@ -73,11 +75,13 @@ def taken_options(given: dict[str, Any]) -> Options:
     others = {name: given.pop(name) for name in ("model", "sub_model", "window_tokens", "sandbox")}
     others["skills"] = tuple(str(Path(each).absolute()) for each in given.pop("skills")) or None
     graph: str | None = given.pop("graph")
+    more = taken_model_options(given)
     set_limits = {name: limit for name, limit in limits.items() if limit is not None}
     if graph is None:
         others["skills"] = others["skills"] or ()
-        return Options(**others, limits=set_limits)
+        return Options(**others, **more, limits=set_limits)
     wrong = [name for name, value in {**others, **set_limits}.items() if value is not None]
+    wrong += [name for name, value in more.items() if value]
     if wrong:
         option = f"--{wrong[0].replace('_', '-')}"
         raise click.UsageError(f"--graph has models and limits of its own: give no {option}.")

@@ -105,7 +105,7 @@ class RunTreeView:
         return next((node for node in self._nodes.values() if node.depth == 0), None)
 
     def _take(self, event: "Event") -> Batch | None:
-        if event["type"] == "usage":
+        if event["type"] in ("usage", "waiting"):
             return None
         if event["type"] == "answer" and event["depth"]:
             if self._nodes.pop(event["trajectory"], None) is not None:

@@ -1,7 +1,7 @@
-"""HTTP clients: one for each event loop, and replies of OpenAI's API put right.
+"""HTTP clients: one for each event loop, replies of OpenAI's API put right, and retries taken over.
 
-A client keeps its connections on the event loop that opened them. LangChain's OpenAI models share
-one client for the whole process: used from a second loop, it fails with "Event loop is closed".
+A client keeps its connections on the event loop that opened them. LangChain's models share one
+client for the whole process: used from a second loop, it fails with "Event loop is closed".
 """
 
 import asyncio
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
+
+from langgraph_rlm.models.pace import Paces
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -29,40 +31,73 @@ class Clients:
         ] = WeakKeyDictionary()
         """Of each loop: a model that was given and the one of the loop, by the `id` of the first,
         which no other object gets while it is held here."""
-        self._http: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._http: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Any]] = (
+            WeakKeyDictionary()
+        )
+        """The HTTP clients of each loop, by their class and proxy."""
+        self._paces = Paces()
 
     def here(self, model: "Model") -> "Model":
         """Give the model for the running event loop.
 
-        That is the model itself, with other OpenAI models in it: their replies are put right
-        (`openai_replies.py`), and those that the user gave no HTTP client use one of this loop.
+        Its chat models keep the pace of the tree (`patience.py`). Those for OpenAI's and
+        Anthropic's API are others: they make no retries of their own, replies of OpenAI's are put
+        right (`openai_replies.py`), and those that the user gave no HTTP client use one of this
+        loop.
         """
-        from langgraph_rlm.models.wrapped import mapped
+        from langgraph_rlm.models.wrapped import chat_models_of, mapped
 
         models = self._models.setdefault(asyncio.get_running_loop(), LRUCache(KEPT_MODELS))
         if id(model) not in models:
-            models[id(model)] = (model, mapped(model, self._chat_model))
+            is_named = len(list(chat_models_of(model))) > 1
+            own = mapped(model, lambda each: self._chat_model(each, is_named=is_named))
+            models[id(model)] = (model, own)
         return models[id(model)][1]
 
-    def _chat_model(self, model: "BaseChatModel") -> "BaseChatModel":
-        from langgraph_rlm.models.openai_replies import Completions
+    def _chat_model(self, model: "BaseChatModel", *, is_named: bool) -> "Model":
+        from langgraph_rlm.models.caching import is_anthropic
+        from langgraph_rlm.models.patience import Patient
         from langgraph_rlm.models.wrapped import is_openai
 
-        if not is_openai(model):
-            return model
+        own, retries = model, 0
+        if is_openai(model):
+            own, retries = self._openai(model)
+        elif is_anthropic(model):
+            own, retries = self._anthropic(model)
+        pace = self._paces.of(model)
+        return Patient(bound=own, pace=pace, retries=retries, is_named=is_named)
+
+    def _openai(self, model: "BaseChatModel") -> "tuple[BaseChatModel, int]":
+        """Give a model of this loop that makes no retries, and how many it would have made."""
+        from openai import DefaultAsyncHttpxClient
+
+        from langgraph_rlm.models.openai_replies import Completions
+
         copy: Any = model.model_copy()
+        retries: int = copy.root_async_client.max_retries
+        options: dict[str, Any] = {"max_retries": 0}
         if getattr(model, "http_async_client", None) is None:
-            copy.root_async_client = copy.root_async_client.with_options(http_client=self._client())
+            options["http_client"] = self._client(DefaultAsyncHttpxClient)
+        copy.root_async_client = copy.root_async_client.with_options(**options)
         copy.async_client = Completions(copy.root_async_client.chat.completions)
         if copy.stream_usage is None:  # as LangChain leaves it where there is a base URL
             copy.stream_usage = True
-        return copy
+        return copy, retries
 
-    def _client(self) -> Any:
+    def _anthropic(self, model: "BaseChatModel") -> "tuple[BaseChatModel, int]":
+        """Give a model of this loop that makes no retries, and how many it would have made."""
+        from anthropic import DefaultAsyncHttpxClient
+
+        from langgraph_rlm.pregel.keys import with_anthropic_client
+
+        proxy = getattr(model, "anthropic_proxy", None)
+        client = self._client(DefaultAsyncHttpxClient, proxy)
+        retries: int = getattr(model, "max_retries", 0)
+        return with_anthropic_client(model, http_client=client, max_retries=0), retries
+
+    def _client(self, kind: Any, proxy: str | None = None) -> Any:
         """Give the HTTP client of the running loop."""
-        from openai import DefaultAsyncHttpxClient
-
-        loop = asyncio.get_running_loop()
-        if loop not in self._http:
-            self._http[loop] = DefaultAsyncHttpxClient()
-        return self._http[loop]
+        clients = self._http.setdefault(asyncio.get_running_loop(), {})
+        if (kind, proxy) not in clients:
+            clients[kind, proxy] = kind(proxy=proxy) if proxy else kind()
+        return clients[kind, proxy]

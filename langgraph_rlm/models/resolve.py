@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
-from langgraph_rlm.errors import ConfigurationError, shown
+from langgraph_rlm.errors import ConfigurationError, problems_in, shown
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -71,12 +71,16 @@ def resolve_model(
 def _openai(name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel":
     from langchain_openai import ChatOpenAI
     from openai import OpenAIError
+    from pydantic import ValidationError
 
     for variable in BASE_VARIABLES:
         check_address(variable, os.environ.get(variable))
     check_address("base_url", settings.get("base_url"))
     try:
         return ChatOpenAI(model=name, **settings)
+    except ValidationError as error:
+        problems = problems_in(error, has_values=False)
+        raise ConfigurationError(f"{option}='openai:{name}' cannot be used: {problems}.") from None
     except OpenAIError as error:
         raise ConfigurationError(
             f"{option}='openai:{name}' cannot be used: {error} Set OPENAI_API_KEY (any text for a "

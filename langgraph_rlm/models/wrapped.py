@@ -86,6 +86,15 @@ def model_name(model: Model) -> str:
     return type(model).__name__
 
 
+def model_names(model: Model) -> list[str]:
+    """Give the names under which a model's spending may be kept: one for each of its fallbacks."""
+    if isinstance(model, RunnableWithFallbacks):
+        return [name for each in _within(model) for name in model_names(each)]
+    if isinstance(model, RunnableBindingBase) and not isinstance(model.kwargs.get("model"), str):
+        return model_names(model.bound)
+    return [model_name(model)]
+
+
 def _within(value: object) -> Sequence[Any]:
     """Give what a wrapper wraps; nothing for anything else."""
     if isinstance(value, RunnableWithFallbacks):

@@ -290,3 +290,14 @@ def injected_names(tool: "BaseTool") -> Sequence[str]:
     return tuple(
         cast("Mapping[str, Any] | Sequence[str]", getattr(tool, "_injected_args_keys", ()))
     )
+
+
+# Clients of models
+
+
+def with_anthropic_client(model: Any, **options: Any) -> Any:
+    """A copy of LangChain's model for Claude whose client has other options. The client is a
+    cached property, which a value of that name stands for."""
+    copy = model.model_copy()
+    copy.__dict__["_async_client"] = model._async_client.with_options(**options)
+    return copy

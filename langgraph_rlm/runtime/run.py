@@ -24,10 +24,11 @@ from langgraph_rlm.log.entries import Settings
 from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.caching import Cached
+from langgraph_rlm.models.patience import Wait, answered_by, telling
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.pregel.kept_answers import KeptAnswer
-from langgraph_rlm.progress import Event
+from langgraph_rlm.progress import Event, Waiting
 from langgraph_rlm.runtime.batch_ends import BatchEnds
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.schemas.answers import Format
@@ -208,12 +209,30 @@ class Run:
             with at_work(work):
                 if is_watched(config, model):
                     config = marked(config, work)
-                reply = await self._asked(model, prompt, config, work, tools, given, conversation)
-                cost = self.ledger.settle(name, work.where.depth, reply, chars)
+                told = telling(config, lambda wait: self._waits(wait, work))
+                reply = await self._asked(model, prompt, told, work, tools, given, conversation)
+                work.model = answered_by(reply, name)
+                await self.rlm.prices.prepare(work.model)
+                cost = self.ledger.settle(work.model, work.where.depth, reply, chars)
                 work.reply, work.spent = reply, cost
         finally:
             self.ledger.release(hold)
         return Paid(reply, cost, seconds_since(started))
+
+    def _waits(self, wait: Wait, work: Work) -> None:
+        """Tell that a call is not answered yet and will be sent again."""
+        happened(Happening("wait", str(wait), work.within))
+        if wait.slows_all:
+            where = (work.within or work).where
+            self.emit(
+                Waiting(
+                    type="waiting",
+                    model=wait.model,
+                    seconds=round(wait.seconds, 3),
+                    depth=where.depth,
+                    trajectory=where.rlm_id,
+                )
+            )
 
     def _held(self, model: str, chars: int, work: Work) -> Hold:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.models.wrapped import Model, model_name
+from langgraph_rlm.models.wrapped import Model, model_names
 from langgraph_rlm.runtime.settings import RunSettings, given_limits, refused
 from langgraph_rlm.runtime.shared import RLMRuntime
 
@@ -57,7 +57,8 @@ def check_prices(rlm: RLMRuntime, limits: Limits) -> None:
     """
     if limits.max_cost is None:
         return
-    names = {model_name(model) for model in (rlm.model, rlm.sub_model, *rlm.models.values())}
+    models = (rlm.model, rlm.sub_model, *rlm.models.values())
+    names = {name for model in models for name in model_names(model)}
     unknown = sorted(name for name in names if rlm.prices.of(name) is None)
     if unknown:
         raise ConfigurationError(

@@ -74,6 +74,7 @@ class Figures:
         self._runs_active = self._gauge("runs_active", "Runs at work now.")
         self._run_seconds = self._histogram("run_seconds", "Time of a run until it ended or paused")
         self._pauses = self._counter("pauses", "Pauses for an approval or a tool's result.")
+        self._retries = self._counter("waits", "Calls that a busy provider did not answer yet.")
         self._limits = self._counter("limits_reached", "Limits that were reached.", "limit")
 
     def _make_call_figures(self) -> None:
@@ -136,6 +137,8 @@ class Figures:
                 self._pauses.inc()
             case "limit":
                 self._limits.labels(event.what).inc()
+            case "wait":
+                self._retries.inc()
             case "sandbox started":
                 self._started.inc()
                 self._alive.inc()

@@ -64,6 +64,7 @@ class Logs:
 TOLD: Mapping[str, Callable[[str], tuple[int, str]]] = {
     "pause": lambda what: (logging.INFO, f"waits for an answer about {what}"),
     "limit": lambda what: (logging.INFO, f"limit {what} is reached"),
+    "wait": lambda what: (logging.INFO, f"the provider is busy: {what}"),
     "sandbox crashed": lambda what: (
         logging.WARNING,
         f"sandbox died in cell {what}; another one takes over",

@@ -8,6 +8,7 @@ from langchain_core.callbacks import AsyncCallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_rlm.models.patience import Patient
 from langgraph_rlm.telemetry.work import Work
 
 TAG = "rlm"
@@ -39,6 +40,8 @@ def is_watched(config: RunnableConfig, model: object) -> bool:
         model: that is called, which may have callbacks of its own.
     """
     callbacks = config.get("callbacks")
+    if isinstance(model, Patient):
+        model = model.bound
     if not isinstance(model, BaseChatModel) or model.callbacks:
         return True
     return not isinstance(callbacks, AsyncCallbackManager) or bool(callbacks.handlers)

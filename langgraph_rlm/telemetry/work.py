@@ -98,9 +98,12 @@ class Work:
 class Event:
     """Something that happens at a moment."""
 
-    kind: Literal["pause", "limit", "sandbox started", "sandbox ended", "sandbox crashed", "replay"]
+    kind: Literal[
+        "pause", "limit", "wait", "sandbox started", "sandbox ended", "sandbox crashed", "replay"
+    ]
     what: str = ""
-    """The tool that waits, the limit, the place of the cell."""
+    """The tool that waits, the limit, the place of the cell; the model whose provider was busy,
+    and for how long."""
     work: Work | None = None
     """The RLM in which it happened, where that is known."""
 
