@@ -142,8 +142,7 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
     compact_at: float = 0.75
     """The share of the window at which a run's conversation is summed up."""
     prompt_caching: CacheLife | None = "5m"
-    """How long Claude keeps the conversations of root models in its prompt cache; None for no
-    breakpoints."""
+    """How long Claude keeps root models' conversations in its prompt cache; None: not at all."""
     store: Any = None
     """LangGraph store (long-term memory) for `tools`; by default that of the graph around."""
     blob_store: Any = None
@@ -184,7 +183,6 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
     def model_post_init(self, context: Any, /) -> None:
         """Resolve the models, check the configuration, and make the graph."""
         settings = {name: getattr(self, name) for name in MODEL_SETTINGS}
-
         parts = cast_of(
             self.model,
             self.sub_model,
