@@ -486,3 +486,13 @@ def test_json_that_is_only_mentioned_is_text(url: str, model: ScriptedModel) -> 
 def test_rlm_app_of_a_scripted_model_answers() -> None:
     with Served(rlm_app(lambda: ScriptedModel(replies=["```repl\nFINAL('x')\n```"]))) as server:
         assert post(server.url).json()["choices"][0]["message"]["content"] == "x"
+
+
+def test_users_of_an_outer_server_are_told_apart_whatever_class_they_are() -> None:
+    from starlette.authentication import SimpleUser, UnauthenticatedUser
+
+    from langgraph_rlm.server.keys import NOBODY, outer_user
+
+    ann, bob = (outer_user({"user": SimpleUser(name)}) for name in ("ann", "bob"))
+    assert len({ann, bob, NOBODY}) == 3
+    assert outer_user({"user": UnauthenticatedUser()}) == outer_user({}) == NOBODY

@@ -38,6 +38,7 @@ PACKAGES = (
     *("langgraph-rlm", "langgraph", "langchain-core", "langchain-openai", "pydantic"),
     *("pydantic-monty", "time-machine", "langgraph-checkpoint-sqlite"),
     *("langgraph-checkpoint-postgres", "starlette", "uvicorn", "genai-prices", "fsspec", "mcp"),
+    "agent-client-protocol",
 )
 """Those whose versions matter, the ones of extras last."""
 

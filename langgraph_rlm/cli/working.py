@@ -16,8 +16,9 @@ from langgraph_rlm.cli.jobs import Job, Result, Unfinished
 from langgraph_rlm.cli.kept_options import REMEMBERED, close_sessions, no_threads
 from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.errors import ConfigurationError, ResumeError
-from langgraph_rlm.hosting.events import is_event, parts_of
+from langgraph_rlm.hosting.events import parts_of
 from langgraph_rlm.hosting.pauses import Pause, pauses_of
+from langgraph_rlm.progress import is_event
 from langgraph_rlm.storage.json_types import is_dict
 
 if TYPE_CHECKING:

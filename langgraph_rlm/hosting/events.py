@@ -5,7 +5,6 @@ from contextlib import aclosing
 from typing import Any
 
 from langgraph_rlm.rlm_graph import RLMGraph
-from langgraph_rlm.storage.json_types import is_dict
 
 
 async def parts_of(graph: Any, given: Any, config: Any) -> AsyncGenerator[tuple[str, Any]]:
@@ -28,9 +27,3 @@ async def parts_of(graph: Any, given: Any, config: Any) -> AsyncGenerator[tuple[
                 yield part
             elif part[1] == "custom" or not part[0]:
                 yield part[1:]
-
-
-def is_event(part: Any) -> bool:
-    """Whether a part of a "custom" stream is one of `langgraph_rlm.progress`. Other graphs may
-    stream other things."""
-    return is_dict(part) and "trajectory" in part

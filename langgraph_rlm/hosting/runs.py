@@ -12,12 +12,12 @@ from typing import Any
 
 from langgraph_rlm.errors import RLMError, ThreadBusyError
 from langgraph_rlm.history.answers import to_continue
-from langgraph_rlm.hosting.events import is_event, parts_of
+from langgraph_rlm.hosting.events import parts_of
 from langgraph_rlm.hosting.secrets import without_secrets
 from langgraph_rlm.hosting.sources import Opened, Saver
 from langgraph_rlm.pregel.kept_answers import newest_of, ready_answers
 from langgraph_rlm.pregel.leases import Database, database_of, holds, is_leased, lease
-from langgraph_rlm.progress import Event
+from langgraph_rlm.progress import Event, is_event
 from langgraph_rlm.rlm_graph import RLMGraph
 
 LOG = logging.getLogger("langgraph_rlm.hosting")

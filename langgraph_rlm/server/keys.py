@@ -42,7 +42,15 @@ def checked_key(scope: "Scope", known: list[bytes], variable: str = KEY_VARIABLE
 
 def outer_user(scope: "Scope") -> str:
     """Name the owner by the user that the server around this application found."""
-    user = getattr(scope.get("user"), "identity", None)
+    user = _identity(scope.get("user"))
     if not user:
         return NOBODY
     return hashlib.sha256(f"user:{user}".encode()).hexdigest()[:32]
+
+
+def _identity(user: object) -> object:
+    """Give what names a user of Starlette's, whose simplest kind has a name and no identity."""
+    try:
+        return getattr(user, "identity", None)
+    except NotImplementedError:
+        return getattr(user, "display_name", None)
