@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from langgraph_rlm.errors import SandboxError
+from langgraph_rlm.processes.memory import own_bytes
 
 FIXED = {
     "PYTHONHASHSEED": "0",
@@ -105,6 +106,10 @@ class WorkerProcess:
             return False
         peek = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.pid, peek) is None
+
+    def own_bytes(self) -> int | None:
+        """Give the memory that it shares with no file; None where the system does not tell."""
+        return own_bytes(self.pid)
 
     def signal(self, number: int) -> None:
         """Send the process a signal, unless it has been killed."""

@@ -13,7 +13,6 @@ from typing import Any
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.processes.child import WorkerProcess
 from langgraph_rlm.processes.frames import UNBOUNDED, Channel, FrameError
-from langgraph_rlm.processes.memory import own_bytes
 from langgraph_rlm.repl.base import (
     Answer,
     CellError,
@@ -80,7 +79,7 @@ class LocalSession:
 
     def own_bytes(self) -> int | None:
         """Give the memory of its process; see `Measured.own_bytes`."""
-        return own_bytes(self._process.pid)
+        return self._process.own_bytes()
 
     def kill(self) -> None:
         """End the process and its children, and wake whoever waits for them."""
