@@ -9,13 +9,16 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
 MODULE = "langchain_mcp_adapters.tools"
 """Where the bodies of its tools are defined."""
+
+CALLBACKS = "langchain_mcp_adapters.callbacks"
 
 HELD = ("tool", "session", "connection", "callbacks", "tool_interceptors", "server_name")
 """What the closure of a body holds."""
@@ -61,21 +64,17 @@ class ServerTool:
             inner: makes each call.
             on_elicitation: answers what the server asks its user; None to leave that as it is.
         """
-        from langchain_mcp_adapters.callbacks import Callbacks  # pyright: ignore
-        from langchain_mcp_adapters.tools import (  # pyright: ignore
-            convert_mcp_tool_to_langchain_tool,
-        )
-
-        held, adapters = self._held, cast(Any, convert_mcp_tool_to_langchain_tool)
+        adapters: Any = import_module(MODULE)  # not there where the types are checked
+        held = self._held
         connection: Any = held["connection"]
         callbacks: Any = held["callbacks"]
         if connection is not None:  # the package writes into `session_kwargs`, for each call
             given = {"read_timeout_seconds": CALL_TIME, **_session_options(connection)}
             connection = {**connection, "session_kwargs": given}
         if on_elicitation is not None:
-            known: Any = callbacks or cast(Any, Callbacks)()
+            known: Any = callbacks or import_module(CALLBACKS).Callbacks()
             callbacks = replace(known, on_elicitation=on_elicitation)
-        made = adapters(
+        made = adapters.convert_mcp_tool_to_langchain_tool(
             held["session"],
             held["tool"],
             connection=connection,

@@ -1,5 +1,6 @@
 """Requests: the body of a chat completion, checked. Never asks a model."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import BaseMessage
@@ -245,15 +246,25 @@ def json_object(body: bytes) -> dict[str, Any]:
     return {**given}
 
 
+def refuse_fields(given: Mapping[str, Any], cannot: Mapping[str, str]) -> None:
+    """Refuse what a request has that there is not.
+
+    Args:
+        given: the fields of the request.
+        cannot: why not, by the names of fields.
+    """
+    for name, why in cannot.items():
+        if given.get(name):
+            message = f"{name} is not supported: {why}."
+            raise Refused(400, message, param=name, code="unsupported_parameter")
+
+
 def _check(request: ChatRequest) -> None:
     if request.n not in (None, 1):
         message = f"n={request.n}: a request gives one answer. Send it again for another."
         raise Refused(400, message, param="n", code="unsupported_value")
     extra = request.model_extra or {}
-    for name, value in extra.items():
-        if value and name in _CANNOT:
-            message = f"{name} is not supported: {_CANNOT[name]}."
-            raise Refused(400, message, param=name, code="unsupported_parameter")
+    refuse_fields(extra, _CANNOT)
     if "audio" in (extra.get("modalities") or []):
         message = "modalities: answers are text."
         raise Refused(400, message, param="modalities", code="unsupported_value")

@@ -19,7 +19,13 @@ from pydantic import (
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.invalid import invalid
 from langgraph_rlm.server.messages import kind_of
-from langgraph_rlm.server.requests import ChatRequest, Name, checked_request, json_object
+from langgraph_rlm.server.requests import (
+    ChatRequest,
+    Name,
+    checked_request,
+    json_object,
+    refuse_fields,
+)
 from langgraph_rlm.server.responses.items import AnyItem, user_item
 from langgraph_rlm.storage.json_types import is_dict, is_list
 
@@ -271,10 +277,7 @@ def parse_response_request(body: bytes) -> ResponseRequest:
 def response_request(given: Mapping[str, Any]) -> ResponseRequest:
     """Check a request. Raises `Refused` as `parse_response_request` does."""
     known = {name: value for name, value in given.items() if name not in _NOT_SENT}
-    for name, why in _CANNOT.items():
-        if known.get(name):
-            message = f"{name} is not supported: {why}."
-            raise Refused(400, message, param=name, code="unsupported_parameter")
+    refuse_fields(known, _CANNOT)
     for name, instead in _OF_CHATS.items():
         if known.get(name) is not None:
             hint = f": use {instead}" if instead else ""
