@@ -12,6 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from cachetools import LRUCache
+
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
@@ -29,6 +31,8 @@ IDLE = 10.0
 """Seconds without a start after which the rate is measured anew."""
 JITTER = 0.1
 """The share of a wait that is added to it at most, by chance: other processes wait too."""
+KEPT_PACES = 1024
+"""Paces that a graph remembers. Runs may name models of their own."""
 
 
 class Pace:
@@ -128,15 +132,18 @@ class Paces:
     """The paces of the models of one graph: providers count by account and model."""
 
     def __init__(self) -> None:
-        self._paces: dict[tuple[str, ...], Pace] = {}
+        self._paces: LRUCache[tuple[str, ...], Pace] = LRUCache(KEPT_PACES)
+        self._lock = threading.Lock()
 
     def of(self, model: "BaseChatModel") -> Pace:
         """Give the pace of a model, which all models of its class, address and name share."""
         from langgraph_rlm.models.wrapped import model_name
 
-        return self._paces.setdefault(
-            (type(model).__name__, _address(model), model_name(model)), Pace()
-        )
+        key = (type(model).__name__, _address(model), model_name(model))
+        with self._lock:
+            if key not in self._paces:
+                self._paces[key] = Pace()
+            return self._paces[key]
 
 
 def _address(model: "BaseChatModel") -> str:
