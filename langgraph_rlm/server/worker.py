@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from langgraph_rlm.errors import RLMError
+from langgraph_rlm.processes.collector import tune_collector
 from langgraph_rlm.server.answers import Asked, Head, refused
 from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.errors import Refused
@@ -34,6 +35,7 @@ async def main(path: str, settings: Settings) -> None:
     """Serve on the socket at `path` until standard input ends."""
     # on a busy machine the HTTP side goes first: it takes little, and clients wait for it
     os.nice(5)
+    tune_collector()
     log_to_stderr(settings.log_level)
     for module in SLOW_IMPORTS:
         import_module(module)
