@@ -131,25 +131,29 @@ async def yes(context: Any, params: Any) -> ElicitResult:
 # stdio
 
 
-async def test_stdout_is_the_protocols_alone_and_a_client_that_leaves_ends_the_process(
-    place: Place,
-) -> None:
-    process = place.start()
+def lines_that_ask(**arguments: Any) -> str:
+    """What a client writes that asks one question."""
     hello = {
         "protocolVersion": "2025-06-18",
         "capabilities": {},
         "clientInfo": {"name": "t", "version": "1"},
     }
-    asked = {"name": "ask", "arguments": {"question": "slow?", "text": "slow", "wait_seconds": 0}}
+    asked = {"name": "ask", "arguments": arguments}
     lines = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
         {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked},
     ]
+    return "".join(f"{json.dumps(line)}\n" for line in lines)
+
+
+async def test_stdout_is_the_protocols_alone_and_a_client_that_leaves_ends_the_process(
+    place: Place,
+) -> None:
+    process = place.start()
     assert process.stdin is not None
     assert process.stdout is not None
-    for line in lines:
-        process.stdin.write(f"{json.dumps(line)}\n")
+    process.stdin.write(lines_that_ask(question="slow?", text="slow", wait_seconds=0))
     process.stdin.flush()
     answers = [json.loads(process.stdout.readline()) for _ in range(2)]
     assert [answer["id"] for answer in answers] == [1, 2]
@@ -161,6 +165,22 @@ async def test_stdout_is_the_protocols_alone_and_a_client_that_leaves_ends_the_p
     assert "printed while it is imported\nprinted by another program" in errors
     assert place.at_work == 0
     assert not [child for child in children if child.is_running()]
+
+
+@pytest.mark.slow
+def test_a_client_that_leaves_before_its_answer_is_no_error(place: Place) -> None:
+    process = place.start()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(lines_that_ask(question="q", text="a text"))
+    process.stdin.flush()
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdin.close()
+    assert process.wait(30) == 0
+    assert "Error" not in process.stderr.read()
+    process.stderr.close()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Run: serves the tools over stdio or HTTP until the client or a signal ends it."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -30,6 +31,8 @@ from langgraph_rlm.server.settings import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+LOG = logging.getLogger("langgraph_rlm.mcp")
 
 PATH = "/mcp"
 STOP_SECONDS = 2
@@ -98,8 +101,18 @@ async def _ended(task: "asyncio.Future[None]") -> int | None:
     await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
     if told.done():
         return told.result()
-    await task
+    with _client_may_leave():
+        await task
     return None
+
+
+@contextmanager
+def _client_may_leave() -> Generator[None]:
+    """Take the end of the client's pipe for the end that it is, also in the middle of an answer."""
+    try:
+        yield
+    except* BrokenPipeError:
+        LOG.info("The client has left before its answer.")
 
 
 @contextmanager
