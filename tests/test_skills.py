@@ -121,6 +121,19 @@ class TestImporting:
         code = "try:\n    import twice_it.bad\nexcept OSError as e:\n    FINAL(type(e).__name__)"
         assert answer(code, tmp_path, sandbox="python") == "PermissionError"
 
+    def test_an_installed_package_of_a_skills_name_is_the_one_that_is_imported(
+        self, tmp_path: Path
+    ) -> None:
+        path = skill(tmp_path).rename(tmp_path / "yaml")
+        text = (path / "SKILL.md").read_text().replace("name: twice-it", "name: yaml")
+        (path / "SKILL.md").write_text(text)
+        root = ScriptedModel(
+            replies=[cell("import yaml\nt = peek(of='skills/yaml')\nFINAL(yaml.safe_load('[1]'))")]
+        )
+        out = rlm(root, skills=[tmp_path], sandbox="python").invoke({"query": "q"})
+        assert out["answer"] == "[1]"
+        assert "`import yaml` gives an installed package, not these: read them." in shown(root, 0)
+
     def test_python_keeps_its_own_modules(self, tmp_path: Path) -> None:
         skill(tmp_path, **{"json.py": "raise SystemError"})
         assert answer("import json\nFINAL(json.dumps(1))", tmp_path, sandbox="python") == 1
@@ -223,8 +236,7 @@ class TestRefused:
             (front("name: Upper\ndescription: y"), "lower-case letters"),
             (front("name: ../x\ndescription: y"), "lower-case letters"),
             (front("name: a--b\ndescription: y"), "lower-case letters"),
-            (front("name: json\ndescription: y"), "that of a Python module"),
-            (front("name: langgraph-rlm\ndescription: y"), "that of a Python module"),
+            (front("name: json\ndescription: y"), "a module of Python's"),
             (front("name: x"), "description has 0 characters"),
             (front("name: x\ndescription: " + "y" * 2_000), "description has 2,000 characters"),
         ],

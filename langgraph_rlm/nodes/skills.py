@@ -37,4 +37,5 @@ def _told(skill: Skill, with_modules: bool) -> SkillDoc:
         files=tuple(f"`{path}`" for path in paths[:MAX_FILES]),
         left=max(len(paths) - MAX_FILES, 0),
         package=skill.package if with_modules and has_modules else "",
+        is_hidden=skill.is_hidden,
     )

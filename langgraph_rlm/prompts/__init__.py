@@ -107,6 +107,8 @@ class SkillDoc:
     """How many more there are."""
     package: str = ""
     """What code imports its modules from; empty where it cannot, or there are none."""
+    is_hidden: bool = False
+    """Whether an installed package of that name is imported instead."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ class SkillFiles:
         if skills == self._now:
             return ""
         before, self._now = self._now, skills
-        packages = {skill.package for known in (before, skills) for skill in self._of(known)}
+        known = [skill for each in (before, skills) for skill in self._of(each)]
+        packages = {skill.package for skill in known if not skill.is_hidden}
         path = "" if skills is None else self._path(skills)
         old = "" if before is None else self._paths[before]
         return _ENTER.format(old=old, new=[path] if path else [], packages=sorted(packages))

@@ -12,7 +12,6 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +229,8 @@ class Found:
                 f"its name is {str(name)[:MAX_NAME]!r}, and must be lower-case letters, digits and "
                 f"single hyphens, {MAX_NAME} characters at most"
             )
-        package = name.replace("-", "_")
-        if package in sys.stdlib_module_names or _is_installed(package):
-            raise self._wrong(f"its name {name!r} is that of a Python module: rename it")
+        if name.replace("-", "_") in sys.stdlib_module_names:
+            raise self._wrong(f"its name {name!r} is that of a module of Python's: rename it")
         return name
 
     def _description(self, front: dict[str, Any]) -> str:
@@ -248,15 +246,6 @@ class Found:
 
     def _wrong(self, why: str) -> ConfigurationError:
         return ConfigurationError(f"The skill {str(self.folder)!r} is refused: {why}.")
-
-
-def _is_installed(package: str) -> bool:
-    """Whether a package of this name is installed. Nothing of it is imported."""
-    try:
-        spec = find_spec(package)
-        return spec is not None and spec.origin is not None  # else it is any folder
-    except (ValueError, ImportError):
-        return True
 
 
 def _stored(path: str, data: bytes, blobs: BlobStore) -> SkillFile:

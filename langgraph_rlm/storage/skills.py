@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
@@ -52,6 +53,16 @@ class Skill:
     def package(self) -> str:
         """The name by which code imports its modules."""
         return self.name.replace("-", "_")
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether a package of this name is installed, which code then imports instead. Nothing of
+        it is imported here."""
+        try:
+            spec = find_spec(self.package)
+        except (ValueError, ImportError):
+            return True
+        return spec is not None and spec.origin is not None  # else it is any folder
 
     @property
     def texts(self) -> dict[str, ContextHandle]:
