@@ -626,16 +626,16 @@ def test_a_kill_after_a_heavy_cell_does_not_compute_it_again(tmp_path: Path) -> 
     """Two seconds of computing, a kill in the next cell, and another process."""
     command = [sys.executable, "-m", "tests.heavy_process", str(tmp_path)]
     end = time.monotonic() + 60
-    process = subprocess.Popen([*command, "start", "5000000"], cwd=FOLDER)
+    process = subprocess.Popen([*command, "start", "15000000"], cwd=FOLDER)
     while not (tmp_path / "waits").exists() and time.monotonic() < end:
         time.sleep(0.01)
     process.kill()
     process.wait()
     done = subprocess.run(
-        [*command, "resume", "5000000"], cwd=FOLDER, capture_output=True, text=True, timeout=100
+        [*command, "resume", "15000000"], cwd=FOLDER, capture_output=True, text=True, timeout=100
     )
     out = json.loads(done.stdout)
-    assert out["answer"] == "x5000000"
+    assert out["answer"] == "x15000000"
     assert out["again"] == [1], "the cell that waited, and not the one that computed"
 
 
