@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -79,6 +79,33 @@ class TestRoom:
         )
         assert graph.invoke({"query": "go"})["answer"] == "child"
         assert graph.rlm.sessions.idle == 1
+
+    def test_two_branches_of_one_rlm_are_one_interpreter_that_waits(self) -> None:
+        """Those of a fork have the id of the thread: the later one is kept, and the other ended."""
+        closed: list[str] = []
+
+        class Own:
+            unsaved_seconds = 0.0
+
+            def own_bytes(self) -> int:
+                return 1 << 20
+
+        class Branch:
+            own = Own()
+
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def close(self) -> None:
+                closed.append(self.name)
+
+        keeper, first, second = Idle(1 << 30, 10), Branch("first"), Branch("second")
+        keeper.put(0, "rlm", cast(Any, first))
+        keeper.put(0, "rlm", cast(Any, second))
+        assert closed == ["first"]
+        assert (keeper.count(0), keeper.held) == (1, 1 << 20)
+        assert keeper.take(0, "rlm") is cast(Any, second)
+        assert keeper.held == 0
 
 
 class TestSnapshots:

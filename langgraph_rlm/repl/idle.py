@@ -89,6 +89,11 @@ class Idle:
         self._lock = threading.Lock()
         self._figures = _Figures()
 
+    @property
+    def held(self) -> int:
+        """The bytes that all of them have of their own."""
+        return self._bytes
+
     def count(self, owner: Owner) -> int:
         """How many interpreters of an owner wait."""
         with self._lock:
@@ -118,6 +123,7 @@ class Idle:
         cost = START_SECONDS + waiting.seconds
         with self._lock:
             waiting.worth = self._dropped_worth + cost / max(waiting.bytes, 1)
+            other = self._taken((owner, id))  # two branches of a thread are one RLM
             self._kept[owner, id] = waiting
             self._bytes += waiting.bytes
             dropped = self._beyond(owner, most)
@@ -125,6 +131,8 @@ class Idle:
             told = self._figures.due(len(self._kept), self._bytes, self.most_bytes)
         if told:
             LOG.info(told)
+        if other is not None:
+            other.close()
         for key, old in dropped.items():
             self._end(key, old)
 
