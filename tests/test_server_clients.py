@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from pydantic import BaseModel
 
 from langgraph_rlm.testing import ScriptedModel, cell
 
+from .node import played
 from .servers import TOOL, Served, rlm_app
 
 PRICES = {"apple": "3", "pear": "4", "fig": "5"}
@@ -237,32 +235,10 @@ console.log(JSON.stringify({ plain: plain.choices[0].message.content, streamed, 
 @pytest.mark.slow
 def test_the_node_client(url: str, tmp_path: Path) -> None:
     """The `openai` package of npm: plain, streamed, its tool runner, an error."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node and npm are not installed")
-    installed = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "openai@6"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if installed.returncode != 0:
-        pytest.skip(f"npm cannot install openai: {installed.stderr[-300:]}")
     (tmp_path / "ask.mjs").write_text(NODE)
-    env = os.environ | {"URL": url, "PRICES": json.dumps(PRICES)}
-    out = subprocess.run(
-        [node, "ask.mjs"],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert out.returncode == 0, out.stderr
+    out = played(tmp_path, "ask.mjs", "openai@6", URL=url, PRICES=json.dumps(PRICES))
     answer = "the answer is 42"
-    assert json.loads(out.stdout) == {
+    assert out == {
         "plain": answer,
         "streamed": answer,
         "counted": True,

@@ -1,9 +1,7 @@
 """litellm and LlamaIndex, where they are installed; the AI SDK, which npm installs."""
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tests.node import played
 from tests.servers import TOOL
 
 from .scripted import PRICES, scripted_server
@@ -88,32 +87,11 @@ def test_llama_index(url: str) -> None:
 @pytest.mark.slow
 def test_the_ai_sdk(url: str, tmp_path: Path) -> None:
     """`openai()` of `@ai-sdk/openai`: plain, streamed, tools over several steps, a form, the next question."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node and npm are not installed")
-    packages = ["ai", "@ai-sdk/openai", "zod"]
-    installed = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", *packages],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if installed.returncode != 0:
-        pytest.skip(f"npm cannot install the AI SDK: {installed.stderr[-300:]}")
     shutil.copy(Path(__file__).with_name("ai_sdk.mjs"), tmp_path)
-    done = subprocess.run(
-        [node, "ai_sdk.mjs"],
-        cwd=tmp_path,
-        env=os.environ | {"PRICES": json.dumps(PRICES)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
-    assert done.returncode == 0, done.stderr
+    packages = ("ai", "@ai-sdk/openai", "zod")
+    out = played(tmp_path, "ai_sdk.mjs", *packages, PRICES=json.dumps(PRICES))
     answer = "the answer is 42"
-    assert json.loads(done.stdout.splitlines()[-1]) == {
+    assert out == {
         "plain": answer,
         "counted": True,
         "shopped": "12 in all",
