@@ -25,8 +25,7 @@ from langgraph_rlm.hosting.sources import Source
 from langgraph_rlm.mcp.guard import Guard
 from langgraph_rlm.mcp.server import OpenSource, Serving, server_of
 from langgraph_rlm.server.keys import digests_of
-from langgraph_rlm.server.listening import Server, address_of, bound, is_loopback
-from langgraph_rlm.server.protocol import protocol_of
+from langgraph_rlm.server.listening import Server, address_of, bound, is_loopback, quiet_config
 from langgraph_rlm.server.settings import KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -160,14 +159,7 @@ def run_http(open_source: OpenSource, serving: Serving, address: Address) -> Non
             "have to give."
         )
     with bound(address.host, address.port) as listener:
-        config = uvicorn.Config(
-            "",
-            http=protocol_of(HEADER_SECONDS),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
+        config = quiet_config(HEADER_SECONDS, STOP_SECONDS)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_http(open_source, serving, address, config, listener, keys))
 

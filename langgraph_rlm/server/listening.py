@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.server.protocol import protocol_of
 
 try:
     import uvicorn
@@ -55,6 +57,25 @@ class Server(uvicorn.Server):
         """Begin to end."""
         self._on_end()
         super().handle_exit(sig, frame)
+
+
+def quiet_config(read_seconds: float, stop_seconds: int, **more: Any) -> "uvicorn.Config":
+    """Give uvicorn's configuration of a server that logs its own way; its application is set later.
+
+    Args:
+        read_seconds: how long a client may take for a request; see `protocol_of`.
+        stop_seconds: how long requests may take to end.
+        more: of uvicorn's.
+    """
+    return uvicorn.Config(
+        "",
+        http=protocol_of(read_seconds),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=stop_seconds,
+        **more,
+    )
 
 
 @contextmanager

@@ -24,10 +24,10 @@ from langgraph_rlm.server.listening import (
     bound,
     family_of,
     is_loopback,
+    quiet_config,
 )
 from langgraph_rlm.server.logs import log_to_stderr
 from langgraph_rlm.server.process import Process, open_process
-from langgraph_rlm.server.protocol import protocol_of
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
 
 try:
@@ -65,15 +65,7 @@ def serve(
     log_to_stderr(settings.log_level)
     with bound(settings.host, settings.port) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
-        config = uvicorn.Config(
-            "",
-            http=protocol_of(settings.body_seconds),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=int(settings.stop_seconds),
-        )
+        config = quiet_config(settings.body_seconds, int(settings.stop_seconds), backlog=BACKLOG)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(settings, config, listener, say))
 

@@ -19,8 +19,7 @@ from urllib.parse import quote
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.hosting.sources import Source, source_of
-from langgraph_rlm.server.listening import Server, address_of, bound, is_loopback
-from langgraph_rlm.server.protocol import protocol_of
+from langgraph_rlm.server.listening import Server, address_of, bound, is_loopback, quiet_config
 from langgraph_rlm.server.settings import KEY_VARIABLE, keys_of_environment
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.ui.access import LOOPBACK, Access
@@ -104,14 +103,7 @@ def run(serving: Serving, open_source: OpenSource) -> None:
             f"approvals and spend your models' money. Set {KEY_VARIABLE} to the token of the page."
         )
     with bound(serving.host, serving.port) as listener:
-        config = uvicorn.Config(
-            "",
-            http=protocol_of(SECONDS),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
+        config = quiet_config(SECONDS, STOP_SECONDS)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(serving, open_source, config, listener, keys))
 
