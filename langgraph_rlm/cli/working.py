@@ -18,6 +18,7 @@ from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.errors import ConfigurationError, ResumeError
 from langgraph_rlm.hosting.events import parts_of
 from langgraph_rlm.hosting.pauses import Pause, pauses_of
+from langgraph_rlm.hosting.status import answered
 from langgraph_rlm.progress import is_event
 from langgraph_rlm.storage.json_types import is_dict
 
@@ -240,18 +241,15 @@ def _kept_answers(state: "StateSnapshot") -> dict[str, int]:
 
 
 def _result(values: Mapping[str, Any], job: Job) -> Result:
-    """Give the answer of an RLM, or the last message of another graph."""
-    answer = values.get("answer")
-    messages: Any = values.get("messages")
-    if answer is None and messages:
-        answer = messages[-1].text
+    """Give the answer of a job's graph."""
+    status = answered(job.thread, values)
     return Result(
-        answer="" if answer is None else str(answer),
-        stop_reason=values.get("stop_reason") or "answered",
-        usage=values.get("usage") or spent(),
+        answer=status.answer,
+        stop_reason=status.stop_reason,
+        usage=status.usage,
         thread=job.thread,
-        files=values.get("files") or [],
-        coverage=values.get("coverage"),
+        files=[*status.files],
+        coverage=status.coverage,
     )
 
 

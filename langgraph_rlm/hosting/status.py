@@ -47,13 +47,23 @@ async def status_of(graph: Any, thread: str) -> Status:
     if state.tasks or state.next:
         pauses = await pauses_of(graph, config)
         return Status(thread, "waiting" if pauses else "open", usage=usage, pauses=pauses)
+    return answered(thread, values)
+
+
+def answered(thread: str, values: Mapping[str, Any]) -> Status:
+    """Give how a thread stands whose last question has its answer.
+
+    Args:
+        thread: its id.
+        values: what its graph gave: an RLM, or another graph, whose last message is the answer.
+    """
     return Status(
         thread,
         "done",
         answer=_answer(values),
         stop_reason=values.get("stop_reason") or "answered",
         structured=values.get("structured_response"),
-        usage=usage,
+        usage=values.get("usage") or spent(),
         coverage=values.get("coverage"),
         files=values.get("files") or (),
     )
