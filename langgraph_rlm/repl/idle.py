@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -55,8 +55,6 @@ class Waiting:
 
     repl: Repl
     bytes: int
-    seconds: float
-    """What it takes to rebuild it, beyond the start."""
     is_live: bool = True
     """Whether the run that it belongs to is at work. Another one waits for a person, or for the
     next question."""
@@ -119,8 +117,8 @@ class Idle:
             most: how many the owner may have, where it has a bound of its own.
         """
         size = repl.own.own_bytes()
-        waiting = Waiting(repl, ASSUMED_BYTES if size is None else size, repl.own.unsaved_seconds)
-        cost = START_SECONDS + waiting.seconds
+        waiting = Waiting(repl, ASSUMED_BYTES if size is None else size)
+        cost = START_SECONDS + repl.own.unsaved_seconds
         with self._lock:
             waiting.worth = self._dropped_worth + cost / max(waiting.bytes, 1)
             other = self._taken((owner, id))  # two branches of a thread are one RLM
@@ -202,11 +200,10 @@ class _Figures:
     rebuilt: int = 0
     seconds: float = 0.0
     told: float = 0.0
-    clock: Callable[[], float] = time.monotonic
 
     def due(self, kept: int, size: int, most: int) -> str:
         """Give what is to be logged; empty where nothing was dropped, or it was told just now."""
-        now = self.clock()
+        now = time.monotonic()
         if not self.dropped or now < self.told + TELL_SECONDS:
             return ""
         told = (

@@ -6,7 +6,7 @@ A question keeps the skills that it was put with, so that it replays after they 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -54,7 +54,7 @@ class Skill:
         """The name by which code imports its modules."""
         return self.name.replace("-", "_")
 
-    @property
+    @cached_property
     def is_hidden(self) -> bool:
         """Whether a package of this name is installed, which code then imports instead. Nothing of
         it is imported here."""
