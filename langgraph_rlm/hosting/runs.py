@@ -28,6 +28,8 @@ LOOK = 0.01
 """Seconds between two looks whether a run has begun."""
 AGAIN = 0.5
 """Seconds between two tries to take up answers on a thread that runs elsewhere."""
+INPUT, FIRST_STEP = -1, 1
+"""Numbers of steps, as LangGraph's checkpoints count them: the input's, and the first node's."""
 MOST_ERRORS = 1000
 ERROR_CHARS = 2000
 
@@ -56,13 +58,17 @@ class Runs:
             self._database = await database_of(self._saver)
         return self._database
 
+    async def is_running(self, thread: str) -> bool:
+        """Whether a thread runs, here or in a process that can be seen."""
+        return self.is_here(thread) or is_leased(await self.database(), thread)
+
     async def check_free(self, thread: str) -> None:
         """Refuse a thread that runs, here or in a process that can be seen.
 
         Raises:
             ThreadBusyError: it does.
         """
-        if self.is_here(thread) or is_leased(await self.database(), thread):
+        if await self.is_running(thread):
             raise ThreadBusyError(f"Thread {thread!r} is running: stop it, or wait for its end.")
 
     async def start(
@@ -95,12 +101,15 @@ class Runs:
         if task.done() and isinstance(task.exception(), RLMError):
             await task
 
-    async def until_kept(self, thread: str) -> None:
-        """Wait until a run that has begun is in the database, so that it can be looked at."""
-        while (  # noqa: ASYNC110 - LangGraph does not tell when it has saved the first step
-            self.is_here(thread) and await newest_of(self._saver, thread) is None
-        ):
-            await asyncio.sleep(LOOK)
+    async def until_kept(self, thread: str, opened: Opened) -> None:
+        """Wait until a run that has begun is in the database, so that it can be looked at: of an
+        RLM its first step, since before that there is the input alone."""
+        first = FIRST_STEP if isinstance(opened.graph, RLMGraph) else INPUT
+        while self.is_here(thread):
+            saved = await newest_of(self._saver, thread)
+            if saved is not None and saved.metadata.get("step", INPUT) >= first:
+                return
+            await asyncio.sleep(LOOK)  # LangGraph does not tell when it has saved a step
 
     async def take_up(
         self, thread: str, opened: Opened, by: str | None = None, on_event: OnEvent | None = None

@@ -28,7 +28,6 @@ from langgraph_rlm.mcp.counted import Counted
 from langgraph_rlm.mcp.owners import is_owned, new_thread
 from langgraph_rlm.mcp.results import Outcome, outcome_of
 from langgraph_rlm.pregel.kept_answers import newest_of, ready_answers
-from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle
 from langgraph_rlm.storage.ingest import ingest
@@ -122,7 +121,7 @@ class Desk:
         self._starting.add(thread)
         try:
             await self._runs.start(thread, opened, given, on_event=counted.take)
-            await self._runs.until_kept(thread)
+            await self._runs.until_kept(thread, opened)
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True):
                 await self._runs.stop(thread)
@@ -136,10 +135,10 @@ class Desk:
         """Wait until a run has ended or pauses, wherever it runs, or for some seconds."""
         end = time.monotonic() + seconds
         with self._waiting(thread):
-            while await self._is_running(thread) and (left := end - time.monotonic()) > 0:
+            while await self._runs.is_running(thread) and (left := end - time.monotonic()) > 0:
                 await tell(self._counted.get(thread, Counted()))
                 is_ended = await self._runs.ended(thread, min(TICK, left))
-                if is_ended and await self._is_running(thread):
+                if is_ended and await self._runs.is_running(thread):
                     await asyncio.sleep(min(TICK, left))  # another process does not tell its end
 
     async def leave(self, thread: str) -> None:
@@ -178,9 +177,6 @@ class Desk:
             for rlm in [rlm for graph in self._graphs.values() for rlm in rlms_in(graph)]:
                 await asyncio.to_thread(rlm.rlm.sessions.release_idle)
 
-    async def _is_running(self, thread: str) -> bool:
-        return self._runs.is_here(thread) or is_leased(await self._runs.database(), thread)
-
     async def close(self) -> None:
         """Cancel all runs; they can be resumed."""
         for timer in self._timers.values():
@@ -196,7 +192,7 @@ class Desk:
 
     async def pauses(self, owner: str, thread: str) -> Sequence[Pause]:
         """Give the calls of a thread that wait, and have no answer yet."""
-        if await self._is_running(thread):
+        if await self._runs.is_running(thread):
             return ()
         kept = await ready_answers(self._saver, thread)
         status = await self.status(owner, thread)
@@ -205,7 +201,7 @@ class Desk:
     async def outcome(self, owner: str, thread: str) -> Outcome:
         """Say how a thread stands, as clients are told."""
         opened = await self._opened(owner, thread)
-        is_running = await self._is_running(thread)
+        is_running = await self._runs.is_running(thread)
         status = await status_of(opened.graph, thread)
         contexts = await self._contexts(opened, thread)
         return outcome_of(status, is_running=is_running, contexts=contexts)
@@ -228,7 +224,7 @@ class Desk:
     async def go_on(self, owner: str, thread: str) -> None:
         """Continue a thread, if there is something to continue and nobody runs it."""
         opened = await self._opened(owner, thread)
-        if await self._is_running(thread):
+        if await self._runs.is_running(thread):
             return
         status = await status_of(opened.graph, thread)
         is_ready = status.state == "open" or await ready_answers(self._saver, thread)

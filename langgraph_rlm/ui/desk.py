@@ -154,7 +154,7 @@ class Desk:
                     409, f"Thread {thread!r} has an unfinished run: continue or answer it first."
                 )
         await self.runs.start(thread, opened, input_of(opened.graph, question), by)
-        await self.runs.until_kept(thread)
+        await self.runs.until_kept(thread, opened)
         return thread
 
     async def fork(
