@@ -40,6 +40,7 @@ from langgraph_rlm.pregel.sync import iterate, wait_for
 from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
 from langgraph_rlm.runtime.began import Begun, begin, with_settings
+from langgraph_rlm.runtime.open_batch import ShowsAnswers
 from langgraph_rlm.runtime.root_work import LEFT, let_rest, root_work, told
 from langgraph_rlm.runtime.run import (
     FRAME,
@@ -65,7 +66,7 @@ Saver = BaseCheckpointSaver[Any]
 
 
 class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
-    AsTool, CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]
+    AsTool, ShowsAnswers, CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]
 ):
     """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch,
     state and history."""

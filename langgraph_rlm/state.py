@@ -3,7 +3,7 @@
 Plain values only, small whatever the context, each type named so that a strict serializer reads it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -12,7 +12,15 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import CallKind, Decision, Log, NativeCall, ReplyEntry, merge_log
+from langgraph_rlm.log.entries import (
+    CallEntry,
+    CallKind,
+    Decision,
+    Log,
+    NativeCall,
+    ReplyEntry,
+    merge_log,
+)
 from langgraph_rlm.log.places import (
     call_at,
     item_place,
@@ -154,10 +162,10 @@ class RLMUpdate(TypedDict, total=False):
 
 
 class PendingCall(TypedDict):
-    """One item of a call, as its `Send` carries it."""
+    """One item of a call, or a batch of them, as its `Send` carries it."""
 
     place: str
-    """Place of the item's answer in the log."""
+    """Place of the item's answer in the log; of a batch, the place of the call."""
     call: CallKind
     function: str
     request: Text
@@ -169,6 +177,9 @@ class PendingCall(TypedDict):
     id: str
     """Id of a tool call: the model's own for a native one, else made of the RLM's id and the
     place."""
+    items: NotRequired[list[list[int]]]
+    """Of a batch: the numbers of the items that have no answer, as ranges up to before a second
+    number. Left out where one item has the `Send` for itself; earlier versions made no other."""
     question: NotRequired[Text]
     """Of a tool call: what the RLM was asked. Earlier versions have left it out."""
     instructions: NotRequired[Text]
@@ -227,36 +238,71 @@ def last_native_calls(state: RLMState) -> dict[str, NativeCall]:
 
 
 def pending(state: RLMState, place: str) -> list[PendingCall]:
-    """The items of a call that have no answer in the log yet.
+    """What a call still waits for, one for each `Send`: its items that have no answer in the log.
+
+    Plain calls of models are one batch, if there are several; a child RLM and a tool have a `Send`
+    of their own.
 
     Args:
         state: of the RLM whose code, or whose root model, made the call.
         place: of the call.
+
+    Raises:
+        KeyError: there is no call at that place.
     """
     entry = call_at(state["log"], place)
     if entry is None:
         raise KeyError(place)
-    native = last_native_calls(state).get(place)
-    id = f"call_{state['trajectory']}_{place}" if native is None else native["id"]
-    calls = [
-        PendingCall(
-            place=item_place(place, item),
-            call=entry["call"],
-            function=entry["function"],
-            request=entry["request"],
-            item=item,
-            total=entry["items"],
-            parent=state["trajectory"],
-            depth=state.get("depth", 0),
-            id=id,
-        )
-        for item in range(entry["items"])
-        if item_place(place, item) not in state["log"]
-    ]
+    log = state["log"]
+    numbers = [item for item in range(entry["items"]) if item_place(place, item) not in log]
+    if entry["call"] == "llm" and len(numbers) > 1:
+        batch = _waiting(state, place, entry, numbers[0])
+        batch["place"], batch["items"] = place, ranges_of(numbers)
+        return [batch]
+    calls = [_waiting(state, place, entry, item) for item in numbers]
     if entry["call"] == "tool":
         for call in calls:
-            call["question"] = questions_of(state["log"])[-1]["question"]
+            call["question"] = questions_of(log)[-1]["question"]
             instructions = state.get("instructions")
             if instructions is not None:
                 call["instructions"] = instructions
     return calls
+
+
+def _waiting(state: RLMState, place: str, entry: CallEntry, item: int) -> PendingCall:
+    """One item of a call that waits."""
+    native = last_native_calls(state).get(place) if entry["call"] == "tool" else None
+    id = f"call_{state['trajectory']}_{place}" if native is None else native["id"]
+    return PendingCall(
+        place=item_place(place, item),
+        call=entry["call"],
+        function=entry["function"],
+        request=entry["request"],
+        item=item,
+        total=entry["items"],
+        parent=state["trajectory"],
+        depth=state.get("depth", 0),
+        id=id,
+    )
+
+
+def place_of(call: PendingCall, item: int) -> str:
+    """The place of the answer to an item, of a call that is waited for."""
+    return item_place(call["place"], item) if "items" in call else call["place"]
+
+
+def waiting_items(call: PendingCall) -> Iterator[int]:
+    """The numbers of the items that a `Send` is for."""
+    for first, end in call.get("items", [[call["item"], call["item"] + 1]]):
+        yield from range(first, end)
+
+
+def ranges_of(numbers: Sequence[int]) -> list[list[int]]:
+    """Rising numbers as ranges up to before a second number: `[[0, 2], [5, 6]]` of 0, 1, 5."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([number, number + 1])
+    return ranges

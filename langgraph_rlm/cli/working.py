@@ -229,7 +229,8 @@ def _check_thread(state: "StateSnapshot", job: Job) -> None:
 
 
 def _kept_answers(state: "StateSnapshot") -> dict[str, int]:
-    """Count the answers that earlier processes left for the call that the root's cell waits for.
+    """Count the answers that earlier processes left for the call that the root's cell waits for, as
+    far as they were tasks of their own: a batch counts its own.
 
     Returns:
         The count by the place of the call; nothing when no call waits.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.types import Overwrite
+from langgraph.types import Overwrite, StateSnapshot
 
 from langgraph_rlm.errors import ConfigurationError, ForkError
 from langgraph_rlm.log.entries import CallEntry, Log, LogEntry, QuestionEntry, ReplyEntry, TurnEntry
@@ -21,6 +21,7 @@ from langgraph_rlm.pregel.keys import nodes_of, tasks_of
 from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.rlm_graph import RLMGraph
+from langgraph_rlm.runtime.open_batch import open_batch
 from langgraph_rlm.state import RLMUpdate
 from langgraph_rlm.storage.blobs import BlobStore
 
@@ -60,27 +61,30 @@ async def afork(graph: Any, config: RunnableConfig, place: str, value: Any) -> R
     if namespace:
         await _check_waits(graph, given["thread_id"], namespace)
     blobs = rlm_at(graph, namespace).rlm.blobs
-    log, found = await _written(graph, config, place)
+    then = await _written(graph, config, place)
+    log: Log = then.values["log"]
     update, node = await asyncio.to_thread(_edit, place, value, log, blobs)
+    if open_batch(then) is not None:  # its answers stay with the checkpoint that the fork leaves
+        update["log"] = {**_answers(call_of(place), log), **update.get("log", {})}
     later = _later(place, log)
     if later:
         raise ForkError(
             f"The checkpoint that has {place!r} has {later!r} as well, which came after it: "
             'fork there, or run the thread without durability="exit".'
         )
-    kept: RunnableConfig = {**found, "metadata": config.get("metadata", {})}
+    at = {key: then.config["configurable"][key] for key in ("thread_id", "checkpoint_id")}
+    kept: RunnableConfig = {
+        "configurable": {**at, "checkpoint_ns": namespace},
+        "metadata": config.get("metadata", {}),
+    }
     forked = await graph.aupdate_state(kept, update, as_node=node)
     if namespace:
         return {"configurable": {"thread_id": given["thread_id"]}}
     return forked
 
 
-async def _written(graph: Any, config: RunnableConfig, place: str) -> tuple[Log, RunnableConfig]:
-    """Find the first checkpoint of a branch whose log has `place`.
-
-    Returns:
-        That log, and the config of the checkpoint.
-    """
+async def _written(graph: Any, config: RunnableConfig, place: str) -> StateSnapshot:
+    """Find the state of the first checkpoint of a branch whose log has `place`."""
     head = await graph.aget_state(config)
     log: Log = head.values.get("log", {})
     if place not in log:
@@ -89,17 +93,23 @@ async def _written(graph: Any, config: RunnableConfig, place: str) -> tuple[Log,
     given = head.config["configurable"]
     own = {"thread_id": given["thread_id"], "checkpoint_ns": given.get("checkpoint_ns", "")}
     branch = await _branch(graph, own, given["checkpoint_id"])
+    found = head
     first = 0
     last = len(branch) - 1
     while first < last:  # a log only grows, so bisection finds the checkpoint
         middle = (first + last + 1) // 2
         then = await graph.aget_state({"configurable": {**own, "checkpoint_id": branch[middle]}})
         if place in then.values.get("log", {}):
-            log = then.values["log"]
+            found = then
             first = middle
         else:
             last = middle - 1
-    return log, {"configurable": {**own, "checkpoint_id": branch[first]}}
+    return found
+
+
+def _answers(call: str, log: Log) -> Log:
+    """The answers to the call at a place."""
+    return {place: log[place] for place in log if call_of(place) == call}
 
 
 async def _branch(graph: Any, own: dict[str, Any], head: str) -> list[str]:

@@ -16,7 +16,7 @@ from langgraph_rlm.budget.usage import Usage, add_usage, spent
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.history.fork import has_checkpointer
 from langgraph_rlm.log.entries import Log
-from langgraph_rlm.log.places import spent_on
+from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import parts_of, send_number
 from langgraph_rlm.state import RLMState, changed, last_native_calls, pending
 
@@ -261,13 +261,16 @@ def _usage(
 
 def places_of(snapshot: StateSnapshot) -> dict[str, str]:
     """Give the places of the answers that the calls of an RLM's open step give, by task: its number
-    among the `Send`s says which item it is.
+    among the `Send`s says which item it is. Plain calls of models have nothing within, and are left
+    out.
 
     Answers of the step itself are left out of the log first: LangGraph shows a graph within with
     what its finished tasks have written, and the `Send`s were counted before.
     """
     calls = _calls(snapshot)
-    if not calls:  # before its first turn an RLM has no calls to look for
+    call = call_at(snapshot.values.get("log") or {}, snapshot.values.get("suspended"))
+    is_plain = call is not None and call["call"] == "llm"
+    if not calls or is_plain:  # before its first turn an RLM has no calls to look for
         return {}
     values: RLMState = snapshot.values  # pyright: ignore[reportAssignmentType]
     written = {place for task in calls for place in _written(task)}

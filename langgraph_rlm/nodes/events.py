@@ -20,7 +20,10 @@ from langgraph_rlm.progress import (
     Where,
 )
 from langgraph_rlm.runtime.run import Caller, Run
-from langgraph_rlm.state import RLMState
+from langgraph_rlm.state import PendingCall, RLMState
+
+REPORTS = 100
+"""About how often the progress of one batch is shown."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,14 @@ class Events:
 def events_of(run: Run, state: RLMState, caller: Caller | None = None) -> Events:
     """The events of the RLM that a state is of."""
     return Events(run, state.get("depth", 0), state["trajectory"], caller)
+
+
+def answered_items(run: Run, call: PendingCall, place: str) -> int:
+    """Count one more answer to the call at a place, show how far the call is, and give how many of
+    its items are answered."""
+    total, done = call["total"], run.count_items(call["parent"], place)
+    if done == total or done % max(1, total // REPORTS) == 0:
+        events = Events(run, call["depth"], call["parent"])
+        events.sub_calls(place, call["function"], done, total)
+        events.spent(run.ledger.usage)
+    return done

@@ -1,307 +1,49 @@
-"""Sub-call: answer one pending `llm_query` or `rlm_query`. Never touches the interpreter."""
+"""Sub-call: answer one pending `rlm_query` or `llm_query`, or a batch of these. Never touches the
+interpreter."""
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable
 
-from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, LimitReached
-from langgraph_rlm.budget.limits import StopReason
-from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
-from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.log.places import call_of
-from langgraph_rlm.log.stamps import seconds_since, stamp
-from langgraph_rlm.log.thoughts import split_thoughts
-from langgraph_rlm.models.overflow import overflow_of
-from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
-from langgraph_rlm.nodes.events import Events
-from langgraph_rlm.pregel.keys import NO_STREAM
-from langgraph_rlm.repl.requests import context_of, form_of, images_of, prompt_of
-from langgraph_rlm.runtime.parts import Part, parts_of, with_parts
-from langgraph_rlm.runtime.run import FRAME, Caller, Frame, ModelFailed, frame_of, with_key
+from langgraph_rlm.log.stamps import stamp
+from langgraph_rlm.nodes.answering import Answering, Graph
+from langgraph_rlm.nodes.batch import Batch
+from langgraph_rlm.nodes.events import answered_items
+from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
-from langgraph_rlm.runtime.structured_query import structured_query
-from langgraph_rlm.schemas.answers import Format, Mismatch, json_of
 from langgraph_rlm.state import PendingCall, RLMUpdate
-from langgraph_rlm.storage.pages import NotMade
-from langgraph_rlm.storage.references import Reference
-from langgraph_rlm.telemetry.marks import marked_graph
-from langgraph_rlm.telemetry.observers import at_work
-from langgraph_rlm.telemetry.work import Work
-
-QUESTION_CHARS = 4_000
-"""A child's prompt of up to this length is its question. A longer one is its context too, and the
-question says so."""
-
-ERROR_CHARS = 1_000
-"""Most characters of a child's answer in the error that it does not match."""
-
-SHORTFALLS: dict[Shortfall, str] = {
-    "length": "the reply was cut off at its limit of tokens (finish_reason length)",
-    "content_filter": "the provider filtered the reply (finish_reason content_filter)",
-    "refusal": "the model refused",
-}
-"""What code gets to see where a reply is not what was asked for."""
-
-REPORTS = 100
-"""About how often the progress of one batch is shown."""
-
-TREE_WIDE = frozenset[StopReason](["max_sub_calls", "max_tokens", "max_cost", "max_seconds"])
-"""Limits of the whole tree: when a child stops at one, so does its parent."""
-
-
-class Graph(Protocol):
-    """The graph of a child."""
-
-    async def ainvoke(self, input: Any, config: RunnableConfig) -> dict[str, Any]:
-        """Run it to its end, or raise its interrupt."""
-        ...
-
-
-class Answer(NamedTuple):
-    """The entry for the log, and the limit of the whole tree that was reached on the way."""
-
-    entry: ReplyEntry
-    limit: StopReason | None = None
-
-
-class Unfinished(Exception):
-    """A reply is not what was asked for; the message says why, with what did arrive."""
-
-
-@dataclass
-class Item:
-    """One item of a call, as it is asked."""
-
-    prompt: str
-    context: Any
-    """A handle, where an `rlm_query` brings a context."""
-    model: str | None
-    """The name that code gave as `model=`."""
-    shown: Sequence[Reference]
-    """What a model is shown with the prompt."""
-    form: Format | None
-    caller: Caller
-    config: RunnableConfig
-    frame: Frame
-    call: PendingCall
-    waited: float = 0.0
-    """Seconds that it waited for its slot."""
-    paid: list[Usage] = field(default_factory=list[Usage])
-    """Takes what each try has cost, as soon as it is known."""
-    thoughts: str = ""
-    """What the model thought before its last reply."""
-    seen: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
-    """Byte ranges of a child's contexts that models have seen, by digest."""
 
 
 class SubCall:
     """The node."""
 
     def __init__(self, rlm: RLMRuntime, child: Callable[[], Graph]) -> None:
-        self._rlm = rlm
-        self._child = child
+        self._answering = Answering(rlm, child)
 
     async def __call__(
         self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]
     ) -> RLMUpdate:
-        """Take one call and give one record: the reply is checkpointed before any code reads it.
+        """Take one call and give its record: a reply is saved before any code reads it."""
+        frame_of(config).show_on(runtime)
+        if "items" in call:
+            return await Batch(self._answering, call, config).answered()
+        return await self._one(call, config)
 
-        A failure of a model's client becomes an entry like any other. All else passes through: a
-        pause, a broken set-up, and what the checkpointer or the blob store raise in a child.
-        """
-        frame = frame_of(config)
-        frame.show_on(runtime)
+    async def _one(self, call: PendingCall, config: RunnableConfig) -> RLMUpdate:
+        """Answer one item that is a task of its own."""
+        frame, place = frame_of(config), call["place"]
         run = frame.run
-        run.take_over(call["parent"], call_of(call["place"]))
+        run.take_over(call["parent"], call_of(place))
         is_model, asked = call["call"] == "llm", time.monotonic()
         # Before anything is made: a thousand calls that wait hold little memory.
         async with run.slots if is_model else run.child_slots(frame.depth + 1):
-            started = time.monotonic()
-            item = await self._item(call, config, frame)
-            item.waited = started - asked
-            update = await self._update(call, item, started)
-        done = self._report(call, frame)
-        await run.batch_ends.join(call["total"] - done)
-        return update
-
-    async def _item(self, call: PendingCall, config: RunnableConfig, frame: Frame) -> Item:
-        payload, number = self._rlm.requests.payload(call["request"]), call["item"]
-        if "ranges" in payload:
-            prompt = await asyncio.to_thread(prompt_of, payload, number, self._rlm.blobs)
-        else:
-            prompt = prompt_of(payload, number, self._rlm.blobs)
-        return Item(
-            prompt=prompt,
-            context=context_of(payload, number) if "contexts" in payload else None,
-            model=payload["model"],
-            shown=images_of(payload, number),
-            form=form_of(payload),
-            caller=Caller(call["parent"], call["place"]),
-            config=config,
-            frame=frame,
-            call=call,
-        )
-
-    async def _update(self, call: PendingCall, item: Item, started: float) -> RLMUpdate:
-        """Ask, and make the answer, or what came in its place, an entry with what it has spent."""
-        ask = self._ask if call["call"] == "llm" else self._recurse
-        try:
-            answer = await ask(item)
-        except LimitReached as reached:
-            answer = Answer(error_entry(str(reached), item.model), reached.limit)
-        except ModelFailed as failure:
-            told = _overflow(failure, item) or str(failure)
-            answer = Answer(error_entry(told, item.model))
-        except (Mismatch, NotMade, Unfinished) as failure:
-            answer = Answer(error_entry(str(failure), item.model))
-        entry = await self._entry(answer.entry, item)
-        entry["seconds"] = seconds_since(started)
-        update = RLMUpdate(log=stamp({call["place"]: entry}, item.frame.run.id))
+            answer = await self._answering.answer(call, call["item"], config, asked)
+        update = RLMUpdate(log=stamp({place: answer.entry}, run.id))
         if answer.limit is not None:
             update["limit"] = answer.limit
+        done = answered_items(run, call, call_of(place))
+        await run.batch_ends.join(call["total"] - done)
         return update
-
-    async def _entry(self, entry: ReplyEntry, item: Item) -> ReplyEntry:
-        """An answer with what it has spent, and what its model thought."""
-        is_answered = entry["error"] is None
-        own = spent(
-            sub_calls=int(is_answered),
-            failed_sub_calls=int(not is_answered),
-            seconds=item.frame.run.ledger.take_seconds(),
-        )
-        whole: ReplyEntry = {**entry, "usage": share(reduce(add_usage, item.paid, own))}
-        if item.thoughts:
-            whole["thoughts"] = await self._rlm.blobs.keep(item.thoughts)
-        if item.seen:
-            whole["seen"] = item.seen
-        return whole
-
-    async def _ask(self, item: Item) -> Answer:
-        """Call the model once; several times where its reply does not match the schema."""
-        config, rlm = _quiet(item.config), self._rlm
-        parts: list[Part] = []
-        if item.shown:
-            parts = await asyncio.to_thread(parts_of, item.shown, rlm.blobs, rlm.pages)
-        tokens = sum(part.tokens for part in parts)
-
-        async def call(given: str | list[AnyMessage]) -> str:
-            asked = with_parts(given, parts) if parts else given
-            model, work = rlm.sub(item.model), _work(item, "model")
-            paid = await item.frame.run.call(model, asked, config, work, shown_tokens=tokens)
-            item.paid.append(paid.cost)
-            return _said(paid.reply, item)
-
-        if item.form is None:
-            text = await call(item.prompt)
-            return Answer(await reply_entry(text, self._rlm.blobs, item.model))
-        value = await structured_query(item.prompt, item.form, call)
-        return Answer(await json_reply_entry(value, self._rlm.blobs, item.model))
-
-    async def _recurse(self, item: Item) -> Answer:
-        """Run the same graph one level deeper; the calls of models in it wait for slots of their
-        own."""
-        given = await asyncio.to_thread(_question, item)
-        work = _work(item, "rlm")
-        frame = item.frame.below(item.model, item.form, item.caller, work)
-        config = with_key(marked_graph(item.config, work), FRAME, frame)
-        with at_work(work):
-            out = await self._child().ainvoke(given, config)
-            work.spent = out.get("usage") or {}
-        if out.get("usage"):  # there is none where the first call of the child's model failed
-            item.paid.append(out["usage"])
-        item.seen = out.get("seen", {})
-        if out["stop_reason"] == "failed":
-            return Answer(error_entry(out["answer"], item.model))
-        entry, reason = await self._child_entry(out, item), out["stop_reason"]
-        return Answer(entry, reason if reason in TREE_WIDE else None)
-
-    async def _child_entry(self, out: dict[str, Any], item: Item) -> ReplyEntry:
-        """The entry of a child's answer, in the form that the parent's code wants."""
-        if item.form is None:
-            return await reply_entry(out["answer"], self._rlm.blobs, item.model)
-        value = out["structured_response"]
-        if value is None and not await asyncio.to_thread(item.form.admits, None):
-            shown = out["answer"][:ERROR_CHARS]
-            told = f"its answer does not match the schema ({out['stop_reason']}): {shown}"
-            return error_entry(told, item.model)
-        return await json_reply_entry(json_of(value), self._rlm.blobs, item.model)
-
-    def _report(self, call: PendingCall, frame: Frame) -> int:
-        """Count one more answer, show how far the batch is, and give how many of it are
-        answered."""
-        run, total, place = frame.run, call["total"], call_of(call["place"])
-        key = f"{call['parent']} {place}"
-        run.items_done[key] += 1
-        done = run.items_done[key]
-        if done == total or done % max(1, total // REPORTS) == 0:
-            events = Events(run, call["depth"], call["parent"])
-            events.sub_calls(place, call["function"], done, total)
-            events.spent(run.ledger.usage)
-        return done
-
-
-def _work(item: Item, kind: Literal["model", "rlm"]) -> Work:
-    """One try of an item, as observers are told of it."""
-    call, depth = item.call, item.frame.depth + 1
-    purpose = f"{call['call']}_query"
-    work = item.frame.piece(kind, purpose, call["parent"], call["place"], depth)
-    work.waited, item.waited = item.waited, 0.0
-    return work
-
-
-def _said(reply: AIMessage, item: Item) -> str:
-    """The text of a reply without its thoughts, which the item keeps.
-
-    Raises:
-        Unfinished: the reply is not what was asked for.
-    """
-    text, thoughts = split_thoughts(message_text(reply))
-    item.thoughts = "\n".join(part for part in (thought_text(reply), thoughts) if part)
-    text = text.strip() if thoughts else text
-    shortfall = shortfall_of(reply)
-    if shortfall is None:
-        return text
-    arrived = f"; this did arrive: {text}" if text else ", before any of it arrived"
-    raise Unfinished(f"{SHORTFALLS[shortfall]}{arrived}")
-
-
-def _overflow(failure: ModelFailed, item: Item) -> str | None:
-    """What code gets to see where a prompt is longer than the model's window; None for another
-    failure."""
-    overflow = overflow_of(failure.error)
-    if overflow is None:
-        return None
-    length = len(item.prompt)
-    fits = length // 2
-    if overflow.window is not None:
-        fits = overflow.window * CHARS_PER_TOKEN * 3 // 4
-    more = f" and {len(item.shown)} pictures or the like" if item.shown else ""
-    return (
-        f"the prompt has {length:,} characters{more}, more than the model takes: about {fits:,} "
-        "fit. Cut it into smaller pieces."
-    )
-
-
-def _question(item: Item) -> dict[str, Any]:
-    """The input of a child. One without a context of its own works on its prompt."""
-    prompt = item.prompt
-    if item.context is not None:
-        return {"query": prompt, "context": item.context}
-    if len(prompt) <= QUESTION_CHARS:
-        return {"query": prompt, "context": prompt}
-    start, end = prompt[: QUESTION_CHARS // 2], prompt[-QUESTION_CHARS // 4 :]
-    query = f"Do what the text in `context` asks. It starts so:\n{start}\n[...]\n{end}"
-    return {"query": query, "context": prompt}
-
-
-def _quiet(config: RunnableConfig) -> RunnableConfig:
-    """The config of a call whose tokens stay out of the "messages" stream, which is the root
-    model's."""
-    return {**config, "tags": [*(config.get("tags") or []), NO_STREAM]}

@@ -21,7 +21,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.pregel.leases import database_of
-from langgraph_rlm.pregel.savers import ThreadedSaver
+from langgraph_rlm.pregel.savers import own_saver
 
 Saver = BaseCheckpointSaver[Any]
 
@@ -57,7 +57,7 @@ _known: WeakKeyDictionary[Saver, Identity] = WeakKeyDictionary()
 
 async def identity_of(saver: Saver) -> Identity:
     """Say which database a saver keeps threads in. A saver is asked once."""
-    own: Saver = saver.wrapped if isinstance(saver, ThreadedSaver) else saver
+    own: Saver = own_saver(saver)
     if own not in _known:
         _known[own] = await _identify(own)
     return _known[own]
@@ -155,7 +155,7 @@ class Rows(Protocol):
 
 async def rows_of(saver: Saver) -> Rows:
     """Read the database of a saver."""
-    own: Any = saver.wrapped if isinstance(saver, ThreadedSaver) else saver
+    own: Any = own_saver(saver)
     identity = await identity_of(own)
     if identity.kind == "sqlite":
         return SqliteRows(Path(identity.name), own.serde)

@@ -37,6 +37,9 @@ RESUMING = "__pregel_resuming"
 RESUME_MAP = "__pregel_resume_map"
 """Answers to pauses by their ids, which a graph hands to all graphs within it."""
 
+DURABILITY = "__pregel_durability"
+"""When a run saves: `"sync"`, `"async"` or `"exit"`. Left out where nobody has said it."""
+
 # Channels and tags
 
 INTERRUPT = "__interrupt__"
@@ -150,6 +153,24 @@ def numbered_namespace(config: "RunnableConfig", task: str, number: int) -> str:
 def task_id(config: "RunnableConfig") -> str:
     """The id of the task that a config is of."""
     return parts_of(_namespace(config))[2]
+
+
+def checkpoint_of(config: "RunnableConfig") -> "RunnableConfig":
+    """The checkpoint whose task a config is of."""
+    given = config.get("configurable", {})
+    above = parts_of(_namespace(config))[0]
+    return {
+        "configurable": {
+            "thread_id": given["thread_id"],
+            "checkpoint_ns": above,
+            "checkpoint_id": given["checkpoint_map"][above],
+        }
+    }
+
+
+def saves_at_once(config: "RunnableConfig") -> bool:
+    """Whether what a task writes is saved before its run ends."""
+    return config.get("configurable", {}).get(DURABILITY) != "exit"
 
 
 def _namespace(config: "RunnableConfig") -> str:

@@ -23,7 +23,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from langgraph_rlm.errors import ThreadBusyError
 from langgraph_rlm.lazy import per_process, warn_once
-from langgraph_rlm.pregel.savers import ThreadedSaver
+from langgraph_rlm.pregel.savers import own_saver
 
 if sys.platform != "win32":
     import fcntl
@@ -42,7 +42,7 @@ class Database:
 async def database_of(saver: BaseCheckpointSaver[Any]) -> Database:
     """Find the database of a saver: a SQLite file, a PostgreSQL database, or for any other kind the
     saver itself."""
-    own: Any = saver.wrapped if isinstance(saver, ThreadedSaver) else saver
+    own: Any = own_saver(saver)
     connection: Any = getattr(own, "conn", None)
     kind = type(connection).__module__.partition(".")[0]
     if kind == "aiosqlite":

@@ -1,8 +1,10 @@
 """Savers: checkpointers as the async core uses them: a sync one in threads, a SQLite one with group
-commit."""
+commit, each with writes that tasks save before they end (`early_writes.py`)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import cached_property
+from inspect import signature
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -17,7 +19,15 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.pregel.early_writes import Saved
 from langgraph_rlm.pregel.sync import running_loop
+
+
+def own_saver(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """Give the user's saver behind those of this package."""
+    while isinstance(saver, WrappedSaver):
+        saver = saver.wrapped
+    return saver
 
 
 def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
@@ -26,6 +36,8 @@ def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     Raises:
         ConfigurationError: the saver lives on the event loop that the caller blocks.
     """
+    if isinstance(saver, EarlySaver):
+        saver = saver.wrapped
     if isinstance(saver, InMemorySaver | ThreadedSaver):
         return saver
     if getattr(saver, "loop", None) is running_loop() is not None:
@@ -43,6 +55,8 @@ def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     Raises:
         ConfigurationError: the loop that the saver lives on does not run.
     """
+    if isinstance(saver, EarlySaver):
+        saver = saver.wrapped
     loop = getattr(saver, "loop", None)
     if loop is not None and loop is running_loop():
         return saver
@@ -54,25 +68,25 @@ def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     return for_sync_use(saver)
 
 
-def for_many_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """Give a saver that keeps up with the ends of a large batch: for SQLite one that commits in
-    groups.
+def for_many_writes(saver: BaseCheckpointSaver[Any]) -> "EarlySaver":
+    """Give a saver that keeps up with the ends of many calls: it leaves out what a task has saved
+    before its end, and SQLite commits in groups.
 
-    A subclass of the user's own is given back as it is: it may do something else in the methods
-    that would be replaced.
+    A subclass of the user's own SQLite saver commits as it does: it may do something else in the
+    methods that would be replaced.
     """
-    if (
-        f"{type(saver).__module__}.{type(saver).__qualname__}"
-        != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver"
-    ):
+    if isinstance(saver, EarlySaver):
         return saver
+    kind = f"{type(saver).__module__}.{type(saver).__qualname__}"
+    if kind != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver":
+        return EarlySaver(saver)
     from langgraph_rlm.pregel.group_commit import group_commit
 
-    return group_commit(cast(Any, saver))
+    return EarlySaver(group_commit(cast(Any, saver)))
 
 
-class ThreadedSaver(BaseCheckpointSaver[Any]):
-    """Another saver, whose sync methods are run in threads where the core awaits async ones."""
+class WrappedSaver(BaseCheckpointSaver[Any]):
+    """Another saver, used through this one."""
 
     def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
         super().__init__(serde=saver.serde)
@@ -82,8 +96,8 @@ class ThreadedSaver(BaseCheckpointSaver[Any]):
     def config_specs(self) -> Any:
         return cast(Any, self.wrapped).config_specs
 
-    def with_allowlist(self, extra_allowlist: Any) -> "ThreadedSaver":
-        return ThreadedSaver(self.wrapped.with_allowlist(extra_allowlist))
+    def with_allowlist(self, extra_allowlist: Any) -> "WrappedSaver":
+        return type(self)(self.wrapped.with_allowlist(extra_allowlist))
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         return self.wrapped.get_next_version(current, channel)
@@ -117,6 +131,61 @@ class ThreadedSaver(BaseCheckpointSaver[Any]):
 
     def get_delta_channel_history(self, **options: Any) -> Mapping[str, DeltaChannelHistory]:
         return self.wrapped.get_delta_channel_history(**options)
+
+
+class EarlySaver(WrappedSaver):
+    """Another saver, which is not given once more what a task has saved before its end.
+
+    So such a task never looks finished: where a process is killed between the task's end and the
+    next checkpoint, the task runs again and finds all that it has saved.
+    """
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await self.wrapped.aget_tuple(config)
+
+    async def alist(
+        self, config: RunnableConfig | None, **options: Any
+    ) -> AsyncIterator[CheckpointTuple]:
+        async for saved in self.wrapped.alist(config, **options):
+            yield saved
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return await self.wrapped.aput(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        if any(isinstance(value, Saved) for _, value in writes):
+            return
+        if self._takes_path:
+            await self.wrapped.aput_writes(config, writes, task_id, task_path)
+        else:
+            await self.wrapped.aput_writes(config, writes, task_id)
+
+    @cached_property
+    def _takes_path(self) -> bool:
+        """Whether the saver is told the path of a task, as newer ones are."""
+        return "task_path" in signature(self.wrapped.aput_writes).parameters
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self.wrapped.adelete_thread(thread_id)
+
+    async def aget_delta_channel_history(self, **options: Any) -> Mapping[str, DeltaChannelHistory]:
+        return await self.wrapped.aget_delta_channel_history(**options)
+
+
+class ThreadedSaver(WrappedSaver):
+    """Another saver, whose sync methods are run in threads where the core awaits async ones."""
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await asyncio.to_thread(self.wrapped.get_tuple, config)

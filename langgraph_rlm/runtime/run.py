@@ -142,10 +142,20 @@ class Run:
         self._reserved.add((rlm_id, place))
         return True
 
+    def has_reserved(self, rlm_id: str, place: str) -> bool:
+        """Whether a call's items were taken out of what is left by this process."""
+        return (rlm_id, place) in self._reserved
+
     def take_over(self, rlm_id: str, place: str) -> None:
         """Count one item of a call that an earlier process had reserved."""
-        if (rlm_id, place) not in self._reserved:
+        if not self.has_reserved(rlm_id, place):
             self.ledger.take_over_sub_call()
+
+    def count_items(self, rlm_id: str, place: str, items: int = 1) -> int:
+        """Count items of a call that are answered, and give how many there are so far."""
+        key = f"{rlm_id} {place}"
+        self.items_done[key] += items
+        return self.items_done[key]
 
     async def call_root(
         self, model: Model, messages: list[AnyMessage], config: RunnableConfig, work: Work
