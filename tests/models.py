@@ -40,8 +40,8 @@ def shown(model: ScriptedModel, turn: int) -> str:
 
 def paid_calls(state: Mapping[str, Any]) -> int:
     """Model calls that a checkpoint says were paid: those of its usage, and those of the answers that its open cell has not taken yet."""
-    waiting = spent_on(state["log"], state.get("suspended"))
-    return sum(usage.get("model_calls", 0) for usage in (state.get("usage") or {}, *waiting))
+    waiting = spent_on(state["log"], state.get("suspended")) or {}
+    return sum(usage.get("model_calls", 0) for usage in (state.get("usage") or {}, waiting))
 
 
 def timeless(log: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Plain values, so that any checkpointer takes them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
@@ -87,6 +87,23 @@ def whole(part: Share) -> Usage:
         failed_sub_calls=part.get("failed_sub_calls", 0),
         seconds=part["seconds"],
         by=part["breakdown"],
+    )
+
+
+def added_up(parts: Iterable[Share]) -> Usage:
+    """Add up what many answers have spent. It takes as long for each, however many there are."""
+    turns, sub_calls, failed, seconds = 0, 0, 0, 0.0
+    breakdown: dict[str, Spending] = {}
+    for part in parts:
+        turns += part["turns"]
+        sub_calls += part["sub_calls"]
+        failed += part.get("failed_sub_calls", 0)
+        seconds += part["seconds"]
+        for key, spending in part["breakdown"].items():
+            known = breakdown.get(key)
+            breakdown[key] = spending if known is None else _sum(known, spending)
+    return spent(
+        turns=turns, sub_calls=sub_calls, failed_sub_calls=failed, seconds=seconds, by=breakdown
     )
 
 

@@ -18,6 +18,7 @@ from langgraph_rlm.history.fork import has_checkpointer
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import parts_of, send_number
+from langgraph_rlm.runtime.open_batch import open_batch, with_answers
 from langgraph_rlm.state import RLMState, changed, last_native_calls, pending
 
 CALLS = ("sub_call", "tool_interrupt")
@@ -153,6 +154,8 @@ class _Reader:
         """
         head = self._head(namespace, checkpoint)
         snapshot = await self._snapshot(namespace, head)
+        if open_batch(snapshot) is not None:
+            snapshot = await with_answers(snapshot, self._graph.checkpointer)
         values: Any = snapshot.values
         if "trajectory" not in values:
             raise ConfigurationError(
@@ -254,7 +257,7 @@ def _usage(
 ) -> Usage:
     """Add up what an RLM has spent: as of its checkpoint, in answers since, and in children that
     have not answered."""
-    parts = [values.get("usage") or spent(), *spent_on(log, suspended)]
+    parts = [values.get("usage") or spent(), spent_on(log, suspended) or spent()]
     parts += [child.usage for place, child in children.items() if place not in log]
     return reduce(add_usage, parts)
 

@@ -5,7 +5,7 @@ A door gives None where nothing, or an entry of another kind, stands at the plac
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from langgraph_rlm.budget.usage import Usage, whole
+from langgraph_rlm.budget.usage import Usage, added_up
 from langgraph_rlm.log.entries import (
     CallEntry,
     CellEntry,
@@ -148,14 +148,15 @@ def native_places(turn: int, entry: TurnEntry) -> dict[str, NativeCall]:
     return {call_place(str(turn), ordinal): call for ordinal, call in calls}
 
 
-def spent_on(log: AnyLog, call: str | None) -> list[Usage]:
-    """What each answer to the call at a place has spent, as far as they are there; nothing for
-    None."""
+def spent_on(log: AnyLog, call: str | None) -> Usage | None:
+    """What the answers to the call at a place have spent, as far as they are there; None where
+    nothing is known, and for the place None."""
     entry = call_at(log, call)
     if call is None or entry is None:
-        return []
-    replies = [reply_at(log, item_place(call, item)) for item in range(entry["items"])]
-    return [whole(reply["usage"]) for reply in replies if reply is not None and "usage" in reply]
+        return None
+    replies = (reply_at(log, item_place(call, item)) for item in range(entry["items"]))
+    paid = [reply["usage"] for reply in replies if reply is not None and "usage" in reply]
+    return added_up(paid) if paid else None
 
 
 def _numbered(log: AnyLog, prefix: str, first: int = 0) -> Iterator[LogEntry]:

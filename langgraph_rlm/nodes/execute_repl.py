@@ -2,7 +2,6 @@
 never interrupts."""
 
 import asyncio
-from functools import reduce
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
@@ -167,12 +166,12 @@ class ExecuteRepl:
         """What the answers that code has now read have spent, and the time; None where it can wait
         for a later update."""
         answered = state.get("suspended")
-        paid: list[Usage] = []
-        if done.suspended != answered:
-            paid = spent_on(state["log"], answered)
-        if not paid and run.ledger.unreported_seconds() <= UNREPORTED_SECONDS:
+        paid = spent_on(state["log"], answered) if done.suspended != answered else None
+        if paid is not None:
+            return add_usage(paid, time_spent(run))
+        if run.ledger.unreported_seconds() <= UNREPORTED_SECONDS:
             return None
-        return reduce(add_usage, paid, time_spent(run))
+        return time_spent(run)
 
     async def _ended(self, state: RLMState, done: Advance, limit: StopReason | None) -> RLMUpdate:
         """All cells of the turn are done: there is an answer, a limit, or another turn."""

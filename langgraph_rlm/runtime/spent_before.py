@@ -32,8 +32,8 @@ async def spent_before(
     if state.values.get("usage"):
         yield state.values["usage"]
     log, open_call = cast(Log, state.values.get("log", {})), state.values.get("suspended")
-    for usage in spent_on(log, open_call):
-        yield usage
+    if (paid := spent_on(log, open_call)) is not None:
+        yield paid
     call = call_at(log, open_call)
     if call is None or call["call"] != "rlm":
         return
