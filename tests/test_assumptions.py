@@ -40,6 +40,7 @@ from langchain_core.runnables.retry import RunnableRetry
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, Tool
 from langchain_openai import ChatOpenAI
 from langgraph._internal import _constants
+from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
@@ -731,13 +732,13 @@ class TestPendingWrites:
 
         saver = InMemorySaver()
         graph = graph_of(node, checkpointer=saver)
-        graph.invoke({"seen": []}, on("open"))
+        graph.invoke({"seen": []}, on("delta-open"))
         for answer in ("a", "b"):
-            (pause,) = graph.get_state(on("open")).interrupts
-            found = saver.get_tuple(on("open"))
+            (pause,) = graph.get_state(on("delta-open")).interrupts
+            found = saver.get_tuple(on("delta-open"))
             assert found is not None and [*keys.open_pauses(found)] == [pause.id]
-            graph.invoke(Command(resume={pause.id: answer}), on("open"))
-        found = saver.get_tuple(on("open"))
+            graph.invoke(Command(resume={pause.id: answer}), on("delta-open"))
+        found = saver.get_tuple(on("delta-open"))
         assert found is not None and not keys.open_pauses(found)
 
     def test_a_checkpoint_that_no_graph_made_is_kept_with_its_metadata(
@@ -921,6 +922,104 @@ class TestDeltaChannels:
                 if saver is memory:
                     same = asyncio.run(memory.aget_delta_channel_history(**at))
                     assert same["log"] == history
+
+
+class Logged(TypedDict, total=False):
+    """A log in a delta channel."""
+
+    log: Annotated[dict[str, int], DeltaChannel(merged, snapshot_frequency=100)]
+
+
+class TestForeignDeltaWrites:
+    """Answers of a batch are writes to the log under the ids of tasks that LangGraph does not know,
+    on the checkpoint whose task runs."""
+
+    FOREIGN = "6ba7b811-9dad-11d1-80b4-00c04fd430c8"
+
+    def _graph(self, saver: Any, *, fails: bool = False) -> Any:
+        async def node(state: Logged, config: RunnableConfig) -> Logged:
+            at: Any = keys.checkpoint_of(config)
+            await call(saver, "put_writes", at, [("log", {"early": 1})], self.FOREIGN)
+            if fails:
+                raise OSError("gone")
+            return {}
+
+        def end(_: Logged) -> Logged:
+            return {"log": {"end": 1}}
+
+        graph = StateGraph(Logged)
+        graph.add_node("node", node)
+        graph.add_node("end", end)
+        graph.add_edge(START, "node")
+        graph.add_edge("node", "end")
+        graph.add_edge("end", END)
+        return graph.compile(checkpointer=saver)
+
+    def _go(self, opened: Opened, use: Callable[[Any], Any]) -> None:
+        async def go() -> None:
+            async with opened() as saver:
+                if isinstance(saver, SqliteSaver):
+                    pytest.skip("the core uses it in threads, through `ThreadedSaver`")
+                await use(saver)
+
+        asyncio.run(go())
+
+    def test_the_next_checkpoint_has_them(self, opened: Opened) -> None:
+        """They are read as the history of the channel: no answer is stored twice."""
+
+        async def use(saver: Any) -> None:
+            graph = self._graph(saver)
+            await graph.ainvoke({"log": {"first": 1}}, on("delta-kept"))
+            log = (await graph.aget_state(on("delta-kept"))).values["log"]
+            assert set(log) == {"first", "early", "end"}
+
+        self._go(opened, use)
+
+    def test_a_run_that_goes_on_without_them_leaves_them_behind(self, opened: Opened) -> None:
+        """A task that runs again has to give them itself; what it does not give is gone."""
+
+        async def use(saver: Any) -> None:
+            with pytest.raises(OSError, match="gone"):
+                await self._graph(saver, fails=True).ainvoke({"log": {"first": 1}}, on("delta-left"))
+            graph = self._graph(saver)
+            await graph.ainvoke({"log": {"second": 1}}, on("delta-left"))
+            log = (await graph.aget_state(on("delta-left"))).values["log"]
+            assert set(log) == {"first", "second", "early", "end"}
+
+        self._go(opened, use)
+
+    def test_a_task_with_them_alone_has_not_ended(self, opened: Opened) -> None:
+        """It runs again when its run is resumed."""
+
+        async def use(saver: Any) -> None:
+            with pytest.raises(OSError, match="gone"):
+                await self._graph(saver, fails=True).ainvoke({"log": {"first": 1}}, on("delta-open"))
+            graph = self._graph(saver)
+            state = await graph.aget_state(on("delta-open"))
+            assert state.next == ("node",) and state.tasks[0].result is None
+            assert set(state.values["log"]) == {"first"}
+            await graph.ainvoke(None, on("delta-open"))
+            log = (await graph.aget_state(on("delta-open"))).values["log"]
+            assert set(log) == {"first", "end"}
+
+        self._go(opened, use)
+
+    def test_a_config_says_the_checkpoint_and_the_durability(self) -> None:
+        """Where a task saves what it has, and whether it may."""
+        seen: list[tuple[Any, bool]] = []
+
+        def node(_: State, config: RunnableConfig) -> State:
+            seen.append((keys.checkpoint_of(config), keys.saves_at_once(config)))
+            return {}
+
+        saver = InMemorySaver()
+        graph = graph_of(node, checkpointer=saver)
+        for options in ({}, {"durability": "sync"}, {"durability": "exit"}):
+            graph.invoke({"seen": []}, on(), **options)
+        assert [at_once for _, at_once in seen] == [True, True, False]
+        at = seen[0][0]["configurable"]
+        assert at["thread_id"] == "t" and at["checkpoint_ns"] == ""
+        assert saver.get_tuple(seen[0][0]) is not None
 
 
 class TestGraphs:

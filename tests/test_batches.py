@@ -68,6 +68,7 @@ def answers(log: Any) -> dict[str, Any]:
 
 
 HELD = (3, 7, 8)
+T: Any = thread()
 
 
 class TestCutOff:
@@ -192,7 +193,7 @@ class TestStored:
                     "SELECT type, value FROM writes WHERE channel = 'log'"
                 )
                 kept = [saver.serde.loads_typed((row[0], row[1])) for row in rows]
-                async for saved in saver.alist(thread()):
+                async for saved in saver.alist(T):
                     assert "log" not in saved.checkpoint["channel_values"]
             return [place for log in kept for place in log if place.startswith(f"{CALL}/")]
 
@@ -202,11 +203,11 @@ class TestStored:
         sizes: list[int] = []
 
         class Slow(InMemorySaver):
-            async def aput_writes(self, config: Any, writes: Any, *args: Any) -> None:
+            async def aput_writes(self, config: Any, writes: Any, *args: Any, **more: Any) -> None:
                 if writes[0][0] == "log" and answers(writes[0][1]):
                     sizes.append(len(writes[0][1]))
                     await asyncio.sleep(0.02)
-                await super().aput_writes(config, writes, *args)
+                await super().aput_writes(config, writes, *args, **more)
 
         saver = Slow()
         out = asyncio.run(graph_of(sub(), saver).ainvoke({"query": "q"}, thread()))
@@ -217,10 +218,10 @@ class TestStored:
         class Full(InMemorySaver):
             full = True
 
-            async def aput_writes(self, config: Any, writes: Any, *args: Any) -> None:
+            async def aput_writes(self, config: Any, writes: Any, *args: Any, **more: Any) -> None:
                 if self.full and writes[0][0] == "log" and f"{CALL}/0" in writes[0][1]:
                     raise OSError("disk full")
-                await super().aput_writes(config, writes, *args)
+                await super().aput_writes(config, writes, *args, **more)
 
         saver, first, again = Full(), sub(), sub()
 
@@ -286,7 +287,7 @@ class TestBranches:
         async def go() -> Any:
             await cut_off(graph_of(first, saver), first, ITEMS - len(HELD))
             graph = graph_of(again, saver)
-            forked = await afork(graph, thread(), f"{CALL}/1", "mine")
+            forked = await afork(graph, T, f"{CALL}/1", "mine")
             return await graph.ainvoke(None, forked)
 
         assert asyncio.run(go())["answer"] == ANSWER.replace("item 1!", "mine", 1)
@@ -298,7 +299,7 @@ class TestBranches:
         async def go() -> Any:
             graph = graph_of(model, saver)
             await graph.ainvoke({"query": "q"}, thread())
-            return await graph.ainvoke(None, await afork(graph, thread(), f"{CALL}/1", "mine"))
+            return await graph.ainvoke(None, await afork(graph, T, f"{CALL}/1", "mine"))
 
         assert asyncio.run(go())["answer"] == ANSWER.replace("item 1!", "mine", 1)
         assert model.asked.total() == ITEMS
