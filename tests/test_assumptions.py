@@ -732,13 +732,13 @@ class TestPendingWrites:
 
         saver = InMemorySaver()
         graph = graph_of(node, checkpointer=saver)
-        graph.invoke({"seen": []}, on("delta-open"))
+        graph.invoke({"seen": []}, on("open"))
         for answer in ("a", "b"):
-            (pause,) = graph.get_state(on("delta-open")).interrupts
-            found = saver.get_tuple(on("delta-open"))
+            (pause,) = graph.get_state(on("open")).interrupts
+            found = saver.get_tuple(on("open"))
             assert found is not None and [*keys.open_pauses(found)] == [pause.id]
-            graph.invoke(Command(resume={pause.id: answer}), on("delta-open"))
-        found = saver.get_tuple(on("delta-open"))
+            graph.invoke(Command(resume={pause.id: answer}), on("open"))
+        found = saver.get_tuple(on("open"))
         assert found is not None and not keys.open_pauses(found)
 
     def test_a_checkpoint_that_no_graph_made_is_kept_with_its_metadata(

@@ -72,9 +72,10 @@ async def afork(graph: Any, config: RunnableConfig, place: str, value: Any) -> R
             f"The checkpoint that has {place!r} has {later!r} as well, which came after it: "
             'fork there, or run the thread without durability="exit".'
         )
-    at = {key: then.config["configurable"][key] for key in ("thread_id", "checkpoint_id")}
+    at: dict[str, Any] = then.config.get("configurable", {})
+    checkpoint = {key: at[key] for key in ("thread_id", "checkpoint_id")}
     kept: RunnableConfig = {
-        "configurable": {**at, "checkpoint_ns": namespace},
+        "configurable": {**checkpoint, "checkpoint_ns": namespace},
         "metadata": config.get("metadata", {}),
     }
     forked = await graph.aupdate_state(kept, update, as_node=node)
