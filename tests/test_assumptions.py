@@ -980,7 +980,9 @@ class TestForeignDeltaWrites:
 
         async def use(saver: Any) -> None:
             with pytest.raises(OSError, match="gone"):
-                await self._graph(saver, fails=True).ainvoke({"log": {"first": 1}}, on("delta-left"))
+                await self._graph(saver, fails=True).ainvoke(
+                    {"log": {"first": 1}}, on("delta-left")
+                )
             graph = self._graph(saver)
             await graph.ainvoke({"log": {"second": 1}}, on("delta-left"))
             log = (await graph.aget_state(on("delta-left"))).values["log"]
@@ -993,7 +995,9 @@ class TestForeignDeltaWrites:
 
         async def use(saver: Any) -> None:
             with pytest.raises(OSError, match="gone"):
-                await self._graph(saver, fails=True).ainvoke({"log": {"first": 1}}, on("delta-open"))
+                await self._graph(saver, fails=True).ainvoke(
+                    {"log": {"first": 1}}, on("delta-open")
+                )
             graph = self._graph(saver)
             state = await graph.aget_state(on("delta-open"))
             assert state.next == ("node",) and state.tasks[0].result is None
