@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -102,6 +103,8 @@ class RoughServer:
         self.port = 0
         self.opened = 0
         """Connections so far."""
+        self.open = 0
+        """Those that the server has not closed yet."""
         self.requests: list[tuple[str, dict[str, str]]] = []
         """What the first line asks for, and the headers by their names in lower case."""
 
@@ -141,6 +144,7 @@ class RoughServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
+        self.open += 1
         try:
             while await self._answer(reader, writer):
                 pass
@@ -148,6 +152,9 @@ class RoughServer:
             pass  # the client has closed it
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self.open -= 1
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether another one may come."""
@@ -182,7 +189,7 @@ class RoughServer:
         if fault in THEN_SILENT:
             await reader.read()
         if fault in THEN_RESET:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)  # until what was sent is read: a reset throws it away
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False

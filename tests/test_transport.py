@@ -209,8 +209,10 @@ def test_nothing_hangs_where_all_go_wrong_at_once(server: RoughServer, count: in
 
 @pytest.mark.parametrize("count", [64, 512])
 def test_connections_are_reused(server: RoughServer, count: int) -> None:
+    limits = httpx2.Limits(max_connections=1_000, keepalive_expiry=PATIENCE)
+
     async def main() -> None:
-        async with client_of(openai_http_client, server.url("ok")) as client:
+        async with client_of(lambda: openai_http_client(limits=limits), server.url("ok")) as client:
             for _ in range(3):
                 assert await outcomes(client, count) == {TEXT}
 
@@ -226,7 +228,8 @@ def test_a_connection_that_a_server_has_closed_is_not_used_again(
         async with client_of(make, server.url(fault)) as client:
             for _ in range(3):
                 assert await outcomes(client, 16) == {TEXT}
-                await asyncio.sleep(0.3)
+                await until(lambda: server.open == 0)
+                await asyncio.sleep(0.05)
 
     asyncio.run(main())
     assert server.opened == 48
