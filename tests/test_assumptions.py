@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import aiosqlite
+import httpx2
 import pydantic_monty as monty
 import pytest
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
@@ -65,6 +66,7 @@ from pydantic import PlainValidator, ValidationError, WithJsonSchema
 from typing_extensions import TypedDict
 
 from langgraph_rlm.pregel import group_commit, keys
+from langgraph_rlm.pregel.aiohttp_client import aiohttp_client
 
 from .delta_process import SNAPSHOT_EVERY, count_to, merged
 from .faults.databases import CannotStart, Postgres
@@ -1509,6 +1511,26 @@ class TestOpenAI:
         completions = one.root_async_client.chat.completions
         assert isinstance(one.async_client, type(completions))
         assert one.async_client._client is one.root_async_client
+
+    def test_a_client_of_httpx_makes_its_transports_in_two_methods(self) -> None:
+        """`pregel/aiohttp_client.py` has another one made, for each proxy too but those by SOCKS or TLS."""
+        from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
+
+        own = {"_init_transport", "_init_proxy_transport"}
+        assert own <= vars(DefaultAioHttpClient.__mro__[1]).keys()
+        assert own <= vars(DefaultAsyncHttpxClient.__mro__[1]).keys()
+        made: list[tuple[int | None, str | None]] = []
+
+        def make(_: Any, limits: Any, proxy: Any) -> Any:
+            made.append((limits.max_connections, str(proxy.url) if proxy else None))
+            return httpx2.MockTransport(lambda request: httpx2.Response(204))
+
+        client = aiohttp_client(make, proxy="http://ann:secret@127.0.0.1:9", trust_env=False)
+        assert isinstance(client, DefaultAioHttpClient)
+        assert made == [(1000, None), (1000, "http://127.0.0.1:9")]
+        assert asyncio.run(client.get("http://127.0.0.1:9")).status_code == 204
+        aiohttp_client(make, proxy="https://127.0.0.1:9", trust_env=False)
+        assert made[2:] == [(1000, None)]
 
     def test_a_copy_with_another_client_sends_by_it_and_a_developer_message_is_one(self) -> None:
         """The server marks developer messages so, as LangChain's OpenAI models read them."""

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,8 @@ def test_a_sandbox_that_cannot_be_had_is_said_with_what_to_do(
     assert "no kernel for it: use another" in found["sandbox monty"]["said"]
     assert found["sandboxes"]["mark"] == "fault"  # nothing isolates here
     assert out.exit_code == 1
+
+
+def test_it_says_what_sends_the_requests_of_models_by_name(tmp_path: Path) -> None:
+    found = findings(db=tmp_path / "threads.db")["transport"]
+    assert (found["mark"], found["said"]) == ("ok", f"aiohttp {version('aiohttp')}")

@@ -22,6 +22,9 @@ MODEL_VARIABLE = "LANGGRAPH_RLM_MODEL"
 BASE_VARIABLES = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 """The environment variables with the address of OpenAI's API, or of another server of it."""
 
+MADE_HERE = "_rlm_made_here"
+"""Mark of models that were made of their names: an attribute that their copies keep."""
+
 HOW = "Write it as 'provider:model', such as 'openai:gpt-5', or pass a LangChain chat model."
 
 
@@ -64,8 +67,16 @@ def resolve_model(
         raise ConfigurationError(f"{option}={model!r} names no provider. {HOW}")
     given = {key: value for key, value in (settings or {}).items() if value is not None}
     if provider == "openai":
-        return _openai(name, option, given)
-    return _other(provider, name, option, given)
+        made = _openai(name, option, given)
+    else:
+        made = _other(provider, name, option, given)
+    vars(made)[MADE_HERE] = True  # its class has no such field
+    return made
+
+
+def is_made_here(model: "BaseChatModel") -> bool:
+    """Whether a model was made of its name, so that the HTTP client is this package's to choose."""
+    return MADE_HERE in vars(model)
 
 
 def _openai(name: str, option: str, settings: dict[str, Any]) -> "BaseChatModel":

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from langgraph_rlm.hosting.secrets import without_secrets
 from langgraph_rlm.models.failures import is_page, page_text
+from langgraph_rlm.models.http_clients import openai_http_client
 from langgraph_rlm.models.resolve import base_address
 from langgraph_rlm.storage.json_types import is_dict, is_list
 
@@ -74,6 +75,7 @@ class Upstream:
                 api_key=self.key or "none",
                 timeout=TIMEOUT_SECONDS,
                 max_retries=0,
+                http_client=openai_http_client(),
             ) as client:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     response: Any = await client.models.with_raw_response.list()
