@@ -98,8 +98,8 @@ async def _asked(create: Callable[..., Any], payload: Mapping[str, Any]) -> Any:
 def _as_it_is(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Give the same request, whose messages and tools OpenAI's client sends as they are.
 
-    It holds each message against every type that a message may have, which takes 0.2 ms: over half
-    of a call whose conversation has 20. It does not look into `extra_body`, where they go here.
+    It holds each message against every type that a message may have, 0.1 ms and more for each: over
+    half of an iteration at 20 messages. It does not look into `extra_body`, where they go here.
     """
     plain = {name: payload[name] for name in PLAIN_PARTS if name in payload}
     body = {**plain, **(payload.get(EXTRA_BODY) or {})}
@@ -109,8 +109,9 @@ def _as_it_is(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ids_in(payload: Mapping[str, Any]) -> set[str]:
     """Give the ids of the tool calls in a request."""
-    messages = [message for message in payload.get("messages") or [] if is_dict(message)]
-    return {str(call.get("id")) for message in messages for call in _calls(message)}
+    messages: list[Any] = payload.get("messages") or []
+    calls = [call for message in messages if is_dict(message) for call in _calls(message)]
+    return {str(call.get("id")) for call in calls}
 
 
 def _calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
