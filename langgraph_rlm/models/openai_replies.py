@@ -4,22 +4,25 @@ There are many such servers, and few send exactly what OpenAI sends. LangChain's
 replies as they come: it drops or mixes up tool calls, and fails with a bare KeyError or TypeError
 on an error within a 200, a page of HTML or a reply without choices. `Completions` stands between
 the two: it mends what has a meaning, and raises an error that says what was sent where there is
-none.
+none. What it sends is what LangChain made, byte for byte.
 """
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Self
 
 import openai
 
 from langgraph_rlm.errors import ModelReplyError, shown
 from langgraph_rlm.models.failures import is_page, page_text
+from langgraph_rlm.models.sampling import EXTRA_BODY
 from langgraph_rlm.models.tool_calls import CallStream, Ids, arguments_text
 from langgraph_rlm.storage.json_types import is_dict, is_list, is_whole
 
 USAGE_OPTION = "stream_options"
+PLAIN_PARTS = ("messages", "tools")
+"""Parts of a request that LangChain has already written as the API takes them."""
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 LONGEST_PAGE = 1 << 16
@@ -38,8 +41,9 @@ class Completions:
 
     async def create(self, **payload: Any) -> Any:
         """Do what `AsyncCompletions.create` does."""
-        reply = await _asked(self._inner.create, payload)
-        return _read(reply, payload, None)
+        if payload.get("stream"):
+            return Chunks(await _asked(self._inner.create, payload), _ids_in(payload))
+        return (await self.with_raw_response.create(**payload)).parse()
 
     @property
     def with_raw_response(self) -> "RawCompletions":
@@ -69,29 +73,43 @@ class RawReply:
         return getattr(self._inner, name)
 
     def parse(self) -> Any:
-        """Give the completion as a dict, or the stream."""
-        return _read(self._inner.parse(), self._payload, self._inner.http_request)
+        """Give the completion as a dict, or the stream.
+
+        OpenAI's client would make a typed object of the completion, for LangChain to make a dict of
+        it again: 0.3 ms each time, and 0.1 s to build the types for the first.
+        """
+        taken = _ids_in(self._payload)
+        if self._payload.get("stream"):
+            return Chunks(self._inner.parse(), taken)
+        return completion_of(_json_of(self._inner.http_response), taken, self._inner.http_request)
 
 
 async def _asked(create: Callable[..., Any], payload: Mapping[str, Any]) -> Any:
     """Ask; once more without usage in the stream where the server does not know that option."""
+    sent = _as_it_is(payload)
     try:
-        return await create(**payload)
+        return await create(**sent)
     except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-        if USAGE_OPTION not in payload or USAGE_OPTION not in str(error):
+        if USAGE_OPTION not in sent or USAGE_OPTION not in str(error):
             raise
-    return await create(**{name: payload[name] for name in payload if name != USAGE_OPTION})
+    return await create(**{name: sent[name] for name in sent if name != USAGE_OPTION})
 
 
-def _read(reply: Any, payload: Mapping[str, Any], request: Any) -> Any:
-    taken = _ids_in(payload.get("messages") or [])
-    if isinstance(reply, openai.AsyncStream):
-        return Chunks(reply, taken)
-    return _completion(reply, taken, request)
+def _as_it_is(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the same request, whose messages and tools OpenAI's client sends as they are.
+
+    It holds each message against every type that a message may have, 0.1 ms and more for each: over
+    half of an iteration at 20 messages. It does not look into `extra_body`, where they go here.
+    """
+    plain = {name: payload[name] for name in PLAIN_PARTS if name in payload}
+    body = {**plain, **(payload.get(EXTRA_BODY) or {})}
+    others = {name: payload[name] for name in payload if name not in plain}
+    return {**others, "messages": [], EXTRA_BODY: body}
 
 
-def _ids_in(messages: Sequence[Any]) -> set[str]:
+def _ids_in(payload: Mapping[str, Any]) -> set[str]:
     """Give the ids of the tool calls in a request."""
+    messages: list[Any] = payload.get("messages") or []
     calls = [call for message in messages if is_dict(message) for call in _calls(message)]
     return {str(call.get("id")) for call in calls}
 
@@ -107,11 +125,15 @@ def _calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 # Whole replies
 
 
-def _completion(reply: Any, taken: Iterable[str], request: Any) -> dict[str, Any]:
-    if not isinstance(reply, openai.BaseModel):
-        raise _not_a_reply(str(reply))
-    given = reply.model_dump(warnings=False)
-    return completion_of(given, taken, request)
+def _json_of(response: Any) -> dict[str, Any]:
+    """Read a whole reply, whatever it says that it is."""
+    try:
+        given = json.loads(response.content)
+    except ValueError:
+        given = None
+    if not is_dict(given):
+        raise _not_a_reply(response.text)
+    return given
 
 
 def completion_of(

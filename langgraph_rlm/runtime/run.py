@@ -290,7 +290,8 @@ def _sent(prompt: str | list[AnyMessage], model: Model) -> str | list[AnyMessage
 def _encodable_message(message: AnyMessage) -> AnyMessage:
     if not isinstance(message.content, str):
         return message
-    return message.model_copy(update={"content": encodable(message.content)})
+    text = encodable(message.content)
+    return message if text == message.content else message.model_copy(update={"content": text})
 
 
 def _chars(prompt: str | list[AnyMessage]) -> int:
