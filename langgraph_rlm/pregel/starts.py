@@ -3,6 +3,9 @@
 LangGraph makes a step of taking an input apart, with a checkpoint of its own, and whatever node
 reads the input is one more. A state that is known beforehand is the graph's first checkpoint, and
 its first node runs at once.
+
+LangGraph saves that checkpoint while the node runs, with durability "sync" too. Where saving fails,
+what the node has done is lost; a kill loses no more than it did: what it did is written after that.
 """
 
 from typing import Any
