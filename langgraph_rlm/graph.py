@@ -225,7 +225,7 @@ def compile_rlm(
     steps = _tool_steps(rlm)
     builder = _builder(rlm, lambda: begun, steps, context_schema)
     child = RLMGraph(rlm=rlm, **compiled_attributes(builder.compile(name=name)))
-    begun = StartingAt(child, "plan_code")
+    begun = StartingAt(child, "plan_code", before="ingest")
     compiled = builder.compile(checkpointer=checkpointer, store=store, name=name)
     root = RLMGraph(rlm=rlm, **compiled_attributes(compiled))
     for graph in (child, root):

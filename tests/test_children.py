@@ -87,9 +87,21 @@ def test_an_answer_at_a_limit_says_so() -> None:
     assert out["stop_reason"] == "max_sub_calls"
 
 
-@pytest.mark.parametrize("at", [7, 8, 9, 10, 11])
+def test_with_durability_sync_a_childs_question_is_saved_before_its_model_is_asked() -> None:
+    """LangGraph waits for a checkpoint at the end of a step, so a step comes before."""
+    graph = asking(lambda _: cell("FINAL('yes')"))
+    assert graph.invoke({"query": "q"}, thread(), durability="sync")["answer"] == "yes"
+    assert [ahead for _, ahead in steps(graph)] == [
+        ("ingest",),
+        ("plan_code",),
+        ("execute_repl",),
+        (),
+    ]
+
+
+@pytest.mark.parametrize("at", range(2, 15))
 def test_a_save_that_fails_costs_no_reply(at: int) -> None:
-    """From the child's second checkpoint to its parent's next: the replies are written by then."""
+    """With durability "sync", at whichever save."""
     saver = FailsOnce(at)
     child = ScriptedModel(answer=lambda text: "S" if text == "s" else cell("FINAL(llm_query('s'))"))
     graph = asking(child, saver)

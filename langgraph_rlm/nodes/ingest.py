@@ -47,6 +47,8 @@ class Ingest:
         those before it."""
         frame = frame_of(config)
         frame.show_on(runtime)
+        if state.get("query") is None and state.get("messages") is None:
+            return RLMUpdate()  # a child, which has begun with its question in its log
         wanted = {key: state.get(key) for key in ("query", "context", "messages")}
         given = by_reference(wanted, self._rlm.blobs, is_stored=True)
         update = await self.asked(given, frame, state)

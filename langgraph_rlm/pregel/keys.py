@@ -37,6 +37,9 @@ RESUMING = "__pregel_resuming"
 RESUME_MAP = "__pregel_resume_map"
 """Answers to pauses by their ids, which a graph hands to all graphs within it."""
 
+DURABILITY = "__pregel_durability"
+"""When a run saves: `"sync"`, `"async"` or `"exit"`. Left out where nobody has said it."""
+
 # Channels and tags
 
 INTERRUPT = "__interrupt__"

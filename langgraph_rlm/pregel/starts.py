@@ -1,18 +1,14 @@
 """Starts: a graph that begins at one of its nodes, with a state instead of an input.
 
 LangGraph makes a step of taking an input apart, with a checkpoint of its own, and whatever node
-reads the input is one more. A state that is known beforehand is the graph's first checkpoint, and
-its first node runs at once.
-
-LangGraph saves that checkpoint while the node runs, with durability "sync" too. Where saving fails,
-what the node has done is lost; a kill loses no more than it did: what it did is written after that.
+reads the input is one more. A state that is known beforehand is the graph's first checkpoint.
 """
 
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from langgraph_rlm.pregel.keys import BRANCH
+from langgraph_rlm.pregel.keys import BRANCH, DURABILITY
 
 
 class Begun(dict[str, Any]):
@@ -26,15 +22,19 @@ class StartingAt:
     continues, steps before that node included.
     """
 
-    def __init__(self, graph: Any, node: str) -> None:
+    def __init__(self, graph: Any, node: str, *, before: str) -> None:
         """Take the graph and the node.
 
         Args:
             graph: a compiled one.
-            node: of it.
+            node: of it. It runs while the first checkpoint is being saved.
+            before: a node that leads to it and leaves such a state as it is. It comes first with
+                durability "sync", by which nothing is done before what came before it is saved:
+                LangGraph has that wait at the end of each step, and there would be none.
         """
-        self._next = BRANCH + node
-        self._graph = graph.copy({"input_channels": [*graph.stream_channels, self._next]})
+        self._node, self._before = BRANCH + node, BRANCH + before
+        channels = [*graph.stream_channels, self._node, self._before]
+        self._graph = graph.copy({"input_channels": channels})
 
     async def ainvoke(self, state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
         """Run the graph to its end, or raise its interrupt.
@@ -43,4 +43,6 @@ class StartingAt:
             state: what it begins with; ignored where it has begun, and is resumed.
             config: of the call.
         """
-        return await self._graph.ainvoke(Begun({**state, self._next: None}), config)
+        is_sync = config.get("configurable", {}).get(DURABILITY) == "sync"
+        first = self._before if is_sync else self._node
+        return await self._graph.ainvoke(Begun({**state, first: None}), config)
