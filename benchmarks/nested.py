@@ -80,7 +80,7 @@ async def floor(width: int, levels: int) -> str:
         session = await asyncio.to_thread(backend.open, spec)
         outcome = await asyncio.to_thread(session.feed, code)
         while isinstance(outcome, Suspended):
-            call, value = outcome.call, "None"
+            call = outcome.call
             if call.function == "FINAL":
                 session.close()
                 return str(call.args[0])
@@ -93,7 +93,7 @@ async def floor(width: int, levels: int) -> str:
 
 async def package(width: int, levels: int, saver: Any, folder: Path, **options: Any) -> str:
     """The package's answer."""
-    rlm = create_rlm(
+    rlm: Any = create_rlm(
         model_of(width, levels),
         sandbox="monty",
         limits={"max_depth": levels + 1, "max_sub_calls": 1_000_000},

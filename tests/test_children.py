@@ -81,7 +81,9 @@ def test_an_answer_that_does_not_match_goes_back_to_the_childs_model() -> None:
 
 def test_an_answer_at_a_limit_says_so() -> None:
     """A tree's limit that a child reaches in the cell that answers ends its parent too."""
-    code = "try:\n    llm_query_batched(['a', 'b'])\nexcept RuntimeError as error:\n    FINAL('late')"
+    code = (
+        "try:\n    llm_query_batched(['a', 'b'])\nexcept RuntimeError as error:\n    FINAL('late')"
+    )
     graph = asking(lambda _: cell(code), limits={"max_sub_calls": 1})
     out = graph.invoke({"query": "q"}, thread())
     assert out["stop_reason"] == "max_sub_calls"
@@ -105,7 +107,7 @@ def test_a_save_that_fails_costs_no_reply(at: int) -> None:
     saver = FailsOnce(at)
     child = ScriptedModel(answer=lambda text: "S" if text == "s" else cell("FINAL(llm_query('s'))"))
     graph = asking(child, saver)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="no space"):
         graph.invoke({"query": "q"}, thread(), durability="sync")
     out = graph.invoke(None, thread(), durability="sync")
     assert out["answer"] == "S" and child.calls == 2
@@ -153,7 +155,7 @@ def test_a_child_of_an_earlier_version_goes_on_from_any_of_its_steps(
     def answer(text: str) -> str:
         return "A s" if text == "s" else cell("FINAL(llm_query('s') + '!')")
 
-    async def go() -> str:
+    async def go() -> Any:
         async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "old/threads.db")) as saver:
             graph = create_rlm(
                 model,
@@ -162,7 +164,8 @@ def test_a_child_of_an_earlier_version_goes_on_from_any_of_its_steps(
                 checkpointer=saver,
                 blob_store=tmp_path / "old/blobs",
             )
-            return (await graph.ainvoke(None, thread(name), durability="sync"))["answer"]
+            at: Any = thread(name)
+            return (await graph.ainvoke(None, at, durability="sync"))["answer"]
 
     shutil.copytree(OLD, tmp_path / "old")
     model, sub = ScriptedModel(replies=["again"]), ScriptedModel(answer=answer)

@@ -70,7 +70,6 @@ class Finalize:
         frame = frame_of(config)
         frame.show_on(runtime)
         update = await self._finish(state, config, frame)
-        frame.work.stop_reason = update.get("stop_reason", "")
         stamp(update.get("log", {}), frame.run.id)
         if "stop_reason" not in update:
             return update
@@ -98,11 +97,11 @@ class Finalize:
             return update | RLMUpdate(final=final)
         usage = add_usage(update.get("usage") or spent(), time_spent(frame.run))
         whole = update | _ended(frame.run, known, given) | RLMUpdate(usage=usage)
-        frame.work.stop_reason = whole["stop_reason"]
         return await self._given(whole, state, frame)
 
     async def _given(self, update: RLMUpdate, state: RLMState, frame: Frame) -> RLMUpdate:
         """What an RLM gives, with what of its contexts it has covered."""
+        frame.work.stop_reason = update.get("stop_reason", "")
         if frame.depth:  # nobody asks a child another question
             self._rlm.sessions.drop(state["trajectory"])
         return await with_coverage(update, state, self._rlm)

@@ -40,9 +40,7 @@ class Table:
 
 KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 WRITES = Table("writes", (*KEY, "task_id", "task_path", "idx", "channel", "type", "value"))
-CHECKPOINTS = Table(
-    "checkpoints", (*KEY, "parent_checkpoint_id", "type", "checkpoint", "metadata")
-)
+CHECKPOINTS = Table("checkpoints", (*KEY, "parent_checkpoint_id", "type", "checkpoint", "metadata"))
 
 MOST_ROWS = 100
 """Rows in one statement: SQLite takes at least 999 values in one, and a row has up to nine."""
@@ -104,9 +102,7 @@ class GroupCommitSaver(AsyncSqliteSaver):
 
     async def _knows(self, table: Table) -> bool:
         """Whether a table is the one that is known here."""
-        if (
-            not self.is_setup
-        ):  # `setup` waits for the lock, where a hundred writes would wait a turn of the loop each
+        if not self.is_setup:  # `setup` waits for the lock, where each of a hundred would wait
             await self.setup()
         return await self._groups.knows(table)
 
@@ -202,8 +198,8 @@ def _statements(rows: list[Row]) -> Iterator[tuple[str, list[Any]]]:
     """Rows that are written alike as one statement, in their order, and its values.
 
     Not `executemany`: that takes the interpreter's lock again for each row, and waits 5 ms for it
-    while the event loop is busy. REPLACE takes a key whether it comes before IGNORE or after, so the
-    order between rows that are written in different ways does not matter.
+    while the event loop is busy. REPLACE takes a key whether it comes before IGNORE or after, so
+    the order between rows that are written in different ways does not matter.
     """
     for (name, conflict), alike in groupby(sorted(rows, key=_way), _way):
         group = list(alike)
