@@ -7,19 +7,19 @@ medians in milliseconds, with the ratio to Monty's in the same run.
 """
 
 import argparse
-import re
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from nested import model_of
+
 from langgraph_rlm import create_rlm
 from langgraph_rlm.repl.base import Backend, Finished, Returned, Session, SessionSpec, Suspended
 from langgraph_rlm.repl.local import LocalBackend
 from langgraph_rlm.repl.monty import MontyBackend
 from langgraph_rlm.repl.python import PythonBackend
-from langgraph_rlm.testing import ScriptedModel, cell
 
 SPARE_SECONDS = 1.5
 """How long a spare is given to get ready."""
@@ -79,15 +79,8 @@ def read(session: Session) -> None:
 
 def nested(backend: Backend, width: int) -> float:
     """Seconds of a run that asks so many RLMs, each of which asks as many, each as many again."""
-
-    def answer(text: str) -> str:
-        level = int(re.findall(r"LEVEL-(\d)", text)[-1])
-        if level == LEVELS:
-            return cell("FINAL(1)")
-        return cell(f"FINAL(sum(map(int, rlm_query_batched(['LEVEL-{level + 1}'] * {width}))))")
-
     limits = {"max_depth": LEVELS + 1, "max_sub_calls": 10_000}
-    rlm = create_rlm(ScriptedModel(answer=answer), sandbox=backend, limits=limits)
+    rlm = create_rlm(model_of(width, LEVELS), sandbox=backend, limits=limits)
     began = time.perf_counter()
     out = rlm.invoke({"query": "LEVEL-0"})
     seconds = time.perf_counter() - began

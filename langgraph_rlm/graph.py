@@ -35,6 +35,7 @@ from langgraph_rlm.nodes.tool_interrupt import (
 )
 from langgraph_rlm.options import check_options
 from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
+from langgraph_rlm.pregel.starts import StartingAt
 from langgraph_rlm.pregel.tracing import Edge, tell_inputs
 from langgraph_rlm.repl import DEFAULT_SANDBOX
 from langgraph_rlm.repl.base import Backend
@@ -222,8 +223,9 @@ def compile_rlm(
     interpreters, and the idle interpreters end with the graph that `create_rlm` gave.
     """
     steps = _tool_steps(rlm)
-    builder = _builder(rlm, lambda: child, steps, context_schema)
+    builder = _builder(rlm, lambda: begun, steps, context_schema)
     child = RLMGraph(rlm=rlm, **compiled_attributes(builder.compile(name=name)))
+    begun = StartingAt(child, "plan_code", before="ingest")
     compiled = builder.compile(checkpointer=checkpointer, store=store, name=name)
     root = RLMGraph(rlm=rlm, **compiled_attributes(compiled))
     for graph in (child, root):
@@ -234,7 +236,7 @@ def compile_rlm(
 
 
 def _builder(
-    rlm: RLMRuntime, child: Callable[[], RLMGraph], steps: Any, context_schema: type[Any]
+    rlm: RLMRuntime, child: Callable[[], StartingAt], steps: Any, context_schema: type[Any]
 ) -> StateGraph[RLMState, Any, RLMInput, RLMOutput]:
     """The nodes and edges of an RLM."""
     graph = StateGraph(
@@ -271,7 +273,11 @@ def _builder(
     after(
         "plan_code", Edge(after_plan), ["execute_repl", "tool_interrupt", "plan_code", "finalize"]
     )
-    after("execute_repl", Edge(after_repl), ["sub_call", "tool_interrupt", "plan_code", "finalize"])
+    after(
+        "execute_repl",
+        Edge(after_repl),
+        ["sub_call", "tool_interrupt", "plan_code", "finalize", END],
+    )
     graph.add_edge("sub_call", "execute_repl")
     graph.add_edge("tool_interrupt", "execute_repl")
     after("finalize", Edge(after_finalize), ["plan_code", END])
@@ -288,6 +294,8 @@ async def after_repl(state: RLMState) -> list[Send] | str:
     place = state.get("suspended")
     if place is not None:
         return [Send(NODE_OF[call["call"]], call) for call in pending(state, place)]
+    if state.get("stop_reason"):  # a child, whose code has answered
+        return END
     return "finalize" if is_over(state) else "plan_code"
 
 

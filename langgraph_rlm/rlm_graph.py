@@ -36,6 +36,7 @@ from langgraph_rlm.pregel.keys import (
 )
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
+from langgraph_rlm.pregel.starts import Begun as BegunState
 from langgraph_rlm.pregel.sync import iterate, wait_for
 from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
@@ -205,7 +206,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
 
     async def _by_reference(self, input: Any, config: RunnableConfig) -> Any:
         """The input as it may be checkpointed: a question and contexts by reference."""
-        if input is None or isinstance(input, Command):
+        if input is None or isinstance(input, Command | BegunState):
             return cast(Any, input)
         return await asyncio.to_thread(
             by_reference,

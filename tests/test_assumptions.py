@@ -196,6 +196,7 @@ class TestConfigKeys:
         assert keys.RUNTIME == _constants.CONFIG_KEY_RUNTIME
         assert keys.RESUMING == _constants.CONFIG_KEY_RESUMING
         assert keys.RESUME_MAP == _constants.CONFIG_KEY_RESUME_MAP
+        assert keys.DURABILITY == _constants.CONFIG_KEY_DURABILITY
         assert keys.CONTROL == CONTROL_WRITES
         assert keys.INTERRUPT == _constants.INTERRUPT
         assert (keys.WITHIN, keys.TASK) == (_constants.NS_SEP, _constants.NS_END)
@@ -756,19 +757,24 @@ class TestPendingWrites:
 
         asyncio.run(go())
 
-    def test_sqlite_has_a_table_of_writes_of_this_shape(self, tmp_path: Path) -> None:
-        """The group commit writes its rows itself: it knows the columns and the primary key."""
+    @pytest.mark.parametrize(
+        ("table", "more"),
+        [(group_commit.WRITES, ["task_id", "idx"]), (group_commit.CHECKPOINTS, [])],
+    )
+    def test_sqlite_has_tables_of_these_shapes(
+        self, tmp_path: Path, table: group_commit.Table, more: list[str]
+    ) -> None:
+        """The group commit writes its rows itself: it knows the columns and the primary keys."""
         with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
             saver.setup()
-            shape = saver.conn.execute("PRAGMA table_info(writes)").fetchall()
+            shape = saver.conn.execute(f"PRAGMA table_info({table.name})").fetchall()
         by_key = sorted((place, name) for _, name, _, _, _, place in shape if place)
-        assert {row[1] for row in shape} == set(group_commit.COLUMNS)
+        assert {row[1] for row in shape} == set(table.columns)
         assert [name for _, name in by_key] == [
             "thread_id",
             "checkpoint_ns",
             "checkpoint_id",
-            "task_id",
-            "idx",
+            *more,
         ]
 
     @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
@@ -1065,6 +1071,32 @@ class TestGraphs:
 
         asyncio.run(go())
         assert [name for name, _, _ in graph.calls] == ["astream"] * 3
+
+    def test_a_graph_begins_at_a_node_whose_channel_is_its_input(self) -> None:
+        """A child begins so with a state: its first checkpoint has it, and the node runs next. What
+        was saved before it began otherwise goes on in either way."""
+
+        def first(state: State) -> State:
+            return {"seen": ["first"]}
+
+        def second(state: State) -> State:
+            return {"seen": ["second"]}
+
+        saver = InMemorySaver()
+        graph = graph_of(first, second, checkpointer=saver)
+        at_second = f"{keys.BRANCH}second"
+        begins = graph.copy({"input_channels": [*graph.stream_channels, at_second]})
+        assert begins.invoke({"seen": ["given"], at_second: None}, on())["seen"] == [
+            "given",
+            "second",
+        ]
+        history = [
+            (state.next, state.values.get("seen")) for state in graph.get_state_history(on())
+        ]
+        assert history == [((), ["given", "second"]), (("second",), ["given"])]
+        for cut in ("first", "second"):
+            graph.invoke({"seen": ["given"]}, on(cut), interrupt_before=[cut])
+            assert begins.invoke(None, on(cut))["seen"] == ["given", "first", "second"]
 
     def test_the_subgraphs_of_a_node_can_be_set(self) -> None:
         """LangGraph looks for them in functions; our nodes are objects: `keys.show_subgraph`."""

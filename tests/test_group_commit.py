@@ -8,6 +8,7 @@ from typing import Any
 
 import aiosqlite
 import pytest
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
@@ -56,6 +57,25 @@ def rows(path: Path) -> list[Any]:
         connection.close()
 
 
+def checkpoint_rows(path: Path) -> list[Any]:
+    connection = sqlite3.connect(path)
+    try:
+        query = "SELECT * FROM checkpoints ORDER BY checkpoint_ns, checkpoint_id"
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def put_checkpoint(saver: AsyncSqliteSaver, number: int) -> Awaitable[Any]:
+    """A checkpoint of a child; every tenth has no parent, and all have metadata of their config."""
+    place = {"thread_id": 7, "checkpoint_ns": f"sub_call:{number:03}", "secret": "__"}
+    if number % 10:
+        place["checkpoint_id"] = f"{number:03} before"
+    given: Any = {"configurable": place, "metadata": {"tag": "é\ud800", "run_id": "r"}}
+    saved: Any = {**empty_checkpoint(), "id": f"{number:03}", "ts": "now"}
+    return saver.aput(given, saved, {"source": "loop", "step": number, "parents": {}}, {})
+
+
 def put(saver: AsyncSqliteSaver, number: int) -> Awaitable[None]:
     """One task's writes; every tenth has an error, which the saver files in another way."""
     special = [("__error__", "failed")] if number % 10 == 0 else []
@@ -80,6 +100,50 @@ def test_a_group_writes_what_the_saver_would_have_written(tmp_path: Path) -> Non
     assert 1 <= with_saver(tmp_path / "in groups", in_groups) <= 3
     assert rows(tmp_path / "in groups") == rows(tmp_path / "one by one")
     assert len(rows(tmp_path / "in groups")) == 190
+
+
+def test_checkpoints_join_the_groups_and_are_what_the_saver_would_have_written(
+    tmp_path: Path,
+) -> None:
+    async def put_both(saver: AsyncSqliteSaver, connection: Connection) -> Any:
+        numbers = range(50)
+        both = [save(saver, number) for number in numbers for save in (put, put_checkpoint)]
+        return await asyncio.gather(*both)
+
+    async def in_groups(saver: AsyncSqliteSaver, connection: Connection) -> Any:
+        return await put_both(group_commit(saver), connection), connection.commits
+
+    alone = with_saver(tmp_path / "one by one", put_both)
+    together, commits = with_saver(tmp_path / "in groups", in_groups)
+    assert together == alone and 1 <= commits <= 3
+    assert rows(tmp_path / "in groups") == rows(tmp_path / "one by one")
+    saved = checkpoint_rows(tmp_path / "in groups")
+    assert saved == checkpoint_rows(tmp_path / "one by one") and len(saved) == 50
+
+
+def test_a_checkpoint_that_returned_is_on_disk_and_replaces_one_of_its_id(tmp_path: Path) -> None:
+    async def use(saver: AsyncSqliteSaver, connection: Connection) -> None:
+        grouped = group_commit(saver)
+        for step in (1, 2):
+            saved: Any = {**empty_checkpoint(), "id": "c"}
+            await grouped.aput(CONFIG, saved, {"source": "loop", "step": step}, {})
+            [row] = checkpoint_rows(connection.path)
+            assert f'"step": {step}' in row[-1].decode()
+
+    with_saver(tmp_path / "db", use)
+
+
+def test_the_writes_and_checkpoints_of_a_group_stand_or_fall_together(tmp_path: Path) -> None:
+    async def use(saver: AsyncSqliteSaver, connection: Connection) -> None:
+        grouped, connection.fails = group_commit(saver), True
+        both = (put(grouped, 1), put_checkpoint(grouped, 1))
+        results = await asyncio.gather(*both, return_exceptions=True)
+        assert [str(result) for result in results] == ["disk I/O error"] * 2
+        connection.fails = False
+        await put_checkpoint(grouped, 2)
+        assert rows(connection.path) == [] and len(checkpoint_rows(connection.path)) == 1
+
+    with_saver(tmp_path / "db", use)
 
 
 def test_what_returns_is_on_disk(tmp_path: Path) -> None:
@@ -186,6 +250,37 @@ def test_a_table_of_another_shape_is_left_to_the_saver(tmp_path: Path) -> None:
 
     with_saver(tmp_path / "db", use)
     assert len(rows(tmp_path / "db")) == 190
+
+
+def test_checkpoints_of_another_shape_are_left_to_the_saver(tmp_path: Path) -> None:
+    async def use(saver: AsyncSqliteSaver, connection: Connection) -> None:
+        await connection.execute("ALTER TABLE checkpoints ADD COLUMN checksum TEXT DEFAULT 'none'")
+        numbers = range(10)
+        await asyncio.gather(*(put_checkpoint(group_commit(saver), number) for number in numbers))
+        assert connection.commits == 10
+
+    with_saver(tmp_path / "db", use)
+    assert len(checkpoint_rows(tmp_path / "db")) == 10
+
+
+NESTED = 30
+ASKS = f"```repl\nFINAL(len(rlm_query_batched(['child'] * {NESTED})))\n```"
+
+
+def test_children_at_once_share_transactions(tmp_path: Path) -> None:
+    """Each child is saved four times, with as many writes."""
+
+    async def use(saver: AsyncSqliteSaver, connection: Connection) -> int:
+        limits = {"max_depth": 2, "max_concurrency": NESTED}
+        options: Any = {"limits": limits, "checkpointer": saver, "blob_store": tmp_path / "blobs"}
+        graph = rlm([ASKS], sub=lambda _: "```repl\nFINAL(1)\n```", **options)
+        out = await graph.ainvoke({"query": "q"}, thread(), durability="sync")
+        assert out["answer"] == str(NESTED)
+        return connection.commits
+
+    commits = with_saver(tmp_path / "db", use)
+    assert len(checkpoint_rows(tmp_path / "db")) > 4 * NESTED
+    assert commits < 4 * NESTED
 
 
 def test_one_saver_has_one_group_commit(tmp_path: Path) -> None:

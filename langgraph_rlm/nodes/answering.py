@@ -18,6 +18,7 @@ from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.log.thoughts import split_thoughts
 from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
+from langgraph_rlm.nodes.ingest import Ingest
 from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.repl.requests import context_of, form_of, images_of, prompt_of
 from langgraph_rlm.runtime.parts import Part, parts_of, with_parts
@@ -26,6 +27,7 @@ from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.structured_query import structured_query
 from langgraph_rlm.schemas.answers import Format, Mismatch, json_of
 from langgraph_rlm.state import PendingCall, place_of
+from langgraph_rlm.storage.inputs import by_reference
 from langgraph_rlm.storage.pages import NotMade
 from langgraph_rlm.storage.references import Reference
 from langgraph_rlm.telemetry.marks import marked_graph
@@ -53,8 +55,8 @@ TREE_WIDE = frozenset[StopReason](["max_sub_calls", "max_tokens", "max_cost", "m
 class Graph(Protocol):
     """The graph of a child."""
 
-    async def ainvoke(self, input: Any, config: RunnableConfig) -> dict[str, Any]:
-        """Run it to its end, or raise its interrupt."""
+    async def ainvoke(self, state: Any, config: RunnableConfig) -> dict[str, Any]:
+        """Run it from a state to its end, or raise its interrupt."""
         ...
 
 
@@ -194,12 +196,13 @@ class Answering:
     async def _recurse(self, item: Item) -> Answer:
         """Run the same graph one level deeper; the calls of models in it wait for slots of their
         own."""
-        given = await asyncio.to_thread(_question, item)
+        given = await asyncio.to_thread(by_reference, _question(item), self._rlm.blobs)
         work = _work(item, "rlm")
         frame = item.frame.below(item.model, item.form, item.caller, work)
+        begun = await Ingest(self._rlm).asked(given, frame)
         config = with_key(marked_graph(item.config, work), FRAME, frame)
         with at_work(work):
-            out = await self._child().ainvoke(given, config)
+            out = await self._child().ainvoke(begun, config)
             work.spent = out.get("usage") or {}
         if out.get("usage"):  # there is none where the first call of the child's model failed
             item.paid.append(out["usage"])

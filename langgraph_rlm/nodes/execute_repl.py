@@ -32,6 +32,7 @@ from langgraph_rlm.log.reply import Reply, reply_of
 from langgraph_rlm.log.stamps import stamp
 from langgraph_rlm.log.steps import has_answer_in_prose
 from langgraph_rlm.nodes.events import Events, events_of
+from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.root_call import time_spent
 from langgraph_rlm.repl.advance import Advance
 from langgraph_rlm.repl.requests import images_of
@@ -72,7 +73,9 @@ class ExecuteRepl:
             happened(Event("limit", limit, frame.work))
         self._report(events, state, done)
         stamp(done.entries, run.id)
-        update = RLMUpdate(log=done.entries, suspended=done.suspended)
+        update = RLMUpdate(log=done.entries)
+        if done.suspended != state.get("suspended"):
+            update["suspended"] = done.suspended
         usage = self._newly_spent(run, state, done)
         if usage is not None:
             update["usage"] = usage
@@ -80,7 +83,8 @@ class ExecuteRepl:
             update["limit"] = limit
         if done.suspended is not None:
             return update
-        return update | await self._ended(state, done, limit)
+        update |= await self._ended(state, done, limit)
+        return await Finalize(self._rlm).of_child(update, state, frame) if frame.depth else update
 
     async def _run_on(self, frame: Frame, state: RLMState) -> tuple[Advance, StopReason | None]:
         """Run until the cells end, or wait for a call that may be made.

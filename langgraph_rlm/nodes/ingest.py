@@ -25,10 +25,13 @@ from langgraph_rlm.runtime.run import Frame, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState, RLMUpdate
 from langgraph_rlm.storage.context import ContextHandle, HandleDict
-from langgraph_rlm.storage.inputs import by_reference
+from langgraph_rlm.storage.inputs import Given, by_reference
 
 EMPTY: RLMUpdate = {"suspended": None, "final": None, "answer": "", "stop_reason": ""}
 """What belongs to the last question alone, and its empty values."""
+
+NEW = cast(RLMState, {})
+"""The state of an RLM that has not been asked anything."""
 
 
 class Ingest:
@@ -44,8 +47,25 @@ class Ingest:
         those before it."""
         frame = frame_of(config)
         frame.show_on(runtime)
+        if state.get("query") is None and state.get("messages") is None:
+            return RLMUpdate()  # a child, which has begun with its question in its log
         wanted = {key: state.get(key) for key in ("query", "context", "messages")}
         given = by_reference(wanted, self._rlm.blobs, is_stored=True)
+        update = await self.asked(given, frame, state)
+        frame.work.is_of(update.get("trajectory") or state["trajectory"])
+        return update
+
+    async def asked(self, given: Given, frame: Frame, state: RLMState = NEW) -> RLMUpdate:
+        """Put a question to an RLM.
+
+        A child begins with this as its state: it is asked once, and nothing of it is to be saved
+        before it begins.
+
+        Args:
+            given: the question.
+            frame: where in the tree it is.
+            state: of the RLM; `NEW` before its first question.
+        """
         log = state.get("log", {})
         questions = questions_of(log)
         contexts = given["context"]["rlm_handles"]
@@ -76,7 +96,6 @@ class Ingest:
             update["instructions"] = await self._rlm.blobs.keep(text)
         if "trajectory" not in state:
             update |= _identity(frame)
-        frame.work.is_of(update.get("trajectory") or state["trajectory"])
         return update
 
     def _with_tables(self, contexts: list[HandleDict]) -> list[HandleDict]:

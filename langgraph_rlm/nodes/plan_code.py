@@ -34,6 +34,7 @@ class PlanCode:
         summary."""
         frame = frame_of(config)
         frame.show_on(runtime)
+        frame.work.is_of(state["trajectory"])  # a child begins here
         events = events_of(frame.run, state, frame.caller)
         iteration = iteration_of(state["log"]) + 1
         events.turn_started(iteration, self._rlm.limits.max_iterations)
