@@ -11,13 +11,8 @@ from typing import Any
 
 from langgraph_rlm.storage.blobs import to_bytes, to_text
 from langgraph_rlm.storage.patterns import compile_pattern
+from langgraph_rlm.storage.ranges import Ranges
 from langgraph_rlm.storage.text_index import count_chars, start_after, start_before
-
-Ranges = list[tuple[int, int]]
-"""The parts that a read has shown: (first byte, byte after the last) in the stored text.
-
-In order, none empty.
-"""
 
 LINE_CHARS = 500
 """Most characters that `grep` shows of one line, unless it is told another number."""

@@ -18,7 +18,6 @@ from langgraph_rlm.storage.json_types import is_whole
 from langgraph_rlm.storage.lines import (
     LINE_CHARS,
     Hit,
-    Ranges,
     Search,
     around,
     head_of,
@@ -26,6 +25,7 @@ from langgraph_rlm.storage.lines import (
     lines_before,
     text_end,
 )
+from langgraph_rlm.storage.ranges import Ranges, merge_ranges
 from langgraph_rlm.storage.text_index import BLOCK, count_chars, index_of
 
 PREVIEW_CHARS = 300
@@ -345,14 +345,3 @@ def _file_at(files: Sequence[FileSpan], byte: int, size: int) -> tuple[str | Non
         return None, 0, size
     path, start, length = files[bisect_right(files, byte, key=lambda file: file[1]) - 1]
     return path, start, start + length
-
-
-def merge_ranges(ranges: Iterable[Sequence[int]]) -> Ranges:
-    """Put byte ranges in order, without overlaps and empty ones."""
-    merged: Ranges = []
-    for start, end in sorted((start, end) for start, end in ranges):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        elif start < end:
-            merged.append((start, end))
-    return merged
