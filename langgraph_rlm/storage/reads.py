@@ -286,6 +286,8 @@ class Reader:
         path, first, last = _file_at(files, hit.start, len(data))
         earlier = self._index.newlines_before(data, first) if first else 0
         number = newlines.before(hit.line.start) - earlier + 1
+        if not context_lines:
+            return ShownLine(hit.line.start, number, path, [], [])
         before = lines_before(data, hit.line.start, first, context_lines)
         after = lines_after(data, hit.line.newline, last, context_lines)
         texts = [
