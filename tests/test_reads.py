@@ -23,7 +23,8 @@ from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import materialize
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.lines import LINE_CHARS, REACH
-from langgraph_rlm.storage.reads import Reader, merge_ranges
+from langgraph_rlm.storage.ranges import merge_ranges
+from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.storage.text_index import BLOCK
 from langgraph_rlm.testing import ScriptedModel, cell
 

@@ -51,6 +51,8 @@ class Given:
     way: Way
     digest: str
     ranges: Sequence[Sequence[int]]
+    size: int | None = None
+    """How many bytes were given; None for all of the ranges."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ def reads_in(log: AnyLog) -> Iterator[Given]:
     """Give what the host read for code: `peek`, `grep`, `sql` and others."""
     for place, entry in log.items():
         if entry["kind"] == "cell" or entry["kind"] == "reply":
+            sizes = entry.get("read_bytes", {})
             for digest, ranges in entry.get("reads", {}).items():
-                yield Given(place, "read", digest, ranges)
+                yield Given(place, "read", digest, ranges, sizes.get(digest))
 
 
 def uses_in(log: AnyLog, blobs: BlobStore, loaded: Collection[str]) -> Used:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from langgraph_rlm.coverage.mapped import Mapped, shifted, unescaped
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, Kind
-from langgraph_rlm.storage.lines import Ranges
+from langgraph_rlm.storage.ranges import Ranges
 
 JSON_KINDS: tuple[Kind, ...] = ("list", "dict", "messages", "documents")
 """Kinds whose stored text is JSON: code sees the strings in it."""

@@ -7,8 +7,8 @@ from itertools import pairwise
 from langgraph_rlm.coverage.haystack import JSON_KINDS
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.storage.lines import Ranges
-from langgraph_rlm.storage.reads import Reader, merge_ranges
+from langgraph_rlm.storage.ranges import Ranges, merge_ranges
+from langgraph_rlm.storage.reads import Reader
 
 MOST = 64
 """Bytes of a gap that is looked at."""

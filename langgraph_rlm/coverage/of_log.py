@@ -26,8 +26,8 @@ from langgraph_rlm.coverage.translation import Translation
 from langgraph_rlm.log.places import AnyLog
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.context import ContextHandle
-from langgraph_rlm.storage.lines import Ranges
-from langgraph_rlm.storage.reads import PREVIEW_CHARS, Reader, merge_ranges
+from langgraph_rlm.storage.ranges import Ranges, merge_ranges, size_of
+from langgraph_rlm.storage.reads import PREVIEW_CHARS, Reader
 
 EDGE = 1 << 14
 """Bytes at the start and the end of a context that are always searched, whatever code did with it:
@@ -78,6 +78,8 @@ class Covered:
     whole: set[str]
     """Digests of those of which code read what is not known."""
     found: list[Found] = field(default_factory=list[Found])
+    joined: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """How many bytes code read where the log has joined ranges, by digest and place."""
     unknown: set[str] = field(default_factory=set[str])
     """Digests of those that were too large, or took too long, to be searched."""
     steps: int = 0
@@ -86,6 +88,18 @@ class Covered:
     def ranges(self, digest: str, *ways: Way) -> Ranges:
         """Give the merged ranges of a context that were found in some ways."""
         return merged(each for each in self.found if each.digest == digest and each.way in ways)
+
+    def bytes_read(self, digest: str) -> int:
+        """Count the bytes of a context that code read; somewhat more where ranges were joined."""
+        joined = sum(size for (of, _), size in self.joined.items() if of == digest)
+        exact = merged(
+            each
+            for each in self.found
+            if each.digest == digest
+            and each.way == "read"
+            and (digest, each.place) not in self.joined
+        )
+        return min(size_of(self.ranges(digest, "read")), size_of(exact) + joined)
 
 
 def merged(found: Iterable[Found]) -> Ranges:
@@ -166,6 +180,8 @@ class _Look:
     def _note(self, given: Given) -> None:
         if given.digest in self._handles:
             self._touched[given.digest] += given.ranges
+            if given.size is not None:
+                self.covered.joined[given.digest, given.place] = given.size
             self.covered.found += [
                 Found(given.digest, start, end, given.way, given.place)
                 for start, end in given.ranges

@@ -5,8 +5,7 @@ import math
 from langgraph_rlm.coverage.of_log import Covered, seen_ranges
 from langgraph_rlm.state import ContextCoverage, Coverage
 from langgraph_rlm.storage.blobs import BlobStore
-from langgraph_rlm.storage.lines import Ranges
-from langgraph_rlm.storage.reads import merge_ranges
+from langgraph_rlm.storage.ranges import merge_ranges, size_of
 
 MOST_NAMED = 100
 """Contexts that are named, the newest: a long thread has many, and this is in each checkpoint."""
@@ -35,7 +34,7 @@ def shares_of(known: Covered, blobs: BlobStore) -> Coverage | None:
             seen_bytes.append(seen)
         contexts[name] = ContextCoverage(
             seen=None if seen is None else share(seen, handle.size),
-            read=share(size_of(known.ranges(digest, "read")), handle.size),
+            read=share(known.bytes_read(digest), handle.size),
             whole=digest in known.whole,
             size=handle.size,
         )
@@ -63,11 +62,6 @@ def seen_by_models(known: Covered) -> dict[str, list[list[int]]]:
     for _, digest, start, end in sorted(every, reverse=True)[:MOST_SEEN]:
         kept.setdefault(digest, []).append([start, end])
     return {digest: [[*each] for each in merge_ranges(found)] for digest, found in kept.items()}
-
-
-def size_of(ranges: Ranges) -> int:
-    """Count the bytes of merged ranges."""
-    return sum(end - start for start, end in ranges)
 
 
 def share(part: int, size: int) -> float:

@@ -7,11 +7,12 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.coverage.evidence import Way
 from langgraph_rlm.coverage.of_log import Bounds, Covered, Found, covered, merged, seen_ranges
-from langgraph_rlm.coverage.shares import share, size_of
+from langgraph_rlm.coverage.shares import share
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import AnyLog
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, Kind
+from langgraph_rlm.storage.ranges import size_of
 
 MOST_BYTES = 256 << 20
 """Bytes of contexts that are searched, of one RLM. It takes as much memory, and an index."""

@@ -20,6 +20,7 @@ from langgraph_rlm.log.text import clip
 from langgraph_rlm.storage.blobs import BlobStore, Text
 from langgraph_rlm.storage.context import Facts, HandleDict
 from langgraph_rlm.storage.out_files import OutFile
+from langgraph_rlm.storage.ranges import Reads
 
 CallKind = Literal["llm", "rlm", "tool", "sql"]
 """`sql` is answered on the host at once, and its entries are written with those of its cell."""
@@ -118,7 +119,7 @@ class TurnEntry(Stamped):
     written."""
 
 
-class CellEntry(Stamped):
+class CellEntry(Stamped, Reads):
     """How one cell ended."""
 
     kind: Literal["cell"]
@@ -131,8 +132,6 @@ class CellEntry(Stamped):
     """The traceback that the model sees."""
     digest: str
     """sha256 of stdout (whole), value and error. A replay must arrive at the same."""
-    reads: dict[str, list[list[int]]]
-    """Byte ranges that `peek` and `grep` read, sorted and merged, by context digest."""
     final: Text | None
     """The value given to FINAL, FINAL_VAR or `answer`."""
     ran: NotRequired[bool]
@@ -194,7 +193,8 @@ class ReplyEntry(Stamped):
     """True where a model or child answered a `schema=`: `value` is JSON, and code gets the value
     that it stands for."""
     reads: NotRequired[dict[str, list[list[int]]]]
-    """Of `sql`: the byte ranges of what it has read, by context digest."""
+    """Of `sql`: what it has read, as in `Reads`."""
+    read_bytes: NotRequired[dict[str, int]]
     seen: NotRequired[dict[str, list[list[int]]]]
     """Of a child: byte ranges of its contexts, by their digests, that are known to have been seen
     by a model. Left out where there are none."""

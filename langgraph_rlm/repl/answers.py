@@ -21,8 +21,8 @@ from langgraph_rlm.storage.context import ContextHandle, Facts, HandleDict
 from langgraph_rlm.storage.first_reads import reader
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.storage.json_types import is_array
-from langgraph_rlm.storage.lines import Ranges
 from langgraph_rlm.storage.pieces import byte_ranges_of
+from langgraph_rlm.storage.ranges import Ranges
 from langgraph_rlm.storage.reads import Reader
 from langgraph_rlm.storage.references import Names, Reference
 from langgraph_rlm.storage.skills import is_file_of_skill

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
-from langgraph_rlm.log.entries import QuestionEntry
+from langgraph_rlm.log.entries import QuestionEntry, ReplyEntry
 from langgraph_rlm.log.places import handles_of
 from langgraph_rlm.repl.base import Capacity, Session, Sharing
 from langgraph_rlm.repl.input_files import ENDING, SINCE, InputFiles
@@ -14,7 +14,7 @@ from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.skill_files import Importing, SkillFiles
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import MEDIA, ContextHandle, materialize
-from langgraph_rlm.storage.reads import merge_ranges
+from langgraph_rlm.storage.ranges import Touched
 from langgraph_rlm.storage.skills import texts_of_skills
 from langgraph_rlm.tables.desk import Desk
 from langgraph_rlm.tools import RLMTool
@@ -97,8 +97,8 @@ class OpenCell:
     """How long it has executed, replays left out."""
     replayed: float = 0.0
     """How long replays of it have taken."""
-    reads: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
-    """Byte ranges that it has read, by context digest."""
+    reads: dict[str, Touched] = field(default_factory=dict[str, Touched])
+    """What it has read, by context digest."""
     ended: bool = False
     """Whether it called FINAL or FINAL_VAR; only the first call counts."""
     final: Any = None
@@ -107,13 +107,13 @@ class OpenCell:
 
     def note_read(self, digest: str, ranges: Iterable[Sequence[int]]) -> None:
         """Add byte ranges of a context to what was read."""
-        known = self.reads.get(digest, [])
-        self.reads[digest] = [[*each] for each in merge_ranges([*known, *ranges])]
+        self.reads.setdefault(digest, Touched()).add(ranges)
 
-    def note_reads(self, reads: Mapping[str, Iterable[Sequence[int]]]) -> None:
-        """Add byte ranges of several contexts to what was read."""
-        for digest, ranges in reads.items():
-            self.note_read(digest, ranges)
+    def note_reads_of(self, reply: ReplyEntry) -> None:
+        """Add what an answer says that it has read of contexts."""
+        sizes = reply.get("read_bytes", {})
+        for digest, ranges in reply.get("reads", {}).items():
+            self.reads.setdefault(digest, Touched()).add(ranges, sizes.get(digest))
 
 
 def is_loaded(handle: ContextHandle, limits: Limits, capacity: Capacity) -> bool:

@@ -60,6 +60,7 @@ from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
 from langgraph_rlm.repl.standing import Standing, cells_left
 from langgraph_rlm.storage.blobs import Text
+from langgraph_rlm.storage.ranges import noted
 from langgraph_rlm.telemetry.observers import tell_of_sandbox
 
 T = TypeVar("T")
@@ -346,7 +347,7 @@ class Repl:
             if reply is None:
                 return None
             replies[place] = reply
-            cell.note_reads(reply.get("reads", {}))
+            cell.note_reads_of(reply)
             if is_refused(reply):
                 break
         self._at.applied.update(replies)
@@ -380,12 +381,12 @@ class Repl:
             value=None if value is None else self._clipped(value),
             error=None if error is None else self._clipped(error.traceback),
             digest=outcome_digest(finished.stdout, value, error),
-            reads=cell.reads,
             final=final,
+            **noted(cell.reads),
         )
         entry["seconds"] = round(cell.seconds, 3)
-        noted = self._files.noted(cell, entry)
-        return noted if finished.ran else {**noted, "ran": False}
+        with_files = self._files.noted(cell, entry)
+        return with_files if finished.ran else {**with_files, "ran": False}
 
     def _clipped(self, text: str) -> Text:
         return self._host.blobs.put_text(clip(text, limit=self._host.limits.max_output_chars))

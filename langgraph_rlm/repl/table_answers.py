@@ -6,6 +6,7 @@ less memory or a busier machine may answer otherwise, or not at all.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from langgraph_rlm.repl.answers import BadCall, Called, context_named, read
 from langgraph_rlm.repl.base import Answer, Returned
 from langgraph_rlm.repl.requests import Request
 from langgraph_rlm.storage.json_types import is_dict, is_whole
-from langgraph_rlm.storage.reads import merge_ranges
+from langgraph_rlm.storage.ranges import Touched, noted
 from langgraph_rlm.tables.catalog import Known, catalog_of, facts, tables_among
 from langgraph_rlm.tables.desk import INSTALL, QUERY_SECONDS, is_installed
 from langgraph_rlm.tables.words import QueryError
@@ -116,17 +117,16 @@ def _answered(
         rows, touched = host.desk.rows(known, query, max_rows, host.blobs, allowed)
     except QueryError as error:
         return error_entry(str(error))
-    reads: dict[str, list[list[int]]] = {}
+    reads = defaultdict[str, Touched](Touched)
     for each in touched:
-        ranges = [*reads.get(each.handle.digest, []), [*each.table.span]]
-        reads[each.handle.digest] = [[*merged] for merged in merge_ranges(ranges)]
+        reads[each.handle.digest].add([each.table.span])
     return ReplyEntry(
         kind="reply",
         value=host.blobs.put_text(ordered(rows)),
         error=None,
         model=None,
         json=True,
-        reads=reads,
+        **noted(reads),
         at=epoch(),
         seconds=seconds_since(started),
     )

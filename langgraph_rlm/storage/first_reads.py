@@ -16,18 +16,17 @@ from langgraph_rlm.storage.lines import (
     LINE_CHARS,
     Hit,
     Line,
-    Ranges,
     checked_pattern,
     line_end,
     line_pattern,
 )
 from langgraph_rlm.storage.media_reads import MediaReader
+from langgraph_rlm.storage.ranges import Ranges, merge_ranges
 from langgraph_rlm.storage.reads import (
     MAX_CONTEXT_LINES,
     MAX_MATCHES,
     Reader,
     check_number,
-    merge_ranges,
 )
 from langgraph_rlm.storage.text_index import start_after, start_before
 

@@ -5,19 +5,13 @@ Positions are bytes. Lines end at "\\n" or "\\r\\n".
 
 import mmap
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple
 
 from langgraph_rlm.storage.blobs import to_bytes, to_text
 from langgraph_rlm.storage.patterns import compile_pattern
+from langgraph_rlm.storage.ranges import Ranges
 from langgraph_rlm.storage.text_index import count_chars, start_after, start_before
-
-Ranges = list[tuple[int, int]]
-"""The parts that a read has shown: (first byte, byte after the last) in the stored text.
-
-In order, none empty.
-"""
 
 LINE_CHARS = 500
 """Most characters that `grep` shows of one line, unless it is told another number."""
@@ -34,14 +28,15 @@ REACH = 1 << 16
 A match of half as many is found whatever the line; a longer one may give way to one within it.
 """
 
+NEWLINE = 0x0A
+
 _QUOTE = r"\\Q.*?(?:\\E|\Z)"
 _CLASS = r"\[\^?\]?(?:\[:\^?\w+:\]|\\.?|[^]\\])*+(?:\]|\Z)"
 _PARTS = re.compile(rf"{_QUOTE}|\\.|{_CLASS}|\$", re.DOTALL)
 """What of a pattern may hold a `$`: quotes, escapes, classes, and it alone. Takes linear time."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of the stored text."""
 
     start: int
@@ -52,8 +47,7 @@ class Line:
     """The byte of its newline, or the end of the stored text."""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One match, and its line."""
 
     start: int
@@ -75,6 +69,7 @@ class Search:
         self.pattern = checked_pattern(pattern)
         self.ignore_case = ignore_case
         self.regex = line_pattern(pattern, _by_line(self.pattern), ignore_case)
+        self._may_cut = "\\C" in self.pattern  # it matches one byte, of any character
 
     def hits(self, data: mmap.mmap, first: int = 0, last: int | None = None) -> Iterator[Hit]:
         """Find every match, first to last; search no further than the caller asks.
@@ -90,40 +85,62 @@ class Search:
         end = len(data) if last is None else last
         line = self.line_at(data, first)
         if first > line.start:
-            hit = self.further(data, first, line)
-            hit = hit or self._first_of_line(data, line.newline + 1, end)
-        else:
-            hit = self._first_of_line(data, first, end)
+            yield from self._rest_of_line(data, first, line)
+            first = line.newline + 1
+        while first < end:
+            stopped = yield from self._plain_hits(data, first, end)
+            if stopped is None:
+                return
+            yield from self._hits_of_line(data, stopped)
+            first = stopped.line.newline + 1
+
+    def _plain_hits(
+        self, data: mmap.mmap, first: int, last: int
+    ) -> Generator[Hit, None, "_Stopped | None"]:
+        """Find the matches from the start of a line on that are what one search has found.
+
+        Returns:
+            Where that ends: at a match of nothing, one that may have the "\\r" of a line's ending,
+            one in a long line, and one that may cut a character. None if there are no more.
+        """
+        line, at = Line(first, first, first - 1), None
+        for match in self.regex.finditer(data, first, last):
+            start, end = match.span()
+            if start > line.newline:
+                if start >= last and data[last - 1] == NEWLINE:
+                    return None  # an empty match after the last newline, where there is no line
+                line, at = _line_of(data, start, first), None
+            is_long = line.newline - line.start > REACH
+            if start == end or end > line.end or is_long or self._may_cut:
+                return _Stopped(line, start, end, at)
+            yield Hit(start, end, line)
+            at = end
+        return None
+
+    def _hits_of_line(self, data: mmap.mmap, stopped: "_Stopped") -> Iterator[Hit]:
+        """Find the matches of one line, or what is left of them, whatever they are."""
+        line, at = stopped.line, stopped.behind
+        if at is None:
+            is_text = stopped.start == stopped.end or stopped.start < line.end
+            if not is_text and self.regex.search(data[line.start : line.end]) is None:
+                return  # it matches the "\r" before a newline, and nothing of the text
+            hit = _hit(data, stopped.start, stopped.end, line)
+            yield hit
+            if hit.start == hit.end:
+                return
+            at = hit.end
+        yield from self._rest_of_line(data, at, line)
+
+    def _rest_of_line(self, data: mmap.mmap, at: int, line: Line) -> Iterator[Hit]:
+        """Find the matches of a line at or after a byte of it, but for those of nothing."""
+        hit = self.further(data, at, line)
         while hit is not None:
             yield hit
-            further = None
-            if hit.start < hit.end:
-                further = self.further(data, hit.end, hit.line)
-            hit = further or self._first_of_line(data, hit.line.newline + 1, end)
+            hit = self.further(data, hit.end, line)
 
     def line_at(self, data: mmap.mmap, byte: int) -> Line:
         """Find the line that has a byte; the one after its newline begins a new one."""
-        start = data.rfind(b"\n", 0, byte) + 1
-        newline = line_end(data, byte, len(data))
-        return Line(start, text_end(data, start, newline), newline)
-
-    def _first_of_line(self, data: mmap.mmap, first: int, last: int) -> Hit | None:
-        """Find the first match in the lines from byte `first` to byte `last`."""
-        while first < last:
-            match = self.regex.search(data, first, last)
-            if match is None:
-                return None
-            at, after = match.span()
-            if at >= last and data[last - 1] == 0x0A:
-                return None  # an empty match after the last newline, where there is no line
-            start = max(data.rfind(b"\n", first, at) + 1, first)
-            newline = line_end(data, at, len(data))
-            line = Line(start, text_end(data, start, newline), newline)
-            is_text = at == after or at < line.end
-            if is_text or self.regex.search(data[start : line.end]) is not None:
-                return _hit(data, at, after, line)
-            first = newline + 1  # it matches the "\r" before a newline, and nothing of the text
-        return None
+        return _line_of(data, byte, 0)
 
     def further(self, data: mmap.mmap, at: int, line: Line) -> Hit | None:
         """Find the next match at or after a byte of a line, if it matches anything.
@@ -143,6 +160,23 @@ class Search:
             return None
         further = _hit(data, match.start(), match.end(), line)
         return further if further.start < further.end else None
+
+
+class _Stopped(NamedTuple):
+    """A match that has to be looked at with care."""
+
+    line: Line
+    start: int
+    end: int
+    behind: int | None
+    """The end of the match before it in its line; None where it is the first."""
+
+
+def _line_of(data: mmap.mmap, byte: int, first: int) -> Line:
+    """Find the line that has a byte, which begins at byte `first` or after it."""
+    start = max(data.rfind(b"\n", first, byte) + 1, first)
+    newline = line_end(data, byte, len(data))
+    return Line(start, text_end(data, start, newline), newline)
 
 
 def _is_sure(match: Any, middle: int, last: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.storage.context import ContextHandle, Facts, facts_of
-from langgraph_rlm.storage.lines import Ranges
+from langgraph_rlm.storage.ranges import Ranges
 from langgraph_rlm.storage.reads import Reader
 
 

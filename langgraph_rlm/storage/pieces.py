@@ -11,7 +11,8 @@ from typing import Any
 from langgraph_rlm.storage.blobs import to_text
 from langgraph_rlm.storage.context import manifest
 from langgraph_rlm.storage.json_types import is_array, is_dict, is_whole
-from langgraph_rlm.storage.lines import Ranges, line_end, text_end
+from langgraph_rlm.storage.lines import line_end, text_end
+from langgraph_rlm.storage.ranges import Ranges
 from langgraph_rlm.storage.reads import MAX_PEEK_CHARS, Reader, check_number
 from langgraph_rlm.storage.text_index import start_before
 

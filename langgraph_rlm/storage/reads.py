@@ -7,9 +7,8 @@ import mmap
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from langgraph_rlm.storage.blobs import BlobStore, to_text
 from langgraph_rlm.storage.context import ContextHandle, Facts, FileSpan, facts_of, manifest
@@ -18,7 +17,6 @@ from langgraph_rlm.storage.json_types import is_whole
 from langgraph_rlm.storage.lines import (
     LINE_CHARS,
     Hit,
-    Ranges,
     Search,
     around,
     head_of,
@@ -26,7 +24,8 @@ from langgraph_rlm.storage.lines import (
     lines_before,
     text_end,
 )
-from langgraph_rlm.storage.text_index import BLOCK, count_chars, index_of
+from langgraph_rlm.storage.ranges import Ranges, merge_ranges
+from langgraph_rlm.storage.text_index import Rising, count_chars, count_newlines, index_of
 
 PREVIEW_CHARS = 300
 """Characters of a context that its question shows."""
@@ -42,8 +41,7 @@ PAGE_FILES = 100
 """Files that `context_info` names on one page."""
 
 
-@dataclass(frozen=True)
-class ShownLine:
+class ShownLine(NamedTuple):
     """What the matches of one line have in common."""
 
     start: int
@@ -257,18 +255,19 @@ class Reader:
     ) -> Iterator[dict[str, Any]]:
         """Show each match between its context lines. What is shown is added to `shown`."""
         files = manifest(self.handle, self.blobs)
+        newlines = Rising(data, self._index.newlines_before, count_newlines)
+        chars = Rising(data, self.chars_before, count_chars)
         line: ShownLine | None = None
         for hit in hits:
             if line is None or line.start != hit.line.start:
-                line = self._line(data, hit, files, context_lines, width, shown)
-            start = self.chars_before(data, hit.start)
-            texts = [*line.before, around(data, hit, width, shown), *line.after]
-            match: dict[str, Any] = {
-                "line": line.number,
-                "start": start,
-                "end": self._match_end(data, hit, start),
-                "text": "\n".join(texts),
-            }
+                line = self._line(data, hit, files, context_lines, width, shown, newlines)
+            text = around(data, hit, width, shown)
+            if context_lines:
+                text = "\n".join([*line.before, text, *line.after])
+            start, end = hit.start, hit.end
+            if not self.handle.ascii:
+                start, end = chars.before(start), chars.before(end)
+            match: dict[str, Any] = {"line": line.number, "start": start, "end": end, "text": text}
             if line.path is not None:
                 match["path"] = line.path
             yield match
@@ -281,11 +280,14 @@ class Reader:
         context_lines: int,
         width: int,
         shown: Ranges,
+        newlines: Rising,
     ) -> ShownLine:
         """Find the number of a matching line, and show the lines around it."""
         path, first, last = _file_at(files, hit.start, len(data))
-        earlier = self._index.newlines_before(data, first)
-        number = self._index.newlines_before(data, hit.line.start) - earlier + 1
+        earlier = self._index.newlines_before(data, first) if first else 0
+        number = newlines.before(hit.line.start) - earlier + 1
+        if not context_lines:
+            return ShownLine(hit.line.start, number, path, [], [])
         before = lines_before(data, hit.line.start, first, context_lines)
         after = lines_after(data, hit.line.newline, last, context_lines)
         texts = [
@@ -297,12 +299,6 @@ class Reader:
 
     def _text_end(self, data: mmap.mmap, start: int, newline: int) -> int:
         return text_end(data, start, newline)
-
-    def _match_end(self, data: mmap.mmap, hit: Hit, start: int) -> int:
-        """Count the characters before the end of a match that starts at character `start`."""
-        if hit.end - hit.start < BLOCK:
-            return start + count_chars(data[hit.start : hit.end])
-        return self.chars_before(data, hit.end)
 
 
 def _shown(facts: Facts) -> Facts:
@@ -345,14 +341,3 @@ def _file_at(files: Sequence[FileSpan], byte: int, size: int) -> tuple[str | Non
         return None, 0, size
     path, start, length = files[bisect_right(files, byte, key=lambda file: file[1]) - 1]
     return path, start, start + length
-
-
-def merge_ranges(ranges: Iterable[Sequence[int]]) -> Ranges:
-    """Put byte ranges in order, without overlaps and empty ones."""
-    merged: Ranges = []
-    for start, end in sorted((start, end) for start, end in ranges):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        elif start < end:
-            merged.append((start, end))
-    return merged

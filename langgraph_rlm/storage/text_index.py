@@ -30,13 +30,15 @@ class TextIndex:
     def newlines_before(self, data: mmap.mmap, byte: int) -> int:
         """Count the newlines before a byte."""
         block = byte // BLOCK
-        self._grow(data, lambda: len(self._newlines) > block)
+        if block >= len(self._newlines):
+            self._grow(data, lambda: len(self._newlines) > block)
         return self._newlines[block] + data[block * BLOCK : byte].count(b"\n")
 
     def chars_before(self, data: mmap.mmap, byte: int) -> int:
         """Count the characters that start before a byte."""
         block = byte // BLOCK
-        self._grow(data, lambda: len(self._chars) > block)
+        if block >= len(self._chars):
+            self._grow(data, lambda: len(self._chars) > block)
         return self._chars[block] + count_chars(data[block * BLOCK : byte])
 
     def byte_of(self, data: mmap.mmap, char: int) -> int:
@@ -58,6 +60,40 @@ class TextIndex:
                 start += BLOCK
 
 
+class Rising:
+    """A count of what stands before bytes that are asked for in order: each goes on from the last.
+
+    From the start of its block, as the index counts, that would be 8 KB for each match of a text.
+    """
+
+    def __init__(
+        self,
+        data: mmap.mmap,
+        before: Callable[[mmap.mmap, int], int],
+        within: Callable[[bytes], int],
+    ) -> None:
+        """Begin a count.
+
+        Args:
+            data: the stored text.
+            before: counts what stands before a byte, wherever it is.
+            within: counts what some bytes have.
+        """
+        self._data = data
+        self._before = before
+        self._within = within
+        self._byte = self._count = 0
+
+    def before(self, byte: int) -> int:
+        """Count what stands before a byte."""
+        if 0 <= byte - self._byte < BLOCK:
+            self._count += self._within(self._data[self._byte : byte])
+        else:
+            self._count = self._before(self._data, byte)
+        self._byte = byte
+        return self._count
+
+
 @lru_cache(maxsize=16)
 def index_of(digest: str) -> TextIndex:  # pyright: ignore[reportUnusedParameter] - the cache's key
     """Give the index of a stored text, shared by all who read it."""
@@ -67,6 +103,11 @@ def index_of(digest: str) -> TextIndex:  # pyright: ignore[reportUnusedParameter
 def count_chars(data: bytes) -> int:
     """Count the characters that start in some bytes."""
     return len(data) if data.isascii() else len(data.translate(None, _CONTINUATION))
+
+
+def count_newlines(data: bytes) -> int:
+    """Count the newlines in some bytes."""
+    return data.count(b"\n")
 
 
 def start_before(data: mmap.mmap, byte: int) -> int:

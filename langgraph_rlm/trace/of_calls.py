@@ -100,6 +100,7 @@ def _answered(scope: Scope, place: str, entry: CallEntry, reply: ReplyEntry) -> 
         usage=reply.get("usage"),
         waited=_waited(entry, reply),
         reads=reply.get("reads") or None,
+        read_bytes=reply.get("read_bytes"),
         seen=reply.get("seen") or None,
         decision=reply.get("decision"),
         refused=reply.get("refused"),

@@ -122,6 +122,7 @@ def _ended(scope: Scope, number: int, place: str, code: str, entry: CellEntry) -
             value=scope.shown(entry["value"]),
             error=scope.shown(entry["error"]),
             reads=entry["reads"] or None,
+            read_bytes=entry.get("read_bytes"),
             final=scope.shown(entry["final"]),
             files=_files(scope, entry),
             left_out=entry.get("left_out"),

@@ -201,6 +201,8 @@ class CellRecord(InLog):
     error: NotRequired[Shown]
     reads: NotRequired[Ranges]
     """What `peek` and `grep` gave to the code."""
+    read_bytes: NotRequired[dict[str, int]]
+    """How many bytes that was, where `reads` has joined ranges; see `storage/ranges.py`."""
     final: NotRequired[Shown]
     files: NotRequired[dict[str, FileChange | None]]
     """Files that it has written or changed, by name; null for one that is gone."""
@@ -248,6 +250,7 @@ class ReplyRecord(InLog):
     """Seconds from the call until it was worked on."""
     reads: NotRequired[Ranges]
     """Of `sql`: what it has read."""
+    read_bytes: NotRequired[dict[str, int]]
     seen: NotRequired[Ranges]
     """Of a child's answer: what models have seen of the child's contexts."""
     decision: NotRequired[Decision]
