@@ -133,8 +133,9 @@ path = os.path.realpath(context_path).encode()
 outcomes["chmod"] = libc.chmod(path, 0o777)
 outcomes["utime"] = libc.utimes(path, None)
 outcomes["xattr"] = libc.setxattr(path, b"user.a", b"b", 1, 0)
-others = os.path.dirname(os.path.dirname(os.path.realpath(context_path)))
-outcomes["blobs"] = tried(lambda: os.listdir(others))
+own = os.path.dirname(os.path.dirname(os.path.realpath(context_path)))
+assert os.listdir(own) == ["inputs"]
+outcomes["blobs"] = tried(lambda: os.listdir(os.path.dirname(own)))
 FINAL(outcomes)
 """
 

@@ -21,6 +21,10 @@ into its `str`.
 """
 
 
+MAX_DUMP_BYTES = 64 << 20
+"""Largest dump of a session that is kept; one of this size takes 0.3 s to make and to load."""
+
+
 class SandboxCrashed(Exception):
     """The worker process of a session died: killed, out of memory, `os._exit`.
 
@@ -102,6 +106,24 @@ Answer = Returned | Raised
 
 
 @dataclass(frozen=True)
+class StoredText:
+    """A lazy value that is the text of a file. Calling it gives the text.
+
+    A session that can read the file by itself, or piece by piece, need not have the text in the
+    host: 100 MB would be there twice, as bytes and as a str.
+    """
+
+    path: Callable[[], Path]
+    """Finds the file, which is not to be written to. It has UTF-8; half a character in it (a lone
+    surrogate) is for code `?`."""
+    whole: Callable[[], str]
+
+    def __call__(self) -> str:
+        """Give the text, as code sees it."""
+        return self.whole()
+
+
+@dataclass(frozen=True)
 class SessionSpec:
     """What a new session starts from.
 
@@ -112,7 +134,7 @@ class SessionSpec:
     """Names of host functions. Calling one suspends the cell; so does `f = llm_query; f("x")`."""
     values: Mapping[str, Callable[[], Value]]
     """Lazy globals: asked for when code first reads the name, so that an unused context is never
-    sent. Names may be added between cells."""
+    sent. Names may be added between cells. A long text is a `StoredText`."""
     clock: datetime
     """The instant that every clock in the guest shows; timezone-aware."""
     seed: str

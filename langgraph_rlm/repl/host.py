@@ -8,7 +8,7 @@ from typing import Any
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.log.entries import QuestionEntry, ReplyEntry
 from langgraph_rlm.log.places import handles_of
-from langgraph_rlm.repl.base import Capacity, Session, Sharing
+from langgraph_rlm.repl.base import Capacity, Session, Sharing, StoredText
 from langgraph_rlm.repl.input_files import ENDING, SINCE, InputFiles
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.skill_files import Importing, SkillFiles
@@ -22,6 +22,9 @@ from langgraph_rlm.tools import RLMTool
 LOADED_SHARE = 4
 """A context is loaded only if this many times its size fits the heap: loading takes that much."""
 
+
+STORED_BYTES = 1 << 20
+"""Bytes from which a text is given as a `StoredText`: a shorter one is copied in a moment."""
 
 OF_THREAD = ("max_heap_bytes", "max_out_bytes")
 """Limits that an interpreter has from its start. A thread keeps those of its first question."""
@@ -186,7 +189,13 @@ class LateValues(Mapping[str, Any]):
         handle = self.handles[name]
         if not self._is_loaded(handle):
             raise KeyError(name)
-        return lambda: materialize(handle, self._host.blobs, exact=False)
+        blobs = self._host.blobs
+        if handle.kind == "text" and handle.size >= STORED_BYTES:
+            return StoredText(
+                path=lambda: blobs.path(handle.digest),
+                whole=lambda: str(materialize(handle, blobs, exact=False)),
+            )
+        return lambda: materialize(handle, blobs, exact=False)
 
     def __iter__(self) -> Iterator[str]:
         yield from ("answer", "history")

@@ -7,7 +7,9 @@ import itertools
 import os
 import site
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from langgraph_rlm.errors import SandboxError
@@ -23,9 +25,10 @@ from langgraph_rlm.repl.base import (
     Raised,
     SandboxCrashed,
     SessionSpec,
+    StoredText,
     Suspended,
 )
-from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, given_by_host
 
 INPUTS = "inputs"
 """The folder of files for code, in its working folder."""
@@ -163,12 +166,26 @@ class LocalSession:
         """Exchange frames, giving lazy values, until the cell ends or calls the host."""
         reply = self._exchange(message)
         while (name := _lazy_name(reply)) in self._spec.values:
-            reply = self._exchange({"value": lazy_value(self, self._spec, name)})
+            reply = self._given(name)
         outcome = _outcome(reply, self._spec)
         if outcome is None:
             raise self._lost(f"it sent {str(reply)[:200]!r}")
         self._waiting = isinstance(outcome, Suspended)
         return outcome
+
+    def _given(self, name: str) -> Any:
+        """Give the process a lazy value, for which it waits: a long text as a file that it reads
+        itself, so that the host never has it."""
+        value = self._spec.values[name]
+        if not isinstance(value, StoredText):
+            return self._exchange({"value": given_by_host(self, value)})
+        with self._lent(given_by_host(self, value.path)) as path:
+            return self._exchange({"text_in": str(path)})
+
+    @contextmanager
+    def _lent(self, file: Path) -> Generator[Path]:
+        """Have a file of the host's where the process can read it, for as long as it takes."""
+        yield file
 
     def _exchange(self, message: Mapping[str, Any]) -> Any:
         if self._process.has_ended:

@@ -5,6 +5,8 @@ The worker loads this file by its path: it imports the standard library alone.
 
 import builtins
 import linecache
+import mmap
+import os
 import re
 import traceback
 import types
@@ -39,7 +41,27 @@ def value_of(answer: Mapping[str, Any]) -> Any:
     """Give the value of the host's answer, or raise its exception."""
     if "raise" in answer:
         raise getattr(builtins, answer["raise"])(answer["message"])
-    return answer["value"]
+    return text_in(answer["text_in"]) if "text_in" in answer else answer["value"]
+
+
+def text_in(path: str) -> str:
+    """Read a text of the host's: from the file as it lies in memory, so that there is one copy.
+
+    Raises:
+        MemoryError: there is no room for it.
+    """
+    number = os.open(path, os.O_RDONLY)
+    try:
+        data = mmap.mmap(number, 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise MemoryError(f"no room for a text of the host's: {error}") from None
+    finally:
+        os.close(number)
+    with data:
+        try:
+            return str(data, "utf-8")
+        except UnicodeDecodeError:  # half characters, which no code gets
+            return str(data, "utf-8", "surrogatepass").encode("utf-8", "replace").decode()
 
 
 def plain(value: Any, depth: int = 0) -> Any:

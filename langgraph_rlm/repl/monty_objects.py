@@ -4,10 +4,12 @@ They reach the host as stand-ins, which know the name of the class and the attri
 object is as text only the guest can say, while the object is alive.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pydantic_monty as monty
 
+from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.log.python import FINALS
 from langgraph_rlm.repl.base import Value
 from langgraph_rlm.storage.json_types import is_array, is_dict
@@ -56,6 +58,16 @@ MAX_DEPTH = 100
 
 UNSHOWN = "(a value with objects in a set, or as keys of a dict)"
 """What stands for a value that Monty cannot hand over."""
+
+
+def function_named(name: str) -> Callable[[], None]:
+    """Make what Monty takes for a function of the host of that name, and never calls."""
+
+    def stand_in() -> None:
+        raise SandboxError(f"{name} is answered by the host, not here.")
+
+    stand_in.__name__ = name
+    return stand_in
 
 
 def output_of(snapshot: monty.MontyComplete) -> Any:

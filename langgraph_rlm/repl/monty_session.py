@@ -12,17 +12,17 @@ import pydantic_monty as monty
 from langgraph_rlm.errors import SandboxError
 from langgraph_rlm.log.python import FINALS
 from langgraph_rlm.log.reply import RULES
-from langgraph_rlm.log.text import clip
 from langgraph_rlm.processes.memory import own_bytes
 from langgraph_rlm.repl.base import (
+    MAX_DUMP_BYTES,
     Answer,
     CellError,
     Finished,
     HostCall,
     Outcome,
-    Raised,
     SandboxCrashed,
     SessionSpec,
+    StoredText,
     Suspended,
     Value,
 )
@@ -38,28 +38,28 @@ from langgraph_rlm.repl.monty_objects import (
     UNSHOWN,
     VALUE,
     arguments_of,
+    function_named,
     has_objects,
     output_of,
     without_objects,
 )
 from langgraph_rlm.repl.monty_out import MontyOut
+from langgraph_rlm.repl.monty_pieces import PIECE, LongTexts
 from langgraph_rlm.repl.monty_printed import Printed
 from langgraph_rlm.repl.monty_values import (
     NODE_BYTES,
     obstacle,
     obstacle_out,
+    result_of,
     room_for_code,
     sendable,
     size_of,
 )
 from langgraph_rlm.repl.packed import pack, unpack
-from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, lazy_value
+from langgraph_rlm.repl.session_rules import MUST_FEED, MUST_RESUME, given_by_host
 from langgraph_rlm.repl.stand_ins import source_of, variable_of
 
 LOG = logging.getLogger("langgraph_rlm.repl")
-
-MAX_MESSAGE_CHARS = 100_000
-"""Most characters of an exception that a host call raises in the guest."""
 
 UNDELIVERED = "request frame of"
 """Monty's words about a message that it did not send: the session cannot continue then."""
@@ -80,6 +80,8 @@ class MontySession:
         self._pending: monty.FunctionSnapshot | None = None
         self._code: list[str] = []
         self._has_prelude = False
+        self._texts = LongTexts(spec.values)
+        self._withheld = ""
         self._closed = False
         self._killed = False
 
@@ -102,14 +104,17 @@ class MontySession:
         self._pending = None
         if pending is None:
             raise SandboxError(MUST_FEED)
-        return self._drive(lambda: pending.resume(self._result(answer)))
+        return self._drive(lambda: pending.resume(result_of(answer, self._spec.max_heap_bytes)))
 
     def own_bytes(self) -> int | None:
         """Give the memory of its worker; see `Measured.own_bytes`."""
         return None if self._pid is None else own_bytes(self._pid)
 
     def dump(self) -> bytes | None:
-        """Write the session down; see `Snapshotting.dump`. None beyond 256 MiB."""
+        """Write the session down; see `Snapshotting.dump`. None beyond 256 MiB, and where its long
+        texts alone are more than is kept: making it would take twice their memory."""
+        if self._texts.bytes > MAX_DUMP_BYTES:
+            return None
         try:
             heap = self._session.dump()
         except (monty.MontyCrashedError, monty.MontyDisconnectError) as error:
@@ -240,9 +245,11 @@ class MontySession:
             self._teach()
             restore = restore.difference(FINALS)
         self._bring(self._preparation.needed_by(code))
+        texts = self._texts.wanted(code, restore)
+        given = {name for name, text in texts.items() if self._gave(name, text, name in restore)}
         inputs: dict[str, Any] = {}
         room = room_for_code(code)
-        for name in sorted(restore):
+        for name in sorted(restore - given):
             for value, size in self._deliverable(name):
                 room -= size
                 if room < 0:
@@ -253,14 +260,11 @@ class MontySession:
         return self._fed(code, inputs)
 
     def _fed(self, code: str, inputs: dict[str, Any]) -> monty.SyncSnapshot:
+        begin = None if self._code else "/"  # which would else be `out/` itself
         self._code.append(code)
         return self._session.feed_start(
-            code, print_callback=self._output, inputs=inputs, **self._mount, cwd=self._cwd()
+            code, print_callback=self._output, inputs=inputs, **self._mount, cwd=begin
         )
-
-    def _cwd(self) -> str | None:
-        """Give the folder that the session begins in, which would else be `out/` itself."""
-        return "/" if len(self._code) == 1 else None
 
     def _run(self, code: str, inputs: dict[str, Any] | None = None) -> Any:
         """Run source of the host's own to its end; give the value of its last line."""
@@ -281,12 +285,35 @@ class MontySession:
         It is asked, so that a session which comes from a dump knows what it has.
         """
         for module in modules:
-            try:
-                self._run(f"{variable_of(module)} is None")
-            except monty.MontyRuntimeError:
-                if self._is_lost():
-                    raise
+            if not self._has(variable_of(module)):
                 self._run(source_of(module))
+
+    def _has(self, name: str) -> bool:
+        """Tell whether the guest has a global, which it does not get by being asked."""
+        self._withheld = name
+        try:
+            return self._can(lambda: self._run(f"{name} is None"))
+        finally:
+            self._withheld = ""
+
+    def _gave(self, name: str, text: StoredText, is_new: bool) -> bool:
+        """Have a name bound to a long text; tell whether it is. A guest that has no memory for it
+        hears so where its cell reads the name."""
+        path = given_by_host(self, text.path)
+        if not is_new and self._has(name):
+            self._texts.note(name, path)
+            return True
+        return self._can(lambda: self._texts.give(name, path, self._run))
+
+    def _can(self, step: Callable[[], object]) -> bool:
+        """Take a step, and tell whether the guest did not raise."""
+        try:
+            step()
+        except monty.MontyRuntimeError:
+            if self._is_lost():
+                raise
+            return False
+        return True
 
     # What comes from the guest
 
@@ -344,6 +371,8 @@ class MontySession:
         if snapshot.function_name == HAS_OBJECTS:
             arguments = arguments_of(snapshot)
             return snapshot.resume({"return_value": arguments is None or has_objects(arguments)})
+        if snapshot.function_name == PIECE and (piece := self._texts.next()) is not None:
+            return snapshot.resume({"return_value": piece})
         message = f"name '{snapshot.function_name}' is not defined"
         return snapshot.resume({"exc_type": "NameError", "message": message})
 
@@ -359,27 +388,12 @@ class MontySession:
 
         Monty makes a host function of a stand-in.
         """
+        if name == self._withheld:
+            return
         if name in self._spec.values:
-            value = lazy_value(self, self._spec, name)
+            value = given_by_host(self, self._spec.values[name])
             size = size_of(value)
             if not obstacle(size, self._spec.max_heap_bytes):
                 yield sendable(value, size), size.bytes + len(name)
-        elif name in self._spec.functions or name in INNER:
-            yield _stand_in(name), len(name) + NODE_BYTES
-
-    def _result(self, answer: Answer) -> monty.ExternalResult:
-        if isinstance(answer, Raised):
-            message = clip(answer.message, limit=MAX_MESSAGE_CHARS)
-            return {"exc_type": answer.type, "message": sendable(message, size_of(message))}
-        size = size_of(answer.value)
-        if why := obstacle(size, self._spec.max_heap_bytes):
-            return {"exc_type": "MemoryError", "message": f"the answer is too large: {why}"}
-        return {"return_value": sendable(answer.value, size)}
-
-
-def _stand_in(name: str) -> Callable[[], None]:
-    def stand_in() -> None:
-        raise SandboxError(f"{name} is answered by the host, not here.")
-
-    stand_in.__name__ = name
-    return stand_in
+        elif name in self._spec.functions or name in INNER or name == PIECE:
+            yield function_named(name), len(name) + NODE_BYTES

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from langgraph_rlm.repl.base import Value
+import pydantic_monty as monty
+
+from langgraph_rlm.log.text import clip
+from langgraph_rlm.repl.base import Answer, Raised, Value
 from langgraph_rlm.storage.context import encodable
 
 MAX_FRAME = 268_435_456
@@ -34,6 +37,8 @@ TEXT_SHARE = 1.9
 MAX_PARTS = 8_100_000
 """Most parts of a value that Monty takes apart, however much memory there is: 8,092,578 passed."""
 
+MAX_MESSAGE_CHARS = 100_000
+"""Most characters of an exception that a host call raises in the guest."""
 
 MAX_CHARS_OUT = 4 * MAX_FRAME
 """Most characters of a value from a guest, once it is written out."""
@@ -144,3 +149,14 @@ def sendable(value: Value, size: Size) -> Value:
     if isinstance(value, str):
         return encodable(value)
     return json.loads(encodable(json.dumps(value, ensure_ascii=False)))
+
+
+def result_of(answer: Answer, max_heap_bytes: int) -> monty.ExternalResult:
+    """Make what Monty takes for the answer to a call, whatever its size."""
+    if isinstance(answer, Raised):
+        message = clip(answer.message, limit=MAX_MESSAGE_CHARS)
+        return {"exc_type": answer.type, "message": sendable(message, size_of(message))}
+    size = size_of(answer.value)
+    if why := obstacle(size, max_heap_bytes):
+        return {"exc_type": "MemoryError", "message": f"the answer is too large: {why}"}
+    return {"return_value": sendable(answer.value, size)}

@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,12 +19,12 @@ from typing import Any
 from langgraph_rlm.errors import ConfigurationError, SandboxError
 from langgraph_rlm.processes import jail
 from langgraph_rlm.processes.child import WorkerProcess
-from langgraph_rlm.processes.folder import OwnFolder
+from langgraph_rlm.processes.folder import OwnFolder, link_or_copy
 from langgraph_rlm.processes.quota import Quota
 from langgraph_rlm.processes.readable import library, readable_paths
 from langgraph_rlm.repl.base import Inputs, Outcome, Session, SessionSpec
 from langgraph_rlm.repl.local import check_time_machine
-from langgraph_rlm.repl.local_session import LocalSession
+from langgraph_rlm.repl.local_session import INPUTS, LocalSession
 from langgraph_rlm.repl.python_workers import workers
 
 FOLDER_BYTES = 256 << 20
@@ -33,6 +34,9 @@ LOOK_SECONDS = 0.25
 """How often the host counts what a running worker uses."""
 MAX_PARTS = 4_000_000
 """Most lists, dicts and items in one value: in the host each takes up to 100 bytes."""
+
+LENT = "lent"
+"""The name of a file that the process reads at this moment."""
 
 WELL_KNOWN = (
     *("numpy", "pandas", "scipy", "sklearn", "statsmodels", "matplotlib", "sympy", "networkx"),
@@ -132,23 +136,42 @@ class PythonSession(LocalSession):
         self._bounds = bounds
         self._quota = quota
         self._next_look = 0.0
-        self._input_folder = OwnFolder(spec.inputs_at)
+        self._readable_folder = OwnFolder(spec.inputs_at)
         super().__init__(spec, process, siblings)
 
     def bounds(self) -> dict[str, Any]:
         """Give the jail that the process is to enter."""
-        read = [*self._bounds["read"], self._input_folder.path]
+        read = [*self._bounds["read"], self._readable_folder.path]
         return {**self._bounds, "read": read, "parent": os.getpid()}
 
     def close(self) -> None:
         """End the process and remove its folders."""
         super().close()
-        self._input_folder.remove()
+        self._readable_folder.remove()
 
     def _share(self) -> Inputs:
         """Link the folder of inputs, which code may only read, into the one where it works."""
-        link = self._new_entry(partial(os.symlink, self._input_folder.path))
-        return Inputs(self._input_folder.path, os.path.basename(link), is_locked=True)
+        folder = os.path.join(self._readable_folder.path, INPUTS)
+        os.mkdir(folder)
+        link = self._new_entry(partial(os.symlink, folder))
+        return Inputs(folder, os.path.basename(link), is_locked=True)
+
+    @contextmanager
+    def _lent(self, file: Path) -> Generator[Path]:
+        """Have the file in the folder that the process may read: beside the inputs, where code that
+        lists them does not find it."""
+        path = Path(self._readable_folder.path, LENT)
+        try:
+            link_or_copy(file, path, may_link=True)
+        except OSError as error:
+            self.kill()
+            raise SandboxError(
+                f"{file} cannot be put where code may read it: {error}. Is the disk full?"
+            ) from error
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def _drive(self, message: Mapping[str, Any]) -> Outcome:
         """Let the process run, and stop it with all its threads once it has given an outcome."""

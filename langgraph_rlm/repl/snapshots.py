@@ -22,7 +22,13 @@ from langgraph_rlm.log.entries import ROLLED_BACK, LogEntry
 from langgraph_rlm.log.places import cell_at, cell_of
 from langgraph_rlm.log.positions import before, position_of
 from langgraph_rlm.log.text import canonical, digest_of
-from langgraph_rlm.repl.base import SandboxCrashed, Session, SessionSpec, Snapshotting
+from langgraph_rlm.repl.base import (
+    MAX_DUMP_BYTES,
+    SandboxCrashed,
+    Session,
+    SessionSpec,
+    Snapshotting,
+)
 from langgraph_rlm.repl.packed import pack, unpack
 from langgraph_rlm.repl.standing import Standing, standing_of
 from langgraph_rlm.repl.watch import Watch
@@ -36,8 +42,8 @@ AFTER_SECONDS = 1.0
 So an ordinary session, whose cells take milliseconds, has none.
 """
 
-MAX_BYTES = 64 << 20
-"""Largest snapshot that is kept; one of this size takes 0.3 s to make and as long to load."""
+MAX_BYTES = MAX_DUMP_BYTES
+"""Largest snapshot that is kept."""
 
 BYTES_A_SECOND = 1 << 20
 """Most bytes that are stored for each second of computing.

@@ -5,6 +5,7 @@ Never knows what they mean.
 
 import asyncio
 import hashlib
+import mmap
 import os
 import re
 import threading
@@ -182,6 +183,26 @@ class BlobStore:
             if not is_verified(path, digest):
                 raise unusable("altered", digest, self.backend)
         return path
+
+    @contextmanager
+    def opened(self, digest: str, size: int) -> Generator[bytes | mmap.mmap]:
+        """Give the blob's bytes; those of a large one lie in its file, and are not copied.
+
+        Args:
+            digest: of the blob.
+            size: its bytes.
+
+        Raises:
+            BlobError: the blob is missing or altered.
+        """
+        if size <= RECENT_BLOB_BYTES:
+            yield self.get(digest)
+            return
+        with (
+            self.path(digest).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            yield data
 
     @property
     def folder(self) -> Path | None:

@@ -4,14 +4,15 @@ Stores nothing (see `ingest`), and searches nothing (see `reads`).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.storage.blobs import BlobStore, to_bytes, to_text
+from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.media import described
 
 Kind = Literal["text", "list", "dict", "messages", "documents", "files", "image", "audio"]
@@ -23,6 +24,9 @@ Facts = dict[str, Any]
 """What is known of a file beside its text: `original` (digest of its own bytes, where the stored
 text is not these), `type` (MIME), `bytes` of the original, and what its kind has: `pages`,
 `sheets`, `width`, `height`, ..."""
+
+Buffer = bytes | mmap.mmap
+"""Bytes of a blob, in memory or in its file."""
 
 FileSpan = tuple[str, int, int]
 """A file of a context: its path, its first byte in the stored text, its bytes."""
@@ -134,19 +138,27 @@ def materialize(
     """
     if handle.kind in MEDIA:
         return f"<{described_handle(handle, blobs)}>"
-    data = blobs.get(handle.digest)
-    decode = to_text if exact else _to_encodable
-    if handle.kind == "text":
-        return decode(data)
-    if handle.kind == "files":
-        return {
-            path: decode(data[start : start + size])
-            for path, start, size in manifest(handle, blobs)
-        }
-    rows = [json.loads(line) for line in decode(data).split("\n")[:-1]]
+    decode = _to_exact if exact else _to_encodable
+    with blobs.opened(handle.digest, handle.size) as data:
+        if handle.kind == "text":
+            return decode(data)
+        if handle.kind == "files":
+            return {
+                path: decode(data[start : start + size])
+                for path, start, size in manifest(handle, blobs)
+            }
+        rows = [json.loads(decode(line)) for line in _lines(data)]
     if handle.kind == "dict":
         return dict(rows)
     return rows
+
+
+def _lines(data: Buffer) -> Iterator[bytes]:
+    """Give the lines of a text, one at a time, without their ends."""
+    if isinstance(data, bytes):
+        yield from data.split(b"\n")[:-1]
+    else:
+        yield from iter(data.readline, b"")
 
 
 def manifest(handle: ContextHandle, blobs: BlobStore) -> Sequence[FileSpan]:
@@ -191,11 +203,15 @@ def described_handle(handle: ContextHandle, blobs: BlobStore) -> str:
     return described(files[0] if files else {"bytes": handle.size})
 
 
-def _to_encodable(data: bytes) -> str:
+def _to_exact(data: Buffer) -> str:
+    return str(data, "utf-8", "surrogatepass")
+
+
+def _to_encodable(data: Buffer) -> str:
     try:
-        return data.decode()
+        return str(data, "utf-8")
     except UnicodeDecodeError:
-        return encodable(to_text(data))
+        return encodable(_to_exact(data))
 
 
 def encodable(text: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any, TypeGuard, cast
 
 from langgraph_rlm.errors import BlobError, ContextError
 from langgraph_rlm.storage.attached import Elsewhere
-from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.context import ContextHandle, facts_of
 from langgraph_rlm.storage.files import File, printable, read_open
@@ -37,6 +36,10 @@ from langgraph_rlm.storage.rows import (
     rows_one_by_one,
 )
 from langgraph_rlm.storage.several import is_several, names_in_code
+
+SLICE = 1 << 16
+"""Characters of a str that are encoded at a time: memory for more would be new for each, which
+takes a fifth longer."""
 
 WANTED = (
     "Give a str, a pathlib.Path or a list of them, a list, a dict, LangChain messages or "
@@ -127,7 +130,7 @@ def _ingest_text(text: str, blobs: BlobStore) -> ContextHandle:
     if not text:
         raise empty("The string")
     digest, size = blobs.put_stream(
-        to_bytes(text[start : start + CHUNK]) for start in range(0, len(text), CHUNK)
+        to_bytes(text[start : start + SLICE]) for start in range(0, len(text), SLICE)
     )
     return ContextHandle(digest=digest, kind="text", length=len(text), size=size)
 
