@@ -14,8 +14,6 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
-CALLS = 1000
-
 
 class State(TypedDict, total=False):
     """The replies by number."""
@@ -30,13 +28,19 @@ class Item(TypedDict):
 
 
 async def bare_loop(
-    root: ChatOpenAI, sub: ChatOpenAI, question: str, context: str, at_once: int, saver: Any = None
+    models: tuple[ChatOpenAI, ChatOpenAI],
+    question: str,
+    context: str,
+    calls: int,
+    at_once: int,
+    saver: Any = None,
 ) -> str:
     """Do what the fan-out's program does: a turn, its batch of calls, and the turn after it."""
+    root, sub = models
     messages: list[AnyMessage] = [HumanMessage(question)]
     messages.append(await root.ainvoke(messages))
-    size = len(context) // CALLS
-    prompts = [f"chunk {i}\n" + context[i * size : (i + 1) * size] for i in range(CALLS)]
+    size = len(context) // calls
+    prompts = [f"chunk {i}\n" + context[i * size : (i + 1) * size] for i in range(calls)]
     graph = batch_of(sub, prompts, at_once, saver)
     config: Any = {"configurable": {"thread_id": "bench"}}
     options: dict[str, Any] = {"durability": "sync"} if saver else {}
