@@ -1,4 +1,4 @@
-"""Dialects: the forms in which peers expect a root model's replies, and where peers are installed."""
+"""Dialects: the forms in which peers expect replies of a root model, and where they are installed."""
 
 import re
 from pathlib import Path

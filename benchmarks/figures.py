@@ -41,7 +41,8 @@ def rows_of(scenario: str, case: Case, samples: Mapping[str, Sequence[Sample]]) 
         for side, runs in samples.items():
             if runs:
                 reference = case.reference_of(side)
-                beside = samples.get(reference, []) if reference != side else []
+                is_compared = reference != side and measure.unit != "x"
+                beside = samples.get(reference, []) if is_compared else []
                 yield _row(scenario, case, measure, side, reference, runs, beside)
 
 

@@ -98,6 +98,8 @@ class Work:
     """See `Job`: what runs instead of the program."""
     size: int = 0
     """Of the task."""
+    sandbox: str = "auto"
+    """Where code runs: by default where it runs for users."""
     javascript: tuple[str, ...] = ()
     """The program for an agent whose code is JavaScript; see `dialects.py`."""
 
@@ -129,6 +131,7 @@ def run_once(around: Surroundings, work: Work, side: str) -> Sample:
             size=work.size,
             mb=work.mb,
             at_once=work.at_once,
+            sandbox=work.sandbox,
             url=f"{around.mock.url}/v1" if work.program["turns"] else "",
             folder=folder,
             postgres=around.postgres,
@@ -165,7 +168,7 @@ def _in_new_process(around: Surroundings, side: str, job: Job, work: Work) -> tu
     finally:
         _end(process)
         peak = memory.stop() if memory else 0.0
-    if process.returncode != 0:
+    if process.returncode != 0 or not out:
         raise RuntimeError(f"{side} ended with {process.returncode}:\n{err[-2000:]}")
     return json.loads(out.splitlines()[-1]), peak
 

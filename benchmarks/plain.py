@@ -5,9 +5,9 @@ It has no graph, no log and no sandbox.
 
 import ast
 import asyncio
-import contextlib
 import io
 import re
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -45,10 +45,10 @@ async def plain_loop(root: Any, sub: Any, question: str, context: str, at_once: 
     while not found:
         reply = await root.ainvoke(messages)
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            waiting = eval(_compiled(reply.text), names)
-            if waiting:
-                await waiting
+        names["print"] = partial(print, file=printed)  # stdout is shared by loops at once
+        waiting = eval(_compiled(reply.text), names)
+        if waiting:
+            await waiting
         messages += [("assistant", reply.text), ("user", printed.getvalue())]
     return found[0]
 

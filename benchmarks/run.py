@@ -9,6 +9,7 @@ import os
 import platform
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -41,9 +42,11 @@ def main() -> int:
             cases = list(_cases(options))
             around = _surroundings(options, servers, cases, notes)
             for name, case in cases:
+                began = time.monotonic()
                 case = replace(case, sides=_sides(case, options, around))
                 rows += rows_of(name, case, repeated(around, case, options.reps, notes))
-                print(f"{name}: {case.name} done", file=sys.stderr, flush=True)
+                took = time.monotonic() - began
+                print(f"{name}: {case.name} done, {took:.0f} s", file=sys.stderr, flush=True)
     finally:
         print("\n".join([*table(rows), "", *notes]))
         _write(options, rows, notes)

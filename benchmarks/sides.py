@@ -8,7 +8,8 @@
 | `bare-memory`, `bare-sqlite` | LangGraph without the package (`bare.py`) |
 
 `+aiohttp` hands the clients over on the aiohttp transport, and `+string` gives the package a
-model's name, so that it makes the clients itself. `before/` is the package of another checkout.
+model's name, so that it makes the clients itself. `+python` runs code in that sandbox, where a case
+has another. `before/` is the package of another checkout.
 Databases are used at `durability="sync"`.
 """
 
@@ -147,8 +148,15 @@ def graph_of(job: Job, root: Any, sub: Any, saver: Any, **options: Any) -> Any:
         max_depth=options.pop("max_depth", 1),
     )
     blobs = Path(job["folder"], "blobs")
+    sandbox = "python" if job["side"].endswith("+python") else job["sandbox"]
     return create_rlm(
-        root, sub_model=sub, limits=limits, checkpointer=saver, blob_store=blobs, **options
+        root,
+        sub_model=sub,
+        limits=limits,
+        checkpointer=saver,
+        blob_store=blobs,
+        sandbox=sandbox,
+        **options,
     )
 
 
@@ -195,8 +203,12 @@ async def _new_database(job: Job) -> str:
 async def stored_mb(job: Job, way: str, saver: Any) -> float:
     """Measure a database, with its journal, in 10**6 bytes; 0 where there is none."""
     if way == "sqlite":
-        return sum(file.stat().st_size for file in Path(job["folder"]).glob("run.db*")) / 1e6
+        return _size_of(job["folder"]) / 1e6
     if way == "postgres":
         cursor = await saver.conn.execute("SELECT pg_database_size(current_database()) AS size")
         return (await cursor.fetchone())["size"] / 1e6
     return 0.0
+
+
+def _size_of(folder: str) -> int:
+    return sum(file.stat().st_size for file in Path(folder).glob("run.db*"))

@@ -26,6 +26,11 @@ AROUND = 4
 """A step is the median of so many before it and after it: one alone is chance."""
 
 
+def way_of(job: Job) -> str:
+    """Give what a side is without its options."""
+    return job["side"].partition("+")[0]
+
+
 async def calls(job: Job) -> Figures:
     """One cell with a batch of `size` sub-calls of 10 ms."""
     sub = ScriptedModel(answer=lambda _: "yes", seconds=0.01)
@@ -33,7 +38,7 @@ async def calls(job: Job) -> Figures:
         cell(f"found = llm_query_batched([f'item {{i}}' for i in range({job['size']})])"),
         cell("FINAL(str(found.count('yes')))"),
     ]
-    way = job["side"]
+    way = way_of(job)
     async with opened(job, way) as saver:
         await _asked(job, saver, sub, [cell("FINAL('warm')")], "warm")
         before = await stored_mb(job, way, saver)
@@ -53,7 +58,7 @@ async def calls(job: Job) -> Figures:
 
 async def _asked(job: Job, saver: Any, sub: Any, turns: list[str], thread: str) -> str:
     root = ScriptedModel(replies=turns)
-    if job["side"] == "plain":
+    if way_of(job) == "plain":
         return await plain_loop(root, sub, QUESTION, "", job["at_once"])
     out = await graph_of(job, root, sub, saver).ainvoke({"query": QUESTION}, **how(saver, thread))
     return out["answer"]
@@ -68,8 +73,8 @@ async def questions(job: Job) -> Figures:
     """Ask `size` questions on one thread, each answered in one turn; with `mb`, each a context."""
     steps = Steps()
     root = ScriptedModel(answer=lambda _: cell("FINAL('done')"))
-    async with opened(job, job["side"]) as saver:
-        ask = _chat(root) if job["side"] == "plain" else _thread(job, root, saver)
+    async with opened(job, way_of(job)) as saver:
+        ask = _chat(root) if way_of(job) == "plain" else _thread(job, root, saver)
         for number in range(job["size"]):
             given: dict[str, Any] = {"query": f"question {number}"}
             if job["mb"]:
@@ -77,7 +82,7 @@ async def questions(job: Job) -> Figures:
             steps.begin()
             _check(await ask(given), "done")
             steps.end()
-        return steps.figures() | {"db_mb": await stored_mb(job, job["side"], saver)}
+        return steps.figures() | {"db_mb": await stored_mb(job, way_of(job), saver)}
 
 
 def _thread(job: Job, root: BaseChatModel, saver: Any) -> Callable[[Any], Awaitable[str]]:
@@ -117,12 +122,12 @@ async def turns(job: Job) -> Figures:
         return next(replies, cell("FINAL('done')"))
 
     root = ScriptedModel(answer=reply)
-    async with opened(job, job["side"]) as saver:
-        if job["side"] == "plain":
+    async with opened(job, way_of(job)) as saver:
+        if way_of(job) == "plain":
             _check(await plain_loop(root, root, QUESTION, "", 1), "done")
         else:
             _check(await _thread(job, root, saver)({"query": QUESTION}), "done")
-        return steps.figures() | {"db_mb": await stored_mb(job, job["side"], saver)}
+        return steps.figures() | {"db_mb": await stored_mb(job, way_of(job), saver)}
 
 
 class Steps:
@@ -175,9 +180,9 @@ async def _many(job: Job, extra: str) -> Figures:
     replies = [cell(f"found = []\n{extra}{batch}"), *[cell(extra + batch)] * 3]
     root = ScriptedModel(replies=[*replies, cell("FINAL(str(len(found)))")], seconds=0.05)
     sub = ScriptedModel(answer=lambda _: "yes", seconds=0.01)
-    interpreters = _count_interpreters() if job["side"] != "plain" else {"opened": 0}
-    async with opened(job, job["side"]) as saver:
-        graph = None if job["side"] == "plain" else graph_of(job, root, sub, saver)
+    interpreters = _count_interpreters() if way_of(job) != "plain" else {"opened": 0}
+    async with opened(job, way_of(job)) as saver:
+        graph = None if way_of(job) == "plain" else graph_of(job, root, sub, saver)
 
         async def run(number: int) -> str:
             if graph is None:
@@ -227,11 +232,11 @@ async def greps(job: Job) -> Figures:
     """One cell with `size` greps of as many matches as the context has lines."""
     context = make_context(job["mb"])
     lines = context.count("\n")
-    if job["side"] == "plain":
+    if way_of(job) == "plain":
         wall = time.perf_counter()
         for number in range(job["size"]):
             pattern = re.compile(f"fox|absent {number}")
-            found = [line for line in context.splitlines() if pattern.search(line)]
+            _check(str(sum(1 for line in context.splitlines() if pattern.search(line))), str(lines))
         return {"s": time.perf_counter() - wall, "log_mb": 0.0, "db_mb": 0.0}
     code = (
         f"for i in range({job['size']}):\n"
@@ -239,7 +244,7 @@ async def greps(job: Job) -> Figures:
         "FINAL(str(len(found)))"
     )
     root = ScriptedModel(replies=[cell(code)])
-    async with opened(job, job["side"]) as saver:
+    async with opened(job, way_of(job)) as saver:
         graph = graph_of(job, root, root, saver)
         wall = time.perf_counter()
         out = await graph.ainvoke({"query": QUESTION, "context": context}, **how(saver))
@@ -247,7 +252,7 @@ async def greps(job: Job) -> Figures:
         _check(out["answer"], str(lines))
         state = await graph.aget_state(how(saver)["config"])
         _, log = saver.serde.dumps_typed(state.values["log"])
-        stored = await stored_mb(job, job["side"], saver)
+        stored = await stored_mb(job, way_of(job), saver)
         return {"s": wall, "log_mb": len(log) / 1e6, "db_mb": stored}
 
 
@@ -255,8 +260,8 @@ async def nested(job: Job) -> Figures:
     """RLMs three levels deep, each asking `size` others; `floor` has their interpreters alone."""
     width = job["size"]
     rlms = width + width**2 + width**3
-    if job["side"] == "floor":
-        return {"s": await _interpreters(rlms), "db_mb": 0.0, "checkpoints": 0.0}
+    if way_of(job) == "floor":
+        return {"s": await _interpreters(job["sandbox"], rlms), "db_mb": 0.0, "checkpoints": 0.0}
 
     def reply(text: str) -> str:
         level = int(re.findall(r"LEVEL-(\d)", text)[-1])
@@ -265,7 +270,7 @@ async def nested(job: Job) -> Figures:
         asked = f"rlm_query_batched(['LEVEL-{level + 1}'] * {width})"
         return cell(f"FINAL(sum(map(int, {asked})))")
 
-    async with opened(job, job["side"]) as saver:
+    async with opened(job, way_of(job)) as saver:
         root = ScriptedModel(answer=reply)
         graph = graph_of(job, root, root, saver, max_depth=4)
         wall = time.perf_counter()
@@ -274,25 +279,25 @@ async def nested(job: Job) -> Figures:
         _check(out["answer"], str(width**3))
         return {
             "s": wall,
-            "db_mb": await stored_mb(job, job["side"], saver),
+            "db_mb": await stored_mb(job, way_of(job), saver),
             "checkpoints": await _checkpoints(job, saver) / (rlms + 1),
         }
 
 
 async def _checkpoints(job: Job, saver: Any) -> int:
-    if job["side"] == "memory":
+    if way_of(job) == "memory":
         return sum(len(kept) for of in saver.storage.values() for kept in of.values())
     cursor = await saver.conn.execute("SELECT count(*) AS n FROM checkpoints")
     row = await cursor.fetchone()
     return row["n"] if isinstance(row, dict) else row[0]
 
 
-async def _interpreters(number: int) -> float:
+async def _interpreters(sandbox: str, number: int) -> float:
     """Measure the seconds that so many interpreters take that run one cell each, 8 at a time."""
     from langgraph_rlm.repl.base import SessionSpec
     from langgraph_rlm.repl.sandboxes import Sandboxes
 
-    backend = Sandboxes("auto").new
+    backend = Sandboxes(sandbox).new
     spec = SessionSpec(frozenset(), {}, datetime(2026, 1, 2, tzinfo=UTC), "seed", 1 << 30)
     gate = asyncio.Semaphore(8)
 

@@ -30,6 +30,8 @@ class Job(TypedDict):
     """Size of the context in 10**6 characters."""
     at_once: int
     """Sub-calls at once."""
+    sandbox: str
+    """Where code runs, by the name that `create_rlm` has for it."""
     url: str
     """The mock server, with `/v1`; empty to import and construct only, and for tasks."""
     folder: str
