@@ -1,4 +1,4 @@
-"""Dialects: the forms in which peers expect replies of a root model, and where they are installed."""
+"""Dialects: the forms in which peers expect replies of a root model, and where they are kept."""
 
 import re
 from pathlib import Path
