@@ -53,7 +53,7 @@ class Case:
 def is_ours(side: str) -> bool:
     """Tell whether a side runs the package, rather than a reference or a peer."""
     way = side.removeprefix(BEFORE).partition("+")[0]
-    return way in ("package", "memory", "sqlite", "postgres", "floor")
+    return way in ("package", "memory", "sqlite", "postgres")
 
 
 def expanded(

@@ -117,7 +117,7 @@ def _draw(axis: Any, panel: Sequence[Row]) -> None:
         color=[_colour(row.side) for row in bars],
     )
     for index, row in enumerate(bars):
-        axis.text(row.value, index, f" {number(row.value)}", va="center", fontsize=7)
+        axis.text(max(row.values), index, f" {number(row.value)}", va="center", fontsize=7)
     axis.invert_yaxis()
     axis.set_title(f"{first.scenario}, {first.case}: {first.measure}, {first.unit}", fontsize=8)
     axis.tick_params(labelsize=7)
@@ -128,6 +128,6 @@ def _colour(side: str) -> str:
     """Tell what is ours, what it was before, what is a peer, and what is a reference."""
     if side.startswith(BEFORE):
         return "#9ecae1"
-    if is_ours(side) and side != "floor":
+    if is_ours(side):
         return "#2171b5"
     return "#fd8d3c" if side in PEERS else "#bdbdbd"

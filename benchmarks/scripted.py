@@ -116,17 +116,19 @@ def greps(scale: float) -> list[Case]:
 
 
 def nested(scale: float) -> list[Case]:
-    """1,110 RLMs, 10 of each and three levels deep, beside the interpreters alone."""
+    """1,110 RLMs, 10 of each and three levels deep, beside bare graphs and bare interpreters."""
     width = 10 if scale == 1 else 4
     measures = (
         Measure("the run", "s", figure("s")),
+        Measure("CPU an RLM, all processes", "ms", figure("cpu_ms")),
         Measure("database", "MB", figure("db_mb")),
         Measure("checkpoints, an RLM", "", figure("checkpoints")),
         peak(),
     )
     work = task("nested", width, at_once=16, is_watched=True)
     name = f"{width + width**2 + width**3:,} RLMs"
-    return [Case(name, ("floor", "memory", "sqlite"), work, measures, reference="floor")]
+    sides = ("floor", "bare-memory", "bare-sqlite", "memory", "sqlite")
+    return [Case(name, sides, work, measures, reference="bare-memory")]
 
 
 SCENARIOS: Mapping[str, Callable[[float], list[Case]]] = {

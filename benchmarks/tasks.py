@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bare import nested_of
 from clocks import LongestStall, cpu_of_all
 from langchain_core.language_models import BaseChatModel
 from plain import plain_loop
@@ -257,11 +258,17 @@ async def greps(job: Job) -> Figures:
 
 
 async def nested(job: Job) -> Figures:
-    """RLMs three levels deep, each asking `size` others; `floor` has their interpreters alone."""
+    """RLMs three levels deep, each asking `size` others.
+
+    `bare-memory` and `bare-sqlite` are as many graphs of LangGraph, `floor` interpreters alone.
+    """
     width = job["size"]
     rlms = width + width**2 + width**3
     if way_of(job) == "floor":
-        return {"s": await _interpreters(job["sandbox"], rlms), "db_mb": 0.0, "checkpoints": 0.0}
+        cpu = cpu_of_all()
+        seconds = await _interpreters(job["sandbox"], rlms)
+        cpu = (cpu_of_all() - cpu) * 1000 / rlms
+        return {"s": seconds, "cpu_ms": cpu, "db_mb": 0.0, "checkpoints": 0.0}
 
     def reply(text: str) -> str:
         level = int(re.findall(r"LEVEL-(\d)", text)[-1])
@@ -270,22 +277,29 @@ async def nested(job: Job) -> Figures:
         asked = f"rlm_query_batched(['LEVEL-{level + 1}'] * {width})"
         return cell(f"FINAL(sum(map(int, {asked})))")
 
-    async with opened(job, way_of(job)) as saver:
+    is_bare = way_of(job).startswith("bare-")
+    way = way_of(job).removeprefix("bare-")
+    async with opened(job, way) as saver:
         root = ScriptedModel(answer=reply)
-        graph = graph_of(job, root, root, saver, max_depth=4)
-        wall = time.perf_counter()
-        out = await graph.ainvoke({"query": "LEVEL-0"}, **how(saver))
-        wall = time.perf_counter() - wall
-        _check(out["answer"], str(width**3))
+        if is_bare:
+            graph, given = nested_of(width, 3, saver), {"level": 0}
+        else:
+            graph, given = graph_of(job, root, root, saver, max_depth=4), {"query": "LEVEL-0"}
+        wall, cpu = time.perf_counter(), cpu_of_all()
+        out = await graph.ainvoke(given, **how(saver))
+        wall, cpu = time.perf_counter() - wall, cpu_of_all() - cpu
+        answer = str(sum(out["answers"])) if is_bare else out["answer"]
+        _check(answer, str(width**3))
         return {
             "s": wall,
-            "db_mb": await stored_mb(job, way_of(job), saver),
-            "checkpoints": await _checkpoints(job, saver) / (rlms + 1),
+            "cpu_ms": cpu * 1000 / rlms,
+            "db_mb": await stored_mb(job, way, saver),
+            "checkpoints": await _checkpoints(way, saver) / (rlms + 1),
         }
 
 
-async def _checkpoints(job: Job, saver: Any) -> int:
-    if way_of(job) == "memory":
+async def _checkpoints(way: str, saver: Any) -> int:
+    if way == "memory":
         return sum(len(kept) for of in saver.storage.values() for kept in of.values())
     cursor = await saver.conn.execute("SELECT count(*) AS n FROM checkpoints")
     row = await cursor.fetchone()
