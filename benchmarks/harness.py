@@ -4,6 +4,7 @@ The memory is that of the worker and of all processes that it starts.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import psutil
+from dialects import program_for, python_of
 from mock_server import Call, Program
-from worker import Job, Report
+from worker import PEERS, Job, Report
 
 HERE = Path(__file__).parent
+BEFORE = "before/"
+"""Sides of the package of another checkout begin with it."""
+
 SAMPLE_SECONDS = 0.01
 SAMPLES_PER_LOOK = 5
 """New processes are looked for less often than memory is read: it costs more."""
@@ -36,6 +41,8 @@ class Sample(TypedDict):
     """The SQLite file with its journal, after the run."""
     store_bytes: int
     """The blob store, its context included."""
+    load: float
+    """Of the machine before the run: processes that ran or waited, over the last minute."""
 
 
 class Mock:
@@ -85,50 +92,109 @@ class Work:
     at_once: int = 16
     is_watched: bool = False
     """Whether memory is sampled: it costs some CPU."""
-    timeout: float = 300
+    timeout: float = 600
     """Seconds."""
+    task: str = ""
+    """See `Job`: what runs instead of the program."""
+    size: int = 0
+    """Of the task."""
+    sandbox: str = "auto"
+    """Where code runs: by default where it runs for users."""
+    javascript: tuple[str, ...] = ()
+    """The program for an agent whose code is JavaScript; see `dialects.py`."""
 
 
-def run_once(mock: Mock, work: Work, side: str) -> Sample:
+@dataclass(frozen=True)
+class Surroundings:
+    """What runs may use beside the mock server."""
+
+    mock: Mock
+    package: Path | None = None
+    """Another checkout of the package, for sides that begin with `before/`."""
+    peers: Path | None = None
+    """The folder with the peers' virtual environments."""
+    postgres: str = ""
+    """A PostgreSQL server; empty where there is none."""
+
+
+def run_once(around: Surroundings, work: Work, side: str) -> Sample:
     """Run one side in a fresh process with an empty store.
 
     Raises:
         RuntimeError: it fails, or answers something else.
     """
     with tempfile.TemporaryDirectory(prefix="langgraph-rlm-bench-") as folder:
-        mock.set_program(work.program)
-        url = f"{mock.url}/v1" if work.program["turns"] else ""
-        job = Job(side=side, mb=work.mb, at_once=work.at_once, url=url, folder=folder)
-        report, peak = _in_new_process(job, work)
+        around.mock.set_program(program_for(side, work.program, work.javascript))
+        job = Job(
+            side=side.removeprefix(BEFORE),
+            task=work.task,
+            size=work.size,
+            mb=work.mb,
+            at_once=work.at_once,
+            sandbox=work.sandbox,
+            url=f"{around.mock.url}/v1" if work.program["turns"] else "",
+            folder=folder,
+            postgres=around.postgres,
+        )
+        load = os.getloadavg()[0]
+        report, peak = _in_new_process(around, side, job, work)
         if report["answer"] != work.answer:
             raise RuntimeError(
                 f"{side} answered {report['answer'][:200]!r}, expected {work.answer!r}."
             )
         return Sample(
             report=report,
-            calls=mock.calls(),
+            calls=around.mock.calls(),
             peak_mb=peak,
             db_bytes=_size(Path(folder).glob("run.db*")),
             store_bytes=_size(Path(folder, "blobs").rglob("*")),
+            load=load,
         )
 
 
-def _in_new_process(job: Job, work: Work) -> tuple[Report, float]:
+def _in_new_process(around: Surroundings, side: str, job: Job, work: Work) -> tuple[Report, float]:
     process = subprocess.Popen(
-        [sys.executable, HERE / "worker.py", json.dumps(job)],
+        [_python(around, side), HERE / "worker.py", json.dumps(job)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=_environment(around, side),
     )
     memory = Memory(process.pid) if work.is_watched else None
     try:
         out, err = process.communicate(timeout=work.timeout)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{side} had no end within {error.timeout:g} s.") from None
     finally:
-        process.kill()
+        _end(process)
         peak = memory.stop() if memory else 0.0
-    if process.returncode != 0:
-        raise RuntimeError(f"{job['side']} ended with {process.returncode}:\n{err[-2000:]}")
+    if process.returncode != 0 or not out:
+        raise RuntimeError(f"{side} ended with {process.returncode}:\n{err[-2000:]}")
     return json.loads(out.splitlines()[-1]), peak
+
+
+def _python(around: Surroundings, side: str) -> str:
+    if side in PEERS and around.peers is not None:
+        return str(python_of(around.peers, side))
+    return sys.executable
+
+
+def _environment(around: Surroundings, side: str) -> dict[str, str]:
+    """Give a worker the package of the checkout that its side is of; peers have their own."""
+    environment = os.environ | {"LANGSMITH_TRACING": "false", "PYTHONWARNINGS": "ignore"}
+    checkout = around.package if side.startswith(BEFORE) else HERE.parent
+    environment.pop("PYTHONPATH", None)
+    return environment if side in PEERS else environment | {"PYTHONPATH": str(checkout)}
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a worker that hangs, and all that it has started."""
+    if process.poll() is None:
+        with suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        process.kill()
+        process.communicate()
 
 
 class Memory:

@@ -8,14 +8,18 @@ closed.
 
 import asyncio
 import json
+import re
 import sys
 import time
 from typing import Any, TypedDict
 
 from aiohttp import web
 
+ECHO = "<echo>"
+"""As a reply: what the last message has after `answer=`. For peers whose code cannot answer."""
 
-class Program(TypedDict):
+
+class Program(TypedDict, total=False):
     """What the mock answers."""
 
     turns: list[str]
@@ -27,6 +31,10 @@ class Program(TypedDict):
     """How long a sub-model takes, from the arrival of its request."""
     sub_chars: int
     """Length of its reply, which begins with the length of the prompt: `len=10012 ......`."""
+    turn_pattern: str
+    """Finds the number of a root turn, from 1, in the messages; by default they are counted."""
+    tool: str
+    """The name of a tool that root replies call with their text as `code`, all but `ECHO`."""
 
 
 class Call(TypedDict):
@@ -72,7 +80,10 @@ class Mock:
             text = f"len={len(messages[-1]['content'])} ".ljust(self.program["sub_chars"], ".")
             end = call["arrived"] + self.program["sub_ms"] / 1000
             await asyncio.sleep(max(0.0, end - time.monotonic()))
-        whole = completion(body["model"], text, len(raw) // 4)
+        is_root = body["model"].startswith("root")
+        tool = self.program.get("tool", "") if is_root and not text.startswith(ECHO) else ""
+        text = text.removeprefix(ECHO)
+        whole = completion(body["model"], text, len(raw) // 4, tool)
         if body.get("stream"):
             reply = streamed(whole)
             kind = "text/event-stream"
@@ -85,20 +96,32 @@ class Mock:
     def _turn(self, messages: list[dict[str, Any]]) -> str:
         turns = self.program["turns"]
         turn = sum(message["role"] == "assistant" for message in messages)
-        return turns[min(turn, len(turns) - 1)]
+        if pattern := self.program.get("turn_pattern"):
+            found = re.findall(pattern, "\n".join(str(message["content"]) for message in messages))
+            turn = int(found[-1]) - 1 if found else 0
+        reply = turns[min(turn, len(turns) - 1)]
+        if reply == ECHO:
+            said = re.findall(r"answer=(\w+)", str(messages[-1]["content"]))
+            return ECHO + (said[-1] if said else "nothing")
+        return reply
 
 
-def completion(model: str, text: str, prompt_tokens: int) -> dict[str, Any]:
-    """Make a `chat.completion` object."""
+def completion(model: str, text: str, prompt_tokens: int, tool: str = "") -> dict[str, Any]:
+    """Make a `chat.completion` object; with a tool, it calls that with the text as `code`."""
     usage = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": len(text) // 4,
         "total_tokens": prompt_tokens + len(text) // 4,
     }
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if tool:
+        function = {"name": tool, "arguments": json.dumps({"code": text})}
+        call = {"id": f"call-{hash(text)}", "type": "function", "function": function}
+        message |= {"content": None, "tool_calls": [call]}
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": text},
-        "finish_reason": "stop",
+        "message": message,
+        "finish_reason": "tool_calls" if tool else "stop",
     }
     return {
         "id": "chatcmpl-mock",

@@ -5,20 +5,23 @@ It has no graph, no log and no sandbox.
 
 import ast
 import asyncio
-import contextlib
 import io
 import re
+from functools import partial
 from types import CodeType
 from typing import Any
 
-from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
-from langchain_openai import ChatOpenAI
 
+async def plain_loop(root: Any, sub: Any, question: str, context: str, at_once: int) -> str:
+    """Ask the root model, run its cell, append what it printed, until a cell calls FINAL.
 
-async def plain_loop(
-    root: ChatOpenAI, sub: ChatOpenAI, question: str, context: str, at_once: int
-) -> str:
-    """Ask the root model, run its cell, append what it printed, until a cell calls FINAL."""
+    Args:
+        root: a chat model, or something that has its `ainvoke`.
+        sub: answers prompts.
+        question: of the run.
+        context: what code has as `context`.
+        at_once: most sub-calls at once.
+    """
     gate = asyncio.Semaphore(at_once)
     found: list[str] = []
 
@@ -35,18 +38,18 @@ async def plain_loop(
         "llm_query_batched": llm_query_batched,
         "FINAL": found.append,
     }
-    messages: list[AnyMessage] = [
-        SystemMessage("Write Python in ```repl fences; call FINAL(answer)."),
-        HumanMessage(question),
+    messages = [
+        ("system", "Write Python in ```repl fences; call FINAL(answer)."),
+        ("user", question),
     ]
     while not found:
         reply = await root.ainvoke(messages)
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            waiting = eval(_compiled(reply.text), names)
-            if waiting:
-                await waiting
-        messages += [reply, HumanMessage(printed.getvalue())]
+        names["print"] = partial(print, file=printed)  # stdout is shared by loops at once
+        waiting = eval(_compiled(reply.text), names)
+        if waiting:
+            await waiting
+        messages += [("assistant", reply.text), ("user", printed.getvalue())]
     return found[0]
 
 

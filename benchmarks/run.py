@@ -1,6 +1,6 @@
 """Run: the command line of the benchmarks.
 
-python benchmarks/run.py [SCENARIO ...] [--reps 3] [--json PATH]
+python benchmarks/run.py [SCENARIO ...] [--reps 3] [--package DIR] [--peers DIR] [--markdown FILE]
 """
 
 import argparse
@@ -8,86 +8,148 @@ import json
 import os
 import platform
 import signal
-import statistics
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from harness import Mock, Sample, mock_server, run_once
-from scenarios import SCENARIOS, Aim, Case, Measure
+from cases import Case, expanded
+from dialects import python_of
+from figures import Row, rows_of
+from harness import HERE, Mock, Sample, Surroundings, mock_server, run_once
+from report import chart, markdown, table
+from scripted import SCENARIOS
+from worker import PEERS
 
-HEADINGS = ("scenario", "case", "measure", "side", "plain", "measured", "ratio", "extra", "aim", "")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measure on one side: medians over the repetitions.
-
-    The ratio to the plain side, and the difference from it, are taken within each repetition: a
-    machine that is slow for a minute is slow for both sides.
-    """
-
-    scenario: str
-    case: str
-    measure: str
-    unit: str
-    side: str
-    plain: float | None
-    value: float
-    values: list[float]
-    """The value of every repetition."""
-    ratio: float | None
-    extra: float | None
-    aim: str
-    met: bool | None
-    """None where there is no aim."""
+sys.path.append(str(HERE.parent))  # for tests/faults, which starts PostgreSQL
+QUICK = 0.1
 
 
 def main() -> int:
-    """Run, print the table and write the JSON, even of a run that is cut short.
+    """Run, print the table and write the files, even of a run that is cut short.
 
     Returns:
-        The exit code: 1 when an aim is missed and `--strict` is given.
+        The exit code: 1 when a side failed, or an aim is missed and `--strict` is given.
     """
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows: list[Row] = []
+    notes = [_machine(options.reps)]
+    try:
+        with ExitStack() as servers:
+            cases = list(_cases(options))
+            around = _surroundings(options, servers, cases, notes)
+            for name, case in cases:
+                began = time.monotonic()
+                case = replace(case, sides=_sides(case, options, around))
+                rows += rows_of(name, case, repeated(around, case, options.reps, notes))
+                took = time.monotonic() - began
+                print(f"{name}: {case.name} done, {took:.0f} s", file=sys.stderr, flush=True)
+    finally:
+        print("\n".join([*table(rows), "", *notes]))
+        _write(options, rows, notes)
+    has_missed = any(row.met is False for row in rows)
+    has_failed = any(note.startswith(FAILED) for note in notes)
+    return int(has_failed or (options.strict and has_missed))
+
+
+FAILED = "FAILED"
+"""How the note of a side that failed begins."""
+
+
+def _machine(reps: int) -> str:
     load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1) / 2:
         print(
             f"The machine is busy (load {load:.1f}): believe ratios and CPU, not milliseconds.",
             file=sys.stderr,
         )
+    return (
+        f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, "
+        f"load {load:.1f} at the start, {reps} repetitions."
+    )
+
+
+def _cases(options: argparse.Namespace) -> Iterator[tuple[str, Case]]:
+    scale = QUICK if options.quick else 1.0
+    for name in options.scenario or SCENARIOS:
+        for case in SCENARIOS[name](scale):
+            if options.sides:
+                chosen = tuple(side for side in case.sides if side in options.sides)
+                case = replace(case, sides=chosen)
+            yield name, case
+
+
+def _surroundings(
+    options: argparse.Namespace,
+    servers: ExitStack,
+    cases: Sequence[tuple[str, Case]],
+    notes: list[str],
+) -> Surroundings:
+    mock: Mock = servers.enter_context(mock_server())
+    postgres = ""
+    if any("postgres" in case.sides for _, case in cases):
+        postgres = _postgres(servers, notes)
+    return Surroundings(mock, options.package, options.peers, postgres)
+
+
+def _postgres(servers: ExitStack, notes: list[str]) -> str:
+    """Start a PostgreSQL server, and give its address; empty, with a note why, where none can."""
     try:
-        with mock_server() as mock:
-            for name in options.scenario or SCENARIOS:
-                for case in SCENARIOS[name]():
-                    rows += rows_of(name, case, repeated(mock, case, options.reps))
-                    print(f"{name}: {case.name} done", file=sys.stderr)
-    finally:
-        print("\n".join(table(rows)))
-        if options.json:
-            _write(options.json, rows, load, options.reps)
-    has_missed = any(row.met is False for row in rows)
-    return int(options.strict and has_missed)
+        from tests.faults.databases import CannotStart, Postgres
+    except ImportError as error:
+        notes.append(f"PostgreSQL was left out: {error}")
+        return ""
+    try:
+        return servers.enter_context(Postgres()).url
+    except (CannotStart, ImportError) as error:
+        notes.append(f"PostgreSQL was left out: {error}")
+        return ""
 
 
-def _write(path: Path, rows: list[Row], load: float, reps: int) -> None:
-    machine = {
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "load_before": load,
-        "reps": reps,
-    }
-    figures = {"machine": machine, "rows": [asdict(row) for row in rows]}
-    path.write_text(json.dumps(figures, indent=1))
+def _sides(case: Case, options: argparse.Namespace, around: Surroundings) -> tuple[str, ...]:
+    """Give the sides of a case that can run here."""
+    folder = options.peers
+    peers = [side for side in PEERS if folder is not None and python_of(folder, side).exists()]
+    sides = expanded(case.sides, has_before=options.package is not None, peers=tuple(peers))
+    return tuple(side for side in sides if around.postgres or not side.endswith("postgres"))
+
+
+def repeated(
+    around: Surroundings, case: Case, reps: int, notes: list[str]
+) -> dict[str, list[Sample]]:
+    """Run each side `reps` times, or a multiple of it; a side that fails is noted and left out.
+
+    The sides take turns, so that a busy spell of the machine meets all of them.
+    """
+    samples: dict[str, list[Sample]] = {side: [] for side in case.sides}
+    for _ in range(reps * case.runs):
+        for side in tuple(samples):
+            try:
+                samples[side].append(run_once(around, case.work, side))
+            except RuntimeError as error:
+                del samples[side]
+                notes.append(f"{FAILED}: {case.name}, {side}: {error}")
+                print(notes[-1], file=sys.stderr, flush=True)
+    return samples
+
+
+def _write(options: argparse.Namespace, rows: Sequence[Row], notes: Sequence[str]) -> None:
+    if options.json:
+        figures = {"notes": notes, "rows": [asdict(row) for row in rows]}
+        options.json.write_text(json.dumps(figures, indent=1))
+    if options.markdown:
+        options.markdown.write_text("\n".join(markdown(rows, notes)) + "\n")
+    if options.chart and rows:
+        chart(rows, options.chart)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="The cost of the package against plain loops over the same ChatOpenAI, "
-        "on one mock server."
+        description="The cost of the package against plain loops over the same models, "
+        "on one mock server or with scripted models."
     )
     parser.add_argument(
         "scenario",
@@ -101,106 +163,31 @@ def _options() -> argparse.Namespace:
         default=3,
         help="runs of each side of a case, in turn; medians are shown (default 3)",
     )
+    parser.add_argument("--quick", action="store_true", help="sizes of a tenth")
+    parser.add_argument("--sides", nargs="+", metavar="SIDE", help="only these (see sides.py)")
+    parser.add_argument(
+        "--package",
+        type=lambda given: Path(given).resolve(),
+        metavar="DIR",
+        help="another checkout of the package, run as before/... in alternation",
+    )
+    parser.add_argument(
+        "--peers",
+        type=lambda given: Path(given).absolute(),
+        metavar="DIR",
+        help="a folder with virtual environments v_rlms, v_dspy and v_da; see README.md",
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--markdown", type=Path, help="write tables for README.md to this file")
+    parser.add_argument("--chart", type=Path, help="draw a chart as PNG to this file")
     parser.add_argument("--strict", action="store_true", help="end with 1 when an aim is missed")
     options = parser.parse_args()
     unknown = set(options.scenario) - set(SCENARIOS)
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(SCENARIOS)}")
+    if options.package and not (options.package / "langgraph_rlm").is_dir():
+        parser.error(f"--package {options.package} holds no langgraph_rlm")
     return options
-
-
-def repeated(mock: Mock, case: Case, reps: int) -> dict[str, list[Sample]]:
-    """Run each side `reps` times, or a multiple of it.
-
-    The sides take turns, so that a busy spell of the machine meets all of them.
-    """
-    samples: dict[str, list[Sample]] = {side: [] for side in case.sides}
-    for _ in range(reps * case.runs):
-        for side in case.sides:
-            samples[side].append(run_once(mock, case.work, side))
-    return samples
-
-
-def rows_of(scenario: str, case: Case, samples: dict[str, list[Sample]]) -> Iterator[Row]:
-    """Make the rows of one case."""
-    for measure in case.measures:
-        values = {side: [measure.read(sample) for sample in samples[side]] for side in case.sides}
-        for side in case.sides:
-            if side != "plain":
-                yield _row(scenario, case, measure, side, values.get("plain", []), values[side])
-
-
-def _row(
-    scenario: str, case: Case, measure: Measure, side: str, plain: list[float], values: list[float]
-) -> Row:
-    figures = _figures(values, plain)
-    aim = next((aim for aim in measure.aims if aim.side == side), None)
-    return Row(
-        scenario=scenario,
-        case=case.name,
-        measure=measure.name,
-        unit=measure.unit,
-        side=side,
-        plain=statistics.median(plain) if plain else None,
-        value=statistics.median(values),
-        values=values,
-        ratio=figures.get("ratio"),
-        extra=figures.get("extra"),
-        aim="" if aim is None else _shown_aim(aim, measure.unit),
-        met=_is_met(aim, figures),
-    )
-
-
-def _figures(values: list[float], plain: list[float]) -> dict[str, float]:
-    """Give the medians of a measure: its value, and its ratio to and difference from `plain`."""
-    figures = {"value": statistics.median(values)}
-    if plain:
-        pairs = list(zip(values, plain, strict=True))
-        figures["extra"] = statistics.median(value - beside for value, beside in pairs)
-        if all(plain):
-            figures["ratio"] = statistics.median(value / beside for value, beside in pairs)
-    return figures
-
-
-def _is_met(aim: Aim | None, figures: Mapping[str, float]) -> bool | None:
-    if aim is None or aim.of not in figures:
-        return None
-    return figures[aim.of] <= aim.most
-
-
-def _shown_aim(aim: Aim, unit: str) -> str:
-    return {
-        "value": f"{aim.most:g} {unit}",
-        "ratio": f"{aim.most:g}x",
-        "extra": f"+{aim.most:g} {unit}",
-    }[aim.of]
-
-
-def table(rows: Iterable[Row]) -> Iterator[str]:
-    """Give the rows as a Markdown table, lined up for a terminal."""
-    cells = [HEADINGS, *map(_cells, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for index, line in enumerate(cells):
-        padded = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
-        yield f"| {' | '.join(padded)} |"
-        if index == 0:
-            yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    met = {None: "", True: "ok", False: "MISSED"}[row.met]
-    value = f"{_number(row.value)} {row.unit}"
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
-    extra = "" if row.extra is None else f"{row.extra:+.3g}"
-    numbers = (_number(row.plain), value, ratio, extra)
-    return (row.scenario, row.case, row.measure, row.side, *numbers, row.aim, met)
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

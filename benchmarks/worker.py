@@ -1,44 +1,50 @@
 """Worker: runs one side of one case once, in a fresh process.
 
-It prints what only this process knows as one line of JSON.
+It prints what only this process knows as one line of JSON. Peers run it in virtual environments of
+their own, so it imports nothing but the standard library before it knows its side.
 """
 
 import asyncio
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any, TypedDict
 
 QUESTION = "How many lines hold the needle?"
 FILLER = "the quick brown fox jumps over the lazy dog and runs on past the river bank again " * 2
+
+PEERS = ("rlms", "dspy", "deepagents")
+"""Other packages, which `peers.py` runs."""
 
 
 class Job(TypedDict):
     """What to run, on the command line as JSON."""
 
     side: str
-    """What runs.
-
-    `plain` is a loop (`plain.py`), `package` has no checkpointer, `memory` has InMemorySaver, and
-    `sqlite` AsyncSqliteSaver with durability "sync". `bare-memory` and `bare-sqlite` are a bare
-    LangGraph graph (`bare.py`).
-    """
+    """What runs; see `sides.py`."""
+    task: str
+    """A task of `tasks.py`; empty for the mock server's program."""
+    size: int
+    """How much of it: calls of a batch, questions, turns, runs, greps, or RLMs of each."""
     mb: float
     """Size of the context in 10**6 characters."""
     at_once: int
     """Sub-calls at once."""
+    sandbox: str
+    """Where code runs, by the name that `create_rlm` has for it."""
     url: str
-    """The mock server, with `/v1`; empty to import and construct only."""
+    """The mock server, with `/v1`; empty to import and construct only, and for tasks."""
     folder: str
     """A new and empty folder for the blob store and the database."""
+    postgres: str
+    """A PostgreSQL server; empty where none runs."""
 
 
 class Report(TypedDict):
     """What the run was like from inside; times in seconds."""
 
     import_s: float
-    """`import langgraph_rlm`; `import langchain_openai` for the plain side."""
+    """`import langgraph_rlm`; of other sides, the import of what they are made of."""
     ready_s: float
     """Everything until there is something to call: imports, clients, graph."""
     called: float
@@ -47,6 +53,8 @@ class Report(TypedDict):
     cpu_s: float
     """CPU of this process between `called` and `ended`."""
     answer: str
+    figures: dict[str, float]
+    """What a task has measured, by name."""
 
 
 def make_context(mb: float) -> str:
@@ -66,9 +74,9 @@ def _line(number: int) -> str:
 def main(job: Job) -> Report:
     """Import, construct, call."""
     start = time.perf_counter()
-    __import__("langchain_openai" if job["side"] == "plain" else "langgraph_rlm")
+    __import__(imported_by(job["side"]))
     imported = time.perf_counter()
-    call = SIDES.get(job["side"], package)(job)
+    call = made(job)
     report = Report(
         import_s=imported - start,
         ready_s=time.perf_counter() - start,
@@ -76,97 +84,43 @@ def main(job: Job) -> Report:
         ended=0,
         cpu_s=0,
         answer="",
+        figures={},
     )
-    if job["url"]:
+    if job["url"] or job["task"]:
         context = make_context(job["mb"])
         cpu = time.process_time()
         report["called"] = time.monotonic()
-        report["answer"] = asyncio.run(call(context))
+        answered = call(context)
         report["ended"] = time.monotonic()
         report["cpu_s"] = time.process_time() - cpu
+        if isinstance(answered, str):
+            report["answer"] = answered
+        else:
+            report["figures"] = answered
     return report
 
 
-def client(job: Job, name: str) -> Any:
-    """Make a client. All sides have the same settings."""
-    from langchain_openai import ChatOpenAI
-
-    url = job["url"] or "http://127.0.0.1:9/v1"
-    return ChatOpenAI(model=name, base_url=url, api_key="none", max_retries=0)
-
-
-def plain(job: Job) -> Any:
-    """Make the plain loop, ready to be called with a context."""
-    from plain import plain_loop
-
-    root = client(job, "root")
-    sub = client(job, "sub")
-    return lambda context: plain_loop(root, sub, QUESTION, context, job["at_once"])
+def imported_by(side: str) -> str:
+    """Give the module that a side is imported by."""
+    way = side.partition("+")[0]
+    others = {"plain": "langchain_openai", "client": "openai", "rlms": "rlm"}
+    return others.get(way, way if way in PEERS else "langgraph_rlm")
 
 
-def bare(job: Job) -> Any:
-    """Make the bare graph, ready to be called with a context."""
-    from bare import bare_loop
+def made(job: Job) -> Any:
+    """Make what answers, or measures, when it is called with a context."""
+    if job["side"] in PEERS:
+        from peers import peer
 
-    root = client(job, "root")
-    sub = client(job, "sub")
-    if job["side"] == "bare-memory":
-        return lambda context: bare_loop(root, sub, QUESTION, context, job["at_once"], _memory())
+        return peer(job)
+    if job["task"]:
+        from tasks import TASKS
 
-    async def stored(context: str) -> str:
-        async with _sqlite(job) as saver:
-            return await bare_loop(root, sub, QUESTION, context, job["at_once"], saver)
+        return lambda _: asyncio.run(TASKS[job["task"]](job))
+    from sides import side_of
 
-    return stored
-
-
-def package(job: Job) -> Any:
-    """Make the package's graph, ready to be called with a context."""
-    from langgraph_rlm import Limits, create_rlm
-
-    limits = Limits(
-        max_concurrency=job["at_once"],
-        max_sub_calls=100_000,
-        max_iterations=1_000,
-        max_cell_seconds=300,
-    )
-    root = client(job, "root")
-    sub = client(job, "sub")
-    blobs = Path(job["folder"], "blobs")
-
-    def graph(saver: Any) -> Any:
-        return create_rlm(root, sub_model=sub, limits=limits, checkpointer=saver, blob_store=blobs)
-
-    async def stored(context: str) -> str:
-        async with _sqlite(job) as saver:
-            return await _asked(graph(saver), context, durability="sync")
-
-    if job["side"] == "sqlite":
-        return stored
-    made = graph(_memory() if job["side"] == "memory" else None)
-    return lambda context: _asked(made, context)
-
-
-async def _asked(graph: Any, context: str, **options: Any) -> str:
-    config = {"configurable": {"thread_id": "bench"}}
-    out = await graph.ainvoke({"query": QUESTION, "context": context}, config, **options)
-    return out["answer"]
-
-
-def _memory() -> Any:
-    from langgraph.checkpoint.memory import InMemorySaver
-
-    return InMemorySaver()
-
-
-def _sqlite(job: Job) -> Any:
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-    return AsyncSqliteSaver.from_conn_string(str(Path(job["folder"], "run.db")))
-
-
-SIDES = {"plain": plain, "bare-memory": bare, "bare-sqlite": bare}
-"""Every other side is the package."""
+    call = side_of(job)
+    return lambda context: asyncio.run(call(context))
 
 
 if __name__ == "__main__":
