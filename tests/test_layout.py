@@ -107,6 +107,64 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+HEAVY = [
+    "aiohttp",
+    "anthropic",
+    "deepagents",
+    "duckdb",
+    "fsspec",
+    "genai_prices",
+    "jinja2",
+    "jsonschema",
+    "kreuzberg",
+    "langchain",
+    "langchain_openai",
+    "mcp",
+    "numpy",
+    "openai",
+    "pandas",
+    "PIL",
+    "prometheus_client",
+    "psycopg",
+    "pydantic_monty",
+    "re2",
+    "referencing",
+    "starlette",
+    "time_machine",
+    "uvicorn",
+    "yaml",
+]
+"""What takes long to import, or is an extra, and is not needed for a graph that can be called."""
+
+LATER_ROOMS = [
+    "history",
+    "trace",
+    "testing",
+    "chat",
+    "agents",
+    "hosting",
+    "server",
+    "ui",
+    "mcp",
+    "acp",
+    "cli",
+]
+LATER = [f"langgraph_rlm.{room}" for room in LATER_ROOMS]
+LATER += [f"langgraph_rlm.repl.{module}" for module in ("contract", "local", "monty", "python")]
+
+
+def test_a_graph_is_made_without_what_it_does_not_use() -> None:
+    """With a model that is handed over: its own package is the caller's to import, and no other is."""
+    code = (
+        "import sys\n"
+        "from langchain_core.language_models.fake_chat_models import FakeListChatModel\n"
+        "from langgraph_rlm import create_rlm\n"
+        "assert callable(create_rlm(FakeListChatModel(responses=['x'])).invoke)\n"
+        f"print([name for name in {HEAVY + LATER!r} if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
 def test_every_public_name_can_be_imported() -> None:
     import langgraph_rlm
 

@@ -102,7 +102,7 @@ def _as_it_is(payload: Mapping[str, Any]) -> dict[str, Any]:
     half of an iteration at 20 messages. It does not look into `extra_body`, where they go here.
     """
     plain = {name: payload[name] for name in PLAIN_PARTS if name in payload}
-    body = {**plain, **(payload.get(EXTRA_BODY) or {})}
+    body: dict[str, Any] = {**plain, **(payload.get(EXTRA_BODY) or {})}
     others = {name: payload[name] for name in payload if name not in plain}
     return {**others, "messages": [], EXTRA_BODY: body}
 
