@@ -275,6 +275,18 @@ def test_the_same_chunk_asked_again_is_not_another_one() -> None:
     )
 
 
+def test_what_repeats_takes_few_steps_for_each_byte() -> None:
+    """A place of it may be any of dozens, and not each is worth extending."""
+    rng = random.Random(1)
+    says = "line {} says that all is well in the {} th house of the street\n"
+    some = [says.format(number, number * 7919 % 1000) for number in range(20)]
+    text = "".join(rng.choices(some, k=3000)).encode()
+    matcher = Matcher(text)
+    found = [matcher.matches(text[at : at + 2000]) for at in range(0, len(text), 2000)]
+    assert sum(match.size for each in found for match in each) >= 0.99 * len(text)
+    assert matcher.steps < 6 * len(text)
+
+
 def test_a_repeated_line_counts_for_the_place_beside_its_neighbour() -> None:
     first, second = lines(1, 5), lines(1, 6)
     text = f"{lines(20, 7)}{first}{LINE}{lines(20, 8)}{second}{LINE}{lines(10, 9)}"

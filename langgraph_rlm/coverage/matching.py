@@ -27,6 +27,10 @@ LEAST_BLOCK = 16
 PLACES = 4
 """Places at most that are kept of a block that repeats, beside its first."""
 
+CANDIDATES = 12
+"""Places at most that are tried of the blocks that follow one another in a text, the rarest first.
+What repeats has up to eighty, and all tell the same."""
+
 NEAR = 64
 """Bytes between two neighbours at most, in the text and in the haystack."""
 
@@ -197,7 +201,9 @@ class Matcher:
                 if place - start not in diagonals:
                     diagonals.add(place - start)
                     found.append((len(places), start, place))
-        return [(start, place) for _, start, place in sorted(found)]
+        found.sort()
+        crowded += {start for _, start, _ in found[CANDIDATES:]}
+        return [(start, place) for _, start, place in found[:CANDIDATES]]
 
     def _is_shorter(self, text: bytes, start: int, place: int, room: int, least: int) -> bool:
         """Tell at a look or two whether a match has fewer than `least` bytes.

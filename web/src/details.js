@@ -150,15 +150,16 @@ function Cell({ record }) {
     <${Block} title="Given as the answer" text=${record.final} tone="prose" />
     <${Pictures} files=${record.files} /><${Files} files=${record.files} />
     ${(record.left_out ?? []).map((why) => html`<p class="problem">${plain(why)}</p>`)}
-    <${Reads} reads=${record.reads} />`;
+    <${Reads} reads=${record.reads} sizes=${record.read_bytes} />`;
 }
 
-function Reads({ reads }) {
+function Reads({ reads, sizes }) {
   const parts = Object.entries(reads ?? {});
   if (!parts.length) return null;
   return html`<details class="block"><summary><span class="title">What it read</span></summary>
     <ul class="plain">${parts.map(([digest, ranges]) => html`<li>
-      ${plain(nameOf(digest))}: ${bytes(ranges.reduce((sum, [a, b]) => sum + b - a, 0))} in
+      ${plain(nameOf(digest))}:
+      ${" "}${bytes(sizes?.[digest] ?? ranges.reduce((sum, [a, b]) => sum + b - a, 0))} in
       ${" "}${many(ranges.length, "stretch", "stretches")}
       ${" "}<button class="link" onClick=${() => store.set({
         view: "coverage", region: { digest, at: ranges[0]?.[0] ?? 0 } })}>show</button>

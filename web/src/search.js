@@ -9,7 +9,8 @@ import { count } from "./say.js";
 const SLICE = 12;
 
 /** Keys whose values are identifiers of ours or figures, not texts. */
-const NOT_TEXT = new Set(["id", "rlm", "type", "usage", "reads", "run", "ref", "digest"]);
+const NOT_TEXT = new Set(
+  ["id", "rlm", "type", "usage", "reads", "read_bytes", "run", "ref", "digest"]);
 
 /** Whether a record has a text with `wanted`, in lower case. */
 function hasText(value, wanted, texts) {
