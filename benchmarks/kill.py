@@ -60,10 +60,14 @@ def databases(names: list[str], folder: Path, servers: ExitStack) -> Iterator[tu
 
 
 def one_of(url: str, lane: str) -> str:
-    """Give a lane its own file, or its own name at the server."""
+    """Give a lane a database of its own, whose clients have its name."""
     if url.startswith("sqlite:"):
         return url.replace("run.db", f"{lane}.db")
-    return f"{url}&application_name={lane}"
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {lane}".encode())
+    return f"{url.replace('/postgres?', f'/{lane}?')}&application_name={lane}"
 
 
 def losses(options: argparse.Namespace, folder: Path, servers: ExitStack) -> None:
