@@ -15,6 +15,7 @@ again whose reply had been saved, or when the ledger counts other calls than an 
 import argparse
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -159,6 +160,7 @@ def main() -> int:
     parser.add_argument("--package", type=Path, default=ROOT, help="another checkout")
     options = parser.parse_args()
     options.db = options.db or ["sqlite", "postgres"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a server that it started ends too
     os.environ["PYTHONPATH"] = os.pathsep.join([str(options.package.resolve()), str(ROOT)])
     os.environ["PYTHONSAFEPATH"] = "1"  # the current folder must not hide the other checkout
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
