@@ -15,6 +15,7 @@ again whose reply had been saved, or when the ledger counts other calls than an 
 import argparse
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -60,10 +61,14 @@ def databases(names: list[str], folder: Path, servers: ExitStack) -> Iterator[tu
 
 
 def one_of(url: str, lane: str) -> str:
-    """Give a lane its own file, or its own name at the server."""
+    """Give a lane a database of its own, whose clients have its name."""
     if url.startswith("sqlite:"):
         return url.replace("run.db", f"{lane}.db")
-    return f"{url}&application_name={lane}"
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {lane}".encode())
+    return f"{url.replace('/postgres?', f'/{lane}?')}&application_name={lane}"
 
 
 def losses(options: argparse.Namespace, folder: Path, servers: ExitStack) -> None:
@@ -155,6 +160,7 @@ def main() -> int:
     parser.add_argument("--package", type=Path, default=ROOT, help="another checkout")
     options = parser.parse_args()
     options.db = options.db or ["sqlite", "postgres"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a server that it started ends too
     os.environ["PYTHONPATH"] = os.pathsep.join([str(options.package.resolve()), str(ROOT)])
     os.environ["PYTHONSAFEPATH"] = "1"  # the current folder must not hide the other checkout
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:

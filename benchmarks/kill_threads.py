@@ -264,7 +264,7 @@ def judged(
     counts["calls answered"] += sum(call.replied is not None for call in asked)
     counts["calls asked again"] += len(seen) - len(set(seen))
     paid = set[str]()
-    ends = [killed.asked for killed in kills[1:]] + [len(seen)]
+    ends = [*[killed.asked for killed in kills], len(seen)][1:]
     for killed, end in zip(kills, ends, strict=True):
         lost = killed.answered - killed.saved
         paid |= lost
