@@ -134,7 +134,8 @@ class SessionSpec:
     """Names of host functions. Calling one suspends the cell; so does `f = llm_query; f("x")`."""
     values: Mapping[str, Callable[[], Value]]
     """Lazy globals: asked for when code first reads the name, so that an unused context is never
-    sent. Names may be added between cells. A long text is a `StoredText`."""
+    sent. Names may be added between cells. A long text is a `StoredText`, which a session may also
+    take before a cell that reads its name."""
     clock: datetime
     """The instant that every clock in the guest shows; timezone-aware."""
     seed: str

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from langgraph_rlm.log.python import parsed
 from langgraph_rlm.repl.base import StoredText
+from langgraph_rlm.repl.monty_values import TEXT_SHARE
 from langgraph_rlm.storage.context import encodable
 
 PIECE = "_rlm_piece"
@@ -23,9 +24,15 @@ PIECE_BYTES = 4 << 20
 class LongTexts:
     """The long texts that one guest has of the host's."""
 
-    def __init__(self, values: Mapping[str, object]) -> None:
-        """Take lazy values by their names; more may come later."""
+    def __init__(self, values: Mapping[str, object], max_heap_bytes: int) -> None:
+        """Begin with none.
+
+        Args:
+            values: lazy values by their names; more may come later.
+            max_heap_bytes: of the guest.
+        """
         self._values = values
+        self._max_heap_bytes = max_heap_bytes
         self._sizes: dict[str, int] = {}
         self._rest: Iterator[str] | None = None
 
@@ -49,6 +56,10 @@ class LongTexts:
     def note(self, name: str, path: Path) -> None:
         """Note that the guest has the text of a file."""
         self._sizes[name] = path.stat().st_size
+
+    def fits(self, path: Path) -> bool:
+        """Whether a guest could have the text of a file: what is too large would end its worker."""
+        return TEXT_SHARE * path.stat().st_size <= self._max_heap_bytes
 
     def give(self, name: str, path: Path, run: Callable[[str], object]) -> None:
         """Bind a name to the text of a file.

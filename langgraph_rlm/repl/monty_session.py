@@ -80,7 +80,7 @@ class MontySession:
         self._pending: monty.FunctionSnapshot | None = None
         self._code: list[str] = []
         self._has_prelude = False
-        self._texts = LongTexts(spec.values)
+        self._texts = LongTexts(spec.values, spec.max_heap_bytes)
         self._withheld = ""
         self._closed = False
         self._killed = False
@@ -303,7 +303,7 @@ class MontySession:
         if not is_new and self._has(name):
             self._texts.note(name, path)
             return True
-        return self._can(lambda: self._texts.give(name, path, self._run))
+        return self._texts.fits(path) and self._can(lambda: self._texts.give(name, path, self._run))
 
     def _can(self, step: Callable[[], object]) -> bool:
         """Take a step, and tell whether the guest did not raise."""

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from langgraph_rlm.repl.base import Finished
+from langgraph_rlm.repl.base import Finished, StoredText
 from langgraph_rlm.repl.contract.check import (
     MEGABYTE,
     Opener,
@@ -91,3 +93,24 @@ def a_missing_value_is_the_hosts_error(open_session: Opener) -> None:
     else:
         raise AssertionError(f"the host's KeyError became {outcome!r}")
     crashes(lambda: session.feed("1"), "a cell after it")
+
+
+@promise
+def a_long_text_comes_from_its_file(open_session: Opener) -> None:
+    """A `StoredText` is the text of its file wherever a session reads it, with `?` for half a
+    character; it is a value like others, also when it is bound anew."""
+    text = "a" * (4 * MEGABYTE - 1) + "\ud800" + "b€" * MEGABYTE
+    shown = text.replace("\ud800", "?")
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "text")
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        stored = StoredText(lambda: path, lambda: shown)
+        session = open_session(values={"context": stored, "context_0": stored})
+        look = "[len({0}), {0}[4194300:4194308], {0}[-2:], {0}.count('€')]"
+        seen = [len(shown), "aaa?b€b€", "b€", MEGABYTE]
+        gives(session, look.format("context"), seen)
+        gives(session, "context = context[4194303:4194306]\ncontext", "?b€")
+        gives(session, f"eval({look.format('context_0')!r})", seen)
+        outcome = session.feed(look.format("context"), frozenset({"context"}))
+        equal(outcome, Finished("", seen))
+        gives(session, "context == context_0", True)
