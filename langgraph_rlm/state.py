@@ -12,13 +12,14 @@ from typing_extensions import TypedDict
 
 from langgraph_rlm.budget.limits import StopReason, keep_first
 from langgraph_rlm.budget.usage import Usage, add_usage
-from langgraph_rlm.log.entries import CallKind, Decision, Log, NativeCall, ReplyEntry, merge_log
+from langgraph_rlm.log.entries import CallKind, Decision, Log, NativeCall, ReplyEntry
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.places import (
     call_at,
     item_place,
+    last_question,
     last_turn,
     native_places,
-    questions_of,
     turn_count,
 )
 from langgraph_rlm.storage.blobs import Text
@@ -255,7 +256,7 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
     ]
     if entry["call"] == "tool":
         for call in calls:
-            call["question"] = questions_of(state["log"])[-1]["question"]
+            call["question"] = last_question(state["log"])["question"]
             instructions = state.get("instructions")
             if instructions is not None:
                 call["instructions"] = instructions

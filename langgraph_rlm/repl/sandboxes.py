@@ -97,7 +97,8 @@ class Sandboxes:
     def _begun_in(self, began: str) -> Backend:
         if began not in self._known:
             raise ConfigurationError(_elsewhere(began, self.name))
-        if began == "python" and (reason := obstacle()):
+        is_open = began in self._opened
+        if began == "python" and not is_open and (reason := obstacle()):
             raise SandboxError(
                 f"This thread began in sandbox 'python', which cannot be had here. {reason} "
                 "Continue it on a machine that can, or begin a new thread."

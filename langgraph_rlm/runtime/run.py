@@ -31,6 +31,7 @@ from langgraph_rlm.pregel.kept_answers import KeptAnswer
 from langgraph_rlm.progress import Event, Waiting
 from langgraph_rlm.runtime.batch_ends import BatchEnds
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.windows import chars_of
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.context import encodable
 from langgraph_rlm.telemetry.marks import is_watched, marked
@@ -280,13 +281,16 @@ def _sent(prompt: str | list[AnyMessage], model: Model) -> str | list[AnyMessage
 def _encodable_message(message: AnyMessage) -> AnyMessage:
     if not isinstance(message.content, str):
         return message
-    return message.model_copy(update={"content": encodable(message.content)})
+    content = encodable(message.content)
+    if content == message.content:
+        return message
+    return message.model_copy(update={"content": content})
 
 
 def _chars(prompt: str | list[AnyMessage]) -> int:
     if isinstance(prompt, str):
         return len(prompt)
-    return sum(len(message.text) for message in prompt)
+    return sum(map(chars_of, prompt))
 
 
 class Caller(NamedTuple):

@@ -18,6 +18,7 @@ from langgraph_rlm.repl.base import Backend, capacity_of
 from langgraph_rlm.repl.host import Host, limits_of_thread
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.runtime.beginnings import Beginnings
 from langgraph_rlm.runtime.parts import needed_for
 from langgraph_rlm.runtime.settings import Configurable
 from langgraph_rlm.runtime.windows import LEAST_CHARS, Windows
@@ -70,6 +71,8 @@ class RLMRuntime:
     sandbox_name: str | None = None
     """The sandbox that a run has chosen for a new thread; None for the graph's own."""
     clients: Clients = field(default_factory=Clients)
+    beginnings: Beginnings = field(default_factory=Beginnings)
+    """What the conversations of root models begin with."""
     begun: set[str] = field(default_factory=set[str])
     """Marks of tools that must not run twice: those that were begun in this process and have not
     started."""

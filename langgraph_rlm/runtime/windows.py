@@ -61,7 +61,24 @@ class Windows:
 
 def tokens_of(messages: Sequence[AnyMessage]) -> int:
     """Estimate the tokens of messages."""
-    return sum(len(to_bytes(message.text)) for message in messages) // BYTES_PER_TOKEN
+    return sum(map(_bytes_of, messages)) // BYTES_PER_TOKEN
+
+
+def chars_of(message: AnyMessage) -> int:
+    """Count the characters of a message's text."""
+    return len(_text_of(message))
+
+
+def _bytes_of(message: AnyMessage) -> int:
+    text = _text_of(message)
+    return len(text) if text.isascii() else len(to_bytes(text))
+
+
+def _text_of(message: AnyMessage) -> str:
+    """Give the text of a message. `message.text` takes ten times as long, and a long conversation
+    is counted before each call."""
+    content: object = message.content
+    return content if isinstance(content, str) else str(message.text)
 
 
 def _longest(lengths: Sequence[int], room: int) -> int:
