@@ -281,7 +281,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         if self._is_child(config):
             return for_many_writes(saver)
         namespace = config.get("configurable", {}).get("checkpoint_ns", "")
-        return with_histories(for_many_writes(saver), self.rlm.histories, self.channels, namespace)
+        return with_histories(for_many_writes(saver), self.rlm.histories, self, namespace)
 
     def _saver(self, config: RunnableConfig) -> Saver | None:
         """The checkpointer that this invocation uses: its parent's, else its own."""

@@ -218,13 +218,30 @@ def context_names(questions: Sequence[QuestionEntry]) -> list[str]:
     return [f"context_{before + index}" for index in range(len(questions[-1]["contexts"]))]
 
 
+MOST_PARSED = 4096
+_parsed: dict[int, tuple[QuestionEntry, list[ContextHandle]]] = {}
+
+
+def handles_in(question: QuestionEntry) -> list[ContextHandle]:
+    """The contexts that came with a question. An entry is not changed once it is in a log, so that
+    its handles are made once."""
+    known = _parsed.get(id(question))
+    if known is not None and known[0] is question:
+        return known[1]
+    handles = [ContextHandle.from_dict(given) for given in question["contexts"]]
+    if len(_parsed) >= MOST_PARSED:
+        _parsed.clear()
+    _parsed[id(question)] = (question, handles)
+    return handles
+
+
 def handles_of(questions: Sequence[QuestionEntry]) -> dict[str, ContextHandle]:
     """The contexts of `questions` by name: `context_0`, ..., the names that users gave, and
     `context` for the first one of the newest that has any."""
     numbered: dict[str, ContextHandle] = {}
     newest: ContextHandle | None = None
     for question in questions:
-        handles = [ContextHandle.from_dict(given) for given in question["contexts"]]
+        handles = handles_in(question)
         newest = handles[0] if handles else newest
         for handle in handles:
             numbered[f"context_{len(numbered)}"] = handle

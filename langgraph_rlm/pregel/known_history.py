@@ -80,7 +80,7 @@ class _Reading:
 def with_histories(
     saver: BaseCheckpointSaver[Any],
     histories: Histories,
-    channels: Mapping[str, object],
+    graph: Any,
     namespace: str,
 ) -> BaseCheckpointSaver[Any]:
     """Give the same saver, which reads one channel of one namespace by what is known of it.
@@ -88,11 +88,11 @@ def with_histories(
     Args:
         saver: any. One whose class cannot be extended is given back as it is.
         histories: what was read before.
-        channels: of the graph: the `DeltaChannel` among them reduces writes into a value.
-        namespace: of the graph that has the channel. In others a channel of that name may be
+        graph: that has the channel.
+        namespace: of the graph. In others a channel of that name may be
             another one.
     """
-    channel = channels.get(histories.channel)
+    channel: object = graph.channels.get(histories.channel)
     if not isinstance(channel, DeltaChannel):
         return saver
     extended = copy.copy(saver)

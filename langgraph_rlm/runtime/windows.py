@@ -1,6 +1,7 @@
 """Windows: how many tokens a root model takes, as the user, its profile or its own errors say."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from langchain_core.messages import AnyMessage
 
@@ -61,24 +62,23 @@ class Windows:
 
 def tokens_of(messages: Sequence[AnyMessage]) -> int:
     """Estimate the tokens of messages."""
-    return sum(map(_bytes_of, messages)) // BYTES_PER_TOKEN
+    text = "".join(texts_of(messages))
+    return (len(text) if text.isascii() else len(to_bytes(text))) // BYTES_PER_TOKEN
 
 
-def chars_of(message: AnyMessage) -> int:
-    """Count the characters of a message's text."""
-    return len(_text_of(message))
+def chars_of(messages: Sequence[AnyMessage]) -> int:
+    """Count the characters of messages."""
+    return sum(map(len, texts_of(messages)))
 
 
-def _bytes_of(message: AnyMessage) -> int:
-    text = _text_of(message)
-    return len(text) if text.isascii() else len(to_bytes(text))
-
-
-def _text_of(message: AnyMessage) -> str:
-    """Give the text of a message. `message.text` takes ten times as long, and a long conversation
-    is counted before each call."""
-    content: object = message.content
-    return content if isinstance(content, str) else str(message.text)
+def texts_of(messages: Sequence[AnyMessage]) -> list[str]:
+    """Give the texts of messages. `message.text` takes ten times as long as a look at what most
+    have, and a long conversation is counted before each call."""
+    contents: list[Any] = [message.content for message in messages]
+    for index, content in enumerate(contents):
+        if content.__class__ is not str:
+            contents[index] = str(messages[index].text)
+    return contents
 
 
 def _longest(lengths: Sequence[int], room: int) -> int:
