@@ -34,6 +34,7 @@ from langgraph_rlm.pregel.keys import (
     with_around,
     with_own_store,
 )
+from langgraph_rlm.pregel.known_history import with_histories
 from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.starts import Begun as BegunState
@@ -140,7 +141,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             return
         saver = self._saver(config)
         if saver is not None:
-            config = with_key(config, CHECKPOINTER, for_many_writes(saver))
+            config = with_key(config, CHECKPOINTER, self._used(saver, config))
             if self.rlm.toolset.not_idempotent:
                 options = {**options, "durability": "sync"}
                 options.pop("checkpoint_during", None)  # its older name
@@ -276,6 +277,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             return False
         state = await self.aget_state(config)
         return bool(state.values) and (state.metadata or {}).get("run_id") == id
+
+    def _used(self, saver: Saver, config: RunnableConfig) -> Saver:
+        """A saver as a run uses it; for a root it reads the log by what was read before."""
+        if self._is_child(config):
+            return for_many_writes(saver)
+        namespace = config.get("configurable", {}).get("checkpoint_ns", "")
+        return with_histories(for_many_writes(saver), self.rlm.histories, self, namespace)
 
     def _saver(self, config: RunnableConfig) -> Saver | None:
         """The checkpointer that this invocation uses: its parent's, else its own."""

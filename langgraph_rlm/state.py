@@ -19,14 +19,14 @@ from langgraph_rlm.log.entries import (
     Log,
     NativeCall,
     ReplyEntry,
-    merge_log,
 )
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.places import (
     call_at,
     item_place,
+    last_question,
     last_turn,
     native_places,
-    questions_of,
     turn_count,
 )
 from langgraph_rlm.storage.blobs import Text
@@ -262,7 +262,7 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
     calls = [_waiting(state, place, entry, item) for item in numbers]
     if entry["call"] == "tool":
         for call in calls:
-            call["question"] = questions_of(log)[-1]["question"]
+            call["question"] = last_question(log)["question"]
             instructions = state.get("instructions")
             if instructions is not None:
                 call["instructions"] = instructions

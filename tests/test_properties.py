@@ -15,7 +15,8 @@ from langgraph_rlm.budget.limits import keep_first
 from langgraph_rlm.budget.usage import Spending, Usage, add_usage, share, spent, whole
 from langgraph_rlm.history.replay_run import replay_run
 from langgraph_rlm.history.saved_run import save_run
-from langgraph_rlm.log.entries import Log, merge_log
+from langgraph_rlm.log.entries import Log
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.text import canonical, canonical_texts, plain
 from langgraph_rlm.testing import ScriptedModel, cell
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from langgraph_rlm.coverage.bound import Bound
 from langgraph_rlm.coverage.uses import Slice, Uses, uses_of
 from langgraph_rlm.log.entries import CallEntry, CellEntry, QuestionEntry, ReplyEntry
 from langgraph_rlm.log.places import (
@@ -17,6 +18,7 @@ from langgraph_rlm.log.places import (
     item_place,
     question_place,
     questions_of,
+    questions_up_to,
     reply_at,
     turn_at,
     turn_count,
@@ -109,21 +111,13 @@ def uses_in(log: AnyLog, blobs: BlobStore, loaded: Collection[str]) -> Used:
         blobs: has its texts.
         loaded: digests of the contexts that are bound as variables.
     """
-    used, questions = Used(), questions_of(log)
+    used, bound = Used(), Bound()
     for number in range(turn_count(log)):
-        asked = [question for question in questions if question["turn"] <= number]
-        handles = _bound(asked)
-        names = frozenset(handles)
+        bound.take(questions_up_to(log, number))
         for place, code in _cells_that_ran(log, number, blobs):
-            _note(used, place, uses_of(code, names), handles, loaded)
+            handles = bound.named_in(code)
+            _note(used, place, uses_of(code, frozenset(handles)), handles, loaded)
     return used
-
-
-def _bound(questions: Sequence[QuestionEntry]) -> dict[str, str]:
-    """Give the digests of contexts by the names of variables, and of their paths."""
-    known = handles_of(questions)
-    paths = {name + ENDING: handle.digest for name, handle in known.items()}
-    return paths | {name: handle.digest for name, handle in known.items()}
 
 
 def _cells_that_ran(log: AnyLog, number: int, blobs: BlobStore) -> Iterator[tuple[str, str]]:

@@ -327,6 +327,8 @@ def _bytes_of(handle: ContextHandle, blobs: BlobStore, first: int, last: int) ->
     """Give the bytes of some characters."""
     if first >= last:
         return []
+    if handle.ascii:
+        return [(first, last)]
     reader = Reader(handle, blobs)
     with reader.opened() as data:
         return [(reader.byte_of(data, first), reader.byte_of(data, last))]

@@ -10,7 +10,7 @@ heap is only a cache of the log: whatever an entry says can be computed again fr
 before it and the answers in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
@@ -235,14 +235,7 @@ LogEntry = (
 Log = dict[str, LogEntry]
 """Entries by their place."""
 
-
-def merge_log(log: Log | None, writes: Sequence[Log]) -> Log:
-    """Reduce writes into the log: later ones win. Associative over any batching, as `DeltaChannel`
-    asks."""
-    merged = dict(log or {})
-    for write in writes:
-        merged.update(write)
-    return merged
+AnyLog = Mapping[str, LogEntry]
 
 
 async def reply_entry(value: str, blobs: BlobStore, model: str | None = None) -> ReplyEntry:

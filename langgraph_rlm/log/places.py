@@ -3,10 +3,12 @@
 A door gives None where nothing, or an entry of another kind, stands at the place.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 from langgraph_rlm.budget.usage import Usage, added_up
 from langgraph_rlm.log.entries import (
+    AnyLog,
     CallEntry,
     CellEntry,
     CompactionEntry,
@@ -17,10 +19,8 @@ from langgraph_rlm.log.entries import (
     ReplyEntry,
     TurnEntry,
 )
+from langgraph_rlm.log.grown import known_log
 from langgraph_rlm.storage.context import ContextHandle
-
-AnyLog = Mapping[str, LogEntry]
-
 
 # The paths
 
@@ -63,6 +63,12 @@ def call_of(item: str) -> str:
 def cell_of(place: str) -> str:
     """`"2.0"`, the cell, of the place of a call or of an answer."""
     return place.partition("/")[0]
+
+
+def turn_of(place: str) -> int | None:
+    """The number of the turn that a place belongs to; None for a question or a summary."""
+    head = place.partition("/")[0].removeprefix("refused.").partition(".")[0]
+    return int(head) if head.isdigit() else None
 
 
 # The doors
@@ -109,22 +115,61 @@ def refusal(log: AnyLog, turn: int) -> RefusedEntry | None:
 
 def questions_of(log: AnyLog) -> list[QuestionEntry]:
     """The questions of the thread, first to last."""
+    known = known_log(log)
+    if known is not None:
+        return known.lineage.questions[: known.question_count]
     return [entry for entry in _numbered(log, "run.") if entry["kind"] == "run"]
+
+
+def questions_up_to(log: AnyLog, turn: int) -> list[QuestionEntry]:
+    """The questions of the thread whose first turn is `turn` or one before it."""
+    questions = questions_of(log)
+    return questions[: bisect_right(questions, turn, key=lambda question: question["turn"])]
+
+
+def first_question(log: AnyLog) -> QuestionEntry:
+    """The first question; there must be one."""
+    return _question_at(log, 0)
+
+
+def last_question(log: AnyLog) -> QuestionEntry:
+    """The newest question; there must be one."""
+    return _question_at(log, question_count(log) - 1)
+
+
+def _question_at(log: AnyLog, number: int) -> QuestionEntry:
+    entry = log[question_place(number)]
+    if entry["kind"] != "run":
+        raise KeyError(question_place(number))
+    return entry
+
+
+def question_count(log: AnyLog) -> int:
+    """How many questions there are."""
+    known = known_log(log)
+    return sum(1 for _ in _numbered(log, "run.")) if known is None else known.question_count
 
 
 def compactions(log: AnyLog) -> list[CompactionEntry]:
     """The summaries, oldest first."""
+    known = known_log(log)
+    if known is not None:
+        return known.lineage.compactions[: known.compaction_count]
     return [entry for entry in _numbered(log, "compaction.") if entry["kind"] == "compaction"]
 
 
 def turns(log: AnyLog, first: int = 0) -> list[TurnEntry]:
     """The turns from number `first` on."""
+    known = known_log(log)
+    if known is not None:
+        return known.lineage.turns[first : known.turn_count]
     return [entry for entry in _numbered(log, "", first) if entry["kind"] == "turn"]
 
 
 def turn_count(log: AnyLog) -> int:
     """How many turns there are."""
-    return sum(1 for _ in _numbered(log, ""))
+    known = known_log(log)
+    return sum(1 for _ in _numbered(log, "")) if known is None else known.turn_count
 
 
 def last_turn(log: AnyLog) -> TurnEntry:
@@ -134,7 +179,7 @@ def last_turn(log: AnyLog) -> TurnEntry:
 
 def iteration_of(log: AnyLog) -> int:
     """How many turns the newest question has taken."""
-    return turn_count(log) - questions_of(log)[-1]["turn"]
+    return turn_count(log) - last_question(log)["turn"]
 
 
 def cells_of(log: AnyLog, turn: int, count: int) -> list[CellEntry | None]:
@@ -174,13 +219,30 @@ def context_names(questions: Sequence[QuestionEntry]) -> list[str]:
     return [f"context_{before + index}" for index in range(len(questions[-1]["contexts"]))]
 
 
+MOST_PARSED = 4096
+_parsed: dict[int, tuple[QuestionEntry, list[ContextHandle]]] = {}
+
+
+def handles_in(question: QuestionEntry) -> list[ContextHandle]:
+    """The contexts that came with a question. An entry is not changed once it is in a log, so that
+    its handles are made once."""
+    known = _parsed.get(id(question))
+    if known is not None and known[0] is question:
+        return known[1]
+    handles = [ContextHandle.from_dict(given) for given in question["contexts"]]
+    if len(_parsed) >= MOST_PARSED:
+        _parsed.clear()
+    _parsed[id(question)] = (question, handles)
+    return handles
+
+
 def handles_of(questions: Sequence[QuestionEntry]) -> dict[str, ContextHandle]:
     """The contexts of `questions` by name: `context_0`, ..., the names that users gave, and
     `context` for the first one of the newest that has any."""
     numbered: dict[str, ContextHandle] = {}
     newest: ContextHandle | None = None
     for question in questions:
-        handles = [ContextHandle.from_dict(given) for given in question["contexts"]]
+        handles = handles_in(question)
         newest = handles[0] if handles else newest
         for handle in handles:
             numbered[f"context_{len(numbered)}"] = handle

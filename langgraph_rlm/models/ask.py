@@ -62,6 +62,8 @@ async def ask(
     except Exception as error:
         of_model(error, model_name(model))
         raise
+    if not (reply.tool_calls or reply.invalid_tool_calls):
+        return reply  # whose ids are taken matters to calls alone: a prompt may be long
     return with_ordinary_calls(reply, _taken(prompt))
 
 

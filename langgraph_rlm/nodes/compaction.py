@@ -8,10 +8,11 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.budget.usage import share
 from langgraph_rlm.log.entries import CompactionEntry
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.places import compaction_place, compactions, turn_count
 from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.wrapped import Model
-from langgraph_rlm.nodes.conversation import conversation, merged
+from langgraph_rlm.nodes.conversation import add, conversation
 from langgraph_rlm.prompts import compaction_prompt
 from langgraph_rlm.runtime.run import Run, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -64,7 +65,8 @@ async def compact(
         ModelFailed: the model's client raised.
     """
     fitting = rlm.windows.fitted(model, messages)  # what is asked for is not cut
-    asked = merged([*fitting, HumanMessage(compaction_prompt())])
+    asked = [*fitting]
+    add(asked, [HumanMessage(compaction_prompt())])
     place = compaction_place(len(compactions(state["log"])))
     depth, id = state.get("depth", 0), state["trajectory"]
     work = frame_of(config).piece("model", "summary", id, place, depth)
@@ -86,7 +88,7 @@ def _entry(
         if not can_compact(state, turns):
             continue
         shorter: CompactionEntry = {**entry, "turn": entry["turn"] - turns}
-        summed = changed(state, log={**state["log"], place: shorter})
+        summed = changed(state, log=merge_log(state["log"], [{place: shorter}]))
         if tokens_of(conversation(summed, rlm)) <= room:
             return shorter
     return entry

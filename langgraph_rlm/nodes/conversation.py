@@ -2,7 +2,7 @@
 never rewritten."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from langchain_core.messages import (
@@ -48,6 +48,7 @@ from langgraph_rlm.prompts import (
 from langgraph_rlm.repl.base import capacity_of, gives_files, imports_skills, reads_files
 from langgraph_rlm.repl.host import is_loaded, limits_of_thread
 from langgraph_rlm.repl.host_functions import descriptions, reserved
+from langgraph_rlm.runtime.beginnings import Beginning
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import RLMState
 from langgraph_rlm.storage.blobs import BlobStore, Text
@@ -75,15 +76,27 @@ def conversation(state: RLMState, rlm: RLMRuntime, *, limit: str | None = None) 
         limit: the limit that was reached, when the model is to give its best answer so far.
     """
     log, questions = state["log"], questions_of(state["log"])
-    messages: list[AnyMessage] = [SystemMessage(_system(state, rlm))]
-    for index in range(len(questions)):
-        messages += _asked(index, questions, state, rlm)
+    id, look, last = state["trajectory"], _look(state, rlm), turn_count(log) - 1
+    begun = rlm.beginnings.of(id, log, look)
+    messages: list[AnyMessage] = [SystemMessage(_system(state, rlm)), *begun.messages]
+    for index in range(max(begun.questions - 1, 0), len(questions)):
+        if index >= begun.questions:
+            add(messages, _asked(index, questions, state, rlm))
         first, end = _turns_of(index, questions, log)
-        for number in range(max(first, _summed_up(log)), end):
-            messages += _turn(number, number - first + 1, state, rlm)
+        for number in range(max(first, _summed_up(log), begun.turn), end):
+            if number == last:  # what came of the last turn may not be all in the log yet
+                rlm.beginnings.keep(id, log, look, Beginning(messages[1:], index + 1, number))
+            add(messages, _turn(number, number - first + 1, state, rlm))
     if limit is not None:
-        messages.append(_best_answer(limit, state, rlm))
-    return merged(messages)
+        add(messages, [_best_answer(limit, state, rlm)])
+    return messages
+
+
+def _look(state: RLMState, rlm: RLMRuntime) -> Hashable:
+    """All but the log's own entries that messages are made with."""
+    most = rlm.output_chars(state.get("depth", 0), state.get("model"))
+    summaries = len(compactions(state["log"]))
+    return rlm.limits, most, bool(state.get("answer_schema")), summaries
 
 
 def _summed_up(log: Mapping[str, LogEntry]) -> int:
@@ -151,16 +164,15 @@ def _best_answer(limit: str, state: RLMState, rlm: RLMRuntime) -> HumanMessage:
     return HumanMessage(best_answer_prompt(reason=reason, structured=is_structured))
 
 
-def merged(messages: list[AnyMessage]) -> list[AnyMessage]:
-    """Make neighbours that a user would have said one message: some chat templates refuse two of
-    one role in a row."""
-    merged: list[AnyMessage] = []
-    for message in messages:
-        if merged and isinstance(message, HumanMessage) and isinstance(merged[-1], HumanMessage):
-            merged[-1] = HumanMessage(f"{merged[-1].text}\n\n{message.text}")
+def add(messages: list[AnyMessage], more: Iterable[AnyMessage]) -> None:
+    """Add messages to a conversation. Neighbours that a user would have said become one message:
+    some chat templates refuse two of one role in a row."""
+    for message in more:
+        before = messages[-1] if messages else None
+        if isinstance(message, HumanMessage) and isinstance(before, HumanMessage):
+            messages[-1] = HumanMessage(f"{before.text}\n\n{message.text}")
         else:
-            merged.append(message)
-    return merged
+            messages.append(message)
 
 
 def _system(state: RLMState, rlm: RLMRuntime) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from langgraph_rlm.coverage.of_log import Covered, covered
 from langgraph_rlm.coverage.shares import seen_by_models, shares_of
 from langgraph_rlm.errors import BlobError
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.repl.base import capacity_of
 from langgraph_rlm.repl.host import is_loaded
@@ -24,7 +25,7 @@ async def with_coverage(update: RLMUpdate, state: RLMState, rlm: RLMRuntime) -> 
         state: before it.
         rlm: its runtime.
     """
-    log = {**state["log"], **update.get("log", {})}
+    log = merge_log(state["log"], [update.get("log", {})])
     if not any(question["contexts"] for question in questions_of(log)):
         return update
     try:
@@ -44,10 +45,10 @@ def _coverage(state: RLMState, rlm: RLMRuntime) -> RLMUpdate:
 
 def _covered(state: RLMState, rlm: RLMRuntime) -> Covered:
     log = state["log"]
-    capacity = capacity_of(rlm.sandbox(log))
+    capacity, limits = capacity_of(rlm.sandbox(log)), rlm.limits_in(log)
     return covered(
         log,
         rlm.blobs,
-        is_loaded=lambda handle: is_loaded(handle, rlm.limits_in(log), capacity),
+        is_loaded=lambda handle: is_loaded(handle, limits, capacity),
         output_chars=rlm.output_chars(state.get("depth", 0), state.get("model")),
     )

@@ -17,14 +17,15 @@ from langgraph_rlm.log.entries import (
     refused_entry,
     rolled_back_entry,
 )
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.places import (
     call_at,
     cell_of,
     cell_place,
+    first_question,
     item_place,
     iteration_of,
     last_turn,
-    questions_of,
     spent_on,
     turn_count,
 )
@@ -122,10 +123,10 @@ class ExecuteRepl:
             state
         ).steps:  # the turn made tool calls without code: no interpreter is needed
             return done
-        start = ReplStart(state["trajectory"], questions_of(state["log"])[0]["started"])
+        start = ReplStart(state["trajectory"], first_question(state["log"])["started"])
         frame.run.interpreters.add(start.id)
         depth = state.get("depth", 0)
-        log = {**state["log"], **done.entries}
+        log = merge_log(state["log"], [done.entries])
         with at_work(self._work(frame, state)) as work:
             more = await self._rlm.sessions.advance(
                 start,
@@ -184,7 +185,7 @@ class ExecuteRepl:
         if done.final is not None:
             return RLMUpdate(final=done.final)
         reply, number = self._reply(state), turn_count(state["log"]) - 1
-        log = {**state["log"], **done.entries}
+        log = merge_log(state["log"], [done.entries])
         if reply.final is not None and has_answer_in_prose(log, number, reply, self._rlm.blobs):
             return RLMUpdate(final=await self._rlm.blobs.keep(reply.final.text))
         if limit is None and iteration_of(state["log"]) >= self._rlm.limits.max_iterations:

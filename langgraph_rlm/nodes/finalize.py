@@ -17,10 +17,11 @@ from langgraph_rlm.budget.limits import StopReason
 from langgraph_rlm.budget.usage import Usage, add_usage, spent
 from langgraph_rlm.log.entries import Log, RefusedEntry
 from langgraph_rlm.log.files import files_in
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.places import (
     cells_of,
     iteration_of,
-    questions_of,
+    last_question,
     refusal,
     refused_place,
     turn_at,
@@ -132,7 +133,7 @@ class Finalize:
         limit = self._limit(state, run)
         if limit is None:
             return RLMUpdate(log=refused, final=None, usage=time_spent(run))
-        known = changed(state, log={**state["log"], **refused}, limit=limit)
+        known = changed(state, log=merge_log(state["log"], [refused]), limit=limit)
         update = await self._best_answer(known, config, run, form)
         update["log"] = {**refused, **update.get("log", {})}
         return update
@@ -303,7 +304,7 @@ def _ended(run: Run, state: RLMState, given: RLMUpdate) -> RLMUpdate:
 def shown_so_far(log: Log, blobs: BlobStore) -> str:
     """The last answer of this question that was refused, or what its code printed since; empty if
     there is neither."""
-    first, last = questions_of(log)[-1]["turn"], turn_count(log) - 1
+    first, last = last_question(log)["turn"], turn_count(log) - 1
     for number in range(last, first - 1, -1):
         refused = refusal(log, number)
         if refused is not None:

@@ -64,11 +64,11 @@ def native_calls(reply: AIMessage, log: AnyLog, rlm: RLMRuntime) -> Called:
         log: of the RLM.
         rlm: knows the tools; where the root model was given none, its calls are ignored.
     """
-    turn, called = turn_count(log), Called()
-    if not rlm.native_tools:
+    turn, called, made_calls = turn_count(log), Called(), _made(reply)
+    if not (rlm.native_tools and made_calls):
         return called
     used = {call["id"] for entry in turns(log) for call in entry.get("tool_calls", ())}
-    for ordinal, made in enumerate(_made(reply)):
+    for ordinal, made in enumerate(made_calls):
         place = call_place(str(turn), ordinal)
         request, problem = _request(made, rlm)
         id = made.id if made.id and made.id not in used else f"call_{turn}_{ordinal}"

@@ -15,6 +15,7 @@ from langgraph_rlm.log.entries import (
     ROLLED_BACK,
     CallEntry,
     CellEntry,
+    Log,
     ReplyEntry,
     TurnEntry,
 )
@@ -25,7 +26,7 @@ from langgraph_rlm.log.places import (
     cell_at,
     cell_place,
     item_place,
-    questions_of,
+    questions_up_to,
     refusal,
     refused_place,
     reply_at,
@@ -58,7 +59,7 @@ from langgraph_rlm.repl.host_functions import BY_NAME, names_of, reserved, respo
 from langgraph_rlm.repl.own_snapshots import OwnSnapshots
 from langgraph_rlm.repl.requests import Request, answer_of, is_refused
 from langgraph_rlm.repl.snapshots import Snapshots
-from langgraph_rlm.repl.standing import Standing, cells_left
+from langgraph_rlm.repl.standing import LastLog, Standing, cells_left
 from langgraph_rlm.storage.blobs import Text
 from langgraph_rlm.storage.ranges import noted
 from langgraph_rlm.telemetry.observers import tell_of_sandbox
@@ -84,6 +85,7 @@ class Repl:
         self._base = host
         self._host = host
         self._at = standing or Standing()
+        self._last = LastLog(self._at)
         self.is_from_snapshot = standing is not None
         """Whether it did not begin at the beginning of its log."""
         self._rules = 1
@@ -108,7 +110,7 @@ class Repl:
 
     def stands_in(self, log: AnyLog) -> bool:
         """Tell whether `log` has everything that this interpreter has gone through."""
-        return self._at.stands_in(log)
+        return self._last.stands_in(log)
 
     @property
     def applied(self) -> frozenset[str]:
@@ -124,7 +126,7 @@ class Repl:
         self._has_ended()
         self._session.close()
 
-    def advance(self, log: AnyLog, deadline: Deadline | None = None) -> Advance:
+    def advance(self, log: Log, deadline: Deadline | None = None) -> Advance:
         """Run from where this interpreter stands until a call lacks answers, or no cell is left.
 
         Args:
@@ -143,8 +145,9 @@ class Repl:
         finally:
             self._time.end()
 
-    def _advance(self, log: AnyLog) -> Advance:
+    def _advance(self, log: Log) -> Advance:
         done = Advance()
+        self._last.note(log, done.entries)
         self.own.begin(log, done.entries)
         for place, code in self._cells(log, done):
             cell = self._at.open or self._start(place, code)
@@ -175,13 +178,13 @@ class Repl:
 
     # Which cells run
 
-    def _cells(self, log: AnyLog, done: Advance) -> Iterator[tuple[str, str]]:
+    def _cells(self, log: Log, done: Advance) -> Iterator[tuple[str, str]]:
         """Give the cells still to be run, each with its place.
 
         They are the logged ones that were not rolled back, and the new ones of the last turn.
         """
         last = turn_count(log) - 1
-        known = ChainMap(done.entries, dict(log))
+        known = ChainMap(done.entries, log)
         for number in range(self._at.turn, last + 1):
             turn = turn_at(log, number)
             self._enter(number, turn, log)
@@ -207,7 +210,7 @@ class Repl:
         self._at.turn = number
         self._rules = turn.get("rules", 1)
         self._at.applied[str(number)] = turn
-        questions = [question for question in questions_of(log) if question["turn"] <= number]
+        questions = questions_up_to(log, number)
         shown = partial(history, log, number, self._host.blobs)
         self._values.enter(questions, shown, self._rules)
         self._host = self._base.for_question(questions[-1])

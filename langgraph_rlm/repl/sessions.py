@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from langgraph_rlm.budget.clock import Deadline
 from langgraph_rlm.errors import BlobError, ReplayDivergedError, SandboxError
 from langgraph_rlm.log.entries import Log, LogEntry, rolled_back_entry
+from langgraph_rlm.log.grown import merge_log
 from langgraph_rlm.log.places import questions_of
 from langgraph_rlm.repl.advance import Advance, CellLost
 from langgraph_rlm.repl.base import Backend, Loading, SandboxCrashed, SessionSpec
@@ -187,7 +188,7 @@ class Sessions:
     async def advance(
         self,
         start: ReplStart,
-        log: Mapping[str, LogEntry],
+        log: Log,
         host: Host,
         deadline: Deadline | None = None,
         tell: Callable[[int, int], None] | None = None,
@@ -257,7 +258,7 @@ class Sessions:
         self,
         job: Job,
         start: ReplStart,
-        log: Mapping[str, LogEntry],
+        log: Log,
         host: Host,
         deadline: Deadline,
         rlm: Work | None,
@@ -266,7 +267,7 @@ class Sessions:
         deaths: Counter[str] = Counter()
         is_whole = False
         while True:
-            known = {**log, **rolled_back} if rolled_back else log
+            known = merge_log(log, [rolled_back]) if rolled_back else log
             is_whole = is_whole or deaths.total() == ATTEMPTS - 1
             repl = self._taken(start.id, known)
             if repl is None:

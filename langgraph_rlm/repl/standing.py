@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pydantic import TypeAdapter
 
 from langgraph_rlm.lazy import per_process
-from langgraph_rlm.log.entries import ROLLED_BACK, Log, LogEntry
+from langgraph_rlm.log.entries import ROLLED_BACK, AnyLog, Log, LogEntry
+from langgraph_rlm.log.grown import Mark, begins_with, mark_of
 from langgraph_rlm.log.places import cell_at, cell_of
 from langgraph_rlm.repl.host import OpenCell
 from langgraph_rlm.storage.out_files import OutFile
@@ -40,22 +41,39 @@ class Standing:
     out: dict[str, OutFile] = field(default_factory=dict[str, OutFile])
     """Of a snapshot: what stood in `out/` when it was taken."""
 
-    def stands_in(self, log: Mapping[str, LogEntry]) -> bool:
-        """Tell whether `log` has everything that the interpreter has gone through.
-
-        It does not after a fork, an edit, or another question in the middle of a cell.
-        """
-        if self.open is not None and self.open.place in log:
-            return False
-        for place, entry in self.applied.items():
-            then = log.get(place)
-            if then is not entry and then != entry:
-                return False
-        return True
-
     def as_json(self) -> str:
         """Write all but the entries, which are in the log."""
         return json.dumps(asdict(replace(self, applied={})), default=sorted)
+
+
+class LastLog:
+    """The log that an interpreter has gone through last, and what came of it."""
+
+    def __init__(self, standing: Standing) -> None:
+        """Take where the interpreter stands; kept up to date by its owner."""
+        self._standing = standing
+        self._mark: Mark | None = None
+        self._new: Log = {}
+
+    def note(self, log: AnyLog, new: Log) -> None:
+        """Note the log that it is about to go through, and where new entries will stand."""
+        self._mark, self._new = mark_of(log), new
+
+    def stands_in(self, log: AnyLog) -> bool:
+        """Tell whether a log has everything that the interpreter has gone through.
+
+        It does not after a fork, an edit, or another question in the middle of a cell. It mostly
+        has grown from the last one: then only what came of that is looked at.
+        """
+        open_cell = self._standing.open
+        if open_cell is not None and open_cell.place in log:
+            return False
+        in_doubt = self._new if begins_with(log, self._mark) else self._standing.applied
+        return all(_is_same(log.get(place), entry) for place, entry in in_doubt.items())
+
+
+def _is_same(then: LogEntry | None, now: LogEntry) -> bool:
+    return then is now or then == now
 
 
 def standing_of(text: str, applied: Log) -> Standing:

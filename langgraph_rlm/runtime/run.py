@@ -31,6 +31,7 @@ from langgraph_rlm.pregel.kept_answers import KeptAnswer
 from langgraph_rlm.progress import Event, Waiting
 from langgraph_rlm.runtime.batch_ends import BatchEnds
 from langgraph_rlm.runtime.shared import RLMRuntime
+from langgraph_rlm.runtime.windows import chars_of, texts_of
 from langgraph_rlm.schemas.answers import Format
 from langgraph_rlm.storage.context import encodable
 from langgraph_rlm.telemetry.marks import is_watched, marked
@@ -284,7 +285,10 @@ def _sent(prompt: str | list[AnyMessage], model: Model) -> str | list[AnyMessage
     encode, and in the order of roles that the model wants."""
     if isinstance(prompt, str):
         return encodable(prompt)
-    return [_encodable_message(message) for message in in_order(prompt, model)]
+    ordered = in_order(prompt, model)
+    if "".join(texts_of(ordered)).isascii():
+        return ordered
+    return [_encodable_message(message) for message in ordered]
 
 
 def _encodable_message(message: AnyMessage) -> AnyMessage:
@@ -297,7 +301,7 @@ def _encodable_message(message: AnyMessage) -> AnyMessage:
 def _chars(prompt: str | list[AnyMessage]) -> int:
     if isinstance(prompt, str):
         return len(prompt)
-    return sum(len(message.text) for message in prompt)
+    return chars_of(prompt)
 
 
 class Caller(NamedTuple):

@@ -3,7 +3,7 @@ Knows no run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from langgraph_rlm.budget.limits import Limits
@@ -14,10 +14,12 @@ from langgraph_rlm.models.http_clients import Clients
 from langgraph_rlm.models.media import refusal
 from langgraph_rlm.models.resolve import NamedModels
 from langgraph_rlm.models.wrapped import Model, takes_tools
+from langgraph_rlm.pregel.known_history import Histories
 from langgraph_rlm.repl.base import Backend, capacity_of
 from langgraph_rlm.repl.host import Host, limits_of_thread
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
+from langgraph_rlm.runtime.beginnings import Beginnings
 from langgraph_rlm.runtime.parts import needed_for
 from langgraph_rlm.runtime.settings import Configurable
 from langgraph_rlm.runtime.windows import LEAST_CHARS, Windows
@@ -70,6 +72,10 @@ class RLMRuntime:
     sandbox_name: str | None = None
     """The sandbox that a run has chosen for a new thread; None for the graph's own."""
     clients: Clients = field(default_factory=Clients)
+    beginnings: Beginnings = field(default_factory=Beginnings)
+    """What the conversations of root models begin with."""
+    histories: Histories = field(default_factory=partial(Histories, "log"))
+    """The logs of threads as they were read last."""
     begun: set[str] = field(default_factory=set[str])
     """Marks of tools that must not run twice: those that were begun in this process and have not
     started."""

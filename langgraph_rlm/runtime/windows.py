@@ -1,6 +1,7 @@
 """Windows: how many tokens a root model takes, as the user, its profile or its own errors say."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from langchain_core.messages import AnyMessage
 
@@ -61,7 +62,23 @@ class Windows:
 
 def tokens_of(messages: Sequence[AnyMessage]) -> int:
     """Estimate the tokens of messages."""
-    return sum(len(to_bytes(message.text)) for message in messages) // BYTES_PER_TOKEN
+    text = "".join(texts_of(messages))
+    return (len(text) if text.isascii() else len(to_bytes(text))) // BYTES_PER_TOKEN
+
+
+def chars_of(messages: Sequence[AnyMessage]) -> int:
+    """Count the characters of messages."""
+    return sum(map(len, texts_of(messages)))
+
+
+def texts_of(messages: Sequence[AnyMessage]) -> list[str]:
+    """Give the texts of messages. `message.text` takes ten times as long as a look at what most
+    have, and a long conversation is counted before each call."""
+    contents: list[Any] = [message.content for message in messages]
+    for index, content in enumerate(contents):
+        if content.__class__ is not str:
+            contents[index] = str(messages[index].text)
+    return contents
 
 
 def _longest(lengths: Sequence[int], room: int) -> int:

@@ -1,0 +1,168 @@
+"""Known history: a thread's `DeltaChannel` as this process has read it before. Writes nothing.
+
+LangGraph reads such a channel by the writes of all checkpoints since its last snapshot, so each
+question of a thread would read the whole thread again. Here a read walks back to the checkpoint
+that was read last, and takes up its value. The id of a checkpoint never stands for another value:
+whatever is written later, here or elsewhere, gets ids of its own, and the walk passes them.
+"""
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels import DeltaChannel
+from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory, PendingWrite
+
+MOST_ENTRIES = 50_000
+"""Entries of all values that are kept; one has about a kilobyte. The last value is always kept."""
+
+MOST_STEPS = 100
+"""Checkpoints that a walk looks at. What is farther back is read as LangGraph reads it, which takes
+fewer queries."""
+
+Key = tuple[str, str]
+"""A thread, and a namespace in it."""
+
+
+class Known(NamedTuple):
+    """A value that was read."""
+
+    checkpoint: str
+    value: Mapping[str, Any]
+
+
+class Histories:
+    """The values of one channel by thread, those used last. A value is not changed by anybody."""
+
+    def __init__(self, channel: str, most_entries: int = MOST_ENTRIES) -> None:
+        self.channel = channel
+        self._most_entries = most_entries
+        self._known: OrderedDict[Key, Known] = OrderedDict()
+        self._entries = 0
+        self._lock = threading.Lock()
+
+    def of(self, key: Key) -> Known | None:
+        """Give what was read last; None for nothing."""
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def keep(self, key: Key, known: Known) -> None:
+        """Keep what was read in place of what was read before."""
+        with self._lock:
+            self._drop(key)
+            self._known[key] = known
+            self._entries += len(known.value)
+            while self._entries > self._most_entries and len(self._known) > 1:
+                self._drop(next(iter(self._known)))
+
+    def _drop(self, key: Key) -> None:
+        dropped = self._known.pop(key, None)
+        if dropped is not None:
+            self._entries -= len(dropped.value)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a saver takes from histories."""
+
+    histories: Histories
+    channel: DeltaChannel[Any]
+    namespace: str
+
+
+def with_histories(
+    saver: BaseCheckpointSaver[Any],
+    histories: Histories,
+    graph: Any,
+    namespace: str,
+) -> BaseCheckpointSaver[Any]:
+    """Give the same saver, which reads one channel of one namespace by what is known of it.
+
+    Args:
+        saver: any. One whose class cannot be extended is given back as it is.
+        histories: what was read before.
+        graph: that has the channel.
+        namespace: of the graph. In others a channel of that name may be
+            another one.
+    """
+    channel: object = graph.channels.get(histories.channel)
+    if not isinstance(channel, DeltaChannel):
+        return saver
+    extended = copy.copy(saver)
+    try:
+        extended.__class__ = _extended(type(saver))
+    except TypeError:
+        return saver
+    vars(extended)[_READING] = _Reading(histories, cast("DeltaChannel[Any]", channel), namespace)
+    return extended
+
+
+_READING = "langgraph_rlm_reading"
+
+
+@lru_cache(maxsize=64)
+def _extended(kind: type[BaseCheckpointSaver[Any]]) -> type[BaseCheckpointSaver[Any]]:
+    if issubclass(kind, _ByHistories):
+        return kind
+    return type(kind.__name__, (_ByHistories, kind), {"__module__": kind.__module__})
+
+
+class _ByHistories(BaseCheckpointSaver[Any]):
+    """What differs in such a saver."""
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Do what the saver does, by fewer reads."""
+        reading = cast(_Reading, vars(self)[_READING])
+        place = config.get("configurable", {})
+        name, namespace = reading.histories.channel, place.get("checkpoint_ns", "")
+        checkpoint = place.get("checkpoint_id")
+        if [*channels] != [name] or namespace != reading.namespace or checkpoint is None:
+            return await super().aget_delta_channel_history(config=config, channels=channels)
+        key = (str(place.get("thread_id")), namespace)
+        known = reading.histories.of(key)
+        if known is None or known.checkpoint != checkpoint:
+            history = None if known is None else await self._since(known, config, name)
+            if history is None:
+                found = await super().aget_delta_channel_history(config=config, channels=channels)
+                history = found[name]
+            known = Known(checkpoint, _value(history, reading.channel))
+            reading.histories.keep(key, known)
+        return {name: DeltaChannelHistory(seed=known.value, writes=[])}
+
+    async def _since(
+        self, known: Known, config: RunnableConfig, name: str
+    ) -> DeltaChannelHistory | None:
+        """Walk back to what is known, or to a snapshot; None where neither is near.
+
+        The writes of a checkpoint come after its value: so those of the last one count too.
+        """
+        writes: list[PendingWrite] = []
+        target = await self.aget_tuple(config)
+        before = None if target is None else target.parent_config
+        for _ in range(MOST_STEPS):
+            saved = None if before is None else await self.aget_tuple(before)
+            if saved is None:
+                return None
+            writes += [write for write in reversed(saved.pending_writes or []) if write[1] == name]
+            values = saved.checkpoint["channel_values"]
+            if name in values or saved.checkpoint["id"] == known.checkpoint:
+                seed = values.get(name, known.value)
+                return DeltaChannelHistory(seed=seed, writes=writes[::-1])
+            before = saved.parent_config
+        return None
+
+
+def _value(history: DeltaChannelHistory, channel: DeltaChannel[Any]) -> Mapping[str, Any]:
+    """Reduce a history, as LangGraph does."""
+    read = channel.from_checkpoint(history.get("seed"))
+    read.replay_writes(history["writes"])
+    return read.get()
