@@ -149,8 +149,9 @@ LATER_ROOMS = [
     "acp",
     "cli",
 ]
-LATER = [f"langgraph_rlm.{room}" for room in LATER_ROOMS]
-LATER += [f"langgraph_rlm.repl.{module}" for module in ("contract", "local", "monty", "python")]
+LATER = [f"langgraph_rlm.{room}" for room in LATER_ROOMS] + [
+    f"langgraph_rlm.repl.{module}" for module in ("contract", "local", "monty", "python")
+]
 
 
 def test_a_graph_is_made_without_what_it_does_not_use() -> None:
