@@ -24,10 +24,14 @@ from langgraph_rlm.as_tool.door import AsTool
 from langgraph_rlm.errors import AnsweredError, ResumeError
 from langgraph_rlm.pregel.databases import identity_of
 from langgraph_rlm.pregel.drawing import named_by_depth, subgraphs_of
-from langgraph_rlm.pregel.kept_answers import KeptAnswer, ready_answers, refuse_answers
+from langgraph_rlm.pregel.kept_answers import (
+    KeptAnswer,
+    ready_answers,
+    refuse_answers,
+    with_answers,
+)
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
-    RESUME_MAP,
     RESUMING,
     RUNTIME,
     SCRATCHPAD,
@@ -153,7 +157,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             kept = await self._kept(given, config, saver)
             given = await self._by_pause(given, config, kept)
             if kept:
-                config = _with_answers(config, kept)
+                config = with_answers(config, kept)
             is_resumed = await self._is_resumed(given, config)
             begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
             given = with_settings(given, begun.entry)
@@ -390,12 +394,6 @@ def _is_continued(input: Any) -> bool:
     if input is None:
         return True
     return isinstance(input, Command) and cast("Command[Any]", input).resume is not None
-
-
-def _with_answers(config: RunnableConfig, kept: Mapping[str, KeptAnswer]) -> RunnableConfig:
-    """A config that hands kept answers to the pauses within."""
-    given: dict[str, Any] = config.get("configurable", {}).get(RESUME_MAP) or {}
-    return with_key(config, RESUME_MAP, {**{id: each.answer for id, each in kept.items()}, **given})
 
 
 def _thread(config: RunnableConfig) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from langgraph_rlm.pregel.keys import open_pauses
+from langgraph_rlm.pregel.keys import RESUME_MAP, open_pauses
 
 KEY = "langgraph_rlm_answer"
 """The channel of a kept answer."""
@@ -84,6 +85,16 @@ async def ready_answers(saver: BaseCheckpointSaver[Any], thread: str) -> dict[st
     saved = await newest_of(saver, thread)
     kept = {} if saved is None else kept_in(saved)
     return {pause: each for pause, each in kept.items() if each.refused is None}
+
+
+def with_answers(config: RunnableConfig, kept: Mapping[str, KeptAnswer]) -> RunnableConfig:
+    """Give a config that hands kept answers to the pauses within."""
+    given = config.get("configurable", {})
+    answers = {id: each.answer for id, each in kept.items()}
+    return {
+        **config,
+        "configurable": {**given, RESUME_MAP: {**answers, **(given.get(RESUME_MAP) or {})}},
+    }
 
 
 async def keep_answer(

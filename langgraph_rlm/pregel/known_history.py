@@ -6,17 +6,17 @@ that was read last, and takes up its value. The id of a checkpoint never stands 
 whatever is written later, here or elsewhere, gets ids of its own, and the walk passes them.
 """
 
-import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory, PendingWrite
+
+from langgraph_rlm.pregel.savers import EarlySaver
 
 MOST_ENTRIES = 50_000
 """Entries of all values that are kept; one has about a kilobyte. The last value is always kept."""
@@ -69,7 +69,7 @@ class Histories:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Reading:
     """What a saver takes from histories."""
 
     histories: Histories
@@ -78,50 +78,38 @@ class _Reading:
 
 
 def with_histories(
-    saver: BaseCheckpointSaver[Any],
-    histories: Histories,
-    graph: Any,
-    namespace: str,
-) -> BaseCheckpointSaver[Any]:
-    """Give the same saver, which reads one channel of one namespace by what is known of it.
+    saver: EarlySaver, histories: Histories, graph: Any, namespace: str
+) -> EarlySaver:
+    """Give a saver that reads one channel of one namespace by what is known of it.
 
     Args:
-        saver: any. One whose class cannot be extended is given back as it is.
+        saver: as a run uses it.
         histories: what was read before.
         graph: that has the channel.
-        namespace: of the graph. In others a channel of that name may be
-            another one.
+        namespace: of the graph. In others a channel of that name may be another one.
     """
     channel: object = graph.channels.get(histories.channel)
     if not isinstance(channel, DeltaChannel):
         return saver
-    extended = copy.copy(saver)
-    try:
-        extended.__class__ = _extended(type(saver))
-    except TypeError:
-        return saver
-    vars(extended)[_READING] = _Reading(histories, cast("DeltaChannel[Any]", channel), namespace)
-    return extended
+    known = Reading(histories, cast("DeltaChannel[Any]", channel), namespace)
+    return HistorySaver(saver.wrapped, known)
 
 
-_READING = "langgraph_rlm_reading"
+class HistorySaver(EarlySaver):
+    """Another saver, of which less is read."""
 
+    def __init__(self, saver: BaseCheckpointSaver[Any], reading: Reading) -> None:
+        super().__init__(saver)
+        self._reading = reading
 
-@lru_cache(maxsize=64)
-def _extended(kind: type[BaseCheckpointSaver[Any]]) -> type[BaseCheckpointSaver[Any]]:
-    if issubclass(kind, _ByHistories):
-        return kind
-    return type(kind.__name__, (_ByHistories, kind), {"__module__": kind.__module__})
-
-
-class _ByHistories(BaseCheckpointSaver[Any]):
-    """What differs in such a saver."""
+    def with_allowlist(self, extra_allowlist: Any) -> "HistorySaver":
+        return HistorySaver(self.wrapped.with_allowlist(extra_allowlist), self._reading)
 
     async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
+        self, *, config: RunnableConfig, channels: Sequence[str], **options: Any
     ) -> Mapping[str, DeltaChannelHistory]:
         """Do what the saver does, by fewer reads."""
-        reading = cast(_Reading, vars(self)[_READING])
+        reading = self._reading
         place = config.get("configurable", {})
         name, namespace = reading.histories.channel, place.get("checkpoint_ns", "")
         checkpoint = place.get("checkpoint_id")
