@@ -151,8 +151,9 @@ def log_of(greps: int, matches: int) -> tuple[dict[str, Any], float, float]:
         f"        grep(f'key{{k:02d}}', max_matches={matches})\nFINAL('x')"
     )
     graph = create_rlm(ScriptedModel(replies=[cell(code)]), checkpointer=InMemorySaver())
-    out = graph.invoke({"query": "q", "context": "\n".join(lines)}, thread())
-    entry = graph.get_state(thread()).values["log"]["0.0"]
+    config: Any = thread()
+    out = graph.invoke({"query": "q", "context": "\n".join(lines)}, config)
+    entry = graph.get_state(config).values["log"]["0.0"]
     found = [each for k in range(greps) for each in lines[k::40][:matches]]
     size = len("\n".join(lines))
     return entry, out["coverage"]["contexts"]["context_0"]["read"], len("".join(found)) / size
