@@ -6,7 +6,7 @@ ten thousand tasks would cost a hundred times what a thousand do.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from langchain_core.runnables import RunnableConfig
 
@@ -17,6 +17,7 @@ from langgraph_rlm.nodes.answering import Answering
 from langgraph_rlm.nodes.events import answered_items
 from langgraph_rlm.pregel.early_writes import EarlyWrites, Saved
 from langgraph_rlm.pregel.keys import CHECKPOINTER, saves_at_once
+from langgraph_rlm.pregel.savers import EarlySaver
 from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.state import PendingCall, RLMUpdate, place_of, waiting_items
 
@@ -34,7 +35,7 @@ class Batch:
         self._limit: StopReason | None = None
         saver = config.get("configurable", {}).get(CHECKPOINTER)
         self._early: EarlyWrites | None = None
-        if saver is not None and saves_at_once(config):
+        if isinstance(saver, EarlySaver) and saves_at_once(config):
             self._early = EarlyWrites(saver, config, "log")
 
     async def answered(self) -> RLMUpdate:
@@ -74,12 +75,12 @@ class Batch:
         call = self._call
         return [each for each in waiting_items(call) if place_of(call, each) not in self._log]
 
-    async def _ask(self, numbers: Iterable[int]) -> None:
+    async def _ask(self, numbers: Sequence[int]) -> None:
         """Ask as many items at a time as the run has slots."""
-        left = iter(numbers)
+        left, slots = iter(numbers), self._run.rlm.limits.max_concurrency
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._run.rlm.limits.max_concurrency):
+                for _ in range(min(slots, len(numbers))):
                     group.create_task(self._work_on(left))
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from failed.exceptions[0].__cause__
