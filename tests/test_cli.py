@@ -219,7 +219,7 @@ def test_a_server_that_is_not_there_is_named(
     result = ask("?", "-c", text, *MODELS)
     error, how = result.stderr.splitlines()[-2:]
     assert re.fullmatch(
-        r"Error: \w*ConnectionError: .*\(http://127.0.0.1:9/v1/chat/completions: .*connection.*\)",
+        r"Error: \w*ConnectionError: .*\(http://127.0.0.1:9/v1/chat/completions: .*[Cc]onnect.*\)",
         error,
     )
     assert how.startswith("Continue with: ")

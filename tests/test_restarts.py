@@ -433,11 +433,8 @@ async def test_a_limit_on_langgraphs_tasks_delays_no_save() -> None:
 
     async def saved() -> int:
         state = await saver.aget_tuple(thread())
-        return (
-            0
-            if state is None
-            else sum(channel == "log" for _, channel, _ in state.pending_writes or [])
-        )
+        writes = [] if state is None else state.pending_writes or []
+        return sum(len(new) for _, channel, new in writes if channel == "log")
 
     async with asyncio.timeout(20):
         while await saved() < 20:

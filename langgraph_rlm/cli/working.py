@@ -129,13 +129,13 @@ class Work:
         job = self._job
         state = await self._graph.aget_state(self._config)
         if self._has_started or answers:
-            return await self._follow(self._resume(answers), display, _kept_answers(state))
+            return await self._follow(self._resume(answers), display, _kept_tasks(state))
         if _is_for_files(state, job):
             return _result(state.values, job)
         _check_thread(state, job)
         self._has_started = True
-        kept = _kept_answers(state)
-        _note_start(job, display, kept)
+        kept = _kept_tasks(state)
+        _note_start(job, display, _kept_answers(state))
         given = None if job.question is None else _input_of(self._graph, job)
         return await self._follow(given, display, kept)
 
@@ -228,17 +228,29 @@ def _check_thread(state: "StateSnapshot", job: Job) -> None:
         )
 
 
-def _kept_answers(state: "StateSnapshot") -> dict[str, int]:
-    """Count the answers that earlier processes left for the call that the root's cell waits for, as
-    far as they were tasks of their own: a batch counts its own.
+def _kept_tasks(state: "StateSnapshot") -> dict[str, int]:
+    """Count the answers of earlier processes that progress events do not count: those of calls that
+    are tasks of their own. A batch counts what it finds.
 
     Returns:
-        The count by the place of the call; nothing when no call waits.
+        The count by the place of the call that the root's cell waits for; nothing when none waits.
     """
     place = state.values.get("suspended")
     if not place:
         return {}
     return {place: sum(task.result is not None for task in state.tasks)}
+
+
+def _kept_answers(state: "StateSnapshot") -> int | None:
+    """Count the answers that earlier processes left for the call that the root's cell waits for;
+    None where none waits."""
+    from langgraph_rlm.log.places import call_of
+
+    waits = state.values.get("suspended")
+    if not waits:
+        return None
+    of_batch = sum(call_of(place) == waits for place in state.values["log"])
+    return of_batch + sum(_kept_tasks(state).values())
 
 
 def _result(values: Mapping[str, Any], job: Job) -> Result:
@@ -254,18 +266,17 @@ def _result(values: Mapping[str, Any], job: Job) -> Result:
     )
 
 
-def _note_start(job: Job, display: "Display", kept: Mapping[str, int]) -> None:
+def _note_start(job: Job, display: "Display", kept: int | None) -> None:
     from langgraph_rlm.cli.display_text import about
 
     contexts = job.context if isinstance(job.context, Mapping) else {"": job.context}
     for name, context in contexts.items():
         for line in about(context, name) if context else ():
             display.note(line)
-    for count in kept.values():
-        if count:
-            display.note(f"Resumed: {count:,} answers to sub-calls were kept.")
-        else:
-            display.note("Resumed.")
+    if kept:
+        display.note(f"Resumed: {kept:,} answers to sub-calls were kept.")
+    elif kept == 0:
+        display.note("Resumed.")
 
 
 def _with_kept(event: Any, kept: Mapping[str, int]) -> Any:

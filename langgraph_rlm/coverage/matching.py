@@ -96,6 +96,8 @@ class Matcher:
             self._size *= 2
         self._first: dict[int, int] = {}
         self._more: dict[int, list[int]] = {}
+        self._often: dict[int, int] = {}
+        """How many places blocks have of which not all are kept."""
         self._index()
 
     def _index(self) -> None:
@@ -107,6 +109,8 @@ class Matcher:
                 places = self._more.setdefault(key, [])
                 if len(places) < PLACES:
                     places.append(start)
+                else:
+                    self._often[key] = self._often.get(key, PLACES + 1) + 1
 
     def matches(self, text: bytes, known: tuple[int, int] = (0, 0)) -> list[Match]:
         """Find the pieces of a text.
@@ -143,11 +147,22 @@ class Matcher:
             if match is None:
                 at += 1
                 continue
+            if not match.is_settled:
+                match = self._across(text, match, _floor(found))
             while found and found[-1].start >= match.start:
                 found.pop()
             found.append(match)
             at = match.end
         return found
+
+    def _across(self, text: bytes, match: Match, floor: int) -> Match:
+        """Give a longer match that goes on where one of many places ends; else that one.
+
+        What lines have in common ends where they differ, and so do the blocks across its end.
+        """
+        longer = self._best(text, max(0, match.end - self._size + 1), floor)
+        goes_on = longer is not None and longer.start <= match.start and longer.end > match.end
+        return longer if longer is not None and goes_on else match
 
     def _count(self, steps: int) -> None:
         self.steps += steps
@@ -200,7 +215,7 @@ class Matcher:
             for place in places:
                 if place - start not in diagonals:
                     diagonals.add(place - start)
-                    found.append((len(places), start, place))
+                    found.append((self._count_of(text, start, places), start, place))
         found.sort()
         crowded += {start for _, start, _ in found[CANDIDATES:]}
         return [(start, place) for _, start, place in found[:CANDIDATES]]
@@ -223,6 +238,12 @@ class Matcher:
         key = hash(text[start : start + self._size])
         first = self._first.get(key)
         return [] if first is None else [first, *self._more.get(key, ())]
+
+    def _count_of(self, text: bytes, start: int, places: list[int]) -> int:
+        """Tell how many places a block has, whether they are kept or not."""
+        if len(places) <= PLACES:
+            return len(places)
+        return self._often.get(hash(text[start : start + self._size]), len(places))
 
     def _extend(self, text: bytes, start: int, place: int, room: int, least: int) -> Match | None:
         """Extend a match both ways as far as text and haystack agree: at most `room` bytes back.

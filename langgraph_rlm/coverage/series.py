@@ -4,6 +4,8 @@ Many begin and end the same: what an earlier text has in common with the next is
 again. Knows no contexts.
 """
 
+from collections.abc import Sequence
+
 from langgraph_rlm.coverage.common import common_end, common_start
 from langgraph_rlm.coverage.matching import LEAST, Match, Matcher
 
@@ -28,7 +30,8 @@ class Series:
             *self._kept(text, 0, start, 0),
             *self._kept(text, len(text) - end, len(text), moved),
         ]
-        self._matches = [*kept, *self._matcher.matches(text, (start, end))]
+        new = self._matcher.matches(text, (start, end))
+        self._matches = [each for each in kept if not _is_within(each, new)] + new
         self._text = text
         return self._matches
 
@@ -50,6 +53,11 @@ class Series:
             if piece.size >= LEAST:
                 found.append(piece)
         return found
+
+
+def _is_within(piece: Match, matches: Sequence[Match]) -> bool:
+    """Whether a piece of the text lies in one of some matches."""
+    return any(each.start <= piece.start and piece.end <= each.end for each in matches)
 
 
 def _clipped(match: Match, first: int, last: int, moved: int) -> Match:
