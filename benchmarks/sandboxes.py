@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from nested import model_of
+from tasks import nested_model
 
 from langgraph_rlm import create_rlm
 from langgraph_rlm.repl.base import Backend, Finished, Returned, Session, SessionSpec, Suspended
@@ -80,7 +80,7 @@ def read(session: Session) -> None:
 def nested(backend: Backend, width: int) -> float:
     """Seconds of a run that asks so many RLMs, each of which asks as many, each as many again."""
     limits = {"max_depth": LEVELS + 1, "max_sub_calls": 10_000}
-    rlm = create_rlm(model_of(width, LEVELS), sandbox=backend, limits=limits)
+    rlm = create_rlm(nested_model(width, LEVELS), sandbox=backend, limits=limits)
     began = time.perf_counter()
     out = rlm.invoke({"query": "LEVEL-0"})
     seconds = time.perf_counter() - began

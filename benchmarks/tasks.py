@@ -257,6 +257,19 @@ async def greps(job: Job) -> Figures:
         return {"s": wall, "log_mb": len(log) / 1e6, "db_mb": stored}
 
 
+def nested_model(width: int, levels: int) -> ScriptedModel:
+    """Make a model whose code asks `width` RLMs, each of them as many, so many levels deep."""
+
+    def reply(text: str) -> str:
+        level = int(re.findall(r"LEVEL-(\d)", text)[-1])
+        if level == levels:
+            return cell("FINAL(1)")
+        asked = f"rlm_query_batched(['LEVEL-{level + 1}'] * {width})"
+        return cell(f"FINAL(sum(map(int, {asked})))")
+
+    return ScriptedModel(answer=reply)
+
+
 async def nested(job: Job) -> Figures:
     """RLMs three levels deep, each asking `size` others.
 
@@ -270,17 +283,10 @@ async def nested(job: Job) -> Figures:
         cpu = (cpu_of_all() - cpu) * 1000 / rlms
         return {"s": seconds, "cpu_ms": cpu, "db_mb": 0.0, "checkpoints": 0.0}
 
-    def reply(text: str) -> str:
-        level = int(re.findall(r"LEVEL-(\d)", text)[-1])
-        if level == 3:
-            return cell("FINAL(1)")
-        asked = f"rlm_query_batched(['LEVEL-{level + 1}'] * {width})"
-        return cell(f"FINAL(sum(map(int, {asked})))")
-
     is_bare = way_of(job).startswith("bare-")
     way = way_of(job).removeprefix("bare-")
     async with opened(job, way) as saver:
-        root = ScriptedModel(answer=reply)
+        root = nested_model(width, 3)
         if is_bare:
             graph, given = nested_of(width, 3, saver), {"level": 0}
         else:
