@@ -30,14 +30,18 @@ def own_saver(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     return saver
 
 
+def _plain(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """Give a saver as it was before `for_many_writes`."""
+    return saver.wrapped if isinstance(saver, EarlySaver) else saver
+
+
 def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     """Give a saver that the core may use while a sync caller waits.
 
     Raises:
         ConfigurationError: the saver lives on the event loop that the caller blocks.
     """
-    if isinstance(saver, EarlySaver):
-        saver = saver.wrapped
+    saver = _plain(saver)
     if isinstance(saver, InMemorySaver | ThreadedSaver):
         return saver
     if getattr(saver, "loop", None) is running_loop() is not None:
@@ -55,8 +59,7 @@ def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     Raises:
         ConfigurationError: the loop that the saver lives on does not run.
     """
-    if isinstance(saver, EarlySaver):
-        saver = saver.wrapped
+    saver = _plain(saver)
     loop = getattr(saver, "loop", None)
     if loop is not None and loop is running_loop():
         return saver
@@ -132,14 +135,6 @@ class WrappedSaver(BaseCheckpointSaver[Any]):
     def get_delta_channel_history(self, **options: Any) -> Mapping[str, DeltaChannelHistory]:
         return self.wrapped.get_delta_channel_history(**options)
 
-
-class EarlySaver(WrappedSaver):
-    """Another saver, which is not given once more what a task has saved before its end.
-
-    So such a task never looks finished: where a process is killed between the task's end and the
-    next checkpoint, the task runs again and finds all that it has saved.
-    """
-
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self.wrapped.aget_tuple(config)
 
@@ -157,6 +152,20 @@ class EarlySaver(WrappedSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         return await self.wrapped.aput(config, checkpoint, metadata, new_versions)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self.wrapped.adelete_thread(thread_id)
+
+    async def aget_delta_channel_history(self, **options: Any) -> Mapping[str, DeltaChannelHistory]:
+        return await self.wrapped.aget_delta_channel_history(**options)
+
+
+class EarlySaver(WrappedSaver):
+    """Another saver, which is not given once more what a task has saved before its end.
+
+    So such a task never looks finished: where a process is killed between the task's end and the
+    next checkpoint, the task runs again and finds all that it has saved.
+    """
 
     async def aput_writes(
         self,
@@ -176,12 +185,6 @@ class EarlySaver(WrappedSaver):
     def _takes_path(self) -> bool:
         """Whether the saver is told the path of a task, as newer ones are."""
         return "task_path" in signature(self.wrapped.aput_writes).parameters
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self.wrapped.adelete_thread(thread_id)
-
-    async def aget_delta_channel_history(self, **options: Any) -> Mapping[str, DeltaChannelHistory]:
-        return await self.wrapped.aget_delta_channel_history(**options)
 
 
 class ThreadedSaver(WrappedSaver):
