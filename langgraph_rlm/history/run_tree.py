@@ -18,7 +18,7 @@ from langgraph_rlm.history.fork import has_checkpointer
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import parts_of, send_number
-from langgraph_rlm.runtime.open_batch import open_batch, with_answers
+from langgraph_rlm.runtime.open_batch import with_answers
 from langgraph_rlm.state import RLMState, changed, last_native_calls, pending
 
 CALLS = ("sub_call", "tool_interrupt")
@@ -153,9 +153,8 @@ class _Reader:
             ConfigurationError: there is no such checkpoint.
         """
         head = self._head(namespace, checkpoint)
-        snapshot = await self._snapshot(namespace, head)
-        if open_batch(snapshot) is not None:
-            snapshot = await with_answers(snapshot, self._graph.checkpointer)
+        then = await self._snapshot(namespace, head)
+        snapshot = await with_answers(then, self._graph.checkpointer)
         values: Any = snapshot.values
         if "trajectory" not in values:
             raise ConfigurationError(

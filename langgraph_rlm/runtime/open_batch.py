@@ -21,33 +21,41 @@ class ShowsAnswers(CompiledStateGraph[Any, Any, Any, Any]):
     def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Give the state as `Pregel.get_state` does."""
         state = super().get_state(config, subgraphs=subgraphs)
-        saver = self._saver_to_show(config, state)
-        return state if saver is None else _shown(state, saver.get_tuple(state.config))
+        task = self._open_now(config, state)
+        if task is None:
+            return state
+        return _with_answers(state, task, self._saver_of(config).get_tuple(state.config))
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Give the state as `Pregel.aget_state` does."""
         state = await super().aget_state(config, subgraphs=subgraphs)
-        saver = self._saver_to_show(config, state)
-        return state if saver is None else await with_answers(state, saver)
+        if self._open_now(config, state) is None:
+            return state
+        return await with_answers(state, self._saver_of(config))
 
-    def _saver_to_show(
-        self, config: RunnableConfig, state: StateSnapshot
-    ) -> BaseCheckpointSaver[Any] | None:
-        """The saver that has more to show of a state; None where there is no more."""
-        given = config.get("configurable", {})
-        if given.get("checkpoint_id") or open_batch(state) is None:
-            return None
-        return cast("BaseCheckpointSaver[Any]", given.get(CHECKPOINTER) or self.checkpointer)
+    def _open_now(self, config: RunnableConfig, state: StateSnapshot) -> PregelTask | None:
+        """The task of a batch that is open in the current state; None in that of a named
+        checkpoint."""
+        is_named = bool(config.get("configurable", {}).get("checkpoint_id"))
+        return None if is_named else open_batch(state)
+
+    def _saver_of(self, config: RunnableConfig) -> BaseCheckpointSaver[Any]:
+        """The checkpointer that a state is read from: the one around, else the graph's own."""
+        around = config.get("configurable", {}).get(CHECKPOINTER)
+        return cast("BaseCheckpointSaver[Any]", around or self.checkpointer)
 
 
 async def with_answers(state: StateSnapshot, saver: BaseCheckpointSaver[Any]) -> StateSnapshot:
     """Give a state whose log has the answers to its open batch, as far as they are saved.
 
     Args:
-        state: of an RLM.
+        state: of an RLM. Where no batch is open, it is given back.
         saver: that has it.
     """
-    return _shown(state, await saver.aget_tuple(state.config))
+    task = open_batch(state)
+    if task is None:
+        return state
+    return _with_answers(state, task, await saver.aget_tuple(state.config))
 
 
 def open_batch(state: StateSnapshot) -> PregelTask | None:
@@ -60,9 +68,10 @@ def open_batch(state: StateSnapshot) -> PregelTask | None:
     return task if task.name == "sub_call" and task.result is None else None
 
 
-def _shown(state: StateSnapshot, saved: CheckpointTuple | None) -> StateSnapshot:
-    task = open_batch(state)
-    if saved is None or task is None:
+def _with_answers(
+    state: StateSnapshot, task: PregelTask, saved: CheckpointTuple | None
+) -> StateSnapshot:
+    if saved is None:
         return state
     log = {**state.values["log"], **early_writes(saved, task.id, "log")}
     return StateSnapshot({**state.values, "log": log}, *state[1:])
