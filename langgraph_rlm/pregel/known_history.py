@@ -7,11 +7,11 @@ whatever is written later, here or elsewhere, gets ids of its own, and the walk 
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from cachetools import LRUCache
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory, PendingWrite
@@ -41,31 +41,22 @@ class Histories:
 
     def __init__(self, channel: str, most_entries: int = MOST_ENTRIES) -> None:
         self.channel = channel
-        self._most_entries = most_entries
-        self._known: OrderedDict[Key, Known] = OrderedDict()
-        self._entries = 0
+
+        def entries(known: Known) -> int:
+            return min(len(known.value), most_entries)
+
+        self._known: LRUCache[Key, Known] = LRUCache(most_entries, entries)
         self._lock = threading.Lock()
 
     def of(self, key: Key) -> Known | None:
         """Give what was read last; None for nothing."""
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
             return self._known.get(key)
 
     def keep(self, key: Key, known: Known) -> None:
         """Keep what was read in place of what was read before."""
         with self._lock:
-            self._drop(key)
             self._known[key] = known
-            self._entries += len(known.value)
-            while self._entries > self._most_entries and len(self._known) > 1:
-                self._drop(next(iter(self._known)))
-
-    def _drop(self, key: Key) -> None:
-        dropped = self._known.pop(key, None)
-        if dropped is not None:
-            self._entries -= len(dropped.value)
 
 
 @dataclass(frozen=True)

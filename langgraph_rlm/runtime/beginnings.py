@@ -5,10 +5,10 @@ those before it rendered again, as long as its log has grown from the one that t
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from cachetools import LRUCache
 from langchain_core.messages import AnyMessage
 
 from langgraph_rlm.log.entries import AnyLog
@@ -43,10 +43,8 @@ class Beginnings:
     """The beginnings of the conversations of one graph; those used last are kept."""
 
     def __init__(self, most_chars: int = MOST_CHARS) -> None:
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: LRUCache[str, _Kept] = LRUCache(most_chars, lambda kept: kept.chars)
         self._lock = threading.Lock()
-        self._most_chars = most_chars
-        self._chars = 0
 
     def of(self, id: str, log: AnyLog, look: Hashable) -> Beginning:
         """Give what is known of the conversation of an RLM; an empty one for nothing.
@@ -60,7 +58,6 @@ class Beginnings:
             kept = self._kept.get(id)
             if kept is None or kept.look != look or not begins_with(log, kept.mark):
                 return Beginning()
-            self._kept.move_to_end(id)
         first = kept.beginning.turn
         late = (turn_of(place) for place, _ in new_since(log, kept.mark))
         if any(turn is not None and turn < first for turn in late):
@@ -73,12 +70,9 @@ class Beginnings:
         if mark is None:
             return
         with self._lock:
-            before = self._kept.pop(id, None)
-            chars = _chars(beginning, None if before is None else before)
-            self._chars += chars - (0 if before is None else before.chars)
-            self._kept[id] = _Kept(beginning, mark, look, chars)
-            while self._chars > self._most_chars:
-                self._chars -= self._kept.popitem(last=False)[1].chars
+            chars = _chars(beginning, self._kept.pop(id, None))
+            if chars <= self._kept.maxsize:
+                self._kept[id] = _Kept(beginning, mark, look, chars)
 
 
 def _chars(beginning: Beginning, before: _Kept | None) -> int:
