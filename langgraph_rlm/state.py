@@ -31,6 +31,7 @@ from langgraph_rlm.log.places import (
 )
 from langgraph_rlm.storage.blobs import Text
 from langgraph_rlm.storage.out_files import GivenFile, last_files
+from langgraph_rlm.storage.ranges import merge_ranges
 
 SNAPSHOT_EVERY = 1000
 """Updates after which the log is written whole; between them increments are: linear in the calls,
@@ -257,7 +258,8 @@ def pending(state: RLMState, place: str) -> list[PendingCall]:
     numbers = [item for item in range(entry["items"]) if item_place(place, item) not in log]
     if entry["call"] == "llm" and len(numbers) > 1:
         batch = _waiting(state, place, entry, numbers[0])
-        batch["place"], batch["items"] = place, ranges_of(numbers)
+        ranges = merge_ranges((item, item + 1) for item in numbers)
+        batch["place"], batch["items"] = place, [[*each] for each in ranges]
         return [batch]
     calls = [_waiting(state, place, entry, item) for item in numbers]
     if entry["call"] == "tool":
@@ -295,14 +297,3 @@ def waiting_items(call: PendingCall) -> Iterator[int]:
     """The numbers of the items that a `Send` is for."""
     for first, end in call.get("items", [[call["item"], call["item"] + 1]]):
         yield from range(first, end)
-
-
-def ranges_of(numbers: Sequence[int]) -> list[list[int]]:
-    """Rising numbers as ranges up to before a second number: `[[0, 2], [5, 6]]` of 0, 1, 5."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number:
-            ranges[-1][1] += 1
-        else:
-            ranges.append([number, number + 1])
-    return ranges
