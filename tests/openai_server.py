@@ -8,13 +8,15 @@ assert len(server.requests) == 1
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self, TypedDict
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict
 
 import pytest
 from aiohttp import web
+
+from .on_thread import OnThread
 
 Body = dict[str, Any]
 
@@ -43,7 +45,7 @@ class Reply(TypedDict, total=False):
     """Code of an error, such as `insufficient_quota`."""
 
 
-class OpenAIServer:
+class OpenAIServer(OnThread):
     """Answers `POST {url}/chat/completions` by a function of the request's body. May be asked from any thread or process."""
 
     def __init__(self, reply: Callable[[Body], str | Reply], *, seconds: float = 0.0) -> None:
@@ -53,9 +55,10 @@ class OpenAIServer:
             reply: the text of the answer, or a `Reply`. It may block: each call has a thread.
             seconds: how long every answer takes.
         """
+        super().__init__()
         self.reply = reply
         self._seconds = seconds
-        self._ready, self._lock = threading.Event(), threading.Lock()
+        self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(256)
         self.url = ""
         self.requests: list[Body] = []
@@ -78,24 +81,13 @@ class OpenAIServer:
         """The last message of every request."""
         return [last_message(body) for body in self.requests]
 
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        assert self._ready.wait(30), "the server did not start"
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen; see `OnThread`."""
         app = web.Application(client_max_size=1 << 30)
         self.add_routes(app)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -104,8 +96,7 @@ class OpenAIServer:
         await site.start()
         port = runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{port}/v1"
-        self._ready.set()
-        await self._stop.wait()
+        yield
         await runner.cleanup()
 
     def add_routes(self, app: web.Application) -> None:

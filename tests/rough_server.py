@@ -9,13 +9,13 @@ import json
 import socket
 import ssl
 import struct
-import threading
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
+
+from .on_thread import OnThread
 
 TLS = Path(__file__).parent / "tls"
 CERTIFICATE = TLS / "localhost.pem"
@@ -90,16 +90,16 @@ THEN_SILENT: dict[str, bytes] = {
 }
 
 
-class RoughServer:
+class RoughServer(OnThread):
     """Serves at `url(fault)`; `https` with a certificate that nobody knows."""
 
     def __init__(self, *, is_tls: bool = False) -> None:
         """Describe a server; entering it starts it on a free port."""
+        super().__init__()
         self._scheme, self._tls = "http", None
         if is_tls:
             self._scheme, self._tls = "https", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(CERTIFICATE, TLS / "localhost.key")
-        self._ready = threading.Event()
         self.port = 0
         self.opened = 0
         """Connections so far."""
@@ -117,29 +117,14 @@ class RoughServer:
         found = psutil.Process().net_connections("tcp")
         return sum(each.raddr != () and each.raddr.port == self.port for each in found)
 
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        assert self._ready.wait(30), "the server did not start"
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen; see `OnThread`."""
         server = await asyncio.start_server(
             self._connected, "127.0.0.1", 0, ssl=self._tls, backlog=2_048
         )
         self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
+        yield
         server.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

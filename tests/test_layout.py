@@ -136,19 +136,7 @@ HEAVY = [
 ]
 """What takes long to import, or is an extra, and is not needed for a graph that can be called."""
 
-LATER_ROOMS = [
-    "history",
-    "trace",
-    "testing",
-    "chat",
-    "agents",
-    "hosting",
-    "server",
-    "ui",
-    "mcp",
-    "acp",
-    "cli",
-]
+LATER_ROOMS = ORDER[ORDER.index("history") : ORDER.index("__main__")]
 LATER = [f"langgraph_rlm.{room}" for room in LATER_ROOMS] + [
     f"langgraph_rlm.repl.{module}" for module in ("contract", "local", "monty", "python")
 ]

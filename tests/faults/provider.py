@@ -7,14 +7,14 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
+from ..on_thread import OnThread
 from .scenario import digest_of, reply_to, stamp_of
 
 
@@ -30,15 +30,15 @@ class Asked:
     """When its reply had been written to the socket: seconds of `time.monotonic`."""
 
 
-class Provider:
+class Provider(OnThread):
     """Answers as the scenario says, each call after up to `seconds`, so that calls of a batch come back in another order."""
 
     def __init__(self, seconds: float = 0.02, reply: Callable[[Any], str] = reply_to) -> None:
+        super().__init__()
         self._seconds = seconds
         self._reply = reply
         self._arrived = threading.Condition()
         self._asked: dict[str, list[Asked]] = defaultdict(list)
-        self._started = threading.Event()
         self.url = ""
 
     def asked(self, thread: str) -> list[Asked]:
@@ -51,23 +51,9 @@ class Provider:
         with self._arrived:
             return self._arrived.wait_for(lambda: len(self._asked[thread]) >= calls, seconds)
 
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        assert self._started.wait(30), "the provider did not start"
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen; see `OnThread`."""
         app = web.Application(client_max_size=1 << 28)
         app.router.add_post("/{thread}/v1/chat/completions", self._chat)
         app.router.add_post("/{thread}/stamp", self._stamp)
@@ -75,8 +61,7 @@ class Provider:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._started.set()
-        await self._stop.wait()
+        yield
         await runner.cleanup()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
