@@ -9,7 +9,6 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -21,18 +20,16 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
 from langgraph_rlm.as_tool.door import AsTool
-from langgraph_rlm.errors import AnsweredError, ResumeError
+from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.pregel.databases import identity_of
 from langgraph_rlm.pregel.drawing import named_by_depth, subgraphs_of
 from langgraph_rlm.pregel.kept_answers import (
     KeptAnswer,
-    ready_answers,
     refuse_answers,
     with_answers,
 )
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
-    RESUMING,
     RUNTIME,
     SCRATCHPAD,
     with_around,
@@ -46,6 +43,7 @@ from langgraph_rlm.pregel.sync import iterate, wait_for
 from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
 from langgraph_rlm.runtime.began import Begun, begin, with_settings
+from langgraph_rlm.runtime.continued import Continues, thread_of
 from langgraph_rlm.runtime.open_batch import ShowsAnswers
 from langgraph_rlm.runtime.root_work import LEFT, let_rest, root_work, told
 from langgraph_rlm.runtime.run import (
@@ -62,7 +60,6 @@ from langgraph_rlm.runtime.spent_before import spent_before
 from langgraph_rlm.runtime.variant import variant
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
-from langgraph_rlm.tools.approvals import resume_map
 
 UNLIMITED = 10**9
 """For LangGraph's own limits, on supersteps (a thousand calls one after another take two thousand)
@@ -72,7 +69,7 @@ Saver = BaseCheckpointSaver[Any]
 
 
 class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
-    AsTool, ShowsAnswers, CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]
+    AsTool, Continues, ShowsAnswers, CompiledStateGraph[RLMState, Any, RLMInput, RLMOutput]
 ):
     """A compiled RLM. It does whatever a compiled LangGraph graph does: invoke, stream, batch,
     state and history."""
@@ -154,11 +151,11 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input, config)
             await self._occupy(config, until_done)
-            kept = await self._kept(given, config, saver)
-            given = await self._by_pause(given, config, kept)
+            kept = await self.kept(given, config, saver)
+            given = await self.by_pause(given, config, kept)
             if kept:
                 config = with_answers(config, kept)
-            is_resumed = await self._is_resumed(given, config)
+            is_resumed = await self.is_resumed(given, config)
             begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
             given = with_settings(given, begun.entry)
             framed = self._framed(config, begun, is_resumed=is_resumed, kept=kept)
@@ -171,7 +168,9 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
                         yield part
                 except ResumeError as error:
                     if kept:  # which of them it was is not known; those taken up are closed
-                        await refuse_answers(cast(Saver, saver), _thread(config), kept, str(error))
+                        await refuse_answers(
+                            cast(Saver, saver), thread_of(config), kept, str(error)
+                        )
                     raise
 
     def stream(  # type: ignore[override]
@@ -221,66 +220,11 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             is_strict=SCRATCHPAD not in config.get("configurable", {}),
         )
 
-    async def _kept(
-        self, input: Any, config: RunnableConfig, saver: Saver | None
-    ) -> Mapping[str, KeptAnswer]:
-        """Answers that another process has kept for this one: where a root continues, or a graph
-        around it does. Time travel asks again, as it does of LangGraph's own answers."""
-        given = config.get("configurable", {})
-        is_nested = SCRATCHPAD in given
-        continues = _is_resumed_within(config) if is_nested else _is_continued(input)
-        if saver is None or FRAME in given or not continues:
-            return {}
-        if not is_nested and given.get("checkpoint_id"):
-            return {}
-        return await ready_answers(saver, _thread(config))
-
-    async def _by_pause(
-        self, input: Any, config: RunnableConfig, kept: Mapping[str, KeptAnswer]
-    ) -> Any:
-        """`Command(resume=...)` with each answer under the id of its pause, checked before anything
-        is stored; kept answers are among them."""
-        has_own_thread = isinstance(self.checkpointer, BaseCheckpointSaver)
-        if input is None and kept and SCRATCHPAD not in config.get("configurable", {}):
-            input = Command()
-        if not isinstance(input, Command) or not has_own_thread:
-            return cast(Any, input)
-        command = cast("Command[Any]", input)
-        if command.resume is None and not kept:
-            return command
-        state = await self.aget_state(config)
-        pauses = {pause.id: (pause.value, pause.response_schema) for pause in state.interrupts}
-        answers = {id: each.answer for id, each in kept.items()}
-        if command.resume is not None:
-            given = resume_map(command.resume, pauses)
-            if twice := sorted(given.keys() & kept.keys()):
-                raise AnsweredError(
-                    f"{', '.join(twice)} is answered already, by a process that could not run the "
-                    "thread: continue it with None as the input."
-                )
-            answers |= given
-        return replace(command, resume=resume_map(answers, pauses))
-
     def _lacks_thread(self, config: RunnableConfig) -> bool:
         """Whether a root has a checkpointer, and no thread to save."""
         given = config.get("configurable", {})
         has_own = isinstance(self.checkpointer, BaseCheckpointSaver)
         return has_own and CHECKPOINTER not in given and "thread_id" not in given
-
-    async def _is_resumed(self, given: Any, config: RunnableConfig) -> bool:
-        """Whether a run goes on, and does not begin."""
-        if given is None or isinstance(given, Command) or _is_resumed_within(config):
-            return True
-        return await self._is_retried(config)
-
-    async def _is_retried(self, config: RunnableConfig) -> bool:
-        """Whether a root is given the run again that its thread is in, as servers do after a crash:
-        LangGraph then resumes it, whatever the input."""
-        id, given = config.get("metadata", {}).get("run_id"), config.get("configurable", {})
-        if id is None or SCRATCHPAD in given or self._saver(config) is None:
-            return False
-        state = await self.aget_state(config)
-        return bool(state.values) and (state.metadata or {}).get("run_id") == id
 
     def _used(self, saver: Saver, config: RunnableConfig) -> Saver:
         """A saver as a run uses it; for a root it reads the log by what was read before."""
@@ -381,20 +325,3 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         if is_root and thread is not None and isinstance(saver, BaseCheckpointSaver):
             database = await database_of(cast(Saver, saver))
             until_done.enter_context(lease(database, str(thread)))
-
-
-def _is_resumed_within(config: RunnableConfig) -> bool:
-    """Whether a graph around this one resumes it. It then gets its first input again, which
-    LangGraph ignores."""
-    return bool(config.get("configurable", {}).get(RESUMING))
-
-
-def _is_continued(input: Any) -> bool:
-    """Whether a root is given nothing new: it continues, or gets answers to its pauses."""
-    if input is None:
-        return True
-    return isinstance(input, Command) and cast("Command[Any]", input).resume is not None
-
-
-def _thread(config: RunnableConfig) -> str:
-    return str(config.get("configurable", {})["thread_id"])
