@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SandboxError,
         SettingsError,
         ThreadBusyError,
+        ThreadTakenOverError,
         UnknownToolCallError,
     )
     from langgraph_rlm.graph import create_rlm
@@ -75,6 +76,7 @@ _HOME = {
     "SandboxError": "errors",
     "SettingsError": "errors",
     "ThreadBusyError": "errors",
+    "ThreadTakenOverError": "errors",
     "ForkError": "errors",
     "ModelReplyError": "errors",
     "answer": "history.answers",
@@ -126,6 +128,7 @@ __all__ = [
     "SettingsError",
     "Thread",
     "ThreadBusyError",
+    "ThreadTakenOverError",
     "UnknownToolCallError",
     "Usage",
     "aanswer",

@@ -161,6 +161,15 @@ class ThreadBusyError(RLMError):
     """
 
 
+class ThreadTakenOverError(ThreadBusyError):
+    """Raised when another process has taken over the thread that this run works on.
+
+    This process was silent for longer than its lease lasts, for example because it was stopped or
+    cut off from the database. It can neither save nor call a model for this run any more. Nothing
+    is lost: the other process continues from what was saved.
+    """
+
+
 class ResumeError(RLMError):
     """Raised when an answer to a pause has the wrong form, or no pause waits for it.
 

@@ -40,6 +40,10 @@ RESUME_MAP = "__pregel_resume_map"
 DURABILITY = "__pregel_durability"
 """When a run saves: `"sync"`, `"async"` or `"exit"`. Left out where nobody has said it."""
 
+LEASE = "__rlm_lease"
+"""The token of the lease under which a run saves, on its way to a saver that checks it in the same
+statement. It starts as a private key does, so that no saver puts it into its metadata."""
+
 # Channels and tags
 
 INTERRUPT = "__interrupt__"
