@@ -23,6 +23,7 @@ from langgraph_rlm.as_tool.door import AsTool
 from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.pregel.databases import identity_of
 from langgraph_rlm.pregel.drawing import named_by_depth, subgraphs_of
+from langgraph_rlm.pregel.held import Held
 from langgraph_rlm.pregel.kept_answers import (
     KeptAnswer,
     refuse_answers,
@@ -130,6 +131,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
                 ones stay open.
             ThreadBusyError: another call is running the same thread, here or in a process that
                 `leases.py` can see.
+            ThreadTakenOverError: another process has taken the thread over, as this one was silent
+                for longer than its lease lasts.
             ValueError: there is a checkpointer and no `thread_id`.
         """
         config = self._bound(config)
@@ -141,16 +144,16 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
                 yield part
             return
         saver = self._saver(config)
-        if saver is not None:
-            config = with_key(config, CHECKPOINTER, self._used(saver, config))
-            if self.rlm.toolset.not_idempotent:
-                options = {**options, "durability": "sync"}
-                options.pop("checkpoint_during", None)  # its older name
+        if saver is not None and self.rlm.toolset.not_idempotent:
+            options = {**options, "durability": "sync"}
+            options.pop("checkpoint_during", None)  # its older name
         await variant(self.rlm, asked.settings)  # refused before anything is stored
         async with AsyncExitStack() as until_done:
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input, config)
-            await self._occupy(config, until_done)
+            held = await self._occupy(config, until_done)
+            if saver is not None:
+                config = with_key(config, CHECKPOINTER, self._used(saver, config, held))
             kept = await self.kept(given, config, saver)
             given = await self.by_pause(given, config, kept)
             if kept:
@@ -158,13 +161,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             is_resumed = await self.is_resumed(given, config)
             begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
             given = with_settings(given, begun.entry)
-            framed = self._framed(config, begun, is_resumed=is_resumed, kept=kept)
+            framed = self._framed(config, begun, held, is_resumed=is_resumed, kept=kept)
             await self._carry(framed, begun.state)
             framed = told(framed, until_done)
             let_rest(framed, until_done)
             async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
                 try:
-                    async for part in parts:
+                    async for part in self._guarded(parts, config, held):
                         yield part
                 except ResumeError as error:
                     if kept:  # which of them it was is not known; those taken up are closed
@@ -226,12 +229,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         has_own = isinstance(self.checkpointer, BaseCheckpointSaver)
         return has_own and CHECKPOINTER not in given and "thread_id" not in given
 
-    def _used(self, saver: Saver, config: RunnableConfig) -> Saver:
+    def _used(self, saver: Saver, config: RunnableConfig, held: Held | None) -> Saver:
         """A saver as a run uses it; for a root it reads the log by what was read before."""
+        used = for_many_writes(saver, held)
         if self._is_child(config):
-            return for_many_writes(saver)
+            return used
         namespace = config.get("configurable", {}).get("checkpoint_ns", "")
-        return with_histories(for_many_writes(saver), self.rlm.histories, self, namespace)
+        return with_histories(used, self.rlm.histories, self, namespace)
 
     def _saver(self, config: RunnableConfig) -> Saver | None:
         """The checkpointer that this invocation uses: its parent's, else its own."""
@@ -267,6 +271,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         config: RunnableConfig,
         begun: Begun,
+        held: Held | None,
         *,
         is_resumed: bool,
         kept: Mapping[str, KeptAnswer],
@@ -293,6 +298,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             resumed=is_resumed,
             root_options=wanted.root_options,
             kept=kept,
+            lease=held,
         )
         form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
         return with_key(config, FRAME, Frame(run, form=form, work=work))
@@ -317,11 +323,25 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             use = users.begin(database, saver)
             until_done.push_async_callback(asyncio.to_thread, users.end, use)
 
-    async def _occupy(self, config: RunnableConfig, until_done: AsyncExitStack) -> None:
-        """Keep other callers off the thread of a root."""
+    async def _occupy(self, config: RunnableConfig, until_done: AsyncExitStack) -> Held | None:
+        """Keep other callers off the thread of a root; what is within has its root's lease."""
         given, saver = config.get("configurable", {}), cast(object, self.checkpointer)
+        if FRAME in given:
+            return cast(Frame, given[FRAME]).run.lease
         thread = given.get("thread_id")
-        is_root = FRAME not in given
-        if is_root and thread is not None and isinstance(saver, BaseCheckpointSaver):
-            database = await database_of(cast(Saver, saver))
-            until_done.enter_context(lease(database, str(thread)))
+        if thread is None or not isinstance(saver, BaseCheckpointSaver):
+            return None
+        database = await database_of(cast(Saver, saver))
+        named = given.get("run_id") or config.get("metadata", {}).get("run_id")
+        run_id = None if named is None else str(named)
+        held = await until_done.enter_async_context(lease(database, str(thread), run_id))
+        until_done.push_async_exit(held.patient)
+        return held
+
+    def _guarded(
+        self, parts: AsyncIterator[Any], config: RunnableConfig, held: Held | None
+    ) -> AsyncIterator[Any]:
+        """The parts of a run, which ends when its thread is taken over. What is within ends with
+        its root."""
+        is_root = FRAME not in config.get("configurable", {})
+        return held.guarded(parts) if held is not None and is_root else parts

@@ -525,7 +525,7 @@ async def test_a_thread_that_another_process_runs_is_busy(saver: Any, folder: Pa
     graph = rlm(root("FINAL(1)"), checkpointer=saver)
     async with connected(graph) as agent:
         session = await agent.new_session(cwd=str(folder), mcp_servers=[])
-        with lease(await database_of(saver), session.session_id):
+        async with lease(await database_of(saver), session.session_id):
             with pytest.raises(acp.RequestError, match="is running") as refused:
                 await agent.prompt(session_id=session.session_id, prompt=text("Go"))
             assert refused.value.code == -32600

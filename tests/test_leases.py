@@ -82,26 +82,30 @@ def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
-def test_a_lease_of_another_process_is_seen_without_taking_it(tmp_path: Path) -> None:
+async def test_a_lease_of_another_process_is_seen_without_taking_it(tmp_path: Path) -> None:
     database = Database("db", tmp_path / "lock")
     code = (
-        "import sys; from pathlib import Path\n"
+        "import asyncio, sys; from pathlib import Path\n"
         "from langgraph_rlm.pregel.leases import Database, lease\n"
-        f"with lease(Database('db', Path({str(tmp_path / 'lock')!r})), 'a'):\n"
-        "    print('held', flush=True); sys.stdin.read()"
+        "async def hold():\n"
+        f"    async with lease(Database('db', Path({str(tmp_path / 'lock')!r})), 'a'):\n"
+        "        print('held', flush=True); sys.stdin.read()\n"
+        "asyncio.run(hold())"
     )
-    assert not is_leased(database, "a")
-    with subprocess.Popen(
+    assert not await is_leased(database, "a")
+    with subprocess.Popen(  # noqa: ASYNC220 - it only holds
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=FOLDER
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with lease(database, "b"):
-            assert [is_leased(database, name) for name in "abc"] == [True, True, False]
-            with pytest.raises(ThreadBusyError), lease(database, "a"):
-                pass
+        async with lease(database, "b"):
+            seen = [await is_leased(database, name) for name in "abc"]
+            assert seen == [True, True, False]
+            with pytest.raises(ThreadBusyError):
+                async with lease(database, "a"):
+                    pass
         other.communicate()
-    assert not is_leased(database, "a")
+    assert not await is_leased(database, "a")
 
 
 def test_pools_whose_connection_string_is_a_function_name_their_database_too() -> None:

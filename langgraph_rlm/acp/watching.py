@@ -26,6 +26,10 @@ Tell = Callable[[Sequence[Update]], Awaitable[None]]
 """Sends updates to the client."""
 
 
+async def _always() -> bool:
+    return True
+
+
 class Watch:
     """What one session's client was shown of its thread."""
 
@@ -37,7 +41,7 @@ class Watch:
             opened.reads,
             config,  # pyright: ignore[reportArgumentType] - a RunnableConfig is such a dict
             blob_store=opened.blobs,
-            is_running=lambda: True,
+            is_running=_always,
         )
         self.shower = Shower(lambda digest: self.follower.last.text(digest))
         self._looks = 0

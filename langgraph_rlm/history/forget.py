@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,14 @@ async def aforget(
     wanted = [thread_id] if isinstance(thread_id, str) else [*dict.fromkeys(thread_id)]
     freeing = Freeing(home, Others(databases, all_databases, grace))
     await freeing.begin()
-    with ExitStack() as until_deleted:
-        for thread in wanted:
-            until_deleted.enter_context(lease(home.database, thread))
+    async with AsyncExitStack() as until_deleted:
+        held = {
+            thread: await until_deleted.enter_async_context(lease(home.database, thread))
+            for thread in wanted
+        }
         there = {*await home.rows.threads()}
         for thread in wanted:
             if thread in there:
+                await held[thread].check()
                 await asyncio.shield(freeing.delete(thread))
     return await freeing.finish(skipped={}, everything=False)

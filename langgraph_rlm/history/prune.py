@@ -9,7 +9,7 @@ from langgraph_rlm.errors import ConfigurationError, ThreadBusyError
 from langgraph_rlm.history.freeing import GRACE, Freed, Freeing, Others
 from langgraph_rlm.history.homes import Home, home_of, in_sync_use, time_of
 from langgraph_rlm.pregel.keys import pauses_among
-from langgraph_rlm.pregel.leases import lease
+from langgraph_rlm.pregel.leases import lease, sweep
 from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.storage.blobs import BlobStore
 
@@ -84,14 +84,17 @@ async def aprune(
         reason = await _reason_to_stay(home, thread, before, include_paused)
         try:
             if reason is None:  # only then it is held: whoever wants to run it meanwhile may not
-                with lease(home.database, thread):
+                async with lease(home.database, thread, wait=False) as held:
                     reason = await _reason_to_stay(home, thread, before, include_paused)
                     if reason is None:
+                        await held.check()
                         await freeing.delete(thread)
         except ThreadBusyError:
             reason = "it runs"
         if reason:
             skipped[thread] = reason
+    if not dry_run:
+        await sweep(home.database)
     return await freeing.finish(skipped=skipped, everything=True)
 
 

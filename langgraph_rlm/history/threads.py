@@ -87,11 +87,12 @@ async def _thread(home: Home, reader: RLMGraph, inventory: Inventory, thread: st
     state = await reader.aget_state({"configurable": {"thread_id": thread}})
     rows = await home.rows.of(thread)
     known = inventory.digests
+    is_running = await is_leased(home.database, thread)
     named = {digest for value in rows.values for digest in digests_in(value, known)}
     return Thread(
         id=thread,
         updated=time_of(saved),
-        state="running" if is_leased(home.database, thread) else _state(state),
+        state="running" if is_running else _state(state),
         question=await asyncio.to_thread(_question, state, home.blobs),
         checkpoints=rows.checkpoints,
         bytes=rows.bytes + inventory.size_of(named),

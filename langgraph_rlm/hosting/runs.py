@@ -16,7 +16,7 @@ from langgraph_rlm.hosting.events import parts_of
 from langgraph_rlm.hosting.secrets import without_secrets
 from langgraph_rlm.hosting.sources import Opened, Saver
 from langgraph_rlm.pregel.kept_answers import newest_of, ready_answers
-from langgraph_rlm.pregel.leases import Database, database_of, holds, is_leased, lease
+from langgraph_rlm.pregel.leases import Database, Held, database_of, holds, is_leased, lease
 from langgraph_rlm.progress import Event, is_event
 from langgraph_rlm.rlm_graph import RLMGraph
 
@@ -60,7 +60,7 @@ class Runs:
 
     async def is_running(self, thread: str) -> bool:
         """Whether a thread runs, here or in a process that can be seen."""
-        return self.is_here(thread) or is_leased(await self.database(), thread)
+        return self.is_here(thread) or await is_leased(await self.database(), thread)
 
     async def check_free(self, thread: str) -> None:
         """Refuse a thread that runs, here or in a process that can be seen.
@@ -171,7 +171,7 @@ class Runs:
         self, thread: str, opened: Opened, config: Any, on_event: OnEvent | None
     ) -> None:
         database = await self.database()
-        while is_leased(database, thread):  # noqa: ASYNC110 - another process does not tell
+        while await is_leased(database, thread):  # noqa: ASYNC110 - another process does not tell
             await asyncio.sleep(AGAIN)
         if await ready_answers(self._saver, thread):
             given = await to_continue(opened.graph, self._saver, thread)
@@ -181,19 +181,22 @@ class Runs:
         self, thread: str, opened: Opened, given: Any, config: Any, on_event: OnEvent | None
     ) -> None:
         """Run until the thread ends, or pauses without an answer that is kept."""
-        graph = opened.graph
+        graph, held = opened.graph, None
         async with AsyncExitStack() as until_done:
             if not isinstance(graph, RLMGraph):  # an RLM takes its thread itself
-                until_done.enter_context(lease(await self.database(), thread))
-            await _follow(graph, given, config, on_event)
+                taken = lease(await self.database(), thread)
+                held = await until_done.enter_async_context(taken)
+            await _follow(graph, given, config, on_event, held)
             while await ready_answers(self._saver, thread):
                 given = await to_continue(graph, self._saver, thread)
-                await _follow(graph, given, config, on_event)
+                await _follow(graph, given, config, on_event, held)
 
 
-async def _follow(graph: Any, given: Any, config: Any, on_event: OnEvent | None) -> None:
+async def _follow(
+    graph: Any, given: Any, config: Any, on_event: OnEvent | None, held: Held | None
+) -> None:
     async with aclosing(parts_of(graph, given, config)) as parts:
-        async for mode, part in parts:
+        async for mode, part in parts if held is None else held.guarded(parts):
             if on_event is not None and mode == "custom" and is_event(part):
                 on_event(part)
 

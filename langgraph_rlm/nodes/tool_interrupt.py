@@ -187,6 +187,7 @@ class CallTool(ToolStep):
         """Give the tool's result, or its exception for code to catch; nothing when it may have run
         before."""
         tool, arguments = self._called(call)
+        await frame_of(config).run.check_lease()
         mark = call.get("mark")
         if mark is not None and not self._claim(mark):
             return ToolUpdate()

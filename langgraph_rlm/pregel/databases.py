@@ -20,7 +20,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.pregel.leases import database_of
+from langgraph_rlm.pregel.lease_homes import database_of
+from langgraph_rlm.pregel.postgres import asked
 from langgraph_rlm.pregel.savers import own_saver
 
 Saver = BaseCheckpointSaver[Any]
@@ -93,7 +94,7 @@ async def _postgres(own: Any, is_plain: bool) -> Identity:
         "FROM pg_control_system()"
     )
     try:
-        [row] = await _asked(own, sql)
+        [row] = await asked(own, sql)
     except psycopg.ProgrammingError:  # it does not tell this user, or is another product
         return Identity("other", (await database_of(own)).name)
     return Identity("postgresql", f"{row['id']}/{row['db']}/{row['place']}", is_plain=is_plain)
@@ -226,16 +227,16 @@ class PostgresRows:
         self._own = own
 
     async def threads(self) -> list[str]:
-        found = await _asked(self._own, "SELECT DISTINCT thread_id FROM checkpoints")
+        found = await asked(self._own, "SELECT DISTINCT thread_id FROM checkpoints")
         return [row["thread_id"] for row in found]
 
     async def steps(self, thread: str) -> list[StepRow]:
-        found = await _asked(self._own, f"{STEPS} %s", (thread,))
+        found = await asked(self._own, f"{STEPS} %s", (thread,))
         return [StepRow(row["namespace"], row["id"], row["parent"]) for row in found]
 
     async def mark(self, thread: str) -> Mark:
         counts = (COUNT_STEPS, f"{COUNT_WRITES} checkpoint_writes WHERE thread_id =")
-        found = [(await _asked(self._own, f"{count} %s", (thread,)))[0] for count in counts]
+        found = [(await asked(self._own, f"{count} %s", (thread,)))[0] for count in counts]
         return tuple(tuple(row.values()) for row in found)
 
     async def of(self, thread: str) -> ThreadRows:
@@ -250,30 +251,9 @@ class PostgresRows:
         return ThreadRows(len(saved), [*_plain(typed, self._own.serde, "PostgreSQL"), *texts])
 
     async def _each(self, columns: str, table: str, thread: str) -> list[Any]:
-        return await _asked(
+        return await asked(
             self._own, f"SELECT {columns} FROM {table} WHERE thread_id = %s", (thread,)
         )
-
-
-async def _asked(own: Any, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
-    """Ask PostgreSQL over a saver, sync or async. An async one is asked on its own loop."""
-
-    async def ask_async() -> list[Any]:
-        async with own._cursor() as cursor:
-            await cursor.execute(sql, values)
-            return await cursor.fetchall()
-
-    def ask() -> list[Any]:
-        with own._cursor() as cursor:
-            cursor.execute(sql, values)
-            return cursor.fetchall()
-
-    loop = getattr(own, "loop", None)
-    if loop is None:
-        return await asyncio.to_thread(ask)
-    if loop is asyncio.get_running_loop():
-        return await ask_async()
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ask_async(), loop))
 
 
 class ListedRows:

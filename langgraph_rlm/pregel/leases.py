@@ -1,255 +1,154 @@
-"""Leases: at most one run of a thread at a time, in this process and among processes.
+"""Leases: at most one run of a thread at a time, in this process, among processes, over machines.
 
 LangGraph keeps nobody out: two runs of one thread overwrite each other's results, and each spends
-the whole budget. Between processes a lease is a lock on one byte of a file, which the kernel drops
-when the process ends, however it ends.
+the whole budget. What a lease is depends on the database: a locked byte of a file beside SQLite
+(`file_leases.py`), a row of PostgreSQL (`postgres_leases.py`), else a note in this process.
 """
 
 import asyncio
-import hashlib
-import inspect
-import os
-import struct
-import sys
-import tempfile
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
-
-from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from langgraph_rlm.errors import ThreadBusyError
-from langgraph_rlm.lazy import per_process, warn_once
-from langgraph_rlm.pregel.savers import own_saver
+from langgraph_rlm.lazy import per_process
+from langgraph_rlm.pregel import file_leases
+from langgraph_rlm.pregel.clock import seconds
+from langgraph_rlm.pregel.held import Held
+from langgraph_rlm.pregel.lease_homes import Database, database_of
 
-if sys.platform != "win32":
-    import fcntl
-
-
-@dataclass(frozen=True)
-class Database:
-    """What two savers of the same threads have in common."""
-
-    name: str
-    lock: Path | None
-    """The lock file; each thread locks one byte of it. None if no other process can open the
-    database, or if we cannot tell."""
-
-
-async def database_of(saver: BaseCheckpointSaver[Any]) -> Database:
-    """Find the database of a saver: a SQLite file, a PostgreSQL database, or for any other kind the
-    saver itself."""
-    own: Any = own_saver(saver)
-    connection: Any = getattr(own, "conn", None)
-    kind = type(connection).__module__.partition(".")[0]
-    if kind == "aiosqlite":
-        await own.setup()
-        rows = await connection.execute_fetchall("PRAGMA database_list")
-        return _sqlite(own, rows)
-    if kind == "sqlite3":
-        return _sqlite(own, await asyncio.to_thread(_attached, own))
-    if kind in ("psycopg", "psycopg_pool"):
-        name = await _postgres(connection)
-        if name is not None:
-            return Database(name, _shared_lock())
-    return Database(f"{id(own)}", None)
-
-
-def _shared_lock() -> Path:
-    """The lock file that all processes of this user on this machine share."""
-    user = 0 if sys.platform == "win32" else os.getuid()
-    try:
-        folder = tempfile.gettempdir()
-    except FileNotFoundError:  # no folder can be written; opening the file tells the user
-        folder = "/tmp"
-    return Path(folder, f"langgraph-rlm-{user}.lock")
-
-
-def _attached(saver: Any) -> Any:
-    with saver.lock:
-        return saver.conn.execute("PRAGMA database_list").fetchall()
-
-
-def _sqlite(saver: Any, rows: Any) -> Database:
-    file = next(str(file) for _, name, file in rows if name == "main")
-    if not file:  # in memory
-        return Database(f"{id(saver)}", None)
-    return Database(file, Path(f"{file}-rlm-lock"))
-
-
-async def _postgres(connection: Any) -> str | None:
-    """Server and database of a connection or pool. A pool's connection string may be a function,
-    also an async one."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    given = getattr(connection, "conninfo", None)
-    if callable(given):
-        given = given()
-    if inspect.isawaitable(given):
-        given = await given
-    if given is None:
-        given = getattr(getattr(connection, "info", None), "dsn", None)
-    if not isinstance(given, str):
-        return None
-    parts: dict[str, Any] = dict(conninfo_to_dict(given))
-    return f"{parts.get('host', '')}:{parts.get('port', '5432')}/{parts.get('dbname', '')}"
-
-
-LOCK = "@hhqqi4x"
-"""Linux' `struct flock`: kind, from where, first byte, bytes, process."""
+__all__ = ["Database", "Held", "database_of", "holds", "is_leased", "lease"]
 
 Key = tuple[str, str]
 """A database's name and a thread's id."""
 
-Locked = Literal["here and elsewhere", "here", ""]
-"""Whom a lease keeps out: callers in other processes too; callers in this one; nobody, as somebody
-else holds the thread."""
+PATIENCE = 60.0
+"""Seconds that a run waits for its own earlier try to let go of the thread."""
+LOOK = 0.1
+"""Seconds between two looks whether a caller of this process has let go."""
 
 
 @dataclass
-class _LockFile:
-    """An open lock file. Closing it would drop all of its locks, so the last lease does."""
+class _Claim:
+    """What one caller of this process has of a thread: it takes the lease, or holds it."""
 
-    descriptor: int
-    leases: int = 0
+    run_id: str | None
+    is_held: bool = False
 
 
 @dataclass
-class _Held:
-    """What one process holds. A child of `fork` has none of its parent's locks, and starts with
-    nothing."""
+class _Claims:
+    """The claims of one process. A child of `fork` starts with none."""
 
     mutex: threading.Lock = field(default_factory=threading.Lock)
-    threads: set[Key] = field(default_factory=set[Key])
-    files: dict[Path, _LockFile] = field(default_factory=dict[Path, _LockFile])
+    of: dict[Key, _Claim] = field(default_factory=dict[Key, _Claim])
+
+    def add(self, key: Key, claim: _Claim) -> _Claim | None:
+        """Take a key, or give the claim that is there."""
+        with self.mutex:
+            return None if self.of.setdefault(key, claim) is claim else self.of[key]
+
+    def remove(self, key: Key) -> None:
+        """Let others take a key."""
+        with self.mutex:
+            self.of.pop(key, None)
 
 
 @per_process
-def _held() -> _Held:
-    return _Held()
+def _claims() -> _Claims:
+    return _Claims()
 
 
-@contextmanager
-def lease(database: Database, thread: str) -> Generator[None]:
+@asynccontextmanager
+async def lease(
+    database: Database, thread: str, run_id: str | None = None, *, wait: bool = True
+) -> AsyncGenerator[Held]:
     """Hold a thread.
 
     Args:
         database: of the thread.
         thread: its id.
+        run_id: of the run that wants it, where a server has named it. If the same run holds it, as
+            when a server tries a run again whose worker was silent, it is waited for.
+        wait: whether to wait for the end of a lease of another machine, of which it is not known
+            whether its holder is still there. It takes as long as a lease lasts at most.
 
     Raises:
         ThreadBusyError: somebody else holds it.
+        psycopg.Error: the database cannot be asked.
     """
-    key, held = (database.name, thread), _held()
-    with held.mutex:
-        locked = "" if key in held.threads else _lock(database.lock, key, held.files)
-        if not locked:
-            raise ThreadBusyError(
-                f"Thread {thread!r} is running already: wait for that call, or use another "
-                "thread_id."
-            )
-        held.threads.add(key)
+    key, claims = (database.name, thread), _claims()
+    claim = await _claimed(claims, key, run_id)
     try:
-        yield
+        held = await _taken(database, thread, run_id, wait=wait)
+        claim.is_held = True
+        try:
+            yield held
+        finally:
+            if claims is _claims():  # else this is a forked child, and the lease its parent's
+                await held.release()
     finally:
-        if held is _held():  # else this is a forked child, and the lease its parent's
-            with held.mutex:
-                held.threads.discard(key)
-                if locked == "here and elsewhere":
-                    _unlock(database.lock, key, held.files)
+        claims.remove(key)
+
+
+async def _claimed(claims: _Claims, key: Key, run_id: str | None) -> _Claim:
+    """Keep other callers of this process off a thread."""
+    claim, until = _Claim(run_id), seconds() + PATIENCE
+    while (other := claims.add(key, claim)) is not None:
+        if run_id is None or other.run_id != run_id or seconds() > until:
+            raise busy(key[1])
+        await asyncio.sleep(LOOK)
+    return claim
+
+
+async def _taken(database: Database, thread: str, run_id: str | None, *, wait: bool) -> Held:
+    """Keep other processes off a thread, as far as the database can."""
+    held: Held | None
+    if database.saver is not None:
+        from langgraph_rlm.pregel import postgres_leases
+
+        held = await postgres_leases.take(database.saver, thread, run_id, wait=wait)
+    elif database.lock is not None:
+        held = file_leases.take(database, thread)
+    else:
+        held = Held(thread)
+    if held is None:
+        raise busy(thread)
+    return held
 
 
 def holds(database: Database, thread: str) -> bool:
     """Whether this process holds a thread."""
-    return (database.name, thread) in _held().threads
+    claim = _claims().of.get((database.name, thread))
+    return claim is not None and claim.is_held
 
 
-def is_leased(database: Database, thread: str) -> bool:
+async def is_leased(database: Database, thread: str) -> bool:
     """Whether somebody holds a thread, as far as that can be seen without taking it.
 
-    Other processes can be seen on Linux alone.
+    With SQLite, other processes can be seen on Linux alone. With PostgreSQL, one that died on
+    another machine is seen until its lease ends.
     """
-    key = (database.name, thread)
-    if key in _held().threads:
+    if (database.name, thread) in _claims().of:
         return True
-    if database.lock is None or sys.platform != "linux" or not database.lock.exists():
-        return False
-    asked = struct.pack(LOCK, fcntl.F_WRLCK, os.SEEK_SET, _byte(key), 1, 0)
-    with _held().mutex:  # to close the file drops the locks that this process has on it
-        file = _held().files.get(database.lock)
-        number = file.descriptor if file else os.open(database.lock, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            told = fcntl.fcntl(number, fcntl.F_GETLK, asked)
-        finally:
-            if file is None:
-                os.close(number)
-    return struct.unpack(LOCK, told)[0] != fcntl.F_UNLCK
+    if database.saver is not None:
+        from langgraph_rlm.pregel import postgres_leases
+
+        return await postgres_leases.is_taken(database.saver, thread)
+    return file_leases.is_locked(database, thread)
 
 
-def _lock(path: Path | None, key: Key, files: dict[Path, _LockFile]) -> Locked:
-    """Lock the byte of a thread. Where no such lock can be had, a warning says so and only this
-    process is kept in order."""
-    if path is None or sys.platform == "win32":
-        return "here"
-    try:
-        file = files.get(path) or _LockFile(_opened(path))
-    except OSError as error:
-        _warn(path, error)
-        return "here"
-    took: bool | None = None
-    try:
-        took = _take(file.descriptor, _byte(key))
-    except OSError as error:
-        _warn(path, error)
-    if took:
-        file.leases += 1
-        files[path] = file
-        return "here and elsewhere"
-    if not file.leases:
-        os.close(file.descriptor)
-    return "here" if took is None else ""
+async def sweep(database: Database) -> None:
+    """Remove what processes that died have left of leases."""
+    if database.saver is not None:
+        from langgraph_rlm.pregel import postgres_leases
+
+        await postgres_leases.sweep(database.saver)
 
 
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
-def _take(descriptor: int, byte: int) -> bool:
-    """Lock a byte; False when another process has it. Raises `OSError` where the file system has no
-    locks."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def _warn(path: Path, error: OSError) -> None:
-    warn_once(
-        path,
-        f"The lock file {path} cannot be used ({error.strerror}), so that another process is not "
-        "kept off a thread that runs here: two would pay twice. Make the file writable for this "
-        "user, or see to it that one process runs a thread.",
+def busy(thread: str) -> ThreadBusyError:
+    """Make the error of a thread that somebody else holds."""
+    return ThreadBusyError(
+        f"Thread {thread!r} is running already: wait for that call, or use another thread_id."
     )
-
-
-def _unlock(path: Path | None, key: Key, files: dict[Path, _LockFile]) -> None:
-    if path is None or sys.platform == "win32":
-        return
-    file = files[path]
-    file.leases -= 1
-    if file.leases:
-        fcntl.lockf(file.descriptor, fcntl.LOCK_UN, 1, _byte(key))
-    else:
-        os.close(file.descriptor)
-        del files[path]
-
-
-def _byte(key: Key) -> int:
-    """Where in the file the byte of a thread is. Nothing is written there, so the file stays
-    empty."""
-    digest = hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") >> 2

@@ -20,6 +20,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.pregel.early_writes import Saved
+from langgraph_rlm.pregel.held import Held
 from langgraph_rlm.pregel.sync import running_loop
 
 
@@ -71,9 +72,9 @@ def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     return for_sync_use(saver)
 
 
-def for_many_writes(saver: BaseCheckpointSaver[Any]) -> "EarlySaver":
+def for_many_writes(saver: BaseCheckpointSaver[Any], lease: Held | None = None) -> "EarlySaver":
     """Give a saver that keeps up with the ends of many calls: it leaves out what a task has saved
-    before its end, and SQLite commits in groups.
+    before its end, and SQLite commits in groups. It writes only while the lease is held.
 
     A subclass of the user's own SQLite saver commits as it does: it may do something else in the
     methods that would be replaced.
@@ -82,10 +83,10 @@ def for_many_writes(saver: BaseCheckpointSaver[Any]) -> "EarlySaver":
         return saver
     kind = f"{type(saver).__module__}.{type(saver).__qualname__}"
     if kind != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver":
-        return EarlySaver(saver)
+        return EarlySaver(saver, lease)
     from langgraph_rlm.pregel.group_commit import group_commit
 
-    return EarlySaver(group_commit(cast(Any, saver)))
+    return EarlySaver(group_commit(cast(Any, saver)), lease)
 
 
 class WrappedSaver(BaseCheckpointSaver[Any]):
@@ -167,6 +168,24 @@ class EarlySaver(WrappedSaver):
     next checkpoint, the task runs again and finds all that it has saved.
     """
 
+    def __init__(self, saver: BaseCheckpointSaver[Any], lease: Held | None = None) -> None:
+        super().__init__(saver)
+        self.lease = lease
+
+    def with_allowlist(self, extra_allowlist: Any) -> "EarlySaver":
+        return type(self)(self.wrapped.with_allowlist(extra_allowlist), self.lease)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        if self.lease is not None:
+            await self.lease.check()
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
     async def aput_writes(
         self,
         config: RunnableConfig,
@@ -174,6 +193,8 @@ class EarlySaver(WrappedSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
+        if self.lease is not None:
+            await self.lease.check()
         if any(isinstance(value, Saved) for _, value in writes):
             return
         if self._takes_path:

@@ -27,6 +27,7 @@ from langgraph_rlm.models.caching import Cached
 from langgraph_rlm.models.patience import Wait, answered_by, telling
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
+from langgraph_rlm.pregel.held import Held
 from langgraph_rlm.pregel.kept_answers import KeptAnswer
 from langgraph_rlm.progress import Event, Waiting
 from langgraph_rlm.runtime.batch_ends import BatchEnds
@@ -110,6 +111,8 @@ class Run:
     """Ids of the RLMs whose code has run in this invocation."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Names this invocation in the log."""
+    lease: Held | None = None
+    """Of the thread, for the whole tree; None where there is no thread."""
 
     def __post_init__(self) -> None:
         self.batch_ends = BatchEnds()
@@ -209,11 +212,13 @@ class Run:
         Raises:
             LimitReached: the call may not start, or the time was up before it ended.
             ModelFailed: the model's client raised; its exception is the cause.
+            ThreadTakenOverError: another process works on the thread; the call is its to make.
         """
         given = dict(options or {})
         name = given.get("model") or model_name(model)
         await self.rlm.prices.prepare(name)
         chars = _chars(prompt) + shown_tokens * CHARS_PER_TOKEN
+        await self.check_lease()
         hold, started = self._held(name, chars, work), time.monotonic()
         work.model, work.client, work.given = name, model, prompt
         try:
@@ -229,6 +234,15 @@ class Run:
         finally:
             self.ledger.release(hold)
         return Paid(reply, cost, seconds_since(started))
+
+    async def check_lease(self) -> None:
+        """See to it that the thread is still ours, before something is paid or takes effect.
+
+        Raises:
+            ThreadTakenOverError: another process works on it.
+        """
+        if self.lease is not None:
+            await self.lease.check()
 
     def _waits(self, wait: Wait, work: Work) -> None:
         """Tell that a call is not answered yet and will be sent again."""

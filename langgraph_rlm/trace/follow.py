@@ -1,7 +1,7 @@
 """Follow: read a thread again and again, and give what is new. Whichever process works on it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Follower:
         config: RunnableConfig,
         *,
         blob_store: str | Path | BlobStore | None = None,
-        is_running: Callable[[], bool] | None = None,
+        is_running: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """Follow a thread; nothing is read yet.
 
@@ -126,8 +126,8 @@ class Follower:
         """Look at the thread before it is read: what comes while it is read, is seen next time."""
         mark = await reader.home.rows.mark(reader.thread)
         if self._is_running is not None:
-            return mark, self._is_running()
-        return mark, is_leased(reader.home.database, reader.thread)
+            return mark, await self._is_running()
+        return mark, await is_leased(reader.home.database, reader.thread)
 
     def _changed(self, now: dict[str, Record]) -> list[Record]:
         before = self._records

@@ -135,7 +135,7 @@ class Reader:
             ConfigurationError: there is no such thread or checkpoint of an RLM.
         """
         if is_running is None:
-            is_running = is_leased(self.home.database, self.thread)
+            is_running = await is_leased(self.home.database, self.thread)
         found = await self._found()
         trees = [await run_tree(each.graph, self._config(each.namespace)) for each in found]
         root = trees[-1]

@@ -18,7 +18,6 @@ from langgraph_rlm.hosting.sources import NOTHING_RUNS, Opened, Saver, Source
 from langgraph_rlm.pregel.databases import Mark, Rows, rows_of
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, kept_in, newest_of, ready_answers
 from langgraph_rlm.pregel.keys import open_pauses
-from langgraph_rlm.pregel.leases import is_leased
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.approvals import tool_of_review
@@ -73,11 +72,10 @@ class Desk:
 
     async def _feed(self, thread: str, checkpoint: str | None) -> Feed:
         opened = await self.opened(thread)
-        database = await self.runs.database()
         kept = _Kept(self._saver, await rows_of(self._saver), thread)
 
-        def is_running() -> bool:
-            return self.runs.is_here(thread) or is_leased(database, thread)
+        async def is_running() -> bool:
+            return await self.runs.is_running(thread)
 
         async def standing(state: str) -> Mapping[str, Any]:
             answers: Mapping[str, Any] = {}

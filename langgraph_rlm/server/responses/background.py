@@ -1,8 +1,7 @@
 """Background: responses that are worked on without a client, and continue after a restart.
 
-Whoever works on one holds the lease of its record, which the kernel drops when the process ends,
-and says every now and then that it is alive, for processes on other machines. A response whose
-process is gone is taken up by the next one that is asked about it.
+Whoever works on one holds the lease of its record. A response whose process is gone is taken up by
+the next one that is asked about it.
 """
 
 import asyncio
@@ -14,10 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from cachetools import TTLCache
 
+from langgraph_rlm.errors import ThreadTakenOverError
 from langgraph_rlm.server.chats import Chat
 from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.responses.events import begun, last, written
-from langgraph_rlm.server.responses.holding import ALIVE_SECONDS, Holding, hold
+from langgraph_rlm.server.responses.holding import Holding, hold
 from langgraph_rlm.server.responses.objects import OPEN, Object, cancelled, failed
 from langgraph_rlm.server.responses.output import Event
 from langgraph_rlm.server.responses.requests import ResponseRequest, response_request
@@ -29,6 +29,8 @@ LOG = logging.getLogger("langgraph_rlm.server")
 
 MOST_TRIES = 5
 """How often a response is taken up. One that is cut off each time may be what ends the process."""
+LOOK_SECONDS = 15.0
+"""Between two looks whether a response is still wanted, and still ours."""
 KEPT_STREAMS = 128
 KEPT_SECONDS = 600.0
 """How long, and for how many responses, the events of those that are over can be read again."""
@@ -119,7 +121,7 @@ class Background:
         self._count[owner] += 1
         try:
             await self._store.save(owner, record)
-            held = await hold(self._store.saver, owner, record.id, is_new=True)
+            held = await hold(self._store.saver, owner, record.id)
             assert held is not None, "nobody else knows the id yet"
             return self._begun(owner, request, record, held)
         finally:
@@ -205,13 +207,15 @@ class Background:
         watch = asyncio.create_task(self._watch(owner, live, held))
         try:
             async with self._slots:
-                await self._work(owner, request, live)
+                await self._work(owner, request, live, held)
         except asyncio.CancelledError:
             if live.is_stopped:
-                await self._stopped(owner, live)
+                await self._stopped(owner, live, held)
             raise
+        except ThreadTakenOverError:
+            LOG.info("A background response was taken over by another process.")
         except Exception as error:  # noqa: BLE001 - the client is told when it asks
-            await self._failed(owner, live, error)
+            await self._failed(owner, live, error, held)
         finally:
             watch.cancel()
             live.end()
@@ -221,7 +225,7 @@ class Background:
                 self._ended[key] = live
             await held.release()
 
-    async def _work(self, owner: str, request: ResponseRequest, live: Live) -> None:
+    async def _work(self, owner: str, request: ResponseRequest, live: Live, held: Holding) -> None:
         for event in begun(live.record.response):
             live.tell(event)
         live.record = live.record.with_response({**live.record.response, "status": "in_progress"})
@@ -235,20 +239,22 @@ class Background:
             live.record = live.record.with_response(response)
             raise
         live.record = work.ended
-        await self._save_end(owner, live)
+        await self._save_end(owner, live, held)
 
-    async def _stopped(self, owner: str, live: Live) -> None:
+    async def _stopped(self, owner: str, live: Live, held: Holding) -> None:
         response = live.record.response
         live.record = live.record.with_response(cancelled(response, response["output"]))
-        await self._save_end(owner, live)
+        await self._save_end(owner, live, held)
 
-    async def _failed(self, owner: str, live: Live, error: Exception) -> None:
+    async def _failed(self, owner: str, live: Live, error: Exception, held: Holding) -> None:
         told = in_words_of_responses(error)
         response = live.record.response
         live.record = live.record.with_response(failed(response, told, response["output"]))
-        await self._save_end(owner, live)
+        await self._save_end(owner, live, held)
 
-    async def _save_end(self, owner: str, live: Live) -> None:
+    async def _save_end(self, owner: str, live: Live, held: Holding) -> None:
+        if not await held.is_ours():  # whoever has it says how it ends
+            return
         with suppress(Refused):  # it was deleted
             kept = await self._store.find(owner, live.record.id)
             if kept.status in OPEN:
@@ -258,10 +264,12 @@ class Background:
         live.tell(last(live.record.response))
 
     async def _watch(self, owner: str, live: Live, held: Holding) -> None:
-        """Say that the response is worked on, and stop where another process was told to."""
+        """Stop where another process was told to, or has taken the response up."""
         while True:
-            await held.say_alive()
-            await asyncio.sleep(ALIVE_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+            if not await held.is_ours() and live.task is not None:
+                live.task.cancel()
+                return
             try:
                 kept = await self._store.find(owner, live.record.id)
                 is_wanted = kept.status in OPEN
