@@ -26,10 +26,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from langgraph_rlm import Limits, RLMError, create_rlm
 
-ITEMS = 40
+ITEMS = 20
 CELL = f"got = llm_query_batched([f'item {{i}}' for i in range({ITEMS})])\nFINAL(' '.join(got))"
 ANSWER = " ".join(f"<item {number}>" for number in range(ITEMS))
-IN_FLIGHT = 8
+IN_FLIGHT = 4
 
 
 def reply_to(messages: Any) -> str:
@@ -40,14 +40,17 @@ def reply_to(messages: Any) -> str:
 
 
 @asynccontextmanager
-async def open_pool(db: str, connections: int = 2) -> AsyncIterator[Any]:
+async def open_pool(
+    db: str, connections: int = 2, kind: Any = AsyncConnectionPool
+) -> AsyncIterator[Any]:
     """A saver over a pool that looks at a connection before it gives it, as servers have one."""
     settings: Any = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
     check: Any = AsyncConnectionPool.check_connection
-    async with AsyncConnectionPool(
-        db, kwargs=settings, min_size=1, max_size=connections, check=check, timeout=30
+    least = 0 if kind is not AsyncConnectionPool else 1
+    async with kind(
+        db, kwargs=settings, min_size=least, max_size=connections, check=check, timeout=30
     ) as pool:
-        saver = AsyncPostgresSaver(pool)  # pyright: ignore[reportArgumentType]
+        saver = AsyncPostgresSaver(pool)
         await saver.setup()
         yield saver
 
@@ -74,7 +77,9 @@ async def play(given: dict[str, Any]) -> Any:
     if given.get("sync"):
         with PostgresSaver.from_conn_string(given["db"]) as saver:
             saver.setup()
-            return await asyncio.to_thread(graph_of(given, saver).invoke, question, config_of(given))
+            return await asyncio.to_thread(
+                graph_of(given, saver).invoke, question, config_of(given)
+            )
     async with open_pool(given["db"], given.get("connections", 2)) as saver:
         return await graph_of(given, saver).ainvoke(question, config_of(given))
 

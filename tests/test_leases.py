@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +14,7 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langgraph_rlm import ThreadBusyError
+from langgraph_rlm.pregel.holders import own_holder, state_of
 from langgraph_rlm.pregel.leases import Database, database_of, is_leased, lease
 from langgraph_rlm.testing import ScriptedModel
 
@@ -126,3 +129,32 @@ def test_pools_whose_connection_string_is_a_function_name_their_database_too() -
         later,
     ]
     assert [asyncio.run(name(each)) for each in given] == ["server:5433/threads"] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how a process is")
+def test_a_process_is_known_by_more_than_its_number() -> None:
+    """Numbers are given again: who holds a lease is told from a later process, and from one on another machine."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        boot, namespace, _, started = own_holder().split()
+        ticks = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        name = f"{boot} {namespace} {other.pid} {ticks}"
+        assert state_of(own_holder()) == state_of(name) == "works"
+        other.send_signal(signal.SIGSTOP)
+        while state_of(name) != "stopped":
+            time.sleep(0.01)
+        other.send_signal(signal.SIGCONT)
+        assert state_of(f"{boot} {namespace} {other.pid} {int(ticks) + 1}") == "gone"
+        assert state_of(f"{boot} 1 {other.pid} {ticks}") == "unknown"
+        assert state_of(f"x {namespace} {other.pid} {started}") == "unknown"
+        os.kill(other.pid, signal.SIGKILL)
+        while state_of(name) != "gone":  # also while nobody has asked for its end
+            time.sleep(0.01)
+    assert state_of(name) == "gone"
+    for wrong in (
+        "",
+        "?",
+        "a b",
+        f"{boot} {namespace} -1 2",
+        f"{boot} {namespace} 99999999999999 2",
+    ):
+        assert state_of(wrong) in ("unknown", "gone")

@@ -7,18 +7,23 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import psycopg
 import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from psycopg_pool import AsyncNullConnectionPool
 
 from langgraph_rlm import ConfigurationError, ThreadBusyError, ThreadTakenOverError, aforget
 from langgraph_rlm.history.prune import aprune
@@ -28,7 +33,7 @@ from langgraph_rlm.testing import ScriptedModel
 from .faults.databases import CannotStart, Postgres, checkpoints, open_saver, settle
 from .faults.provider import Provider
 from .faults.scenario import digest_of
-from .lease_process import ANSWER, IN_FLIGHT, ITEMS, open_pool, reply_to
+from .lease_process import ANSWER, ITEMS, open_pool, reply_to
 from .models import rlm, root, thread
 
 FOLDER = Path(__file__).parent.parent
@@ -38,14 +43,17 @@ SECONDS = "1.5"
 """How long leases last here."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
+def postgres() -> Postgres:
     try:
-        postgres = Postgres()
+        return Postgres()
     except CannotStart as error:
         pytest.skip(str(error))
-    with postgres:
-        yield postgres
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +62,20 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider(seconds=0.4, reply=reply_to) as running:
+def answers() -> threading.Event:
+    """Whether the provider answers now."""
+    answering = threading.Event()
+    answering.set()
+    return answering
+
+
+@pytest.fixture
+def provider(answers: threading.Event) -> Iterator[Provider]:
+    def reply(messages: Any) -> str:
+        answers.wait(60)
+        return reply_to(messages)
+
+    with Provider(seconds=0.4, reply=reply) as running:
         yield running
 
 
@@ -102,9 +122,16 @@ def start(
 
         def begin(**given: Any) -> Worker:
             out = tmp_path / f"{next(numbers)}.json"
-            own = {"db": server.url_for("lease"), "store": str(tmp_path), "url": provider.url, "out": str(out)}
+            own = {
+                "db": server.url_for("lease"),
+                "store": str(tmp_path),
+                "url": provider.url,
+                "out": str(out),
+            }
             assert forks.stdin is not None and forks.stdout is not None
-            print(json.dumps({**own, "thread": tmp_path.name, **given}), file=forks.stdin, flush=True)
+            print(
+                json.dumps({**own, "thread": tmp_path.name, **given}), file=forks.stdin, flush=True
+            )
             worker = Worker(int(forks.stdout.readline()), out)
             until_done.callback(worker.close)
             return worker
@@ -115,7 +142,9 @@ def start(
 def rows(server: Postgres) -> list[Any]:
     with psycopg.connect(server.url, autocommit=True) as connection:
         try:
-            return connection.execute("SELECT thread_id, token FROM langgraph_rlm_leases").fetchall()
+            return connection.execute(
+                "SELECT thread_id, token FROM langgraph_rlm_leases"
+            ).fetchall()
         except psycopg.errors.UndefinedTable:
             return []
 
@@ -134,9 +163,42 @@ def put_row(server: Postgres, thread: str, seconds: float, run: str | None = Non
     )
 
 
+RENEW_FAR = """
+UPDATE langgraph_rlm_leases SET expires_at = now() + interval '1.5 s' WHERE thread_id = %s
+"""
+TAKE_FAR = """
+UPDATE langgraph_rlm_leases SET token = 'taken', holder = %s,
+  expires_at = now() + make_interval(secs => %s) WHERE thread_id = %s
+"""
+
+
+def take_over(server: Postgres, thread: str, seconds: float) -> None:
+    """Have a process on another machine take a thread that is held here, for so long."""
+    do(server, TAKE_FAR, FAR, seconds, thread)
+
+
+def slow_model(answer: Callable[[str], Awaitable[str]]) -> ScriptedModel:
+    """A sub-model whose answers take their time."""
+
+    class Slow(ScriptedModel):
+        async def _agenerate(self, messages: Any, *args: Any, **options: Any) -> ChatResult:
+            said = AIMessage(await answer(messages[-1].text))
+            return ChatResult(generations=[ChatGeneration(message=said)])
+
+    return Slow(replies=[])
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    while not is_so():
+        await asyncio.sleep(0.01)
+
+
 def saved_items(server: Postgres, thread: str) -> set[str]:
     """The digests of the calls whose answers are in the database."""
-    found = re.findall(r"<(item \d+)>", str([each.pending_writes for each in checkpoints(server.url, thread)]))
+    found = re.findall(
+        r"<(item \d+)>", str([each.pending_writes for each in checkpoints(server.url, thread)])
+    )
     return {digest_of([{"content": item, "role": "user"}]) for item in found}
 
 
@@ -154,7 +216,7 @@ def test_a_killed_process_is_followed_at_once_on_its_machine(
     """Its lease has not ended, but the holder is known to be gone. Nothing saved is asked again, and no row stays."""
     name = tmp_path.name
     first = start(**more)
-    assert provider.wait_for(name, 12, 60)
+    assert provider.wait_for(name, 8, 60)
     do(server, "UPDATE langgraph_rlm_leases SET expires_at = now() + interval '1 hour'")
     first.send(signal.SIGKILL)
     first.ended()
@@ -171,7 +233,7 @@ def test_a_process_that_died_on_another_machine_is_followed_when_its_lease_ends(
     start: Start, server: Postgres, provider: Provider, tmp_path: Path
 ) -> None:
     first = start()
-    assert provider.wait_for(tmp_path.name, 12, 60)
+    assert provider.wait_for(tmp_path.name, 8, 60)
     first.send(signal.SIGKILL)
     first.ended()
     do(
@@ -195,7 +257,7 @@ def test_a_stopped_process_that_comes_back_neither_writes_nor_asks(
     """While another one works on the thread, or after it: what the first one had in flight is lost, and nothing else."""
     name = tmp_path.name
     first = start()
-    assert provider.wait_for(name, 12, 60)
+    assert provider.wait_for(name, 8, 60)
     first.send(signal.SIGSTOP)
     time.sleep(0.5)  # for what it had sent to be counted
     before, kept = len(provider.asked(name)), saved_items(server, name)
@@ -215,3 +277,261 @@ def test_a_stopped_process_that_comes_back_neither_writes_nor_asks(
     assert kept and not kept & asked_since(provider, name, before).keys()
     assert max(asked_since(provider, name, before).values()) == 1
     assert not rows(server)
+
+
+async def test_a_run_that_loses_its_thread_gives_up_what_it_waits_for(
+    server: Postgres, tmp_path: Path
+) -> None:
+    """A model call that takes long is cancelled. The error comes once whoever has the thread lets it go."""
+    waiting, ended = asyncio.Event(), list[str]()
+
+    async def slow(prompt: str) -> str:
+        waiting.set()
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            ended.append(prompt)
+            raise
+        return prompt
+
+    async with open_saver(server.url) as saver:
+        graph = rlm(root("FINAL(llm_query('x'))"), sub=slow_model(slow), checkpointer=saver)
+        given: Any = thread("slow")
+        run = asyncio.create_task(graph.ainvoke({"query": "q"}, given, durability="sync"))
+        await waiting.wait()
+        before = checkpoints(server.url, "slow")
+        take_over(server, "slow", 2.5)
+        await until(lambda: bool(ended))
+        assert not run.done()
+        with pytest.raises(ThreadTakenOverError, match="'slow' was taken over by another process"):
+            await run
+        assert checkpoints(server.url, "slow") == before
+        assert run.cancelling() == 0
+        done = rlm([], sub=lambda _: "y", checkpointer=saver)
+        assert (await done.ainvoke(None, thread("slow")))["answer"] == "y"
+
+
+async def test_a_run_that_lost_its_thread_can_be_cancelled(server: Postgres) -> None:
+    """As servers do that have given it to another worker: it must not end with an error of its own before."""
+    waiting = asyncio.Event()
+
+    async def slow(_: str) -> str:
+        waiting.set()
+        await asyncio.sleep(600)
+        return ""
+
+    async with open_saver(server.url) as saver:
+        graph = rlm(root("FINAL(llm_query('x'))"), sub=slow_model(slow), checkpointer=saver)
+        run = asyncio.create_task(graph.ainvoke({"query": "q"}, thread("dropped")))
+        await waiting.wait()
+        take_over(server, "dropped", 60)
+        await asyncio.sleep(2)
+        assert not run.done()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert [row[1] for row in rows(server) if row[0] == "dropped"] == ["taken"]
+
+
+async def test_a_tool_does_not_run_on_a_thread_that_was_taken_over(server: Postgres) -> None:
+    ran: list[str] = []
+
+    def act() -> str:
+        """Act."""
+        ran.append("acted")
+        return "done"
+
+    def when(_: Any) -> bool:
+        take_over(server, "tool", 1)
+        time.sleep(2)  # the event loop goes on, as the lease of a stopped process would not
+        return False
+
+    async with open_saver(server.url) as saver:
+        graph = rlm(
+            root("FINAL(act())"),
+            tools=[act],
+            interrupt_on={"act": {"allowed_decisions": ["approve"], "when": when}},
+            checkpointer=saver,
+        )
+        with pytest.raises(ThreadTakenOverError):
+            await graph.ainvoke({"query": "q"}, thread("tool"))
+    assert not ran
+
+
+# --- callers that want the same thread
+
+
+async def test_a_thread_that_lives_on_another_machine_is_busy(server: Postgres) -> None:
+    """It is known by its lease, which is renewed meanwhile. What cannot wait is told at once."""
+    put_row(server, "far", 1.5)
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(0.3)
+            await asyncio.to_thread(do, server, RENEW_FAR, "far")
+
+    renewing = asyncio.create_task(renew())
+    async with open_saver(server.url) as saver:
+        database = await database_of(saver)
+        assert await is_leased(database, "far")
+        for wait in (True, False):
+            with pytest.raises(ThreadBusyError, match="'far' is running already"):
+                async with lease(database, "far", "mine", wait=wait):
+                    pass
+        renewing.cancel()
+        async with lease(database, "far"):
+            assert await is_leased(database, "far")
+        assert not await is_leased(database, "far")
+
+
+async def test_the_same_run_on_another_worker_is_waited_for(server: Postgres) -> None:
+    """A server tries a run again whose worker was silent for a while."""
+    put_row(server, "again", 60, run="run-1")
+
+    async def end() -> None:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(
+            do, server, "DELETE FROM langgraph_rlm_leases WHERE thread_id = 'again'"
+        )
+
+    async with open_saver(server.url) as saver:
+        ending = asyncio.create_task(end())
+        model = root("FINAL(1)")
+        graph = rlm(model, checkpointer=saver)
+        config: Any = {"configurable": {"thread_id": "again", "run_id": "run-1"}}
+        twice = [graph.ainvoke({"query": "q"}, config), graph.ainvoke({"query": "q"}, config)]
+        answers = [out["answer"] for out in await asyncio.gather(*twice)]
+        await ending
+        assert answers[0] == "1"
+
+
+def test_another_process_of_this_machine_is_busy_at_once(
+    start: Start,
+    server: Postgres,
+    provider: Provider,
+    answers: threading.Event,
+    tmp_path: Path,
+) -> None:
+    """It need not be waited for until its lease is renewed. The same run is waited for, and found to be over."""
+    answers.clear()
+    first = start(run="one")
+    while not rows(server):
+        time.sleep(0.05)
+    second, same = start(resume=True, run="two"), start(resume=True, run="one")
+    assert second.ended()["error"] == "ThreadBusyError"
+    answers.set()
+    assert first.ended()["answer"] == ANSWER
+    assert same.ended()["answer"] == ANSWER
+    assert len(provider.asked(tmp_path.name)) == 1 + ITEMS
+
+
+# --- databases that are away, or do not let us
+
+
+async def test_a_database_that_is_away_for_a_while_ends_no_run(tmp_path: Path) -> None:
+    """A run that cannot know whether it still has its thread waits until it knows, and asks nobody meanwhile."""
+    asked: list[str] = []
+    with postgres() as own:
+
+        async def away(prompt: str) -> str:
+            asked.append(prompt)
+            if prompt == "first":
+                own.stop()
+                await asyncio.sleep(2)
+                starting.append(asyncio.create_task(asyncio.to_thread(later)))
+            return f"<{prompt}>"
+
+        def later() -> None:
+            time.sleep(1)
+            own.start()
+
+        starting: list[Any] = []
+        async with open_pool(own.url) as saver:
+            sub = slow_model(away)
+            graph = rlm(
+                root("FINAL(llm_query_batched(['first', 'second']))"),
+                sub=sub,
+                limits={"max_concurrency": 1},
+                checkpointer=saver,
+            )
+            out = await graph.ainvoke({"query": "q"}, cast(Any, thread()), durability="sync")
+            await asyncio.gather(*starting)
+            assert out["answer"] == '["<first>","<second>"]'
+            assert asked == ["first", "second"]
+
+
+async def test_without_the_right_to_make_a_table_one_process_is_kept_in_order(
+    server: Postgres,
+) -> None:
+    do(server, "CREATE ROLE guest LOGIN")
+    url = server.url.replace("postgres@", "guest@", 1)
+    async with open_saver(server.url):
+        pass
+    do(server, "DROP TABLE IF EXISTS langgraph_rlm_leases")
+    do(server, "GRANT ALL ON ALL TABLES IN SCHEMA public TO guest")
+    do(server, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async with AsyncPostgresSaver.from_conn_string(url) as saver:
+            database = await database_of(saver)
+            for _ in range(2):
+                async with lease(database, "a") as held:
+                    await held.check()
+                    assert held.token is None
+                    with pytest.raises(ThreadBusyError):
+                        async with lease(database, "a"):
+                            pass
+    [said] = [str(each.message) for each in caught if "leases" in str(each.message)]
+    assert "permission denied" in said and "two would pay twice" in said
+
+
+async def test_a_length_that_is_no_number_is_refused(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGGRAPH_RLM_LEASE_SECONDS", "soon")
+    async with open_saver(server.url) as saver:
+        with pytest.raises(ConfigurationError, match="LANGGRAPH_RLM_LEASE_SECONDS='soon' must be"):
+            await rlm(root("FINAL(1)"), checkpointer=saver).ainvoke({"query": "q"}, thread())
+
+
+async def test_a_saver_with_a_pipeline_of_its_own_shows_its_leases(server: Postgres) -> None:
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+    async with AsyncPostgresSaver.from_conn_string(server.url, pipeline=True) as saver:
+        async with lease(await database_of(saver), "piped"):
+            assert "piped" in [row[0] for row in rows(server)]
+        assert "piped" not in [row[0] for row in rows(server)]
+
+
+# --- what is left
+
+
+async def test_threads_that_are_deleted_leave_no_row(server: Postgres, tmp_path: Path) -> None:
+    async with open_saver(server.url) as saver:
+        graph = rlm(root("FINAL(1)"), checkpointer=saver, blob_store=tmp_path)
+        await graph.ainvoke({"query": "q"}, thread("deleted"))
+        put_row(server, "deleted", -1)
+        await aforget(graph, "deleted")
+        put_row(server, "crashed", -4000)
+        put_row(server, "stalled", -10)
+        await aprune(graph, timedelta(days=1))
+    left = {row[0] for row in rows(server)}
+    assert "stalled" in left and not left & {"deleted", "crashed"}
+
+
+async def test_leases_need_no_session(server: Postgres) -> None:
+    """As behind PgBouncer, which gives each transaction a session of its own: a hundred leases, renewed together."""
+    async with open_pool(server.url, kind=AsyncNullConnectionPool) as saver:
+        database = await database_of(saver)
+        async with AsyncExitStack() as until_done:
+            for number in range(100):
+                await until_done.enter_async_context(lease(database, f"many-{number}"))
+            await asyncio.sleep(2.5)
+            found = [row for row in rows(server) if row[0].startswith("many-")]
+            assert len(found) == 100
+            assert all([await is_leased(database, f"many-{number}") for number in range(0, 100, 9)])
+        assert not [row for row in rows(server) if row[0].startswith("many-")]
+        out = await rlm(root("FINAL(1)"), checkpointer=saver).ainvoke({"query": "q"}, thread("no"))
+        assert out["answer"] == "1"

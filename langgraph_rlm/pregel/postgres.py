@@ -15,13 +15,15 @@ async def asked(own: Any, sql: str, values: Sequence[Any] = ()) -> list[dict[str
         psycopg.Error: as the driver does.
     """
 
+    ends = bool(getattr(own, "pipe", None))  # such a saver commits where it is told to
+
     async def ask_async() -> list[Any]:
-        async with own._cursor() as cursor:
+        async with own._cursor(pipeline=ends) as cursor:
             await cursor.execute(sql, values)
             return [] if cursor.description is None else await cursor.fetchall()
 
     def ask() -> list[Any]:
-        with own._cursor() as cursor:
+        with own._cursor(pipeline=ends) as cursor:
             cursor.execute(sql, values)
             return [] if cursor.description is None else cursor.fetchall()
 

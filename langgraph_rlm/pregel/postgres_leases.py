@@ -116,6 +116,10 @@ async def take(own: Any, thread: str, run_id: str | None, *, wait: bool) -> Held
     _tokens().add(token)
     try:
         began = await _until_taken(own, thread, run_id, token, wait=wait)
+    except psycopg.errors.UndefinedTable:  # it was dropped meanwhile
+        _tokens().discard(token)
+        del _has_table[own.conn]
+        return await take(own, thread, run_id, wait=wait)
     except psycopg.Error as error:
         _tokens().discard(token)
         if not _is_refused(error):
@@ -183,9 +187,10 @@ async def _look(own: Any, thread: str) -> _Row | None:
 async def is_taken(own: Any, thread: str) -> bool:
     """Whether somebody holds a thread: a lease that has not ended, of no process that is known to
     be gone."""
-    if not await _exists(own):
+    try:
+        row = await _look(own, thread) if await _exists(own) else None
+    except psycopg.ProgrammingError:  # it may not be read, or was dropped
         return False
-    row = await _look(own, thread)
     return row is not None and row.left > 0 and not _is_gone(row)
 
 
