@@ -15,16 +15,20 @@ async def asked(own: Any, sql: str, values: Sequence[Any] = ()) -> list[dict[str
         psycopg.Error: as the driver does.
     """
 
-    ends = bool(getattr(own, "pipe", None))  # such a saver commits where it is told to
+    pipe = getattr(own, "pipe", None)  # one that is kept open commits, and answers, when told to
 
     async def ask_async() -> list[Any]:
-        async with own._cursor(pipeline=ends) as cursor:
+        async with own._cursor() as cursor:
             await cursor.execute(sql, values)
+            if pipe:
+                await pipe.sync()
             return [] if cursor.description is None else await cursor.fetchall()
 
     def ask() -> list[Any]:
-        with own._cursor(pipeline=ends) as cursor:
+        with own._cursor() as cursor:
             cursor.execute(sql, values)
+            if pipe:
+                pipe.sync()
             return [] if cursor.description is None else cursor.fetchall()
 
     loop = getattr(own, "loop", None)
