@@ -832,7 +832,7 @@ class TestPendingWrites:
         )
 
     def test_an_async_sqlite_saver_is_what_its_attributes_are(self, tmp_path: Path) -> None:
-        """The group commit takes over from a saver by them, and `leases.py` finds its file."""
+        """The group commit takes over from a saver by them, and `lease_homes.py` finds its file."""
         kind = AsyncSqliteSaver
         name = f"{kind.__module__}.{kind.__qualname__}"
         assert name == "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver"
@@ -1958,7 +1958,7 @@ class TestLocalSandbox:
 
 
 class TestDatabases:
-    """How `leases.py` finds out which database a saver is of."""
+    """How `lease_homes.py` finds out which database a saver is of."""
 
     def test_the_modules_of_connections_name_their_library(self, tmp_path: Path) -> None:
         """By the module of its connection a saver is known, without importing each library."""
@@ -2013,16 +2013,17 @@ class TestDatabases:
         assert (parts["host"], parts["dbname"]) == (wanted["host"], wanted["dbname"])
 
     def test_savers_have_a_cursor_and_the_async_ones_their_loop(self) -> None:
-        """`databases.py` asks PostgreSQL over a saver's own connections, on the loop they live on."""
+        """`postgres.py` asks PostgreSQL over a saver's own connections, on the loop they live on."""
         from langgraph.checkpoint.postgres import PostgresSaver
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
         async def go() -> tuple[Any, Any]:
             pool: Any = None
-            return AsyncPostgresSaver(pool).loop, asyncio.get_running_loop()
+            return AsyncPostgresSaver(pool), asyncio.get_running_loop()
 
-        theirs, ours = asyncio.run(go())
-        assert theirs is ours
+        saver, ours = asyncio.run(go())
+        assert saver.loop is ours
+        assert saver.pipe is None  # else a pipeline, which answers when it is told to
         sync: Any = PostgresSaver
         assert callable(sync._cursor)
         assert not hasattr(PostgresSaver, "loop")

@@ -25,6 +25,9 @@ T = TypeVar("T")
 ON_WAIT = "__rlm_on_wait"
 """Key of a config's `configurable`: a function that is told of each `Wait`."""
 
+BEFORE = "__rlm_before"
+"""Key of a config's `configurable`: what is awaited before each request, and may keep it back."""
+
 ANSWERED_BY = "rlm_answered_by"
 """Key of a reply's `response_metadata`: the name of the model that gave it."""
 
@@ -55,9 +58,20 @@ class Wait:
         return f"{self.model}: {said}; {what} {self.seconds:.1f} s"
 
 
-def telling(config: RunnableConfig, tell: Callable[[Wait], None]) -> RunnableConfig:
-    """Give the config of a call whose waits are told."""
-    return {**config, "configurable": {**config.get("configurable", {}), ON_WAIT: tell}}
+def telling(
+    config: RunnableConfig,
+    tell: Callable[[Wait], None],
+    before: Callable[[], Awaitable[None]] | None = None,
+) -> RunnableConfig:
+    """Give the config of a call whose waits are told.
+
+    Args:
+        config: of the call.
+        tell: is told of each.
+        before: is awaited before each request. What it raises ends the call.
+    """
+    own = {ON_WAIT: tell, BEFORE: before}
+    return {**config, "configurable": {**config.get("configurable", {}), **own}}
 
 
 def answered_by(reply: BaseMessage, name: str) -> str:
@@ -106,9 +120,10 @@ class Patient(RunnableBinding[Any, Any]):
                 yield part
 
     def _call(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> "_Call":
-        tell = ((config or {}).get("configurable") or {}).get(ON_WAIT)
+        given = (config or {}).get("configurable") or {}
         name = kwargs.get("model") or model_name(self.bound)
-        return _Call(self.pace, self.retries, name, tell or _nobody)
+        tell, before = given.get(ON_WAIT) or _nobody, given.get(BEFORE) or _nothing
+        return _Call(self.pace, self.retries, name, tell, before)
 
     def _named(self, reply: Any, call: "_Call") -> Any:
         if not self.is_named or not isinstance(reply, BaseMessage):
@@ -125,6 +140,7 @@ class _Call:
     retries: int
     model: str
     tell: Callable[[Wait], None]
+    before: Callable[[], Awaitable[None]]
     failures: int = 0
     refusals: int = 0
 
@@ -136,6 +152,7 @@ class _Call:
         """
         while True:
             begun = await self.pace.turn()
+            await self.before()
             try:
                 answer = await ask()
             except Exception as error:
@@ -189,3 +206,7 @@ async def _first(stream: Any) -> AsyncIterator[Any]:
 
 def _nobody(_: Wait) -> None:
     """Tell nobody."""
+
+
+async def _nothing() -> None:
+    """Keep nothing back."""

@@ -83,6 +83,15 @@ class ModelFailed(Exception):
         self.error = error
 
 
+class NotOurs(Exception):
+    """A request was kept back, as the thread may be another process's. It passes through a model's
+    client and its fallbacks."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass
 class Run:
     """One invocation of a root RLM."""
@@ -225,7 +234,7 @@ class Run:
             with at_work(work):
                 if is_watched(config, model):
                     config = marked(config, work)
-                told = telling(config, lambda wait: self._waits(wait, work))
+                told = telling(config, lambda wait: self._waits(wait, work), self._before_request)
                 reply = await self._asked(model, prompt, told, work, tools, given, conversation)
                 work.model = answered_by(reply, name)
                 await self.rlm.prices.prepare(work.model)
@@ -243,6 +252,17 @@ class Run:
         """
         if self.lease is not None:
             await self.lease.check()
+
+    async def _before_request(self) -> None:
+        """Look once more where a call has waited for its turn, or is sent again.
+
+        Raises:
+            NotOurs: what `check_lease` has raised, which is no failure of a model.
+        """
+        try:
+            await self.check_lease()
+        except Exception as error:
+            raise NotOurs(error) from error
 
     def _waits(self, wait: Wait, work: Work) -> None:
         """Tell that a call is not answered yet and will be sent again."""
@@ -286,6 +306,8 @@ class Run:
                 )
         except GraphBubbleUp:
             raise
+        except NotOurs as kept_back:
+            raise kept_back.error from None
         except Exception as error:
             if time_left.expired():
                 work.outcome, work.error = "limit", error
