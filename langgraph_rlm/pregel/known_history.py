@@ -16,7 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory, PendingWrite
 
-from langgraph_rlm.pregel.savers import EarlySaver
+from langgraph_rlm.pregel.savers import EarlySaver, Lease
 
 MOST_ENTRIES = 50_000
 """Entries of all values that are kept; one has about a kilobyte. The last value is always kept."""
@@ -83,18 +83,20 @@ def with_histories(
     if not isinstance(channel, DeltaChannel):
         return saver
     known = Reading(histories, cast("DeltaChannel[Any]", channel), namespace)
-    return HistorySaver(saver.wrapped, known)
+    return HistorySaver(saver.wrapped, known, saver.lease)
 
 
 class HistorySaver(EarlySaver):
     """Another saver, of which less is read."""
 
-    def __init__(self, saver: BaseCheckpointSaver[Any], reading: Reading) -> None:
-        super().__init__(saver)
+    def __init__(
+        self, saver: BaseCheckpointSaver[Any], reading: Reading, lease: Lease | None = None
+    ) -> None:
+        super().__init__(saver, lease)
         self._reading = reading
 
-    def with_allowlist(self, extra_allowlist: Any) -> "HistorySaver":
-        return HistorySaver(self.wrapped.with_allowlist(extra_allowlist), self._reading)
+    def over(self, saver: BaseCheckpointSaver[Any]) -> "HistorySaver":
+        return HistorySaver(saver, self._reading, self.lease)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str], **options: Any
