@@ -13,6 +13,7 @@ import asyncio
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -20,10 +21,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import InterfaceError, OperationalError, ProgrammingError
+from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, SerializationFailure
 from psycopg_pool import AsyncConnectionPool
 
 from langgraph_rlm.errors import ThreadTakenOverError
-from langgraph_rlm.pregel.grouping import Groups, Saving, Take
+from langgraph_rlm.pregel.grouping import Groups, Take
 from langgraph_rlm.pregel.keys import LEASE
 from langgraph_rlm.pregel.postgres_rows import LEASES, Noted, Part, statement
 
@@ -31,9 +33,8 @@ AT_ONCE = 3
 """Groups on their way to the database, and readers beside them, over a pool: where there is one,
 whoever comes right after it has left waits for two trips."""
 
-OF_ROWS = ("40", "54")
-"""Classes of PostgreSQL's errors that psycopg calls operational, and that others need not share:
-a rollback for another transaction's sake, and a value that is too large."""
+TRIES = 4
+"""How often a statement is sent again that was rolled back for another transaction's sake."""
 
 IS_HELD = f"SELECT 1 AS number FROM {LEASES} WHERE thread_id = %s AND token = %s"
 
@@ -92,28 +93,38 @@ class PostgresGroups(Groups[Part]):
     async def _save_as_one(self, take: Take[Part]) -> None:
         """Save a group by one statement, and tell its callers; also those whose threads others have
         taken over."""
-        group: list[Saving[Part]] = []
 
         def query() -> tuple[str, Sequence[Any]]:
-            group.extend(take())
-            return statement([saving.what for saving in group])
+            return statement([saving.what for saving in take()])
 
-        held = {row["number"] for row in await self._asked(query)}
-        for number, saving in enumerate(group, 1):
+        held = {row["number"] for row in await self._asked_again(query)}
+        for number, saving in enumerate(take(), 1):
             part = saving.what
             is_held = part.token is None or number in held
             saving.end(None if is_held else _taken_over(part.thread))
 
+    async def _asked_again(self, query: Query) -> list[Any]:
+        """Run a statement, as often as PostgreSQL rolls it back for another transaction's sake:
+        two have waited for each other, or the isolation is stricter than its default."""
+        for _ in range(TRIES):
+            with suppress(DeadlockDetected, SerializationFailure):
+                return await self._asked(query)
+        return await self._asked(query)
+
     @abstractmethod
     async def _asked(self, query: Query) -> list[Any]:
-        """Run a statement, commit it, and give the rows that it gives."""
+        """Run a statement, commit it, and give the rows that it gives.
+
+        It is not prepared: that takes a trip of its own, on each connection and for each form of
+        the statement, and saves 0.3 ms of planning.
+        """
 
 
 def _is_of_rows(error: Exception) -> bool:
-    """Whether an error may be that of a few rows, and not of the connection or the server."""
-    if not isinstance(error, OperationalError | InterfaceError):
-        return True
-    return (error.sqlstate or "")[:2] in OF_ROWS
+    """Whether an error may be that of a few rows, and not of the connection or the server. A value
+    that is too large is operational too in psycopg's eyes."""
+    is_operational = isinstance(error, OperationalError | InterfaceError)
+    return not is_operational or isinstance(error, ProgramLimitExceeded)
 
 
 def _taken_over(thread: str) -> ThreadTakenOverError:
@@ -141,7 +152,7 @@ class AsyncPostgresGroups(PostgresGroups):
     async def _asked(self, query: Query) -> list[Any]:
         is_pipeline = self._saver.pipe is not None  # the user's own, which commits at the end
         async with self._saver._cursor(pipeline=is_pipeline) as cursor:
-            await cursor.execute(*query())
+            await cursor.execute(*query(), prepare=False)
             return await cursor.fetchall()
 
 
@@ -158,7 +169,7 @@ class SyncPostgresGroups(PostgresGroups):
     def _ask(self, sql: str, values: Sequence[Any]) -> list[Any]:
         is_pipeline = self._saver.pipe is not None
         with self._saver._cursor(pipeline=is_pipeline) as cursor:
-            cursor.execute(sql, values)
+            cursor.execute(sql, values, prepare=False)
             return cursor.fetchall()
 
 
