@@ -34,7 +34,7 @@ if not IS_WORKER:  # it has another checkout's package
 
 WORK = ("turn", "batch", "children", "runs", "lost")
 SIDES = ("memory", "one", "pool")
-CALLS, CHILDREN, RUNS, AT_ONCE, KILLED_AT = 1000, 200, 100, 64, 600
+CALLS, CHILDREN, RUNS, AT_ONCE, KILLED_AT = 1000, 100, 50, 64, 600
 
 
 # The worker: one process, one piece of work
