@@ -624,3 +624,40 @@ def test_a_sync_call_may_use_an_async_saver_of_another_loop(url: str, tmp_path: 
 
     asyncio.run(go())
     assert len(tasks(url)) > 1
+
+
+@pytest.mark.parametrize("opened", [a_pool, a_sync_pool], ids=["pool", "sync"])
+def test_a_thread_is_read_in_few_trips_and_with_all_that_it_holds(
+    url: str, opened: Opened, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a branch, whose steps are not those right before. A graph that has read nothing
+    before sees the same."""
+    turns = ["```repl\nprint(llm_query('a'))\n```"] * 5 + ["```repl\nFINAL('done')\n```"]
+    trips: list[str] = []
+
+    def counted(of: Any) -> None:
+        run = of.execute
+
+        def execute(self: Any, query: Any, *given: Any, **options: Any) -> Any:
+            trips.append(" ".join(str(query).split())[:60])
+            return run(self, query, *given, **options)
+
+        monkeypatch.setattr(of, "execute", execute)
+
+    async def use(saver: Any, _: Any) -> None:
+        made = [rlm([*turns * 5], checkpointer=saver, blob_store=tmp_path / "b") for _ in range(2)]
+        graph, cold = made
+        for _ in range(2):
+            await graph.ainvoke({"query": "q"}, thread(), durability="sync")
+        old = [state async for state in graph.aget_state_history(thread())][8].config
+        for config in (thread(), old, thread()):
+            counted_before = len(trips)
+            await graph.ainvoke({"query": "more"}, config, durability="sync")
+            reads = [sql for sql in trips[counted_before:] if sql.startswith("select thread_id")]
+            assert len(reads) < 12
+        warm_log = (await graph.aget_state(thread())).values["log"]
+        assert warm_log == (await cold.aget_state(thread())).values["log"]
+
+    counted(psycopg.AsyncCursor)
+    counted(psycopg.Cursor)
+    using(url, opened, use)

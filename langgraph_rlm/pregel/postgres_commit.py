@@ -26,6 +26,7 @@ class GroupCommitPostgresSaver(AsyncPostgresSaver):
     read at once from a pool."""
 
     checks_lease = True
+    is_far = True
 
     def __init__(self, saver: AsyncPostgresSaver) -> None:
         """Take over from `saver`, which can still be used."""
@@ -72,6 +73,10 @@ class ThreadedPostgresSaver(ThreadedSaver):
 
     @property
     def checks_lease(self) -> bool:
+        return True
+
+    @property
+    def is_far(self) -> bool:
         return True
 
     async def aput(

@@ -136,6 +136,12 @@ class WrappedSaver(BaseCheckpointSaver[Any]):
         return bool(getattr(self.wrapped, "checks_lease", False))
 
     @property
+    def is_far(self) -> bool:
+        """Whether each read takes a trip over a network, and `alist` reads many whole checkpoints
+        at once."""
+        return bool(getattr(self.wrapped, "is_far", False))
+
+    @property
     def config_specs(self) -> Any:
         return cast(Any, self.wrapped).config_specs
 
