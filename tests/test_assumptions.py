@@ -7,6 +7,7 @@ the test that fails says what; its docstring says what the package uses it for.
 
 import asyncio
 import contextvars
+import inspect
 import operator
 import os
 import random
@@ -18,6 +19,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -776,6 +778,52 @@ class TestPendingWrites:
             "checkpoint_id",
             *more,
         ]
+
+    @pytest.mark.parametrize("kind", ["aio.AsyncPostgresSaver", "PostgresSaver"])
+    def test_postgresql_is_written_to_by_these_statements_over_a_cursor(self, kind: str) -> None:
+        """The group commit has the savers write to a cursor of its own, and puts together what came.
+        Statements that it does not know it leaves to the savers, one by one."""
+        from langgraph.checkpoint.postgres.base import BasePostgresSaver
+
+        from langgraph_rlm.pregel.postgres_rows import WAYS, way_of
+
+        module, _, name = f"langgraph.checkpoint.postgres.{kind}".rpartition(".")
+        saver: Any = getattr(import_module(module), name)
+        starts = ("UPSERT_", "INSERT_")
+        written = [name for name in vars(BasePostgresSaver) if name.startswith(starts)]
+        assert {way_of(getattr(saver, name)) for name in written} == {*WAYS}
+        writes = (saver.aput, saver.aput_writes) if "aio" in kind else (saver.put, saver.put_writes)
+        for method in writes:
+            assert "self._cursor(pipeline=True)" in inspect.getsource(method)
+
+    def test_postgresql_savers_have_a_connection_a_lock_and_perhaps_a_pipeline(self) -> None:
+        """Over a pool, several may be at work: each cursor is of a connection of its own there."""
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+        from psycopg_pool import AsyncConnectionPool
+
+        async def go() -> dict[str, Any]:
+            pool: Any = AsyncConnectionPool("", open=False, min_size=2, max_size=7)
+            saver = AsyncPostgresSaver(pool)
+            assert saver.conn is pool and pool.max_size == 7
+            return vars(saver)
+
+        had = asyncio.run(go())
+        assert {"conn", "pipe", "lock", "loop", "serde"} <= had.keys()
+        assert had["pipe"] is None and isinstance(had["lock"], asyncio.Lock)
+
+    def test_the_token_of_a_lease_is_in_no_metadata(self, opened: Opened) -> None:
+        """Savers copy what they find in a config's `configurable`, but not under such keys."""
+
+        async def go() -> None:
+            async with opened() as saver:
+                place: Any = {"thread_id": "leased", "checkpoint_ns": ""}
+                config = keys.with_lease({"configurable": place}, "secret")
+                metadata: Any = {"source": "input", "step": -1, "parents": {}}
+                await call(saver, "put", config, empty_checkpoint(), metadata, {})
+                found = await saved(saver, on("leased", checkpoint_ns=""))
+                assert found.metadata["source"] == "input" and "secret" not in repr(found)
+
+        asyncio.run(go())
 
     @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
     def test_writes_are_given_in_the_order_of_their_tasks_however_they_came(

@@ -11,7 +11,6 @@ file on disk, which changes less often than the body of a method; where it has o
 are known here, the saver's own method is used.
 """
 
-import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from langgraph_rlm.pregel.grouping import Groups, Take
 
 
 @dataclass(frozen=True)
@@ -155,13 +156,12 @@ def group_commit(saver: AsyncSqliteSaver) -> GroupCommitSaver:
 _made: WeakKeyDictionary[AsyncSqliteSaver, GroupCommitSaver] = WeakKeyDictionary()
 
 
-class _Groups:
-    """The group that gathers now. LangGraph's copies of a saver share it."""
+class _Groups(Groups[list[Row]]):
+    """The groups of a saver. LangGraph's copies of a saver share them."""
 
     def __init__(self, saver: AsyncSqliteSaver) -> None:
+        super().__init__()
         self._saver = saver
-        self._gathering: list[Row] = []
-        self._saved: asyncio.Task[None] | None = None
         self._known: dict[Table, bool] = {}
 
     async def knows(self, table: Table) -> bool:
@@ -171,20 +171,11 @@ class _Groups:
             self._known[table] = {row[1] for row in found} == set(table.columns)
         return self._known[table]
 
-    async def save(self, rows: list[Row]) -> None:
-        """Have rows written and committed with the group."""
-        self._gathering += rows
-        if self._saved is None:
-            self._saved = asyncio.create_task(self._commit())
-        await asyncio.shield(
-            self._saved
-        )  # one caller's cancellation must not lose the others' rows
-
-    async def _commit(self) -> None:
+    async def _commit(self, take: Take[list[Row]]) -> None:
         """Close the group once the connection is free, and save it."""
         connection = self._saver.conn
         async with self._saver.lock:
-            rows, self._gathering, self._saved = self._gathering, [], None
+            rows = [row for saving in take() for row in saving.what]
             try:
                 for sql, values in _statements(rows):
                     await connection.execute(sql, values)

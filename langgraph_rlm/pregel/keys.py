@@ -44,6 +44,12 @@ LEASE = "__rlm_lease"
 """The token of the lease under which a run saves, on its way to a saver that checks it in the same
 statement. It starts as a private key does, so that no saver puts it into its metadata."""
 
+
+def with_lease(config: "RunnableConfig", token: str) -> "RunnableConfig":
+    """A config under which a saver writes only while a lease is held."""
+    return {**config, "configurable": {**config.get("configurable", {}), LEASE: token}}
+
+
 # Channels and tags
 
 INTERRUPT = "__interrupt__"

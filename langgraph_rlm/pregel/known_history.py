@@ -7,14 +7,20 @@ whatever is written later, here or elsewhere, gets ids of its own, and the walk 
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from cachetools import LRUCache
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
-from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory, PendingWrite
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    PendingWrite,
+)
 
 from langgraph_rlm.pregel.held import Held
 from langgraph_rlm.pregel.savers import EarlySaver
@@ -25,6 +31,10 @@ MOST_ENTRIES = 50_000
 MOST_STEPS = 100
 """Checkpoints that a walk looks at. What is farther back is read as LangGraph reads it, which takes
 fewer queries."""
+
+FIRST_PAGE = 8
+"""Checkpoints that are read at once from a database that is far; twice as many the next time. A
+question of one turn has six."""
 
 Key = tuple[str, str]
 """A thread, and a namespace in it."""
@@ -96,9 +106,8 @@ class HistorySaver(EarlySaver):
         super().__init__(saver, lease)
         self._reading = reading
 
-    def with_allowlist(self, extra_allowlist: Any) -> "HistorySaver":
-        wrapped = self.wrapped.with_allowlist(extra_allowlist)
-        return HistorySaver(wrapped, self._reading, self.lease)
+    def over(self, saver: BaseCheckpointSaver[Any]) -> "HistorySaver":
+        return HistorySaver(saver, self._reading, self.lease)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str], **options: Any
@@ -129,19 +138,38 @@ class HistorySaver(EarlySaver):
         The writes of a checkpoint come after its value: so those of the last one count too.
         """
         writes: list[PendingWrite] = []
-        target = await self.aget_tuple(config)
-        before = None if target is None else target.parent_config
-        for _ in range(MOST_STEPS):
-            saved = None if before is None else await self.aget_tuple(before)
-            if saved is None:
-                return None
-            writes += [write for write in reversed(saved.pending_writes or []) if write[1] == name]
-            values = saved.checkpoint["channel_values"]
-            if name in values or saved.checkpoint["id"] == known.checkpoint:
-                seed = values.get(name, known.value)
-                return DeltaChannelHistory(seed=seed, writes=writes[::-1])
-            before = saved.parent_config
+        async with aclosing(self._before(config)) as steps:
+            async for saved in steps:
+                pending = reversed(saved.pending_writes or [])
+                writes += [write for write in pending if write[1] == name]
+                values = saved.checkpoint["channel_values"]
+                if name in values or saved.checkpoint["id"] == known.checkpoint:
+                    seed = values.get(name, known.value)
+                    return DeltaChannelHistory(seed=seed, writes=writes[::-1])
         return None
+
+    async def _before(self, config: RunnableConfig) -> AsyncGenerator[CheckpointTuple]:
+        """Give the checkpoints that lead to one, the last one first."""
+        after = await self.aget_tuple(config)
+        near: Mapping[str, CheckpointTuple] = {}
+        size = FIRST_PAGE
+        for _ in range(MOST_STEPS):
+            if after is None or after.parent_config is None:
+                return
+            id = str(after.parent_config.get("configurable", {})["checkpoint_id"])
+            if id not in near and self.is_far:
+                near, size = await self._page(after.config, size), 2 * size
+            after = near.get(id) or await self.aget_tuple(after.parent_config)
+            if after is not None:
+                yield after
+
+    async def _page(self, after: RunnableConfig, size: int) -> Mapping[str, CheckpointTuple]:
+        """Read the checkpoints of a namespace right before one, in one trip, by their ids. Where a
+        thread has branches, they are not all of one."""
+        place = after.get("configurable", {})
+        where: Any = {name: place[name] for name in ("thread_id", "checkpoint_ns")}
+        listed = self.wrapped.alist({"configurable": where}, before=after, limit=size)
+        return {saved.checkpoint["id"]: saved async for saved in listed}
 
 
 def _value(history: DeltaChannelHistory, channel: DeltaChannel[Any]) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
-"""Savers: checkpointers as the async core uses them: a sync one in threads, a SQLite one with group
-commit, each with writes that tasks save before they end (`early_writes.py`)."""
+"""Savers: checkpointers as the async core uses them: a sync one in threads, those of SQLite and
+PostgreSQL with group commit, each with writes that tasks save before they end (`early_writes.py`)
+and under the lease of its run."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.pregel.early_writes import Saved
 from langgraph_rlm.pregel.held import Held
+from langgraph_rlm.pregel.keys import with_lease
 from langgraph_rlm.pregel.sync import running_loop
 
 
@@ -31,18 +33,14 @@ def own_saver(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     return saver
 
 
-def _plain(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """Give a saver as it was before `for_many_writes`."""
-    return saver.wrapped if isinstance(saver, EarlySaver) else saver
-
-
 def for_sync_use(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     """Give a saver that the core may use while a sync caller waits.
 
     Raises:
         ConfigurationError: the saver lives on the event loop that the caller blocks.
     """
-    saver = _plain(saver)
+    if isinstance(saver, EarlySaver):
+        return saver.over(for_sync_use(saver.wrapped))
     if isinstance(saver, InMemorySaver | ThreadedSaver):
         return saver
     if getattr(saver, "loop", None) is running_loop() is not None:
@@ -60,7 +58,8 @@ def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     Raises:
         ConfigurationError: the loop that the saver lives on does not run.
     """
-    saver = _plain(saver)
+    if isinstance(saver, EarlySaver):
+        return saver.over(on_this_loop(saver.wrapped))
     loop = getattr(saver, "loop", None)
     if loop is not None and loop is running_loop():
         return saver
@@ -74,19 +73,37 @@ def on_this_loop(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
 
 def for_many_writes(saver: BaseCheckpointSaver[Any], lease: Held | None = None) -> "EarlySaver":
     """Give a saver that keeps up with the ends of many calls: it leaves out what a task has saved
-    before its end, and SQLite commits in groups. It writes only while the lease is held.
+    before its end, and SQLite and PostgreSQL commit in groups.
 
-    A subclass of the user's own SQLite saver commits as it does: it may do something else in the
-    methods that would be replaced.
+    A subclass of the user's own saver commits as it does: it may do something else in the methods
+    that would be replaced.
+
+    Args:
+        lease: under which it writes. A saver that was made here before has its own, as a child
+            writes under its root's.
     """
-    if isinstance(saver, EarlySaver):
-        return saver
-    kind = f"{type(saver).__module__}.{type(saver).__qualname__}"
-    if kind != "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver":
-        return EarlySaver(saver, lease)
-    from langgraph_rlm.pregel.group_commit import group_commit
+    return saver if isinstance(saver, EarlySaver) else EarlySaver(_in_groups(saver), lease)
 
-    return EarlySaver(group_commit(cast(Any, saver)), lease)
+
+def _in_groups(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """Give a saver with group commit, where there is one of its kind."""
+    own: Any = own_saver(saver)
+    is_threaded = type(saver) is ThreadedSaver
+    kind = f"{type(own).__module__}.{type(own).__qualname__}"
+    if kind == "langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver" and own is saver:
+        from langgraph_rlm.pregel.group_commit import group_commit
+
+        return group_commit(own)
+    if kind == "langgraph.checkpoint.postgres.aio.AsyncPostgresSaver":
+        from langgraph_rlm.pregel.postgres_commit import GroupCommitPostgresSaver
+
+        grouped = GroupCommitPostgresSaver(own)
+        return ThreadedSaver(grouped) if is_threaded else grouped
+    if kind == "langgraph.checkpoint.postgres.PostgresSaver" and is_threaded:
+        from langgraph_rlm.pregel.postgres_commit import ThreadedPostgresSaver
+
+        return ThreadedPostgresSaver(own)
+    return saver
 
 
 class WrappedSaver(BaseCheckpointSaver[Any]):
@@ -95,6 +112,17 @@ class WrappedSaver(BaseCheckpointSaver[Any]):
     def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
         super().__init__(serde=saver.serde)
         self.wrapped = saver
+
+    @property
+    def checks_lease(self) -> bool:
+        """Whether what it writes is checked by the token that it is given (`keys.LEASE`)."""
+        return bool(getattr(self.wrapped, "checks_lease", False))
+
+    @property
+    def is_far(self) -> bool:
+        """Whether each read takes a trip over a network, and `alist` reads many whole checkpoints
+        at once."""
+        return bool(getattr(self.wrapped, "is_far", False))
 
     @property
     def config_specs(self) -> Any:
@@ -162,7 +190,8 @@ class WrappedSaver(BaseCheckpointSaver[Any]):
 
 
 class EarlySaver(WrappedSaver):
-    """Another saver, which is not given once more what a task has saved before its end.
+    """Another saver, which is not given once more what a task has saved before its end, and nothing
+    of a thread that somebody else has taken over.
 
     So such a task never looks finished: where a process is killed between the task's end and the
     next checkpoint, the task runs again and finds all that it has saved.
@@ -172,8 +201,30 @@ class EarlySaver(WrappedSaver):
         super().__init__(saver)
         self.lease = lease
 
+    def over(self, saver: BaseCheckpointSaver[Any]) -> "EarlySaver":
+        """Give the same over another saver."""
+        return EarlySaver(saver, self.lease)
+
     def with_allowlist(self, extra_allowlist: Any) -> "EarlySaver":
-        return type(self)(self.wrapped.with_allowlist(extra_allowlist), self.lease)
+        return self.over(self.wrapped.with_allowlist(extra_allowlist))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return self.wrapped.put(self._with_token(config), checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        self.wrapped.put_writes(self._with_token(config), writes, task_id, task_path)
 
     async def aput(
         self,
@@ -182,9 +233,8 @@ class EarlySaver(WrappedSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        if self.lease is not None:
-            await self.lease.check()
-        return await super().aput(config, checkpoint, metadata, new_versions)
+        leased = await self._leased(config)
+        return await self.wrapped.aput(leased, checkpoint, metadata, new_versions)
 
     async def aput_writes(
         self,
@@ -193,14 +243,37 @@ class EarlySaver(WrappedSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        if self.lease is not None:
-            await self.lease.check()
         if any(isinstance(value, Saved) for _, value in writes):
             return
+        leased = await self._leased(config)
         if self._takes_path:
-            await self.wrapped.aput_writes(config, writes, task_id, task_path)
+            await self.wrapped.aput_writes(leased, writes, task_id, task_path)
         else:
-            await self.wrapped.aput_writes(config, writes, task_id)
+            await self.wrapped.aput_writes(leased, writes, task_id)
+
+    async def _leased(self, config: RunnableConfig) -> RunnableConfig:
+        """A config for writing. Where the saver does not check the lease, it is checked here.
+
+        Raises:
+            ThreadTakenOverError: it is not held any more.
+        """
+        leased = self._with_token(config)
+        if leased is config and self.lease is not None and self._is_of(self.lease, config):
+            await self.lease.check()
+        return leased
+
+    def _with_token(self, config: RunnableConfig) -> RunnableConfig:
+        """A config with the lease's token, for a saver that checks it in the statement by which it
+        writes. What sync code writes to any other saver is not checked."""
+        lease = self.lease
+        if lease is None or lease.token is None or not self.checks_lease:
+            return config
+        return with_lease(config, lease.token) if self._is_of(lease, config) else config
+
+    def _is_of(self, lease: Held, config: RunnableConfig) -> bool:
+        """Whether something is written to the thread of the lease. Code within a run may use the
+        run's saver for other threads."""
+        return str(config.get("configurable", {}).get("thread_id")) == lease.thread
 
     @cached_property
     def _takes_path(self) -> bool:
