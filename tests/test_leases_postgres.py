@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -43,7 +44,7 @@ from langgraph_rlm.testing import ScriptedModel
 from .faults.databases import CannotStart, Postgres, checkpoints, open_saver, settle
 from .faults.provider import Provider
 from .faults.scenario import digest_of
-from .lease_process import ANSWER, ITEMS, open_pool, reply_to
+from .lease_process import ANSWER, IN_FLIGHT, ITEMS, open_pool, reply_to
 from .models import rlm, root, thread
 
 FOLDER = Path(__file__).parent.parent
@@ -93,20 +94,18 @@ class Worker:
     """A process that runs a thread."""
 
     def __init__(self, pid: int, out: Path) -> None:
-        self._process = psutil.Process(pid)
+        self._pid = pid
         self._out = out
 
     def send(self, number: int) -> None:
-        self._process.send_signal(number)
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, number)
 
     def ended(self) -> dict[str, Any]:
         """How it ended; nothing where it was killed."""
-        self._process.wait(60)
-        return json.loads(self._out.read_text()) if self._out.exists() else {}
-
-    def close(self) -> None:
         with suppress(psutil.NoSuchProcess):
-            self._process.kill()
+            psutil.Process(self._pid).wait(60)
+        return json.loads(self._out.read_text()) if self._out.exists() else {}
 
 
 Start = Callable[..., Worker]
@@ -142,7 +141,7 @@ def start(
                 json.dumps({**own, "thread": tmp_path.name, **given}), file=forks.stdin, flush=True
             )
             worker = Worker(int(forks.stdout.readline()), out)
-            until_done.callback(worker.close)
+            until_done.callback(worker.send, signal.SIGKILL)
             return worker
 
         yield begin
@@ -228,6 +227,8 @@ def test_a_killed_process_is_followed_at_once_on_its_machine(
     name = tmp_path.name
     first = start(**more)
     assert provider.wait_for(name, 8, 60)
+    while not saved_items(server, name):
+        time.sleep(0.05)
     do(server, "UPDATE langgraph_rlm_leases SET expires_at = now() + interval '1 hour'")
     first.send(signal.SIGKILL)
     first.ended()
@@ -265,10 +266,12 @@ def test_a_process_that_died_on_another_machine_is_followed_when_its_lease_ends(
 def test_a_stopped_process_that_comes_back_neither_writes_nor_asks(
     start: Start, server: Postgres, provider: Provider, tmp_path: Path, during: bool
 ) -> None:
-    """While another one works on the thread, or after it: what the first one had in flight is lost, and nothing else."""
+    """While another one works on the thread, or after it. Of twenty items it sends none but what it was about to send."""
     name = tmp_path.name
     first = start(seconds=SECONDS)
     assert provider.wait_for(name, 8, 60)
+    while not saved_items(server, name):
+        time.sleep(0.05)
     first.send(signal.SIGSTOP)
     time.sleep(0.5)  # for what it had sent to be counted
     before, kept = len(provider.asked(name)), saved_items(server, name)
@@ -282,11 +285,10 @@ def test_a_stopped_process_that_comes_back_neither_writes_nor_asks(
     first.send(signal.SIGCONT)
     lost = first.ended()
     assert lost["error"] == "ThreadTakenOverError"
-    assert len(provider.asked(name)) == len(asked)
+    assert len(provider.asked(name)) - len(asked) <= IN_FLIGHT  # which it had begun to send
     assert checkpoints(server.url, name) == saved
     assert done["usage"]["sub_calls"] == ITEMS
     assert kept and not kept & asked_since(provider, name, before).keys()
-    assert max(asked_since(provider, name, before).values()) == 1
     assert not rows(server, tmp_path.name)
 
 
