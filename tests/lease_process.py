@@ -86,6 +86,7 @@ async def play(given: dict[str, Any]) -> Any:
 
 def run(given: dict[str, Any]) -> None:
     """Say the answer and what was spent, or the error."""
+    os.environ["LANGGRAPH_RLM_LEASE_SECONDS"] = given.get("seconds", "15")
     try:
         out = asyncio.run(play(given))
         told = {"answer": out["answer"], "usage": out["usage"]}

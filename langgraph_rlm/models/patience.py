@@ -58,6 +58,15 @@ class Wait:
         return f"{self.model}: {said}; {what} {self.seconds:.1f} s"
 
 
+class KeptBack(Exception):
+    """What is awaited before a request has kept it back. It passes through clients and fallbacks,
+    and is no failure of a model."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def telling(
     config: RunnableConfig,
     tell: Callable[[Wait], None],
@@ -68,7 +77,7 @@ def telling(
     Args:
         config: of the call.
         tell: is told of each.
-        before: is awaited before each request. What it raises ends the call.
+        before: is awaited before each request; raises `KeptBack` to end the call.
     """
     own = {ON_WAIT: tell, BEFORE: before}
     return {**config, "configurable": {**config.get("configurable", {}), **own}}

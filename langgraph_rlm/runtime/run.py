@@ -24,7 +24,7 @@ from langgraph_rlm.log.entries import Settings
 from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.caching import Cached
-from langgraph_rlm.models.patience import Wait, answered_by, telling
+from langgraph_rlm.models.patience import KeptBack, Wait, answered_by, telling
 from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.pregel.held import Held
@@ -80,15 +80,6 @@ class ModelFailed(Exception):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
-        self.error = error
-
-
-class NotOurs(Exception):
-    """A request was kept back, as the thread may be another process's. It passes through a model's
-    client and its fallbacks."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
         self.error = error
 
 
@@ -257,12 +248,12 @@ class Run:
         """Look once more where a call has waited for its turn, or is sent again.
 
         Raises:
-            NotOurs: what `check_lease` has raised, which is no failure of a model.
+            KeptBack: with what `check_lease` has raised, which is no failure of a model.
         """
         try:
             await self.check_lease()
         except Exception as error:
-            raise NotOurs(error) from error
+            raise KeptBack(error) from error
 
     def _waits(self, wait: Wait, work: Work) -> None:
         """Tell that a call is not answered yet and will be sent again."""
@@ -306,7 +297,7 @@ class Run:
                 )
         except GraphBubbleUp:
             raise
-        except NotOurs as kept_back:
+        except KeptBack as kept_back:
             raise kept_back.error from None
         except Exception as error:
             if time_left.expired():
