@@ -124,7 +124,7 @@ def default_db() -> Path:
 
 def environment() -> Options:
     """Give the options that the environment sets."""
-    from langgraph_rlm.storage.backends import STORE_VARIABLE
+    from langgraph_rlm.storage.locations import STORE_VARIABLE
 
     store = os.environ.get(STORE_VARIABLE) or None
     if store is not None and "://" not in store:
