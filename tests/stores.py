@@ -109,7 +109,7 @@ def age(where: str | Path, hours: float = 3) -> None:
         if where.startswith("s3:"):
             _in_moto(found.name).last_modified = datetime.datetime.fromtimestamp(then)
         elif where.startswith("memory:"):
-            file = backend._fs.store[found.name]
+            file = backend._fs._files.store[found.name]
             file.created = file.modified = datetime.datetime.fromtimestamp(then, datetime.UTC)
         else:
             os.utime(found.name, (then, then))

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from langgraph_rlm.errors import BlobError, ConfigurationError
 from langgraph_rlm.storage.backends import CHUNK
 from langgraph_rlm.storage.blobs import INLINE_CHARS, RECENT_BLOB_BYTES, BlobStore
-from langgraph_rlm.storage.sweep import Inventory, Sweep
 
-from .stores import KINDS, age, alter, new_store, postgres_server, s3_server, stored
+from .stores import KINDS, alter, new_store, postgres_server, s3_server, stored
 
 __all__ = ["postgres_server", "s3_server"]
 

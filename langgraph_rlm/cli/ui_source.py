@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.cli.graphs import load_graph, own_saver
-from langgraph_rlm.cli.kept_options import REMEMBERED, Options, environment, options_in
+from langgraph_rlm.cli.kept_options import REMEMBERED, Options, environment, kept, options_in
 from langgraph_rlm.cli.kept_threads import Place, opened, threads_in
 from langgraph_rlm.history.threads import Thread
 from langgraph_rlm.hosting.sources import OneGraph, Opened, Source
@@ -77,17 +77,17 @@ class KeptOptions:
         if known.graph is not None:  # a database does not choose what code runs
             is_own = False
         options = self._given.over(known.over(environment()))
-        kept = json.dumps({REMEMBERED: asdict(options), "own": is_own}, sort_keys=True)
-        if kept not in self._made:
-            self._made[kept] = self._make(options, may_run=is_own and options.model is not None)
-        return self._made[kept]
+        key = json.dumps({REMEMBERED: asdict(options), "own": is_own}, sort_keys=True)
+        if key not in self._made:
+            self._made[key] = self._make(options, may_run=is_own and options.model is not None)
+        return self._made[key]
 
     def _make(self, options: Options, *, may_run: bool) -> Opened:
         blobs = BlobStore.open(options.blob_store)
         if not may_run:
             return Opened(None, self.saver, blobs)
         graph = options.made(self.saver)
-        return Opened(graph, graph, blobs, {REMEMBERED: json.dumps(asdict(options))})
+        return Opened(graph, graph, blobs, {REMEMBERED: kept(options)})
 
     def close(self) -> None:
         """End the interpreters of all graphs."""

@@ -1,4 +1,4 @@
-"""Backends: where the bytes of blobs live. `folder.py`, `remote.py` and `postgres.py` are the kinds.
+"""Backends: where the bytes of blobs live: `folder.py`, `remote.py` and `postgres.py`.
 
 They know files, not what a blob means or what is kept in memory.
 """

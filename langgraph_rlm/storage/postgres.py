@@ -137,13 +137,15 @@ class Postgres:
         update = "UPDATE {blobs} SET used = clock_timestamp(), size = %b, data = NULL"
         self._pool.sent(connection, f"{update} WHERE digest = %b", (size, key))
 
-    def _pieces(self, digest: str) -> Iterator[bytes]:
-        """Give the bytes of a blob, set aside or not, a few chunks at a time."""
+    def _pieces(self, digest: str, *, is_use: bool = True) -> Iterator[bytes]:
+        """Give the bytes of a blob, a few chunks at a time. One that is set aside is put back."""
         key = _key(digest)
-        found = self._pool.ask("SELECT data FROM {blobs} WHERE digest = %b", (key,))
+        found = self._pool.ask("SELECT data, aside FROM {blobs} WHERE digest = %b", (key,))
         if not found:
             raise FileNotFoundError(digest)
-        [(data,)] = found
+        [(data, aside)] = found
+        if aside is not None and is_use:
+            self.put_back(f"{digest}.{aside}")
         if data is not None:
             yield data
             return
@@ -176,7 +178,7 @@ class Postgres:
         self._pool.ask("DELETE FROM {notes} WHERE key = %s", (name,))
 
     def reader(self, digest: str) -> BinaryIO:
-        return _Pieces(self._pieces(digest)).buffered()
+        return _Pieces(self._pieces(digest, is_use=False)).buffered()
 
     def is_empty(self) -> bool:
         return not self._pool.ask("SELECT 1 FROM {blobs} LIMIT 1")

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -78,7 +79,8 @@ class Pool:
         try:
             from psycopg import sql
             from psycopg.conninfo import conninfo_to_dict
-            from psycopg_pool import ConnectionPool  # noqa: F401
+
+            import_module("psycopg_pool")
         except ImportError:
             raise ConfigurationError(
                 f"The blob store {masked(url)!r} needs the client of PostgreSQL: "
