@@ -9,23 +9,28 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from langgraph.store.memory import InMemoryStore
 
-from langgraph_rlm.storage.backends import backend_at
+from langgraph_rlm.storage.blobs import BlobStore
+from langgraph_rlm.storage.postgres import Postgres
+from langgraph_rlm.storage.remote import Remote
 
-from .faults.databases import CannotStart, Postgres
+from .faults.databases import CannotStart
+from .faults.databases import Postgres as Server
 
-KINDS = ["folder", "memory", "local", "s3", "postgresql"]
-"""A folder; fsspec in memory, on the disk and over HTTP to a server of S3; a database."""
+KINDS = ["folder", "memory", "local", "s3", "postgresql", "store"]
+"""A folder; fsspec in memory, on the disk and over HTTP to a server of S3; a database; a LangGraph
+store."""
 
-SHARED = ["folder", "local", "s3", "postgresql"]
-"""Those that several processes can share."""
+REMOTE = ["memory", "local", "s3", "store"]
+"""Those that cannot rename."""
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
+def postgres_server() -> Iterator[Server]:
     """A PostgreSQL server."""
     try:
-        server = Postgres()
+        server = Server()
     except CannotStart as error:
         pytest.skip(str(error))
     with server:
@@ -45,17 +50,19 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
-def new_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def new_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """A location of a kind where nothing is yet."""
     if kind == "folder":
         return str(tmp_path / "blobs")
+    if kind == "store":
+        return InMemoryStore()
     if kind == "local":
         return f"local://{tmp_path}/remote"
     if kind == "s3":
         _name_s3(request.getfixturevalue("s3_server"), request.getfixturevalue("monkeypatch"))
         return _new_bucket()
     if kind == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres_server")
+        server: Server = request.getfixturevalue("postgres_server")
         return f"{server.url}&table=blobs_{uuid4().hex[:12]}"
     return f"memory://{uuid4()}"
 
@@ -80,35 +87,39 @@ def _new_bucket() -> str:
 
 def stored(where: Any) -> set[str]:
     """The digests of the blobs of a store."""
-    return {found.digest for found in backend_at(str(where)).blobs()}
+    return {found.digest for found in BlobStore.open(where).backend.blobs()}
 
 
-def alter(where: str, digest: str, data: bytes) -> None:
+def alter(where: Any, digest: str, data: bytes) -> None:
     """Put other bytes where a blob is."""
-    backend: Any = backend_at(where)
-    if where.startswith("postgresql"):
+    backend: Any = BlobStore.open(where).backend
+    if isinstance(backend, Postgres):
         backend._pool.ask(
             "UPDATE {blobs} SET data = %b WHERE digest = %b", (data, bytes.fromhex(digest))
         )
-    elif "://" in where:
+    elif isinstance(backend, Remote):
         backend._fs.pipe_file(backend._key(digest), data)
     else:
         (Path(where) / digest[:2] / digest[2:]).write_bytes(data)
 
 
-def age(where: str | Path, hours: float = 3) -> None:
+def age(where: Any, hours: float = 3) -> None:
     """As if all was put some hours ago."""
-    where = str(where)
     then = time.time() - hours * 3600
-    backend: Any = backend_at(where)
-    if where.startswith("postgresql"):
+    backend: Any = BlobStore.open(where).backend
+    if isinstance(backend, Postgres):
         backend._pool.ask(
             "UPDATE {blobs} SET used = clock_timestamp() - %s::interval", (f"{hours} hours",)
         )
-    for found in [] if where.startswith("postgresql") else [*backend.blobs(), *backend.aside()]:
-        if where.startswith("s3:"):
+        return
+    for found in [*backend.blobs(), *backend.aside()]:
+        if isinstance(where, InMemoryStore):
+            backend._fs._files._head(found.name).updated_at = datetime.datetime.fromtimestamp(
+                then, datetime.UTC
+            )
+        elif str(where).startswith("s3:"):
             _in_moto(found.name).last_modified = datetime.datetime.fromtimestamp(then)
-        elif where.startswith("memory:"):
+        elif str(where).startswith("memory:"):
             file = backend._fs._files.store[found.name]
             file.created = file.modified = datetime.datetime.fromtimestamp(then, datetime.UTC)
         else:

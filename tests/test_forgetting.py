@@ -46,7 +46,7 @@ from langgraph_rlm.testing import ScriptedModel
 from .faults.databases import Postgres
 from .forget_process import context_of, prune_for_ever, work
 from .models import rlm, root, thread
-from .stores import age, new_store, postgres_server, s3_server, stored
+from .stores import REMOTE, age, new_store, postgres_server, s3_server, stored
 
 __all__ = ["postgres_server", "s3_server"]
 
@@ -548,13 +548,13 @@ def test_a_tag_of_what_is_no_database_deletes_nothing(tmp_path: Path, blobs: Any
 # Other stores
 
 
-@pytest.mark.parametrize("kind", ["memory", "local", "s3"])
+@pytest.mark.parametrize("kind", REMOTE)
 def test_a_remote_store_is_swept_in_two_steps(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """A bucket cannot rename, so what nobody needs is set aside, and deleted by a later prune."""
     url = new_store(kind, request, tmp_path)
-    backend = backend_at(url)
+    backend = BlobStore.open(url).backend
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         a = asked(saver, url, "a", ANN)
         b = asked(saver, url, "b", BEN)
@@ -572,7 +572,7 @@ def test_a_remote_store_is_swept_in_two_steps(
         assert a.invoke({"query": "again"}, thread("again"))["answer"]
 
 
-@pytest.mark.parametrize("kind", ["memory", "local", "s3"])
+@pytest.mark.parametrize("kind", REMOTE)
 def test_a_remote_blob_that_is_missed_is_found_aside_and_an_old_one_is_written_again(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:

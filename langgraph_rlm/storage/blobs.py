@@ -12,6 +12,7 @@ import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 from typing_extensions import TypedDict
@@ -29,6 +30,9 @@ from langgraph_rlm.storage.backends import (
 from langgraph_rlm.storage.folder import Folder
 from langgraph_rlm.storage.locations import STORE_VARIABLE
 from langgraph_rlm.storage.users import Users
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
@@ -74,13 +78,13 @@ class BlobStore:
         self._recent = _Recent()
 
     @staticmethod
-    def open(where: "str | Path | BlobStore | None" = None) -> "BlobStore":
+    def open(where: "str | Path | BlobStore | BaseStore | None" = None) -> "BlobStore":
         """Open a store; nothing is written before the first `put`.
 
         Args:
             where: a folder, a URL such as `"postgresql://host/db"` or `"s3://bucket/rlm"`, a store
-                (given back as it is), or None for `$LANGGRAPH_RLM_STORE`, else the user's data
-                folder.
+                (given back as it is), a LangGraph store, or None for `$LANGGRAPH_RLM_STORE`, else
+                the user's data folder.
 
         Raises:
             ConfigurationError: the URL needs a package that is not installed, or names no known
@@ -88,6 +92,10 @@ class BlobStore:
         """
         if isinstance(where, BlobStore):
             return where
+        if where is not None and not isinstance(where, str | Path):
+            from langgraph_rlm.storage.remote import Remote
+
+            return BlobStore(Remote.of_store(where))
         location = where or os.environ.get(STORE_VARIABLE) or _default_folder()
         return BlobStore(backend_at(str(location)))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from langgraph_rlm.storage.backends import CHUNK, Fill, Stored, unusable
 from langgraph_rlm.storage.cache import open_cache
+from langgraph_rlm.storage.pieces_file import PiecesFile
 from langgraph_rlm.storage.postgres_pool import Pool
 from langgraph_rlm.storage.postgres_tags import PostgresTags
 from langgraph_rlm.storage.tags import Tags
@@ -178,7 +179,7 @@ class Postgres:
         self._pool.ask("DELETE FROM {notes} WHERE key = %s", (name,))
 
     def reader(self, digest: str) -> BinaryIO:
-        return _Pieces(self._pieces(digest, is_use=False)).buffered()
+        return PiecesFile(self._pieces(digest, is_use=False)).buffered()
 
     def is_empty(self) -> bool:
         return not self._pool.ask("SELECT 1 FROM {blobs} LIMIT 1")
@@ -236,28 +237,3 @@ def _next(file: BinaryIO, number: int) -> Iterator[tuple[int, bytes]]:
         if not part:
             return
         yield each, part
-
-
-class _Pieces(io.RawIOBase):
-    """A file that is read from pieces."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-
-    def buffered(self) -> BinaryIO:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count

@@ -1,10 +1,11 @@
-"""Remote: blobs in a folder of an fsspec file system, such as a bucket of several machines."""
+"""Remote: blobs in a folder of an fsspec file system, such as a bucket of several machines, or in a
+LangGraph store."""
 
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.storage.backends import (
@@ -17,8 +18,11 @@ from langgraph_rlm.storage.backends import (
 )
 from langgraph_rlm.storage.cache import open_cache
 from langgraph_rlm.storage.locations import masked
-from langgraph_rlm.storage.remote_files import file_system
+from langgraph_rlm.storage.remote_files import Files, file_system
 from langgraph_rlm.storage.tags import RemoteTags, Tags
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
 
 RENEW_AFTER = 30 * 60.0
 """Age in seconds from which a blob that is put again is also written again. That is the only way
@@ -67,6 +71,14 @@ class Remote:
         """
         files, root = file_system(url)
         return Remote(files, root, masked(url))
+
+    @staticmethod
+    def of_store(store: "BaseStore") -> "Remote":
+        """Use a LangGraph store, whose items are files here."""
+        from langgraph_rlm.storage.store_files import StoreFiles
+
+        location = f"langgraph-store:{type(store).__name__}-{id(store):x}"
+        return Remote(Files(StoreFiles(store), location), "", location)
 
     def clock(self) -> float:
         return time.time()
