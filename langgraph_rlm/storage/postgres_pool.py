@@ -150,12 +150,14 @@ class Pool:
 
         for left in reversed(range(TRIES)):
             try:
-                with self._pool().connection() as connection:
+                pool = self._pool()
+                if left < TRIES - 1:
+                    pool.check()  # all that were idle may be lost too
+                with pool.connection() as connection:
                     return work(connection)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if not left or not _is_lost(error):
                     raise self._refused(error) from error
-                self._pool().check()  # all that were idle may be lost with it
             except psycopg.Error as error:
                 raise self._refused(error) from error
         raise AssertionError("the last try has returned or raised")
