@@ -12,7 +12,7 @@ STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
 SECRET = "***"
 """What stands for a password."""
 
-USER_PART = re.compile(r"^([a-zA-Z0-9+.:-]*?://[^/?#@]*?:)([^/?#]*)(?=@)")
+USER_PART = re.compile(r"^([a-zA-Z0-9+.:-]*?://[^/?#@:]*:)([^?#]*)(?=@)")
 """Of a URL, what is before a password in front of the last `@` of its host, and the password."""
 
 SECRET_NAME = re.compile("pass|secret|token|key|credential|signature", re.IGNORECASE)

@@ -8,6 +8,9 @@ from typing import Any
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.storage.locations import STORE_VARIABLE, masked, scrubbed
 
+BUCKETS = frozenset({"s3", "gs", "gcs", "abfs", "az"})
+"""Protocols of file systems that have no folders."""
+
 
 class Files:
     """A file system, as fsspec has them. What it raises that is no OSError becomes one.
@@ -25,6 +28,13 @@ class Files:
         """
         self._files = files
         self._location = location
+
+    def makedirs(self, path: str, exist_ok: bool = True) -> None:
+        """Make a folder, where there are any. Clients of buckets would make the bucket instead,
+        also one that was misspelt, and ask for it each time."""
+        protocol = getattr(self._files, "protocol", "")
+        if BUCKETS.isdisjoint([protocol] if isinstance(protocol, str) else protocol):
+            self.__getattr__("makedirs")(path, exist_ok=exist_ok)
 
     def open(self, path: str, mode: str = "rb") -> Any:
         """Open a file, which fails as the file system does."""
@@ -70,10 +80,11 @@ def file_system(url: str) -> tuple[Files, str]:
         ) from None
     try:
         fs, root = core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - some connect here, with errors of their own
         scheme = url.partition("://")[0]
         raise ConfigurationError(
-            f"The blob store {shown!r} cannot be opened: {scrubbed(str(error), url)}. "
-            f"Install the fsspec package for {scheme!r}, or set {STORE_VARIABLE} to another store."
-        ) from error
+            f"The blob store {shown!r} cannot be opened: {scrubbed(str(error), url)}. Install the "
+            f"fsspec package for {scheme!r}, see that this machine reaches the store, or set "
+            f"{STORE_VARIABLE} to another one."
+        ) from None
     return Files(fs, url), str(root).rstrip("/")
