@@ -92,7 +92,7 @@ def create_rlm(
     prompt_caching: CacheLife | None = "5m",
     checkpointer: Checkpointer = None,
     store: BaseStore | None = None,
-    blob_store: str | Path | BlobStore | None = None,
+    blob_store: str | Path | BlobStore | BaseStore | None = None,
     configurable: Configurable | Mapping[str, Any] | None = None,
     context_schema: type[Any] = RunSettings,
     name: str = "rlm",
@@ -158,7 +158,8 @@ def create_rlm(
         store: a LangGraph store (long-term memory) for tools, at any depth: they get it as
             `InjectedStore` and `ToolRuntime.store`. A graph around this one hands its own on where
             none is given here.
-        blob_store: where contexts, prompts and long replies are kept: a folder, or an fsspec URL.
+        blob_store: where contexts, prompts and long replies are kept: a folder, a URL of PostgreSQL
+            or of fsspec, or a LangGraph store. Machines that share it need no folder in common.
             The default folder is `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's
             data folder.
         configurable: what a run may set for itself, as `context=RunSettings(...)` or in its

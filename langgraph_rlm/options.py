@@ -120,7 +120,7 @@ def _is_schema(value: Any) -> bool:
 
 
 def _is_blob_store(value: Any) -> bool:
-    return isinstance(value, str | Path | BlobStore)
+    return isinstance(value, str | Path | BlobStore) or _is_store(value)
 
 
 def _prompt_hint(value: Any) -> str:
@@ -128,13 +128,9 @@ def _prompt_hint(value: Any) -> str:
 
 
 def _store_hint(value: Any) -> str:
-    if _is_blob_store(value):
+    if isinstance(value, str | Path | BlobStore):
         return "Where contexts and long values are kept is blob_store=."
     return ""
-
-
-def _blob_store_hint(value: Any) -> str:
-    return "A LangGraph store is given as store=." if _is_store(value) else ""
 
 
 OPTIONS: Mapping[str, Option] = {
@@ -166,9 +162,7 @@ OPTIONS: Mapping[str, Option] = {
         _is_checkpointer, "a LangGraph checkpointer, such as InMemorySaver(), or a bool"
     ),
     "store": Option(_is_store, "a LangGraph BaseStore, such as InMemoryStore()", _store_hint),
-    "blob_store": Option(
-        _is_blob_store, "a folder, an fsspec URL or a BlobStore", _blob_store_hint
-    ),
+    "blob_store": Option(_is_blob_store, "a folder, a URL, a LangGraph BaseStore or a BlobStore"),
     "context_schema": Option(_is_schema, "a dataclass, a pydantic model or a TypedDict"),
     "name": Option(_is_text, "a str"),
 }

@@ -16,6 +16,7 @@ AUTO_IS = "LANGGRAPH_RLM_TEST_SANDBOX"
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a test stores outlives it, and no key of the machine is used."""
     monkeypatch.setenv("LANGGRAPH_RLM_STORE", str(tmp_path / "blobs"))
+    monkeypatch.setenv("LANGGRAPH_RLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)

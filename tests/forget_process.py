@@ -1,4 +1,6 @@
-"""Processes that store, run or prune, and are killed: `python -m tests.forget_process WHAT FOLDER`."""
+"""Processes that store, run or prune, and are killed: `python -m tests.forget_process WHAT WHERE`.
+
+The store of those that work or prune is `$LANGGRAPH_RLM_STORE`."""
 
 import asyncio
 import random
@@ -24,7 +26,7 @@ PROMPTS = (
 """Three calls with prompts and replies that are stored."""
 
 
-def memory(blobs: Path) -> None:
+def memory(blobs: str) -> None:
     """Ask one question whose thread is in memory, and wait."""
     graph = rlm(root("FINAL(len(context))"), checkpointer=InMemorySaver(), blob_store=blobs)
     graph.invoke({"query": "q", "context": "kept " * 1000}, thread())
@@ -32,7 +34,7 @@ def memory(blobs: Path) -> None:
     time.sleep(60)
 
 
-def runs(blobs: Path) -> None:
+def runs(blobs: str) -> None:
     """Run without a checkpointer, and wait in a tool."""
 
     def slow() -> str:
@@ -50,7 +52,7 @@ def context_of(name: str) -> str:
     return f"context {random.Random(name).randrange(4)} " * 500
 
 
-async def work(saver: Any, blobs: Path, count: int, seed: int) -> None:
+async def work(saver: Any, count: int, seed: int) -> None:
     """Ask on threads one after another, twice on each, and forget every second one.
 
     Each has a question of its own, and shares all else with others.
@@ -61,7 +63,6 @@ async def work(saver: Any, blobs: Path, count: int, seed: int) -> None:
             root(PROMPTS, "FINAL(len(context))", "FINAL(len(context))"),
             sub=lambda text: text[-2500:],
             checkpointer=saver,
-            blob_store=blobs,
         )
         config: Any = thread(name)
         context = context_of(name)
@@ -75,10 +76,10 @@ async def work(saver: Any, blobs: Path, count: int, seed: int) -> None:
             await aforget(graph, name, grace=timedelta(0))
 
 
-async def prune_for_ever(saver: Any, blobs: Path, tell: Callable[[Freed], object]) -> None:
+async def prune_for_ever(saver: Any, tell: Callable[[Freed], object]) -> None:
     """Prune, as often as it can be done, and without a grace."""
     while True:
-        tell(await aprune(saver, timedelta(days=1), grace=timedelta(0), blob_store=blobs))
+        tell(await aprune(saver, timedelta(days=1), grace=timedelta(0)))
         await asyncio.sleep(0)
 
 
@@ -89,17 +90,15 @@ async def main(what: str, folder: Path, first: int = 0) -> None:
         await saver.setup()
         if what == "work":
             seeds = range(first, first + 5)
-            await asyncio.gather(*(work(saver, folder / "blobs", 10, seed) for seed in seeds))
+            await asyncio.gather(*(work(saver, 10, seed) for seed in seeds))
             print("done", flush=True)
         else:
-            await prune_for_ever(
-                saver, folder / "blobs", lambda freed: print(freed.blobs, flush=True)
-            )
+            await prune_for_ever(saver, lambda freed: print(freed.blobs, flush=True))
 
 
 if __name__ == "__main__":
     what, where, *more = sys.argv[1:]
     if what in ("memory", "runs"):
-        {"memory": memory, "runs": runs}[what](Path(where))
+        {"memory": memory, "runs": runs}[what](where)
     else:
         asyncio.run(main(what, Path(where), *map(int, more)))

@@ -43,9 +43,12 @@ from langgraph_rlm.storage.folder import Folder as StoreFolder
 from langgraph_rlm.storage.ingest import ingest
 from langgraph_rlm.testing import ScriptedModel
 
-from .faults.databases import CannotStart, Postgres
+from .faults.databases import Postgres
 from .forget_process import context_of, prune_for_ever, work
 from .models import rlm, root, thread
+from .stores import REMOTE, age, new_store, postgres_server, s3_server, stored
+
+__all__ = ["postgres_server", "s3_server"]
 
 FOLDER = Path(__file__).parent.parent
 DAY = timedelta(days=1)
@@ -53,14 +56,12 @@ NOW = timedelta(0)
 ANN, BEN = "ann " * 1000, "ben " * 1000
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    try:
-        server = Postgres()
-    except CannotStart as error:
-        pytest.skip(str(error))
-    with server:
-        yield server.url
+in_folder = pytest.mark.parametrize("blobs", ["folder"], indirect=True)
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> str:
+    return postgres_server.url
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -80,20 +81,14 @@ def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
             yield opened
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> Path:
-    return tmp_path / "blobs"
-
-
-def stored(blobs: Path) -> set[str]:
-    return {found.digest for found in backend_at(str(blobs)).blobs()}
-
-
-def age(blobs: Path, hours: float = 2) -> None:
-    """As if all was put some hours ago."""
-    then = time.time() - hours * 3600
-    for path in blobs.glob("??/*"):
-        os.utime(path, (then, then))
+@pytest.fixture(params=["folder", "postgresql"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A store that deletes at once; processes that a test starts have it too."""
+    if request.param == "folder":
+        return tmp_path / "blobs"
+    url = new_store("postgresql", request, tmp_path)
+    monkeypatch.setenv("LANGGRAPH_RLM_STORE", url)
+    return url
 
 
 def asked(saver: Any, blobs: Any, name: str, context: Any, **options: Any) -> Any:
@@ -111,7 +106,7 @@ def asked(saver: Any, blobs: Any, name: str, context: Any, **options: Any) -> An
 # What goes, and what stays
 
 
-def test_a_forgotten_thread_is_gone_with_what_only_it_needed(saver: Any, blobs: Path) -> None:
+def test_a_forgotten_thread_is_gone_with_what_only_it_needed(saver: Any, blobs: Any) -> None:
     a = asked(saver, blobs, "a", ANN)
     alone = stored(blobs)
     b = asked(saver, blobs, "b", ANN)
@@ -130,12 +125,12 @@ def test_a_forgotten_thread_is_gone_with_what_only_it_needed(saver: Any, blobs: 
     assert forget(a, "a").threads == ()
 
 
-def _named_by(saver: Any, name: str, blobs: Path) -> set[str]:
+def _named_by(saver: Any, name: str, blobs: Any) -> set[str]:
     text = repr(list(saver.list({"configurable": {"thread_id": name}})))
     return {digest for digest in stored(blobs) if digest in text}
 
 
-def test_old_threads_are_pruned_and_younger_ones_can_go_on(saver: Any, blobs: Path) -> None:
+def test_old_threads_are_pruned_and_younger_ones_can_go_on(saver: Any, blobs: Any) -> None:
     asked(saver, blobs, "a", ANN)
     between = time.time()
     b = asked(saver, blobs, "b", BEN)
@@ -152,7 +147,7 @@ def test_old_threads_are_pruned_and_younger_ones_can_go_on(saver: Any, blobs: Pa
     assert stored(blobs) == set()
 
 
-async def test_async_savers_forget_as_well(tmp_path: Path, blobs: Path) -> None:
+async def test_async_savers_forget_as_well(tmp_path: Path, blobs: Any) -> None:
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         graph = rlm(root("FINAL(len(context))"), checkpointer=saver, blob_store=blobs)
         for name in "abc":
@@ -164,7 +159,7 @@ async def test_async_savers_forget_as_well(tmp_path: Path, blobs: Path) -> None:
     assert stored(blobs) == set()
 
 
-async def test_async_postgres_forgets_as_well(postgres: str, blobs: Path) -> None:
+async def test_async_postgres_forgets_as_well(postgres: str, blobs: Any) -> None:
     from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
     async with AsyncPostgresSaver.from_conn_string(postgres) as saver:
@@ -177,7 +172,7 @@ async def test_async_postgres_forgets_as_well(postgres: str, blobs: Path) -> Non
 
 
 def test_childrens_checkpoints_go_and_what_living_children_need_stays(
-    saver: Any, blobs: Path
+    saver: Any, blobs: Any
 ) -> None:
     """A child's context is named in its request alone, which is a blob itself."""
 
@@ -219,7 +214,7 @@ def test_childrens_checkpoints_go_and_what_living_children_need_stays(
     assert stored(blobs) == set()
 
 
-def test_folders_stay_whole_with_their_lists_of_files(tmp_path: Path, blobs: Path) -> None:
+def test_folders_stay_whole_with_their_lists_of_files(tmp_path: Path, blobs: Any) -> None:
     for name in ("x.txt", "y.txt"):
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / name).write_text(name * 1000)
@@ -234,7 +229,7 @@ def test_folders_stay_whole_with_their_lists_of_files(tmp_path: Path, blobs: Pat
 
 
 def test_threads_of_other_graphs_stay_and_rlms_within_graphs_are_found(
-    saver: Any, blobs: Path
+    saver: Any, blobs: Any
 ) -> None:
     class State(TypedDict):
         query: str
@@ -262,7 +257,7 @@ def test_threads_of_other_graphs_stay_and_rlms_within_graphs_are_found(
     assert list(saver.list({"configurable": {"thread_id": "foreign"}}))
 
 
-def test_snapshots_of_interpreters_stay_with_their_thread(tmp_path: Path, blobs: Path) -> None:
+def test_snapshots_of_interpreters_stay_with_their_thread(tmp_path: Path, blobs: Any) -> None:
     heavy = "x = 0\nfor i in range(20_000_000):\n    x += i\nprint(x)"
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         graph = rlm(root(heavy, "FINAL(x)"), checkpointer=saver, blob_store=blobs)
@@ -280,7 +275,7 @@ def test_snapshots_of_interpreters_stay_with_their_thread(tmp_path: Path, blobs:
 # Who else may need a blob
 
 
-def test_what_another_database_needs_stays(tmp_path: Path, blobs: Path) -> None:
+def test_what_another_database_needs_stays(tmp_path: Path, blobs: Any) -> None:
     with ExitStack() as opened:
         one, two = (
             opened.enter_context(SqliteSaver.from_conn_string(str(tmp_path / name)))
@@ -295,7 +290,7 @@ def test_what_another_database_needs_stays(tmp_path: Path, blobs: Path) -> None:
 
 
 def test_a_database_that_is_not_here_keeps_every_blob_until_it_is_vouched_for(
-    tmp_path: Path, blobs: Path
+    tmp_path: Path, blobs: Any
 ) -> None:
     with SqliteSaver.from_conn_string(str(tmp_path / "two")) as saver:
         asked(saver, blobs, "b", BEN)
@@ -318,8 +313,9 @@ def test_a_database_that_is_not_here_keeps_every_blob_until_it_is_vouched_for(
         assert stored(blobs) != set()
 
 
+@in_folder
 def test_a_store_of_before_there_were_lists_is_not_swept_until_it_is_vouched_for(
-    tmp_path: Path, blobs: Path
+    tmp_path: Path, blobs: Any
 ) -> None:
     BlobStore.open(blobs).put(b"of a database that nobody knows")
     shutil.rmtree(blobs / "users")  # earlier versions had none
@@ -333,14 +329,15 @@ def test_a_store_of_before_there_were_lists_is_not_swept_until_it_is_vouched_for
         assert prune(graph, NOW).blobs == 3
 
 
-def test_a_store_is_new_though_contexts_are_put_ahead_of_the_first_run(blobs: Path) -> None:
+def test_a_store_is_new_though_contexts_are_put_ahead_of_the_first_run(blobs: Any) -> None:
     """As the command does it, and whoever calls `ingest`."""
     store = BlobStore.open(blobs)
     store.put(b"a context")
     assert BlobStore.open(blobs).users.known().is_complete
 
 
-def test_processes_that_begin_a_store_at_once_all_know_that_it_is_new(blobs: Path) -> None:
+@in_folder
+def test_processes_that_begin_a_store_at_once_all_know_that_it_is_new(blobs: Any) -> None:
     """One has put something by the time that another looks whether there was anything before."""
 
     def begin(store: BlobStore) -> None:
@@ -369,7 +366,7 @@ def process(*arguments: Any) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("what", ["memory", "runs"])
 def test_what_only_the_memory_of_a_process_needs_stays_until_it_dies(
-    tmp_path: Path, blobs: Path, what: str
+    tmp_path: Path, blobs: Any, what: str
 ) -> None:
     """A thread of a saver in memory; a run that nothing saves."""
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
@@ -391,7 +388,7 @@ def test_what_only_the_memory_of_a_process_needs_stays_until_it_dies(
 # Beside running processes
 
 
-def test_a_thread_that_runs_is_neither_forgotten_nor_pruned(saver: Any, blobs: Path) -> None:
+def test_a_thread_that_runs_is_neither_forgotten_nor_pruned(saver: Any, blobs: Any) -> None:
     asked(saver, blobs, "other", BEN)
     goes_on = threading.Event()
 
@@ -415,7 +412,7 @@ def test_a_thread_that_runs_is_neither_forgotten_nor_pruned(saver: Any, blobs: P
     assert graph.get_state(thread("a")).values["answer"] == "4000"
 
 
-def test_what_is_put_again_is_young_again(tmp_path: Path, blobs: Path) -> None:
+def test_what_is_put_again_is_young_again(tmp_path: Path, blobs: Any) -> None:
     store = BlobStore.open(blobs)
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         graph = asked(saver, blobs, "a", ANN)
@@ -437,7 +434,7 @@ def test_what_is_put_again_is_young_again(tmp_path: Path, blobs: Path) -> None:
 
 
 def test_a_handle_that_is_given_again_keeps_its_files_originals_and_notes_go_with_blobs(
-    tmp_path: Path, blobs: Path
+    tmp_path: Path, blobs: Any
 ) -> None:
     """A note may name files of a document."""
     store = BlobStore.open(blobs)
@@ -460,7 +457,7 @@ def test_a_handle_that_is_given_again_keeps_its_files_originals_and_notes_go_wit
         assert store.noted("0" * 64) is None
 
 
-def test_a_blob_that_is_put_while_it_is_set_aside_comes_back(blobs: Path) -> None:
+def test_a_blob_that_is_put_while_it_is_set_aside_comes_back(blobs: Any) -> None:
     store = BlobStore.open(blobs)
     digest = store.put(b"needed")
     age(blobs)
@@ -479,8 +476,9 @@ def test_a_blob_that_is_put_while_it_is_set_aside_comes_back(blobs: Path) -> Non
     assert BlobStore.open(blobs).get(digest) == b"needed"
 
 
+@in_folder
 def test_a_prune_that_was_killed_loses_nothing_and_the_next_one_ends_it(
-    tmp_path: Path, blobs: Path
+    tmp_path: Path, blobs: Any
 ) -> None:
     """Killed after some threads were deleted, with one blob set aside that a thread needs, and one
     that none does."""
@@ -502,7 +500,7 @@ def test_a_prune_that_was_killed_loses_nothing_and_the_next_one_ends_it(
         assert graph.invoke({"query": "again"}, thread("b"))["answer"] == "ben"
 
 
-def test_what_only_looks_like_a_digest_deletes_nothing(tmp_path: Path, blobs: Path) -> None:
+def test_what_only_looks_like_a_digest_deletes_nothing(tmp_path: Path, blobs: Any) -> None:
     """A digest among other hex digits is a reference too: whoever writes one can keep a blob, and
     delete none."""
     store = BlobStore.open(blobs)
@@ -521,8 +519,9 @@ def test_what_only_looks_like_a_digest_deletes_nothing(tmp_path: Path, blobs: Pa
         assert forget(graph, "c").blobs == 2
 
 
+@in_folder
 @pytest.mark.parametrize("tag", ["no JSON", "[]", '{"kind": "sqlite"}', '{"since": 1}'])
-def test_a_tag_that_cannot_be_read_stops_a_prune(tmp_path: Path, blobs: Path, tag: str) -> None:
+def test_a_tag_that_cannot_be_read_stops_a_prune(tmp_path: Path, blobs: Any, tag: str) -> None:
     """It may be a newer version's, and say who needs what."""
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         graph = asked(saver, blobs, "a", ANN)
@@ -532,7 +531,8 @@ def test_a_tag_that_cannot_be_read_stops_a_prune(tmp_path: Path, blobs: Path, ta
         assert [*saver.list(thread("a"))]
 
 
-def test_a_tag_of_what_is_no_database_deletes_nothing(tmp_path: Path, blobs: Path) -> None:
+@in_folder
+def test_a_tag_of_what_is_no_database_deletes_nothing(tmp_path: Path, blobs: Any) -> None:
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         graph = asked(saver, blobs, "a", ANN)
         text = tmp_path / "text"
@@ -548,54 +548,45 @@ def test_a_tag_of_what_is_no_database_deletes_nothing(tmp_path: Path, blobs: Pat
 # Other stores
 
 
-@pytest.mark.parametrize("kind", ["memory", "local"])
-def test_a_remote_store_is_swept_in_two_steps(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", REMOTE)
+def test_a_remote_store_is_swept_in_two_steps(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     """A bucket cannot rename, so what nobody needs is set aside, and deleted by a later prune."""
-    url = f"memory://forget-{tmp_path.name}" if kind == "memory" else f"local://{tmp_path}/remote"
-    backend = backend_at(url)
+    url = new_store(kind, request, tmp_path)
+    backend = BlobStore.open(url).backend
     with SqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         a = asked(saver, url, "a", ANN)
         b = asked(saver, url, "b", BEN)
         assert forget(a, "a").kept_blobs == 3
-        _age_remote(backend, kind)
+        age(url)
         freed = prune(b, DAY)
         assert (freed.blobs, freed.aside_blobs) == (0, 3)
         assert len([*backend.blobs()]) == len([*backend.aside()]) == 3
         a.invoke({"query": "q", "context": ANN}, thread("again"))  # two of them are put again
         assert prune(b, DAY).blobs == 0
         assert len([*backend.aside()]) == 1
-        _age_remote(backend, kind)
+        age(url)
         assert prune(b, DAY).blobs == 1
         assert b.invoke({"query": "again"}, thread("b"))["answer"] == "ben"
         assert a.invoke({"query": "again"}, thread("again"))["answer"]
 
 
-def _age_remote(backend: Any, kind: str) -> None:
-    import datetime
-
-    then = time.time() - 3 * 3600
-    for found in [*backend.blobs(), *backend.aside()]:
-        if kind == "local":
-            os.utime(found.name, (then, then))
-        else:
-            file = backend._fs.store[found.name]
-            file.created = file.modified = datetime.datetime.fromtimestamp(then, datetime.UTC)
-
-
+@pytest.mark.parametrize("kind", REMOTE)
 def test_a_remote_blob_that_is_missed_is_found_aside_and_an_old_one_is_written_again(
-    tmp_path: Path,
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    url = f"local://{tmp_path}/remote"
+    url = new_store(kind, request, tmp_path)
     store = BlobStore.open(url)
     digests = [store.put(data) for data in (b"one", b"two", b"three")]
-    _age_remote(store.backend, "local")
+    age(url)
     for digest in digests:
         assert store.backend.set_aside(digest, time.time())
     other = BlobStore.open(url)
     assert other.get(digests[0]) == b"one"
     assert other.path(digests[1]).read_bytes() == b"two"
     assert other.has(digests[2])
-    _age_remote(store.backend, "local")
+    age(url)
     assert store.has(digests[0])
     assert store.put(b"two") == digests[1]
     young = {found.digest for found in store.backend.blobs() if found.used > time.time() - 600}
@@ -629,7 +620,7 @@ def test_a_file_system_without_times_is_refused_before_anything_is_deleted(tmp_p
 # Listings, and wrong use
 
 
-def test_threads_are_listed_with_state_size_and_question(saver: Any, blobs: Path) -> None:
+def test_threads_are_listed_with_state_size_and_question(saver: Any, blobs: Any) -> None:
     def ask() -> str:
         """Ask."""
         return ""
@@ -652,7 +643,7 @@ def test_threads_are_listed_with_state_size_and_question(saver: Any, blobs: Path
     assert found["done"].updated.tzinfo is not None
 
 
-def test_wrong_use_is_told(blobs: Path) -> None:
+def test_wrong_use_is_told(blobs: Any) -> None:
     graph = rlm(["FINAL(1)"], blob_store=blobs)
     with pytest.raises(ConfigurationError, match="Threads are in a checkpointer"):
         forget(graph, "a")
@@ -660,7 +651,8 @@ def test_wrong_use_is_told(blobs: Path) -> None:
         prune(InMemorySaver(), -DAY)
 
 
-async def test_encrypted_threads_are_read_with_their_key_alone(tmp_path: Path, blobs: Path) -> None:
+@in_folder
+async def test_encrypted_threads_are_read_with_their_key_alone(tmp_path: Path, blobs: Any) -> None:
     from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
     class Mirror:
@@ -695,24 +687,28 @@ async def test_encrypted_threads_are_read_with_their_key_alone(tmp_path: Path, b
 # Twenty runs at work
 
 
-async def test_nothing_that_is_needed_is_lost_while_prunes_and_runs_work(tmp_path: Path) -> None:
+async def test_nothing_that_is_needed_is_lost_while_prunes_and_runs_work(
+    tmp_path: Path, blobs: Any
+) -> None:
     """As the slow test below, in one process and shorter."""
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
         deleted: list[int] = []
+        BlobStore.open(blobs).put(b"what nobody needs")
         pruning = asyncio.create_task(
-            prune_for_ever(saver, tmp_path / "blobs", lambda freed: deleted.append(freed.blobs))
+            prune_for_ever(saver, lambda freed: deleted.append(freed.blobs))
         )
-        await asyncio.gather(*(work(saver, tmp_path / "blobs", 4, seed) for seed in range(4)))
-        await asyncio.sleep(1.5)
+        await asyncio.gather(*(work(saver, 4, seed) for seed in range(4)))
+        while not (sum(deleted) or pruning.done()):
+            await asyncio.sleep(0.1)
         pruning.cancel()
         await asyncio.gather(pruning, return_exceptions=True)
     assert sum(deleted)
-    check_all_go_on(tmp_path)
+    check_all_go_on(tmp_path, blobs)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_nothing_that_is_needed_is_lost_while_20_runs_work(tmp_path: Path) -> None:
+def test_nothing_that_is_needed_is_lost_while_20_runs_work(tmp_path: Path, blobs: Any) -> None:
     """Four processes ask questions on contexts that come again, five at once in each, and forget
     half of their threads. Two others prune without a pause and without a grace, and are killed.
     Every run ends, and every thread that is left can go on."""
@@ -738,20 +734,18 @@ def test_nothing_that_is_needed_is_lost_while_20_runs_work(tmp_path: Path) -> No
     deleted = [int(line) for each in said for line in each.splitlines()]
     print(f"{len(deleted)} prunes, {len(said) // 2} of them killed, deleted {sum(deleted)} blobs")
     assert sum(deleted)
-    check_all_go_on(tmp_path)
+    check_all_go_on(tmp_path, blobs)
 
 
-def check_all_go_on(folder: Path) -> None:
+def check_all_go_on(folder: Path, blobs: Any) -> None:
     """Ask each thread that is left once more, and forget all."""
     with SqliteSaver.from_conn_string(str(folder / "db")) as saver:
-        graph = rlm(
-            root(*["FINAL(len(context))"] * 1000), checkpointer=saver, blob_store=folder / "blobs"
-        )
+        graph = rlm(root(*["FINAL(len(context))"] * 1000), checkpointer=saver, blob_store=blobs)
         left = threads(graph)
         for each in left:
             out = graph.invoke({"query": "more"}, thread(each.id))
             assert out["answer"] == str(len(context_of(each.id)))
         print(f"{len(left)} threads are left, and all go on")
-        age(folder / "blobs")
+        age(blobs)
         prune(graph, NOW)
-    assert stored(folder / "blobs") == set()
+    assert stored(blobs) == set()

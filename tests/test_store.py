@@ -136,7 +136,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "prompt": (SystemMessage("Be brief."), "prompt=message.text"),
     "checkpointer": ("runs.db", "must be a LangGraph checkpointer"),
     "store": ("memories", "Where contexts and long values are kept is blob_store="),
-    "blob_store": (InMemoryStore(), "A LangGraph store is given as store="),
+    "blob_store": (5, "a folder, a URL, a LangGraph BaseStore or a BlobStore"),
     "name": (7, "must be a str"),
 }
 OF_GRAPHS: dict[str, tuple[Any, str]] = {

@@ -146,7 +146,7 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
     store: Any = None
     """LangGraph store (long-term memory) for `tools`; by default that of the graph around."""
     blob_store: Any = None
-    """Where contexts and long texts are kept: a folder or an fsspec URL."""
+    """Where contexts and long texts are kept: a folder, a URL or a LangGraph store."""
     checkpointer: Any = None
     """Keeps the runs: any LangGraph saver; by default that of the graph around, else memory."""
     configurable: Any = None

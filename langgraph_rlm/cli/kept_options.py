@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from langgraph_rlm.cli.model_options import known_options, merged
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
 from langgraph_rlm.repl import DEFAULT_SANDBOX
+from langgraph_rlm.storage.locations import STORE_VARIABLE, masked
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -35,7 +36,8 @@ class Options:
     sub_model: str | None = None
     sandbox: str | None = None
     blob_store: str | None = None
-    """Where contexts and long values are; None is the default folder."""
+    """Where contexts and long values are; None is the default folder. It is kept without a
+    password."""
     window_tokens: int | None = None
     """Tokens that the root model takes, where the user says so."""
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -104,6 +106,12 @@ class Options:
         )
 
 
+def kept(options: Options) -> str:
+    """Give options as a thread remembers them: the blob store without its password."""
+    store = options.blob_store and masked(options.blob_store)
+    return json.dumps(asdict(replace(options, blob_store=store)))
+
+
 def close_sessions(graph: Any, options: Options) -> None:
     """End the interpreters of a graph's RLMs. The user's own graph may be used again."""
     from langgraph_rlm.history.homes import rlms_in
@@ -124,8 +132,6 @@ def default_db() -> Path:
 
 def environment() -> Options:
     """Give the options that the environment sets."""
-    from langgraph_rlm.storage.backends import STORE_VARIABLE
-
     store = os.environ.get(STORE_VARIABLE) or None
     if store is not None and "://" not in store:
         store = str(Path(store).absolute())

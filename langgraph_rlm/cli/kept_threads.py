@@ -44,6 +44,8 @@ class Opened:
     saver: Any
     others: dict[str, Any]
     """What `aforget` and `aprune` are told of the other users of its blob stores."""
+    beside: str | None = None
+    """The blob store of threads that remember none; None is the default one."""
 
 
 @asynccontextmanager
@@ -53,7 +55,7 @@ async def opened(place: Place) -> AsyncGenerator[Opened]:
     Raises:
         ConfigurationError: one of them is not there, or cannot be opened.
     """
-    from langgraph_rlm.server.savers import is_postgres, open_saver
+    from langgraph_rlm.server.savers import is_postgres, open_saver, store_beside
 
     async with AsyncExitStack() as until_done:
         savers: list[Any] = []
@@ -66,21 +68,26 @@ async def opened(place: Place) -> AsyncGenerator[Opened]:
             "all_databases": place.all_databases,
             "grace": place.grace,
         }
-        yield Opened(savers[0], others)
+        yield Opened(savers[0], others, store_beside(place.db))
 
 
 async def list_threads(place: Place) -> "list[Thread]":
     """List the threads of a database, the newest first."""
     async with opened(place) as at:
-        return await threads_in(at.saver)
+        return await threads_in(at.saver, at.beside)
 
 
-async def threads_in(saver: Any) -> "list[Thread]":
-    """List the threads of an open database, the newest first, each by its own blob store."""
+async def threads_in(saver: Any, beside: str | None) -> "list[Thread]":
+    """List the threads of an open database, the newest first, each by its own blob store.
+
+    Args:
+        saver: of the database.
+        beside: as `store_of` takes it.
+    """
     from langgraph_rlm.history.threads import athreads
 
     found: dict[str, Thread] = {}
-    for store in await _stores(saver):
+    for store in await _stores(saver, beside):
         for thread in await athreads(saver, blob_store=store):
             older = found.get(thread.id)
             if older is None or (thread.bytes, thread.question) > (older.bytes, older.question):
@@ -122,7 +129,7 @@ async def forget_threads(place: Place, threads: Sequence[str]) -> "Freed":
     async with opened(place) as at:
         by_store: dict[str | None, list[str]] = {}
         for thread in threads:
-            by_store.setdefault(await store_of(at.saver, thread), []).append(thread)
+            by_store.setdefault(await store_of(at.saver, thread, at.beside), []).append(thread)
         freed = [
             await aforget(at.saver, group, blob_store=store, **at.others)
             for store, group in by_store.items()
@@ -138,7 +145,7 @@ async def prune_threads(
 
     async with opened(place) as at:
         freed: list[Freed] = []
-        for store in await _stores(at.saver):
+        for store in await _stores(at.saver, at.beside):
             done = await aprune(
                 at.saver,
                 older_than,
@@ -151,22 +158,31 @@ async def prune_threads(
         return _sum(freed)
 
 
-async def _stores(saver: Any) -> list[str | None]:
+async def _stores(saver: Any, beside: str | None) -> list[str | None]:
     """Give the blob stores of a database's threads; the default one where there are none."""
     from langgraph_rlm.pregel.databases import rows_of
 
     threads = await (await rows_of(saver)).threads()
-    return [*dict.fromkeys([await store_of(saver, thread) for thread in threads])] or [None]
+    found = [await store_of(saver, thread, beside) for thread in threads]
+    return [*dict.fromkeys(found)] or [beside]
 
 
-async def store_of(saver: Any, thread: str) -> str | None:
-    """Give the blob store that a thread's options name; None for the default one."""
+async def store_of(saver: Any, thread: str, beside: str | None) -> str | None:
+    """Give the blob store that a thread's options name.
+
+    Args:
+        saver: of its database.
+        thread: its id.
+        beside: the one of threads that name none; None for the default one, also as a result.
+    """
     from langgraph_rlm.storage.blobs import BlobStore
 
     saved = await saver.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
     metadata: dict[str, Any] = saved.metadata if saved else {}
     options: dict[str, Any] = json.loads(metadata.get(REMEMBERED, "{}"))
     store = options.get("blob_store") or options.get("store")  # its name in threads of 0.1
+    if store is None:
+        return beside
     return None if store == BlobStore.open().location else store
 
 

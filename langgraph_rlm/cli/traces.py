@@ -34,7 +34,7 @@ async def read_traces(place: Place, wanted: Sequence[Wanted]) -> "list[Trace]":
             own: dict[str, Any] = {"thread_id": each.thread}
             if each.checkpoint is not None:
                 own["checkpoint_id"] = each.checkpoint
-            store = await store_of(at.saver, each.thread)
+            store = await store_of(at.saver, each.thread, at.beside)
             trace = await atrace_of(at.saver, {"configurable": own}, blob_store=store)
             limits = await _limits(at.saver, each.thread)
             if limits is not None:

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.cli.graphs import load_graph, own_saver
-from langgraph_rlm.cli.kept_options import REMEMBERED, Options, environment, options_in
+from langgraph_rlm.cli.kept_options import REMEMBERED, Options, environment, kept, options_in
 from langgraph_rlm.cli.kept_threads import Place, opened, threads_in
 from langgraph_rlm.history.threads import Thread
 from langgraph_rlm.hosting.sources import OneGraph, Opened, Source
-from langgraph_rlm.server.savers import open_saver
+from langgraph_rlm.server.savers import open_saver, store_beside
 from langgraph_rlm.storage.blobs import BlobStore
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def open_source(place: Place, given: Options) -> AsyncGenerator[Source]:
         if graph is not None:
             yield OneGraph(graph, saver)
             return
-        source = KeptOptions(saver, given)
+        source = KeptOptions(saver, given, store_beside(place.db))
         try:
             yield source
         finally:
@@ -60,15 +60,22 @@ async def _saver(place: Place, *, may_make: bool) -> AsyncGenerator[Any]:
 class KeptOptions:
     """The threads of a database, each with the options that it remembers."""
 
-    def __init__(self, saver: Any, given: Options) -> None:
-        """Take the checkpointer, and options that go before what threads remember."""
+    def __init__(self, saver: Any, given: Options, beside: str | None = None) -> None:
+        """Take the checkpointer, and options that go before what threads remember.
+
+        Args:
+            saver: the checkpointer.
+            given: the options.
+            beside: the blob store of threads that remember none; None for the default one.
+        """
         self.saver = saver
+        self._beside = beside
         self._given = given
         self._made: dict[str, Opened] = {}
 
     async def threads(self) -> Sequence[Thread]:
         """Do what `Source.threads` says."""
-        return await threads_in(self.saver)
+        return await threads_in(self.saver, self._beside)
 
     def opened(self, saved: "CheckpointTuple | None") -> Opened:
         """Do what `Source.opened` says: a thread that remembers nothing is not the command's."""
@@ -76,18 +83,18 @@ class KeptOptions:
         is_own = saved is None or REMEMBERED in saved.metadata
         if known.graph is not None:  # a database does not choose what code runs
             is_own = False
-        options = self._given.over(known.over(environment()))
-        kept = json.dumps({REMEMBERED: asdict(options), "own": is_own}, sort_keys=True)
-        if kept not in self._made:
-            self._made[kept] = self._make(options, may_run=is_own and options.model is not None)
-        return self._made[kept]
+        options = self._given.over(known.over(environment()).over(Options(blob_store=self._beside)))
+        key = json.dumps({REMEMBERED: asdict(options), "own": is_own}, sort_keys=True)
+        if key not in self._made:
+            self._made[key] = self._make(options, may_run=is_own and options.model is not None)
+        return self._made[key]
 
     def _make(self, options: Options, *, may_run: bool) -> Opened:
         blobs = BlobStore.open(options.blob_store)
         if not may_run:
             return Opened(None, self.saver, blobs)
         graph = options.made(self.saver)
-        return Opened(graph, graph, blobs, {REMEMBERED: json.dumps(asdict(options))})
+        return Opened(graph, graph, blobs, {REMEMBERED: kept(options)})
 
     def close(self) -> None:
         """End the interpreters of all graphs."""

@@ -4,16 +4,15 @@ Prints nothing but what a display shows.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from langgraph_rlm.budget.usage import spent
 from langgraph_rlm.cli.jobs import Job, Result, Unfinished
-from langgraph_rlm.cli.kept_options import REMEMBERED, close_sessions, no_threads
+from langgraph_rlm.cli.kept_options import REMEMBERED, close_sessions, kept, no_threads
 from langgraph_rlm.cli.loop import run_until_ctrl_c
 from langgraph_rlm.errors import ConfigurationError, ResumeError
 from langgraph_rlm.hosting.events import parts_of
@@ -47,7 +46,7 @@ async def opened_graph(job: Job) -> AsyncGenerator[tuple[Any, Any]]:
         graph = job.options.made(saver)
         config = {
             "configurable": {"thread_id": job.thread},
-            "metadata": {REMEMBERED: json.dumps(asdict(job.options))},
+            "metadata": {REMEMBERED: kept(job.options)},
         }
         try:
             yield graph, config

@@ -7,7 +7,6 @@ It decides which threads refer to what. How blobs are deleted beside running pro
 import asyncio
 import os
 import sqlite3
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -77,7 +76,6 @@ class Freeing:
         self._home = home
         self._others = others
         self._is_trial = is_trial
-        self._before = time.time() - others.grace.total_seconds()
         self._backend: BlobBackend = home.blobs.backend
         self._threads: list[str] = []
         self._checkpoints = 0
@@ -92,6 +90,8 @@ class Freeing:
             ConfigurationError: the store cannot be swept.
         """
         try:
+            now = await asyncio.to_thread(self._backend.clock)
+            self._before = now - self._others.grace.total_seconds()
             self._known = await asyncio.to_thread(self._home.blobs.users.known)
             self._inventory = await asyncio.to_thread(Inventory, self._backend)
         except OSError as error:

@@ -10,7 +10,7 @@ from langgraph_rlm.server.figures import Figures
 from langgraph_rlm.server.files import RunFiles
 from langgraph_rlm.server.responses.door import Responses
 from langgraph_rlm.server.responses.store import Store
-from langgraph_rlm.server.savers import open_saver
+from langgraph_rlm.server.savers import open_saver, store_beside
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.telemetry.observers import observers
@@ -28,6 +28,8 @@ async def open_engine(settings: Settings, chat: Chat | None = None) -> AsyncGene
     Raises:
         ConfigurationError: the database cannot be opened, or a package is missing.
     """
+    beside = settings.blob_store or store_beside(settings.db)
+    settings = settings.model_copy(update={"blob_store": beside})
     figures = Figures()
     observers.append(figures)
     async with AsyncExitStack() as held:

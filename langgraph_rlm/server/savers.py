@@ -1,6 +1,7 @@
 """Savers: the database of a server, opened on the loop that uses it."""
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.storage.locations import STORE_VARIABLE
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -41,6 +43,17 @@ def _opened(db: str | None) -> AbstractAsyncContextManager["BaseCheckpointSaver[
 def is_postgres(db: str | None) -> bool:
     """Say whether a database is a PostgreSQL server."""
     return db is not None and db.startswith(("postgresql://", "postgres://"))
+
+
+def store_beside(db: str | None) -> str | None:
+    """Give the blob store of the threads of a database, where nobody named one.
+
+    It is a PostgreSQL database itself, so that servers on several machines share it. None is the
+    default one.
+    """
+    if os.environ.get(STORE_VARIABLE) or not is_postgres(db):
+        return None
+    return db
 
 
 def default_db() -> Path:

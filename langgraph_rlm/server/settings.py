@@ -83,7 +83,8 @@ class Settings(BaseModel):
     db: str | None = None
     """A SQLite file or a PostgreSQL URL; None is `server.db` in the user's data folder."""
     blob_store: str | None = None
-    """Where contexts and long values are kept; None is `create_rlm`'s default."""
+    """Where contexts and long values are kept; None is `$LANGGRAPH_RLM_STORE`, else the database if
+    that is a PostgreSQL server, else `create_rlm`'s default."""
     model: str | None = None
     """What the id `rlm` stands for: one name, colons included."""
     sub_model: str | None = None

@@ -1,4 +1,4 @@
-"""Backends: where the bytes of blobs live. `folder.py` and `remote.py` are the two kinds.
+"""Backends: where the bytes of blobs live: `folder.py`, `remote.py` and `postgres.py`.
 
 They know files, not what a blob means or what is kept in memory.
 """
@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from langgraph_rlm.errors import BlobError
+from langgraph_rlm.storage.locations import STORE_VARIABLE, remember, whole
 from langgraph_rlm.storage.tags import Tags
-
-STORE_VARIABLE = "LANGGRAPH_RLM_STORE"
-"""The environment variable that names the blob store."""
 
 CHUNK = 1 << 20
 """Bytes read at a time, wherever a file is streamed."""
@@ -38,16 +36,22 @@ def backend_at(location: str) -> "BlobBackend":
     """Open the backend at a folder or URL; nothing is written yet.
 
     Raises:
-        ConfigurationError: the URL needs a package that is not installed, or names no known file
-            system.
+        ConfigurationError: the URL needs a package that is not installed, names no known file
+            system, or was kept without its password.
     """
+    location = whole(location)
+    remember(location)
     if "://" not in location or location.startswith("file://"):
         from langgraph_rlm.storage.folder import Folder
 
         return Folder(Path(location.removeprefix("file://")))
+    if location.startswith(("postgresql://", "postgres://")):
+        from langgraph_rlm.storage.postgres import Postgres
+
+        return Postgres(location)
     from langgraph_rlm.storage.remote import Remote
 
-    return Remote(location)
+    return Remote.open(location)
 
 
 class Stored(NamedTuple):
@@ -73,7 +77,7 @@ class BlobBackend(Protocol):
     """
 
     location: str
-    """The folder or URL that holds the blobs."""
+    """The folder or URL that holds the blobs, without a password."""
     tags: Tags
     """Who uses the store."""
     slack: float
@@ -84,6 +88,10 @@ class BlobBackend(Protocol):
 
     def where(self, digest: str) -> str:
         """Give the path or URL of a blob, for messages."""
+        ...
+
+    def clock(self) -> float:
+        """Give the seconds since 1970 by the clock that says when blobs were put."""
         ...
 
     def has(self, digest: str) -> bool:
@@ -109,7 +117,8 @@ class BlobBackend(Protocol):
         ...
 
     def keep(self, digest: str, data: bytes) -> None:
-        """Write a blob under a digest that the caller has made of its bytes."""
+        """Write a blob under a digest that the caller has made of its bytes, unless it is there:
+        then its age begins anew."""
         ...
 
     def write(self, fill: "Fill") -> tuple[str, int]:

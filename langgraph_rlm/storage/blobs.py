@@ -12,6 +12,7 @@ import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 from typing_extensions import TypedDict
@@ -19,7 +20,6 @@ from typing_extensions import TypedDict
 from langgraph_rlm.errors import BlobError
 from langgraph_rlm.processes.folder import link_or_copy
 from langgraph_rlm.storage.backends import (
-    STORE_VARIABLE,
     BlobBackend,
     Fill,
     backend_at,
@@ -28,7 +28,11 @@ from langgraph_rlm.storage.backends import (
     unusable,
 )
 from langgraph_rlm.storage.folder import Folder
+from langgraph_rlm.storage.locations import STORE_VARIABLE
 from langgraph_rlm.storage.users import Users
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
 
 INLINE_CHARS = 2000
 """Longest text that stays in state; a longer one becomes a blob."""
@@ -59,7 +63,7 @@ def to_text(data: bytes) -> str:
 
 
 class BlobStore:
-    """A content-addressed store: a folder, or any fsspec URL.
+    """A content-addressed store: a folder, a PostgreSQL database, or any fsspec URL.
 
     Every method blocks, and may be called from several threads and processes at once. What is in
     the store never changes, so a digest in a checkpoint always means the same bytes.
@@ -74,12 +78,13 @@ class BlobStore:
         self._recent = _Recent()
 
     @staticmethod
-    def open(where: "str | Path | BlobStore | None" = None) -> "BlobStore":
+    def open(where: "str | Path | BlobStore | BaseStore | None" = None) -> "BlobStore":
         """Open a store; nothing is written before the first `put`.
 
         Args:
-            where: a folder, a URL such as `"s3://bucket/rlm"`, a store (given back as it is), or
-                None for `$LANGGRAPH_RLM_STORE`, else the user's data folder.
+            where: a folder, a URL such as `"postgresql://host/db"` or `"s3://bucket/rlm"`, a store
+                (given back as it is), a LangGraph store, or None for `$LANGGRAPH_RLM_STORE`, else
+                the user's data folder.
 
         Raises:
             ConfigurationError: the URL needs a package that is not installed, or names no known
@@ -87,12 +92,19 @@ class BlobStore:
         """
         if isinstance(where, BlobStore):
             return where
+        if where is not None and not isinstance(where, str | Path):
+            from langgraph_rlm.storage.remote import Remote
+
+            return BlobStore(Remote.of_store(where))
         location = where or os.environ.get(STORE_VARIABLE) or _default_folder()
         return BlobStore(backend_at(str(location)))
 
     @property
     def location(self) -> str:
-        """The folder or URL that holds the blobs."""
+        """The folder or URL that holds the blobs, with `***` for a password.
+
+        In this process it can be opened again under this name.
+        """
         return self.backend.location
 
     def put(self, data: bytes) -> str:
@@ -105,9 +117,8 @@ class BlobStore:
         """
         digest = hashlib.sha256(data).hexdigest()
         self.users.tell()
-        if not self.backend.renewed(digest, len(data)):
-            with _writing(self.location):
-                self.backend.keep(digest, data)
+        with _writing(self.location):
+            self.backend.keep(digest, data)
         self._recent.put(digest, data)
         return digest
 
@@ -172,8 +183,8 @@ class BlobStore:
     def path(self, digest: str) -> Path:
         """Give a local file with the blob's bytes, for `mmap`; do not write to it.
 
-        A file is hashed once in a process, and again when its time or size changes. A remote blob
-        is downloaded once.
+        A file is hashed once in a process, and again when its time or size changes. A blob of
+        elsewhere is downloaded once, into the cache of this machine.
 
         Raises:
             BlobError: the blob is missing or altered.

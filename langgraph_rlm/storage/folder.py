@@ -48,6 +48,9 @@ class Folder:
     def where(self, digest: str) -> str:
         return str(self._file(digest))
 
+    def clock(self) -> float:
+        return time.time()
+
     def has(self, digest: str) -> bool:
         return self._file(digest).is_file()
 
@@ -93,6 +96,8 @@ class Folder:
         return file.is_file()
 
     def keep(self, digest: str, data: bytes) -> None:
+        if self.renewed(digest, len(data)):
+            return
         with self._new_file() as file:
             file.write_bytes(data)
             self._adopt(file, digest)

@@ -1,12 +1,11 @@
-"""Remote: blobs in a folder of an fsspec file system, such as a bucket of several machines."""
+"""Remote: blobs in a folder of an fsspec file system, such as a bucket of several machines, or in a
+LangGraph store."""
 
-import importlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.storage.backends import (
@@ -15,11 +14,15 @@ from langgraph_rlm.storage.backends import (
     Fill,
     Stored,
     chunks_of,
-    copying,
     unusable,
 )
-from langgraph_rlm.storage.folder import Folder
+from langgraph_rlm.storage.cache import open_cache
+from langgraph_rlm.storage.locations import masked
+from langgraph_rlm.storage.remote_files import Files, file_system
 from langgraph_rlm.storage.tags import RemoteTags, Tags
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
 
 RENEW_AFTER = 30 * 60.0
 """Age in seconds from which a blob that is put again is also written again. That is the only way
@@ -36,7 +39,7 @@ several, gcsfs, memory."""
 class Remote:
     """A folder of an fsspec file system.
 
-    Files for `mmap` are kept in a temporary folder until the process ends.
+    Files for `mmap`, and large blobs that were read, are in the cache of this machine.
 
     A bucket cannot rename, so between a look at a blob's time and its deletion it may be put again.
     What is set aside therefore stays for a later sweep, which knows whether it is needed.
@@ -45,14 +48,40 @@ class Remote:
     slack = RENEW_AFTER + 60  # and what two machines' clocks may differ by
     deletes_at_once = False
 
-    def __init__(self, url: str) -> None:
-        self._fs, self._root = _file_system(url)
-        self._temporary = tempfile.TemporaryDirectory(
-            prefix="langgraph-rlm-", ignore_cleanup_errors=True
-        )
-        self._cache = Folder(Path(self._temporary.name))
-        self.location = url
+    def __init__(self, files: Any, root: str, location: str) -> None:
+        """Use a folder.
+
+        Args:
+            files: has the methods of an fsspec file system.
+            root: the folder's path in it.
+            location: what messages call it.
+        """
+        self._fs = files
+        self._root = root
+        self._cache = open_cache()
+        self.location = location
         self.tags: Tags = RemoteTags(self._fs, self._root)
+
+    @staticmethod
+    def open(url: str) -> "Remote":
+        """Open the folder of a URL.
+
+        Raises:
+            ConfigurationError: a package is missing, or the URL is of no known kind.
+        """
+        files, root = file_system(url)
+        return Remote(files, root, masked(url))
+
+    @staticmethod
+    def of_store(store: "BaseStore") -> "Remote":
+        """Use a LangGraph store, whose items are files here."""
+        from langgraph_rlm.storage.store_files import StoreFiles
+
+        location = f"langgraph-store:{type(store).__name__}-{id(store):x}"
+        return Remote(Files(StoreFiles(store), location), "", location)
+
+    def clock(self) -> float:
+        return time.time()
 
     def where(self, digest: str) -> str:
         return f"{self.location.rstrip('/')}/{digest[:2]}/{digest[2:]}"
@@ -77,31 +106,37 @@ class Remote:
         return True
 
     def read(self, digest: str) -> bytes:
-        try:
-            return self._fs.cat_file(self._key(digest))
-        except FileNotFoundError:
-            self._found_aside(digest)
-            return self._fs.cat_file(self._key(digest))
+        return self._cache.read(digest, self._pieces(digest))
 
     def local(self, digest: str) -> Path:
-        if not self._cache.has(digest):
-            if not self._fs.exists(self._key(digest)):
-                self._found_aside(digest)
-            with self._fs.open(self._key(digest), "rb") as file:
-                found, _ = self._cache.write(copying(chunks_of(file)))
-            if found != digest:
-                raise unusable("altered", digest, self)
-        return self._cache.local(digest)
+        path = self._cache.path(digest, self._pieces(digest))
+        if path is None:
+            raise unusable("altered", digest, self)
+        return path
+
+    def _pieces(self, digest: str) -> Iterator[bytes]:
+        """Give the bytes of a blob, a chunk at a time."""
+        try:
+            file = self._fs.open(self._key(digest), "rb")
+        except FileNotFoundError:
+            self._found_aside(digest)
+            file = self._fs.open(self._key(digest), "rb")
+        with file:
+            yield from chunks_of(file)
 
     def keep(self, digest: str, data: bytes) -> None:
-        self._make_folder(digest)
-        self._fs.pipe_file(self._key(digest), data)
+        if not self.renewed(digest, len(data)):
+            self._make_folder(digest)
+            self._fs.pipe_file(self._key(digest), data)
 
     def write(self, fill: Fill) -> tuple[str, int]:
         digest, size = self._cache.write(fill)
         if not self.renewed(digest, size):
+            path = self._cache.path(digest, ())
+            if path is None:
+                raise OSError(f"the cache has lost {digest} while it was stored")
             self._make_folder(digest)
-            self._fs.put_file(str(self._cache.local(digest)), self._key(digest))
+            self._fs.put_file(str(path), self._key(digest))
         return digest, size
 
     def read_note(self, key: str) -> bytes:
@@ -166,6 +201,7 @@ class Remote:
 
     def delete_aside(self, name: str) -> None:
         self._fs.rm_file(name)
+        self._cache.drop(name.rpartition("/")[2])
 
     def delete_unfinished(self, before: float) -> int:
         return 0  # a bucket shows no file before it is whole
@@ -220,22 +256,3 @@ class Remote:
 
     def _aside(self, digest: str) -> str:
         return f"{self._root}/{ASIDE}/{digest}"
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    """Open the fsspec file system of a URL, and give the path in it, without a slash at its end."""
-    try:
-        core: Any = importlib.import_module("fsspec.core")
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            f"The blob store {url!r} needs fsspec: pip install 'langgraph-rlm[fsspec]'"
-        ) from None
-    try:
-        fs, root = core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        scheme = url.partition("://")[0]
-        raise ConfigurationError(
-            f"The blob store {url!r} cannot be opened: {error}. "
-            f"Install the fsspec package for {scheme!r}."
-        ) from error
-    return fs, str(root).rstrip("/")

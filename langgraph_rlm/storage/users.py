@@ -12,10 +12,10 @@ import os
 import socket
 import sys
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -149,7 +149,12 @@ class Users:
             self._tags.write(name, data)
 
     def _claim(self, id: str, what: str) -> "Release":
-        about = {"since": time.time() - EARLIER, "host": host(), "pid": os.getpid(), "what": what}
+        about = {
+            "since": self._backend.clock() - EARLIER,
+            "host": host(),
+            "pid": os.getpid(),
+            "what": what,
+        }
         return self._tags.claim(f"{CLAIM}{id}", json.dumps(about).encode())
 
     def _claim_memory(self, saver: Any) -> None:
@@ -233,7 +238,8 @@ def memory_name(saver: Any) -> str:
 
 def _let_go(key: tuple[str, int], release: "Release") -> None:
     _claimed.discard(key)
-    release()
+    with suppress(OSError):  # it is kept for too long, which costs space alone
+        release()
 
 
 def _name_of(database: "Identity") -> str:
