@@ -21,7 +21,7 @@ from langgraph_rlm.chat.run_records import keep_reply, kept_reply
 from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import chars_in, texts_of
 from langgraph_rlm.chat.tasks import Task
-from langgraph_rlm.chat.told import direct_work, note_reply, with_waits_told
+from langgraph_rlm.chat.told import direct_call, direct_work, note_reply, with_waits_told
 from langgraph_rlm.errors import ModelReplyError
 from langgraph_rlm.log.thought_stream import ThoughtStream
 from langgraph_rlm.log.thoughts import without_thoughts
@@ -29,7 +29,6 @@ from langgraph_rlm.models.ask import ask_streaming
 from langgraph_rlm.models.wrapped import Model, takes_tools
 from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
 from langgraph_rlm.telemetry.marks import marked
-from langgraph_rlm.telemetry.observers import at_work
 
 # Which calls are direct
 
@@ -168,7 +167,9 @@ def _shown(
 async def _asked(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessageChunk]:
     request, messages = call.request, sendable(call.messages)
     work = direct_work(call, model, messages)
-    with at_work(work):
+    prompt_chars = chars_in(call.messages)
+    seen = list[AIMessageChunk]()
+    async with direct_call(call, work, prompt_chars, seen):
         stream = ask_streaming(
             model,
             messages,
@@ -177,15 +178,14 @@ async def _asked(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessa
             tool_options=request.tool_options,
             options=call.model_options,
         )
-        seen = list[AIMessageChunk]()
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
                 said.add(chunk)
                 seen.append(chunk)
                 yield chunk
-        said.end_reply(chars_in(call.messages))
+        said.end_reply(prompt_chars)
         if seen:
-            note_reply(work, call, add_ai_message_chunks(*seen), chars_in(call.messages))
+            note_reply(work, call, add_ai_message_chunks(*seen), prompt_chars)
 
 
 def _check_calls(request: Request, said: Said) -> None:

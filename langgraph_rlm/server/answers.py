@@ -27,6 +27,8 @@ Door = Literal[
     "file",
     "file content",
     "figures",
+    "usage",
+    "ready",
 ]
 """What there is to ask for; the first three have a body, and take a slot."""
 

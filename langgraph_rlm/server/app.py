@@ -16,13 +16,14 @@ from langgraph_rlm.server.bodies import Body, ClientGone, check_page, left, no_b
 from langgraph_rlm.server.chats import Chat, described
 from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.errors import Refused, refusal, unknown_model
-from langgraph_rlm.server.keys import checked_key, digests_of, outer_user
+from langgraph_rlm.server.keys import checked_key, digests_of, outer_user, server_keys
+from langgraph_rlm.server.limits.given import owner_of
 from langgraph_rlm.server.metrics import HttpFigures
 from langgraph_rlm.server.openapi import document
 from langgraph_rlm.server.opening import open_engine
 from langgraph_rlm.server.paths import not_served, wrong_method
 from langgraph_rlm.server.sending import send_answer, send_refusal
-from langgraph_rlm.server.settings import KEY_VARIABLE, METRICS_KEY_VARIABLE, Settings
+from langgraph_rlm.server.settings import METRICS_KEY_VARIABLE, Settings
 from langgraph_rlm.server.upstream import Upstream, environment_upstream
 
 try:
@@ -47,6 +48,7 @@ ENGINE_PATHS: Sequence[tuple[str, str, Door]] = (
     ("/v1/responses/{id}", "DELETE", "delete response"),
     ("/v1/responses/{id}/cancel", "POST", "cancel response"),
     ("/v1/responses/{id}/input_items", "GET", "input items"),
+    ("/v1/usage", "GET", "usage"),
     ("/v1/files/{id}", "GET", "file"),
     ("/v1/files/{id}/content", "GET", "file content"),
 )
@@ -97,7 +99,7 @@ class App:
         self._open_engine = open_engine
         self._lists_upstream = lists_upstream
         self._upstream: Upstream | None = None
-        self._keys = digests_of(KEY_VARIABLE)
+        self._keys = server_keys(settings)
         self._slots = asyncio.Semaphore(settings.max_concurrent)
         self._waiting = 0
         self._metrics_keys = digests_of(METRICS_KEY_VARIABLE) or self._keys
@@ -165,7 +167,7 @@ class App:
         """
         if not self._keys:
             return outer_user(scope)
-        return checked_key(scope, self._keys).hex()[:32]
+        return owner_of(checked_key(scope, self._keys))
 
     async def _metrics(self, scope: Scope, _: Receive, send: Send) -> None:
         """Give the figures of the server and of its runs."""

@@ -8,6 +8,7 @@ from langgraph_rlm.server.chats import Chat, open_chat
 from langgraph_rlm.server.engine import Local
 from langgraph_rlm.server.figures import Figures
 from langgraph_rlm.server.files import RunFiles
+from langgraph_rlm.server.limits.opening import metered, open_accounts
 from langgraph_rlm.server.responses.door import Responses
 from langgraph_rlm.server.responses.store import Store
 from langgraph_rlm.server.savers import open_saver
@@ -34,15 +35,19 @@ async def open_engine(settings: Settings, chat: Chat | None = None) -> AsyncGene
         held.callback(observers.remove, figures)
         files = None
         saver = Memory()
+        accounts = open_accounts(settings, None, figures.refuse)
         if chat is None:
             saver = await held.enter_async_context(open_saver(settings.db))
             files = RunFiles(saver, settings.blob_store).answer
+            accounts = open_accounts(settings, saver, figures.refuse)
             chat = open_chat(settings, saver)
+        chat = metered(chat, accounts)
         store = Store(saver, BlobStore.open(settings.blob_store))
         engine = Local(
             chat,
             Responses(chat, store, settings),
             files=files,
+            accounts=accounts,
             figures=figures.text,
             keep_alive_seconds=settings.keep_alive_seconds,
         )

@@ -17,6 +17,7 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import BASE_VARIABLES, check_address
 from langgraph_rlm.server.app import create_app
 from langgraph_rlm.server.engine import Engine
+from langgraph_rlm.server.keys import server_keys
 from langgraph_rlm.server.listening import (
     BACKLOG,
     Server,
@@ -28,7 +29,7 @@ from langgraph_rlm.server.listening import (
 )
 from langgraph_rlm.server.logs import log_to_stderr
 from langgraph_rlm.server.process import Process, open_process
-from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
+from langgraph_rlm.server.settings import KEY_VARIABLE, Settings
 
 try:
     import uvicorn
@@ -95,7 +96,7 @@ def check_binding(settings: Settings, is_forced: bool) -> None:
     Raises:
         ConfigurationError: the server would be.
     """
-    if is_forced or keys_of_environment() or is_loopback(settings.host):
+    if is_forced or server_keys(settings) or is_loopback(settings.host):
         return
     raise ConfigurationError(
         f"--host {settings.host} serves other machines, and anybody on them could spend your "
@@ -109,7 +110,7 @@ def check_origins(settings: Settings, is_forced: bool) -> None:
     Raises:
         ConfigurationError: the server would.
     """
-    if is_forced or keys_of_environment() or "*" not in settings.cors_origins:
+    if is_forced or server_keys(settings) or "*" not in settings.cors_origins:
         return
     raise ConfigurationError(
         "--cors-origin * without a key lets any page that is open in a browser here spend your "

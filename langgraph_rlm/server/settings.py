@@ -13,8 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.budget.prices import Price
 from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.repl import NAMES
+from langgraph_rlm.server.limits.given import NAME, KeyLimits, NamedKey
+from langgraph_rlm.storage.json_types import is_dict
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
 """The environment variable with the keys that clients may use, separated by commas."""
@@ -74,7 +77,8 @@ class Alias(BaseModel):
 
 
 class Settings(BaseModel):
-    """What one server was told. Nothing of it is secret: keys are in the environment alone."""
+    """What one server was told. Nothing of it is secret: keys are in the environment alone, or
+    here by their digests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,6 +95,12 @@ class Settings(BaseModel):
     aliases: Mapping[str, Alias] = Field(default_factory=dict)
     window_tokens: int | None = Field(default=None, ge=1)
     """Tokens that root models take; None is what their profiles say, else 128,000."""
+    limits: KeyLimits | None = None
+    """What each key may use; None counts nothing, unless `keys` have limits."""
+    keys: Mapping[str, NamedKey] = Field(default_factory=dict)
+    """Keys by name, beside those of the environment; some with limits of their own."""
+    prices: Mapping[str, Price] = Field(default_factory=dict)
+    """USD for a million tokens, by the name of a model, for those that are not known."""
     skills: tuple[str, ...] = ()
     """Folders of skills, for every model (`create_rlm`)."""
     any_model: bool = True
@@ -122,7 +132,8 @@ class Settings(BaseModel):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration file (TOML): `any_model`, and aliases as `[models.NAME]`.
+    """Read a configuration file (TOML): `any_model`, aliases as `[models.NAME]`, limits of keys as
+    `[limits]` and `[keys.NAME]`, and `[prices.NAME]`.
 
     Raises:
         ConfigurationError: it cannot be read, or a name or a value in it is wrong.
@@ -133,16 +144,42 @@ def read_config(path: Path) -> dict[str, Any]:
         message = f"The configuration file {path} cannot be read: {error}"
         raise ConfigurationError(message) from error
     aliases = given.pop("models", {})
-    unknown = sorted(set(given) - {"any_model"})
+    unknown = sorted(set(given) - {"any_model", *TABLES})
     if unknown:
         raise ConfigurationError(
-            f"{path}: {unknown[0]!r} is not a setting. There are any_model and [models.NAME]."
+            f"{path}: {unknown[0]!r} is not a setting. There are any_model, [models.NAME], "
+            "[limits], [keys.NAME] and [prices.NAME]."
         )
     try:
         named = {name: Alias.model_validate(alias) for name, alias in aliases.items()}
-    except ValidationError as error:
+        return {**given, **_tables(given), "aliases": named}
+    except (ValidationError, ValueError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    return {**given, "aliases": named}
+
+
+TABLES = ("limits", "keys", "prices")
+"""Of a configuration file, beside `models`."""
+
+
+def _tables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what a configuration file says of keys.
+
+    Raises:
+        ValueError: a name or a value is wrong.
+    """
+    found: dict[str, Any] = {}
+    if "limits" in given:
+        found["limits"] = KeyLimits.model_validate(given["limits"])
+    keys, prices = given.get("keys", {}), given.get("prices", {})
+    for table in (keys, prices):
+        if not is_dict(table):
+            raise ValueError(f"{table!r} is no table: write [keys.NAME] and [prices.NAME]")
+    for name in keys:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"[keys.{name!r}]: a name has letters, digits, '.', '_' and '-'")
+    found["keys"] = {name: NamedKey.model_validate(key) for name, key in keys.items()}
+    found["prices"] = {name: Price.model_validate(price) for name, price in prices.items()}
+    return found
 
 
 def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:
