@@ -5,7 +5,7 @@ It knows nothing of HTTP's connections.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -54,6 +54,7 @@ class Local:
         files: Files | None = None,
         accounts: Accounts | None = None,
         figures: Callable[[], bytes] = bytes,
+        ping: Callable[[], Awaitable[object]] | None = None,
         keep_alive_seconds: float = 15,
     ) -> None:
         """Answer with these chat models.
@@ -64,6 +65,7 @@ class Local:
             files: gives the files of their runs; None where they have none.
             accounts: count what keys use; None where nothing is counted.
             figures: gives the figures of their runs.
+            ping: asks the database something small.
             keep_alive_seconds: a stream that is silent for so long gets a comment.
         """
         self._chat = chat
@@ -71,6 +73,7 @@ class Local:
         self._files = files
         self._accounts = accounts
         self._figures = figures
+        self._ping = ping
         self._keep_alive_seconds = keep_alive_seconds
 
     async def answer(self, asked: Asked, body: AsyncIterator[bytes]) -> Answer:
@@ -120,6 +123,8 @@ class Local:
                 return self._file(asked)
             case "figures":
                 return self._counted()
+            case "ready":
+                return await self._ready()
             case "usage":
                 return await self._used(owner)
             case _:
@@ -129,6 +134,16 @@ class Local:
         if self._files is None:
             raise no_file(asked.id)
         return self._files(asked.owner, asked.id, asked.door == "file content")
+
+    async def _ready(self) -> Answer:
+        """Say that the database answers.
+
+        Raises:
+            Exception: whatever it raises.
+        """
+        if self._ping is not None:
+            await self._ping()
+        return _json({"status": "ready"})
 
     async def _used(self, owner: str) -> Answer:
         if self._accounts is None:

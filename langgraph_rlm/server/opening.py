@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from langchain_core.runnables import RunnableConfig
+
 from langgraph_rlm.chat.memory import Memory
 from langgraph_rlm.server.chats import Chat, open_chat
 from langgraph_rlm.server.engine import Local
@@ -15,6 +17,9 @@ from langgraph_rlm.server.savers import open_saver
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.storage.blobs import BlobStore
 from langgraph_rlm.telemetry.observers import observers
+
+NO_THREAD: RunnableConfig = {"configurable": {"thread_id": "ready", "checkpoint_ns": ""}}
+"""A thread that there is not, which the database is asked for to see whether it answers."""
 
 
 @asynccontextmanager
@@ -49,6 +54,7 @@ async def open_engine(settings: Settings, chat: Chat | None = None) -> AsyncGene
             files=files,
             accounts=accounts,
             figures=figures.text,
+            ping=lambda: saver.aget_tuple(NO_THREAD),
             keep_alive_seconds=settings.keep_alive_seconds,
         )
         held.push_async_callback(engine.close)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import BASE_VARIABLES, check_address
 from langgraph_rlm.server.app import create_app
+from langgraph_rlm.server.ending import Ending
 from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.keys import server_keys
 from langgraph_rlm.server.listening import (
@@ -28,7 +29,7 @@ from langgraph_rlm.server.listening import (
     quiet_config,
 )
 from langgraph_rlm.server.logs import log_to_stderr
-from langgraph_rlm.server.process import Process, open_process
+from langgraph_rlm.server.pool import Pool, open_pool
 from langgraph_rlm.server.settings import KEY_VARIABLE, Settings
 
 try:
@@ -44,13 +45,16 @@ if sys.platform == "win32":
         "On Windows serve langgraph_rlm.server.create_app() with uvicorn."
     )
 
+HAND_OVER = 5
+"""Seconds that it may take to tell clients that their requests are handed over."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def serve(
     settings: Settings, *, is_forced: bool = False, say: Callable[[str], None] = print
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests under way then have `stop_seconds` to end.
+    """Serve until SIGTERM or Ctrl-C. After `drain_seconds` no more requests are taken; those under
+    way have `stop_seconds` to end, and are handed over then.
 
     Args:
         settings: what the server was told.
@@ -66,7 +70,8 @@ def serve(
     log_to_stderr(settings.log_level)
     with bound(settings.host, settings.port) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
-        config = quiet_config(settings.body_seconds, int(settings.stop_seconds), backlog=BACKLOG)
+        stop_seconds = int(settings.stop_seconds + HAND_OVER)
+        config = quiet_config(settings.body_seconds, stop_seconds, backlog=BACKLOG)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(settings, config, listener, say))
 
@@ -77,17 +82,25 @@ async def _serve(
     listener: socket.socket,
     say: Callable[[str], None],
 ) -> None:
-    async with open_process(settings) as process:
-        config.app = create_app(settings, engine=lambda: _opened(process))
+    async with open_pool(settings) as pool:
+        ending = Ending()
+        config.app = create_app(settings, engine=lambda: _opened(pool), ending=ending)
         # what is loaded stays: no collection looks at it again, which takes tens of milliseconds
         gc.freeze()
         say(f"Serving http://{address_of(listener)}/v1 (Ctrl-C to stop)")
-        await Server(config).serve(sockets=[listener])
+        server = Server(
+            config,
+            on_end=ending.begin,
+            on_over=ending.hand_over,
+            drain_seconds=settings.drain_seconds,
+            stop_seconds=settings.stop_seconds,
+        )
+        await server.serve(sockets=[listener])
 
 
 @asynccontextmanager
-async def _opened(process: Process) -> AsyncGenerator[Engine]:
-    yield process
+async def _opened(pool: Pool) -> AsyncGenerator[Engine]:
+    yield pool
 
 
 def check_binding(settings: Settings, is_forced: bool) -> None:

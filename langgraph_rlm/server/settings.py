@@ -32,6 +32,9 @@ def _known_sandbox(name: str) -> str:
     return name
 
 
+MOST_WORKERS = 128
+"""A number beyond the cores of any machine is a slip of the hand."""
+
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*]+", re.IGNORECASE)
 """An origin, as browsers send it: scheme, host and perhaps a port."""
 
@@ -107,6 +110,8 @@ class Settings(BaseModel):
     """Whether clients may name models that the server does not list."""
     cors_origins: tuple[Annotated[str, AfterValidator(_known_origin)], ...] = ()
     """Origins whose pages may ask from a browser, such as `http://localhost:3000`; `*` for all."""
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
+    """Run processes of `langgraph-rlm serve`: runs use as many cores."""
     max_concurrent: int = Field(default=128, ge=1)
     """Requests that are worked on at once; more wait in line."""
     max_queue: int = Field(default=1024, ge=0)
@@ -122,8 +127,12 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What `langgraph-rlm serve` writes to stderr of what it logs. An application that is served
     by others logs as they have set it up."""
+    drain_seconds: float = Field(default=0, ge=0)
+    """How long requests are taken after SIGTERM, while `/ready` says 503: as long as a load
+    balancer may need to notice."""
     stop_seconds: float = Field(default=30, ge=0)
-    """How long requests may continue after SIGTERM."""
+    """How long requests may continue after that. Then they are handed over: their clients are told
+    to ask again, and what their runs have done is in the database."""
 
     @property
     def max_body_bytes(self) -> int:
