@@ -47,6 +47,8 @@ class Named:
     run: str
     after: Ended | None = None
     """The run whose next question this is: the new one begins as its copy, with its variables."""
+    is_kept: bool = False
+    """Whether the reply of a model that is asked directly is kept too, for the same call."""
 
 
 @dataclass(frozen=True)

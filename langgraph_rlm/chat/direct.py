@@ -80,18 +80,26 @@ def answer_directly(call: Call) -> AsyncGenerator[AIMessageChunk]:
 async def answer_directly_once(call: Call, task: Task) -> AsyncGenerator[AIMessageChunk]:
     """Give the root model's reply and keep it, for when LangGraph runs the task again."""
     with task.run_for(call.digest) as run:
-        config = call.home.config(run)
-        kept = await kept_reply(call.home.saver, config)
-        if kept is not None:
-            yield kept
-            return
-        whole: AIMessageChunk | None = None
-        async with aclosing(answer_directly(call)) as chunks:
+        async with aclosing(answer_directly_as(call, run)) as chunks:
             async for chunk in chunks:
-                whole = chunk if whole is None else whole + chunk
                 yield chunk
-        if whole is not None:
-            await keep_reply(call.home.saver, config, whole)
+
+
+async def answer_directly_as(call: Call, run: str) -> AsyncGenerator[AIMessageChunk]:
+    """Give the root model's reply and keep it under the id of a run: it is given again where there
+    is one."""
+    config = call.home.config(run)
+    kept = await kept_reply(call.home.saver, config)
+    if kept is not None:
+        yield kept
+        return
+    whole: AIMessageChunk | None = None
+    async with aclosing(answer_directly(call)) as chunks:
+        async for chunk in chunks:
+            whole = chunk if whole is None else whole + chunk
+            yield chunk
+    if whole is not None:
+        await keep_reply(call.home.saver, config, whole)
 
 
 async def _reply(call: Call, model: Model) -> AsyncGenerator[AIMessageChunk]:

@@ -42,6 +42,8 @@ class Asked:
     """Who asks: a digest of a key."""
     id: str = ""
     """Of the response or the file that is asked for."""
+    repeat: str = ""
+    """The client's `Idempotency-Key`."""
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What stands behind the `?`."""
 

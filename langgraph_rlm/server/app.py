@@ -25,6 +25,7 @@ from langgraph_rlm.server.openapi import document
 from langgraph_rlm.server.opening import open_engine
 from langgraph_rlm.server.paths import not_served, wrong_method
 from langgraph_rlm.server.readiness import Database, is_up, processes_of
+from langgraph_rlm.server.repeats import checked_repeat
 from langgraph_rlm.server.sending import Sending, send_answer, send_broken_off, send_refusal
 from langgraph_rlm.server.settings import METRICS_KEY_VARIABLE, Settings
 from langgraph_rlm.server.upstream import Upstream, environment_upstream
@@ -246,7 +247,11 @@ class App:
         owner = self._owner(scope)
         id = scope.get("path_params", {}).get("id", "")
         options = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
-        return Asked(door, owner, id, options)
+        repeat = ""
+        if door in WITH_BODY:
+            headers = dict(scope["headers"])
+            repeat = checked_repeat(headers.get(b"idempotency-key", b"").decode("latin-1"))
+        return Asked(door, owner, id, repeat, options)
 
     async def _answer(self, scope: Scope, body: Body, send: Send, door: Door) -> None:
         try:

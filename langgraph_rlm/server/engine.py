@@ -15,6 +15,7 @@ from langgraph_rlm.server.chats import Chat
 from langgraph_rlm.server.completions import complete, wanted_chat, wanted_text
 from langgraph_rlm.server.errors import Refused, no_file, refusal
 from langgraph_rlm.server.limits.accounts import Accounts
+from langgraph_rlm.server.repeats import Repeats, run_of
 from langgraph_rlm.server.responses.door import Responses
 
 NEW_WORK: frozenset[Door] = frozenset({"chat", "completion", "response"})
@@ -50,6 +51,7 @@ class Local:
         self,
         chat: Chat,
         responses: Responses,
+        repeats: Repeats,
         *,
         files: Files | None = None,
         accounts: Accounts | None = None,
@@ -62,6 +64,7 @@ class Local:
         Args:
             chat: see `Chat`.
             responses: answers what is asked of responses.
+            repeats: knows the requests that may be sent again.
             files: gives the files of their runs; None where they have none.
             accounts: count what keys use; None where nothing is counted.
             figures: gives the figures of their runs.
@@ -70,6 +73,7 @@ class Local:
         """
         self._chat = chat
         self._responses = responses
+        self._repeats = repeats
         self._files = files
         self._accounts = accounts
         self._figures = figures
@@ -114,11 +118,16 @@ class Local:
     async def _answer(self, asked: Asked, raw: bytes) -> Answer:
         """Choose who answers, and read the body."""
         owner, seconds = asked.owner, self._keep_alive_seconds
+        if asked.repeat:
+            await self._repeats.check(asked, raw)
+        named = run_of(asked.repeat)
         match asked.door:
             case "chat":
-                return complete(self._chat, owner, await _read(wanted_chat, raw), seconds)
+                wanted = await _read(wanted_chat, raw)
+                return complete(self._chat, owner, wanted, seconds, named)
             case "completion":
-                return complete(self._chat, owner, await _read(wanted_text, raw), seconds)
+                wanted = await _read(wanted_text, raw)
+                return complete(self._chat, owner, wanted, seconds, named)
             case "file" | "file content":
                 return self._file(asked)
             case "figures":

@@ -11,6 +11,7 @@ from langgraph_rlm.server.engine import Local
 from langgraph_rlm.server.figures import Figures
 from langgraph_rlm.server.files import RunFiles
 from langgraph_rlm.server.limits.opening import metered, open_accounts
+from langgraph_rlm.server.repeats import Repeats
 from langgraph_rlm.server.responses.door import Responses
 from langgraph_rlm.server.responses.store import Store
 from langgraph_rlm.server.savers import open_saver
@@ -51,6 +52,7 @@ async def open_engine(settings: Settings, chat: Chat | None = None) -> AsyncGene
         engine = Local(
             chat,
             Responses(chat, store, settings),
+            Repeats(saver),
             files=files,
             accounts=accounts,
             figures=figures.text,
