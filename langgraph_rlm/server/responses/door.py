@@ -192,7 +192,10 @@ class Responses:
         if record.request:
             request = await self._store.get(record.request)
         if not request.get("stream"):
-            message = "Only a response with background=true and stream=true has events to read."
+            message = (
+                "Only a response with background=true and stream=true has events to read. Get it "
+                "without stream."
+            )
             raise Refused(400, message, param="stream", code="stream_not_available")
         return self._again(asked.owner, record, start)
 
