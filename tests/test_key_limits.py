@@ -20,10 +20,12 @@ from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server import Settings, create_app
 from langgraph_rlm.server.errors import Refused
+from langgraph_rlm.server.keys import limits_by_owner
 from langgraph_rlm.server.limits.accounts import Accounts
 from langgraph_rlm.server.limits.day import DAY, HELD_SECONDS, Amount, Day, Word, heard, read_day
 from langgraph_rlm.server.limits.days import Days, MemoryDays, PostgresDays, SqliteDays
 from langgraph_rlm.server.limits.given import KeyLimits, NamedKey
+from langgraph_rlm.server.limits.opening import has_limits
 from langgraph_rlm.server.run import check_binding
 from langgraph_rlm.server.settings import read_config
 from langgraph_rlm.testing import cell
@@ -342,6 +344,11 @@ def test_the_configuration_file_has_digests_and_names_of_variables(
     settings = Settings(**read_config(path), host="0.0.0.0")
     check_binding(settings, is_forced=False)  # keys by name are keys
     assert ADA not in settings.model_dump_json()
+    sent = Settings.model_validate_json(settings.model_dump_json())  # as to a run process
+    limits = limits_by_owner(sent)
+    assert limits[digest(ADA)[:32]] == KeyLimits(requests_per_day=100, usd_per_day=2.5)
+    assert limits[digest(BOB)[:32]] == KeyLimits(requests_per_day=100)
+    assert has_limits(sent) and not has_limits(Settings(keys={"b": NamedKey(sha256=digest(BOB))}))
     monkeypatch.delenv("TEAM_ONE")
     with pytest.raises(ConfigurationError, match="TEAM_ONE"):
         create_app(settings)

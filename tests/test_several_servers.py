@@ -332,7 +332,7 @@ def test_two_run_processes_over_one_database(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_rolling_update_under_load_fails_nobody(
     upstream: OpenAIServer, options: list[str], tmp_path: Path
 ) -> None:

@@ -132,8 +132,10 @@ class Pool:
             self._homes[id] = process
 
     async def _figures(self) -> bytes:
-        up = [process for process in self.processes if process.is_up]
-        return summed(await asyncio.gather(*(_text(process) for process in up)))
+        """Give the figures of all that are up; one may die while it is asked."""
+        asked = [_text(process) for process in self.processes if process.is_up]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        return summed([text for text in told if isinstance(text, bytes)])
 
 
 async def _text(process: Process) -> bytes:

@@ -10,7 +10,7 @@ def summed(texts: Sequence[bytes]) -> bytes:
     anew where one of them did.
     """
     if len(texts) == 1:
-        return texts[0]
+        return texts[0]  # as it is: numbers may be written otherwise
     about: dict[str, list[str]] = {}
     samples: dict[str, dict[str, float]] = {}
     for text in texts:

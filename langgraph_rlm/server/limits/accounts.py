@@ -97,6 +97,9 @@ class Accounts:
                     del self._today[owner]
                     self._before.append(account)
                 continue
+            except Exception as error:
+                LOG.error("What a key has used cannot be read", exc_info=error)
+                raise _unknown() from error
             if answer.is_in:
                 return Entered(headers_of(account.limits, answer.told), account)
             reason = answer.told.reason or "in_flight"
@@ -163,6 +166,12 @@ def _usage(day: Day, now: float, limits: KeyLimits) -> dict[str, Any]:
         "used": used,
         "limits": {name: getattr(limits, name) for name in LIMITS},
     }
+
+
+def _unknown() -> Refused:
+    """Make the refusal of a request of which nobody knows whether it is within its limits."""
+    message = "What this key has used cannot be read now. Nothing of the request was done."
+    return Refused(503, message, code="limits_unknown", headers={"retry-after": "2"})
 
 
 def unpriced(model: str, limits: KeyLimits) -> Refused:

@@ -11,7 +11,13 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    closing,
+    contextmanager,
+    nullcontext,
+)
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -184,7 +190,7 @@ class PostgresDays:
         update = f"UPDATE {TABLE} SET used = %s WHERE owner = %s AND day = %s"
         async with (
             self._pool.connection() as connection,
-            connection.pipeline(),
+            _pipeline(connection),
             connection.transaction(),
         ):
             cursor = await connection.execute(lock, (owner, day))
@@ -223,6 +229,13 @@ class PostgresDays:
         self._newest = today
         async with self._pool.connection() as connection:
             await connection.execute(f"DELETE FROM {TABLE} WHERE day < %s", (today - KEPT_DAYS,))
+
+
+def _pipeline(connection: Any) -> AbstractAsyncContextManager[object]:
+    """Send statements together, where the installed libpq can: else there are two more trips."""
+    import psycopg
+
+    return connection.pipeline() if psycopg.AsyncPipeline.is_supported() else nullcontext()
 
 
 NOW = "extract(epoch FROM clock_timestamp())"

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -71,8 +71,13 @@ class NamedKey(KeyLimits):
 
     def within(self, default: KeyLimits) -> KeyLimits:
         """Give the limits of the key, where it says nothing those of all."""
-        own = {name: getattr(self, name) for name in LIMITS if name in self.model_fields_set}
-        return default.model_copy(update=own)
+        return default.model_copy(update=self.own)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The limits that it has itself."""
+        given = {name: getattr(self, name) for name in LIMITS}
+        return {name: limit for name, limit in given.items() if limit is not None}
 
 
 def digest_of(key: bytes) -> bytes:

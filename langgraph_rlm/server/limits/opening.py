@@ -12,15 +12,14 @@ from langgraph_rlm.server.chats import Chat
 from langgraph_rlm.server.keys import limits_by_owner
 from langgraph_rlm.server.limits.accounts import Accounts, unpriced
 from langgraph_rlm.server.limits.days import Days, MemoryDays, PostgresDays, SqliteDays
-from langgraph_rlm.server.limits.given import LIMITS, KeyLimits
+from langgraph_rlm.server.limits.given import KeyLimits
 from langgraph_rlm.server.savers import default_db, is_postgres
 from langgraph_rlm.server.settings import Settings
 
 
 def has_limits(settings: Settings) -> bool:
     """Whether anything is counted: `[limits]` is there, or a key has limits of its own."""
-    own = [key.model_fields_set & {*LIMITS} for key in settings.keys.values()]
-    return settings.limits is not None or any(own)
+    return settings.limits is not None or any(key.own for key in settings.keys.values())
 
 
 def open_accounts(
