@@ -45,6 +45,9 @@ if sys.platform == "win32":
         "On Windows serve langgraph_rlm.server.create_app() with uvicorn."
     )
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than load balancers keep theirs, which is 60 as a
+rule. Where we closed first, they would send a request into a closed connection, and answer 502."""
 HAND_OVER = 5
 """Seconds that it may take to tell clients that their requests are handed over."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -71,7 +74,9 @@ def serve(
     with bound(settings.host, settings.port) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
         stop_seconds = int(settings.stop_seconds + HAND_OVER)
-        config = quiet_config(settings.body_seconds, stop_seconds, backlog=BACKLOG)
+        config = quiet_config(
+            settings.body_seconds, stop_seconds, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE
+        )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(settings, config, listener, say))
 
