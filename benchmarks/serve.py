@@ -195,7 +195,7 @@ async def _bodies(options: argparse.Namespace) -> dict[str, Any]:
                 if f"{size} characters" not in text:
                     raise RuntimeError(f"HTTP {reply.status}: {text[:500]}")
             times.append(time.monotonic() - began)
-    return {"latency_ms": _spread(times)}
+    return {"latency_ms": spread(times)}
 
 
 async def _chat(options: argparse.Namespace) -> dict[str, Any]:
@@ -230,7 +230,7 @@ async def _clients(options: argparse.Namespace, ask: Any) -> dict[str, Any]:
         "requests_per_second": round(len(times) / seconds, 1),
         "errors": len(wrong),
         "first_error": wrong[:1],
-        "latency_ms": _spread(times),
+        "latency_ms": spread(times),
     }
 
 
@@ -244,23 +244,24 @@ async def _health(options: argparse.Namespace) -> dict[str, Any]:
         opener.open(f"{options.url}/health").close()
         times.append(time.perf_counter() - began)
         await asyncio.sleep(PAUSE)
-    return _spread(times)
+    return spread(times)
 
 
 DRIVERS = {"http": _http, "chat": _chat, "bodies": _bodies, "health": _health}
 
 
-def _spread(seconds: list[float]) -> dict[str, float]:
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Give how times are spread, in milliseconds."""
     ordered = sorted(seconds)
     last = len(ordered) - 1
-    spread: dict[str, float] = {
+    found: dict[str, float] = {
         "n": len(ordered),
         "over_50_ms": sum(each > 0.05 for each in ordered),
     }
     for name, share in {"p50": 0.5, "p99": 0.99, "max": 1.0}.items():
         value = ordered[min(last, int(share * len(ordered)))]
-        spread[name] = round(value * 1000, 1)
-    return spread
+        found[name] = round(value * 1000, 1)
+    return found
 
 
 if __name__ == "__main__":

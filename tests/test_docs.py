@@ -145,10 +145,12 @@ def check(out: Any) -> None:
         assert "__interrupt__" in out or out["stop_reason"] == "answered"
 
 
-def test_the_configuration_of_the_server_is_one(tmp_path: Path) -> None:
-    (given,) = blocks(ROOT / "docs/server.md", "toml")
-    (tmp_path / "models.toml").write_text(given)
+def test_the_configurations_of_the_server_are_such(tmp_path: Path) -> None:
+    models, keys = blocks(ROOT / "docs/server.md", "toml")
+    (tmp_path / "models.toml").write_text(models)
     assert read_config(tmp_path / "models.toml")["aliases"]["contracts"].sub_model == "llama3:8b"
+    (tmp_path / "keys.toml").write_text(keys)
+    assert read_config(tmp_path / "keys.toml")["keys"]["team-one"].usd_per_day == 50
 
 
 def test_the_readme_shows_a_run_as_the_demo_prints_it() -> None:

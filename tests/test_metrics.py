@@ -170,7 +170,7 @@ class TestLabels:
 
         from langgraph_rlm.server.metrics import HttpFigures
 
-        http: Any = HttpFigures(lambda: 0)
+        http: Any = HttpFigures(lambda: 0, 1)
         families = [*Figures().registry.collect(), *http._registry.collect()]
         page = (Path(__file__).parent.parent / "docs" / "observability.md").read_text()
         for family in families:

@@ -30,7 +30,8 @@ GRACE_SECONDS = 1.0
 class LimitReached(Exception):
     """A call may not start, or was cut off: the limit of that name is reached.
 
-    An outcome, which never leaves the nodes.
+    An outcome, which never leaves the nodes; of a model that is asked directly, on a budget of its
+    caller's, it is the error.
     """
 
     def __init__(self, limit: StopReason, value: float | None) -> None:
@@ -116,6 +117,16 @@ class Ledger:
         if self._around is not None:
             self._around.take_over_sub_call()
 
+    @property
+    def limits(self) -> Limits:
+        """What is limited."""
+        return self._limits
+
+    async def prepare(self, model: str, prompt_chars: int) -> None:
+        """Make room for a call, before `hold`: a ledger around may have to ask for some."""
+        if self._around is not None:
+            await self._around.prepare(model, prompt_chars)
+
     def hold(self, model: str, prompt_chars: int) -> Hold:
         """Hold what a call may spend; `release` gives it back.
 
@@ -162,6 +173,14 @@ class Ledger:
         self._held -= hold
         if self._around is not None and hold.around is not None:
             self._around.release(hold.around)
+
+    def cut_off(self, hold: Hold) -> None:
+        """Tell a ledger around of a call that was cut off: nobody knows what it has spent.
+
+        `release` follows.
+        """
+        if self._around is not None and hold.around is not None:
+            self._around.cut_off(hold.around)
 
     def settle(self, model: str, depth: int | str, reply: "AIMessage", prompt_chars: int) -> Usage:
         """Count what a call has spent, as the provider reports it, or as the texts let one think.

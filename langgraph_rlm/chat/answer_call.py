@@ -8,7 +8,12 @@ from dataclasses import replace
 from langchain_core.messages import AIMessageChunk
 
 from langgraph_rlm.chat.calls import Call
-from langgraph_rlm.chat.direct import answer_directly, answer_directly_once, is_direct
+from langgraph_rlm.chat.direct import (
+    answer_directly,
+    answer_directly_as,
+    answer_directly_once,
+    is_direct,
+)
 from langgraph_rlm.chat.ids import new_run_id
 from langgraph_rlm.chat.next_question import open_named_run
 from langgraph_rlm.chat.open_run import (
@@ -61,6 +66,9 @@ async def _reply(call: Call, held: AsyncExitStack) -> AsyncGenerator[AIMessageCh
     if results is not None and results.said and not await is_awaited(call, results):
         results = None
     if results is None and is_direct(call):
+        if call.named is not None and call.named.is_kept:
+            await held.enter_async_context(lock_of(call.home, call.named.run))
+            return answer_directly_as(call, call.named.run)
         if call.task is None:
             return answer_directly(call)
         return answer_directly_once(call, call.task)

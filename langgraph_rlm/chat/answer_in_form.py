@@ -14,7 +14,7 @@ from langgraph_rlm.chat.calls import Call
 from langgraph_rlm.chat.model_reply import REFUSAL, Said, refusal_in
 from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import blocks_of, chars_in
-from langgraph_rlm.chat.told import direct_work, note_reply, with_waits_told
+from langgraph_rlm.chat.told import direct_call, direct_work, note_reply, with_waits_told
 from langgraph_rlm.errors import InputError, ModelReplyError, shown
 from langgraph_rlm.log.thoughts import without_thoughts
 from langgraph_rlm.models.ask import ask, takes_formats
@@ -25,7 +25,6 @@ from langgraph_rlm.prompts import reply_schema_prompt
 from langgraph_rlm.runtime.structured_query import TRIES, asked_again
 from langgraph_rlm.schemas.answers import Format, Hopeless, Mismatch, json_of
 from langgraph_rlm.telemetry.marks import marked
-from langgraph_rlm.telemetry.observers import at_work
 
 
 async def answer_in_form(
@@ -105,7 +104,8 @@ async def _ask(call: Call, model: Model, messages: Sequence[BaseMessage]) -> AIM
     request = call.request
     response_format = request.response_format if takes_formats(model) else None
     work = direct_work(call, model, messages)
-    with at_work(work):
+    prompt_chars = chars_in(messages)
+    async with direct_call(call, work, prompt_chars):
         reply = await ask(
             model,
             messages,
@@ -115,7 +115,7 @@ async def _ask(call: Call, model: Model, messages: Sequence[BaseMessage]) -> AIM
             options=call.model_options,
             response_format=response_format,
         )
-        note_reply(work, call, reply, chars_in(messages))
+        note_reply(work, call, reply, prompt_chars)
     return reply
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from langgraph_rlm.budget.ledger import Ledger
 from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.messages_to_input import Rule
 from langgraph_rlm.chat.requests import Request
@@ -46,6 +47,8 @@ class Named:
     run: str
     after: Ended | None = None
     """The run whose next question this is: the new one begins as its copy, with its variables."""
+    is_kept: bool = False
+    """Whether the reply of a model that is asked directly is kept too, for the same call."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Call:
     """The run to begin, where the caller names it."""
     is_streamed: bool = True
     """Whether the caller sees the reply piece by piece."""
+    budget: Ledger | None = None
+    """A ledger that all that is asked for the call is counted in, and whose limits hold."""
     own: RLMRuntime | None = None
     """The runtime with the settings of this call; None where it sets nothing."""
 

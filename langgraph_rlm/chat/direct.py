@@ -21,7 +21,7 @@ from langgraph_rlm.chat.run_records import keep_reply, kept_reply
 from langgraph_rlm.chat.sendable import sendable
 from langgraph_rlm.chat.shapes import chars_in, texts_of
 from langgraph_rlm.chat.tasks import Task
-from langgraph_rlm.chat.told import direct_work, note_reply, with_waits_told
+from langgraph_rlm.chat.told import direct_call, direct_work, note_reply, with_waits_told
 from langgraph_rlm.errors import ModelReplyError
 from langgraph_rlm.log.thought_stream import ThoughtStream
 from langgraph_rlm.log.thoughts import without_thoughts
@@ -29,7 +29,6 @@ from langgraph_rlm.models.ask import ask_streaming
 from langgraph_rlm.models.wrapped import Model, takes_tools
 from langgraph_rlm.runtime.windows import BYTES_PER_TOKEN
 from langgraph_rlm.telemetry.marks import marked
-from langgraph_rlm.telemetry.observers import at_work
 
 # Which calls are direct
 
@@ -81,18 +80,26 @@ def answer_directly(call: Call) -> AsyncGenerator[AIMessageChunk]:
 async def answer_directly_once(call: Call, task: Task) -> AsyncGenerator[AIMessageChunk]:
     """Give the root model's reply and keep it, for when LangGraph runs the task again."""
     with task.run_for(call.digest) as run:
-        config = call.home.config(run)
-        kept = await kept_reply(call.home.saver, config)
-        if kept is not None:
-            yield kept
-            return
-        whole: AIMessageChunk | None = None
-        async with aclosing(answer_directly(call)) as chunks:
+        async with aclosing(answer_directly_as(call, run)) as chunks:
             async for chunk in chunks:
-                whole = chunk if whole is None else whole + chunk
                 yield chunk
-        if whole is not None:
-            await keep_reply(call.home.saver, config, whole)
+
+
+async def answer_directly_as(call: Call, run: str) -> AsyncGenerator[AIMessageChunk]:
+    """Give the root model's reply and keep it under the id of a run: it is given again where there
+    is one."""
+    config = call.home.config(run)
+    kept = await kept_reply(call.home.saver, config)
+    if kept is not None:
+        yield kept
+        return
+    whole: AIMessageChunk | None = None
+    async with aclosing(answer_directly(call)) as chunks:
+        async for chunk in chunks:
+            whole = chunk if whole is None else whole + chunk
+            yield chunk
+    if whole is not None:
+        await keep_reply(call.home.saver, config, whole)
 
 
 async def _reply(call: Call, model: Model) -> AsyncGenerator[AIMessageChunk]:
@@ -168,7 +175,9 @@ def _shown(
 async def _asked(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessageChunk]:
     request, messages = call.request, sendable(call.messages)
     work = direct_work(call, model, messages)
-    with at_work(work):
+    prompt_chars = chars_in(call.messages)
+    seen = list[AIMessageChunk]()
+    async with direct_call(call, work, prompt_chars, seen):
         stream = ask_streaming(
             model,
             messages,
@@ -177,15 +186,14 @@ async def _asked(call: Call, model: Model, said: Said) -> AsyncGenerator[AIMessa
             tool_options=request.tool_options,
             options=call.model_options,
         )
-        seen = list[AIMessageChunk]()
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
                 said.add(chunk)
                 seen.append(chunk)
                 yield chunk
-        said.end_reply(chars_in(call.messages))
+        said.end_reply(prompt_chars)
         if seen:
-            note_reply(work, call, add_ai_message_chunks(*seen), chars_in(call.messages))
+            note_reply(work, call, add_ai_message_chunks(*seen), prompt_chars)
 
 
 def _check_calls(request: Request, said: Said) -> None:

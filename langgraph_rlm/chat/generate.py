@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.chat.answer_call import answer_call
-from langgraph_rlm.chat.calls import Call
+from langgraph_rlm.chat.calls import Call, Resumed
 from langgraph_rlm.chat.retries import PausingChatModel
 from langgraph_rlm.pregel.sync import iterate
 
@@ -85,6 +86,33 @@ class GeneratingChatModel(PausingChatModel):
         async with aclosing(answer_call(call)) as chunks:
             async for chunk in chunks:
                 yield self._generation(chunk)
+
+    # Approvals outside a graph
+
+    def resume(
+        self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        """Continue a run that waits for a human. `ApprovalNeededError` says which.
+
+        Args:
+            run: the error's `run`.
+            answer: `{"decisions": [...]}` with a decision for each action of the error's `request`;
+                for a single action also the decision alone.
+            config: for this call.
+            kwargs: whatever a call takes.
+
+        Raises:
+            ResumeError: the answer has the wrong form; the run still waits.
+            UnknownToolCallError: there is no such run here.
+            ApprovalNeededError: the run needs another decision.
+        """
+        return self.invoke([], config, resume_run=Resumed(run, answer), **kwargs)
+
+    async def aresume(
+        self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        """Do what `resume` does, async."""
+        return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)
 
     def _generation(self, chunk: AIMessageChunk) -> ChatGenerationChunk:
         """Wrap a chunk for LangChain.

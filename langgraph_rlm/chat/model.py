@@ -6,11 +6,12 @@ from typing import Any
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from langgraph_rlm.as_tool.door import AsTool
+from langgraph_rlm.budget.ledger import Ledger
 from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Price
 from langgraph_rlm.chat.about import (
@@ -20,7 +21,7 @@ from langgraph_rlm.chat.about import (
     tokens_in_text,
 )
 from langgraph_rlm.chat.around import around_call
-from langgraph_rlm.chat.calls import Call, Chat, Resumed
+from langgraph_rlm.chat.calls import Call, Chat
 from langgraph_rlm.chat.generate import GeneratingChatModel
 from langgraph_rlm.chat.graphs import Graphs
 from langgraph_rlm.chat.memory import Memory
@@ -40,6 +41,7 @@ from langgraph_rlm.pregel.savers import for_sync_use
 from langgraph_rlm.repl import DEFAULT_SANDBOX
 from langgraph_rlm.rlm_graph import RLMGraph
 from langgraph_rlm.runtime.run import FRAME
+from langgraph_rlm.runtime.variant import check_prices
 from langgraph_rlm.tools.approvals import InterruptMode
 
 MODEL_SETTINGS = ("temperature", "timeout", "max_retries", "api_key", "base_url")
@@ -164,6 +166,7 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
 
     _graphs: Graphs = PrivateAttr()
     _memory: Memory = PrivateAttr(default_factory=Memory)
+    _budget: Ledger | None = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -216,12 +219,23 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
             profile: Any = profile_of_rlm(self.root_model)
             self.profile = profile
 
-    def for_owner(self, owner: str) -> "ChatRLM":
+    def for_owner(self, owner: str, budget: Ledger | None = None) -> "ChatRLM":
         """Give the same model for another owner.
 
         Models, HTTP clients, stores and interpreters are shared; runs are not.
+
+        Args:
+            owner: whose runs it has.
+            budget: a ledger that all its calls are counted in, and whose limits hold.
+
+        Raises:
+            ConfigurationError: the budget limits the cost, and a model has no known price.
         """
-        return self.model_copy(update={"owner": owner})
+        if budget is not None:
+            check_prices(self._graphs.rlm, budget.limits)
+        own = self.model_copy(update={"owner": owner})
+        own._budget = budget
+        return own
 
     @property
     def root_model(self) -> Model:
@@ -289,7 +303,7 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
         below, rule = self.direct_below_tokens, self.context_rule
         chat = Chat(self._graphs, name, below, rule, self.max_tokens, self.file_blocks)
         request = request_of(stop or self.stop, options)
-        return Call(chat, home, request, messages, task, resumed, named)
+        return Call(chat, home, request, messages, task, resumed, named, budget=self._budget)
 
     def _home(self, task: Task | None, run_manager: Any, *, is_sync: bool) -> RunHome:
         """Say where a call's runs are kept: in the user's saver and store, else those around."""
@@ -371,30 +385,3 @@ class ChatRLM(  # pyright: ignore[reportIncompatibleMethodOverride]
         else:
             model = self.bind(response_format=response_format_of(schema, method), **about, **kwargs)
         return parsed(model, schema, method, include_raw=include_raw)
-
-    # Approvals outside a graph
-
-    def resume(
-        self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
-        """Continue a run that waits for a human. `ApprovalNeededError` says which.
-
-        Args:
-            run: the error's `run`.
-            answer: `{"decisions": [...]}` with a decision for each action of the error's `request`;
-                for a single action also the decision alone.
-            config: for this call.
-            kwargs: whatever a call takes.
-
-        Raises:
-            ResumeError: the answer has the wrong form; the run still waits.
-            UnknownToolCallError: there is no such run here.
-            ApprovalNeededError: the run needs another decision.
-        """
-        return self.invoke([], config, resume_run=Resumed(run, answer), **kwargs)
-
-    async def aresume(
-        self, run: str, answer: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
-        """Do what `resume` does, async."""
-        return await self.ainvoke([], config, resume_run=Resumed(run, answer), **kwargs)

@@ -155,7 +155,7 @@ async def _reopened(call: Call, id: str, record: RunRecord) -> ChatRun:
 
 def _opened(call: Call, id: str, record: RunRecord, settings: Settings) -> ChatRun:
     graph = call.chat.graphs.with_tools(settings["tools"])
-    options = RunOptions(call.request.turn_options, _form(call, settings))
+    options = RunOptions(call.request.turn_options, _form(call, settings), budget=call.budget)
     return ChatRun(id, call.home, graph, options, record)
 
 

@@ -8,6 +8,24 @@ import click
 from langgraph_rlm.cli.edge import edge
 from langgraph_rlm.cli.options import DECIMAL, WHOLE
 from langgraph_rlm.models.resolve import MODEL_VARIABLE
+from langgraph_rlm.processes.cores import cores
+
+
+class Workers(click.ParamType[int]):
+    """A number of processes."""
+
+    name = "workers"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == "auto":
+            return cores()
+        return WHOLE.convert(value, param, ctx)
+
+
+WORKERS = Workers()
 
 
 @click.command()
@@ -35,7 +53,7 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file with further model ids.",
+    help="TOML file with further model ids, and with limits of keys.",
 )
 @click.option(
     "--db",
@@ -62,6 +80,27 @@ from langgraph_rlm.models.resolve import MODEL_VARIABLE
     multiple=True,
     metavar="ORIGIN",
     help="Origin whose pages may ask from a browser, such as http://localhost:3000; repeat it.",
+)
+@click.option(
+    "--workers",
+    type=WORKERS,
+    default=1,
+    show_default=True,
+    help="Processes of runs, or 'auto' for one a core.",
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="How long requests are taken after SIGTERM, while /ready says 503.",
+)
+@click.option(
+    "--stop-seconds",
+    type=click.FloatRange(min=0),
+    default=30,
+    show_default=True,
+    help="How long those under way may then continue.",
 )
 @click.option(
     "--max-concurrent",

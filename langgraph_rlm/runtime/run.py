@@ -219,6 +219,7 @@ class Run:
         await self.rlm.prices.prepare(name)
         chars = _chars(prompt) + shown_tokens * CHARS_PER_TOKEN
         await self.check_lease()
+        await self.ledger.prepare(name, chars)
         hold, started = self._held(name, chars, work), time.monotonic()
         work.model, work.client, work.given = name, model, prompt
         try:
@@ -231,6 +232,9 @@ class Run:
                 await self.rlm.prices.prepare(work.model)
                 cost = self.ledger.settle(work.model, work.where.depth, reply, chars)
                 work.reply, work.spent = reply, cost
+        except (asyncio.CancelledError, LimitReached):
+            self.ledger.cut_off(hold)
+            raise
         finally:
             self.ledger.release(hold)
         return Paid(reply, cost, seconds_since(started))

@@ -27,6 +27,8 @@ Door = Literal[
     "file",
     "file content",
     "figures",
+    "usage",
+    "ready",
 ]
 """What there is to ask for; the first three have a body, and take a slot."""
 
@@ -40,6 +42,8 @@ class Asked:
     """Who asks: a digest of a key."""
     id: str = ""
     """Of the response or the file that is asked for."""
+    repeat: str = ""
+    """The client's `Idempotency-Key`."""
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What stands behind the `?`."""
 

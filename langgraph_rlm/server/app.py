@@ -13,16 +13,21 @@ from urllib.parse import parse_qsl
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.answers import IGNORED, Asked, Door
 from langgraph_rlm.server.bodies import Body, ClientGone, check_page, left, no_body
+from langgraph_rlm.server.broken import handed_over
 from langgraph_rlm.server.chats import Chat, described
+from langgraph_rlm.server.ending import Ending
 from langgraph_rlm.server.engine import Engine
 from langgraph_rlm.server.errors import Refused, refusal, unknown_model
-from langgraph_rlm.server.keys import checked_key, digests_of, outer_user
+from langgraph_rlm.server.keys import checked_key, digests_of, outer_user, server_keys
+from langgraph_rlm.server.limits.given import owner_of
 from langgraph_rlm.server.metrics import HttpFigures
 from langgraph_rlm.server.openapi import document
 from langgraph_rlm.server.opening import open_engine
 from langgraph_rlm.server.paths import not_served, wrong_method
-from langgraph_rlm.server.sending import send_answer, send_refusal
-from langgraph_rlm.server.settings import KEY_VARIABLE, METRICS_KEY_VARIABLE, Settings
+from langgraph_rlm.server.readiness import Database, is_up, processes_of
+from langgraph_rlm.server.repeats import checked_repeat
+from langgraph_rlm.server.sending import Sending, send_answer, send_broken_off, send_refusal
+from langgraph_rlm.server.settings import METRICS_KEY_VARIABLE, Settings
 from langgraph_rlm.server.upstream import Upstream, environment_upstream
 
 try:
@@ -47,6 +52,7 @@ ENGINE_PATHS: Sequence[tuple[str, str, Door]] = (
     ("/v1/responses/{id}", "DELETE", "delete response"),
     ("/v1/responses/{id}/cancel", "POST", "cancel response"),
     ("/v1/responses/{id}/input_items", "GET", "input items"),
+    ("/v1/usage", "GET", "usage"),
     ("/v1/files/{id}", "GET", "file"),
     ("/v1/files/{id}/content", "GET", "file content"),
 )
@@ -65,6 +71,7 @@ def create_app(
     *,
     chat: Chat | None = None,
     engine: OpenEngine | None = None,
+    ending: Ending | None = None,
 ) -> Starlette:
     """Make the server as an ASGI application, for uvicorn or for LangGraph's server (`http.app`).
 
@@ -79,33 +86,43 @@ def create_app(
         settings: `Settings()` when left out.
         chat: chat models of your own, by model id and owner, instead of `ChatRLM`.
         engine: opens what answers requests, instead of both.
+        ending: says when the server ends, by whoever runs it.
     """
     settings = settings or Settings()
     # a list of the upstream's models would be wrong where the caller decides what an id means
     lists_upstream = chat is None
     opened = engine or (lambda: open_engine(settings, chat))
-    return App(settings, opened, lists_upstream=lists_upstream).starlette
+    app = App(settings, opened, ending or Ending(), lists_upstream=lists_upstream)
+    return app.starlette
 
 
 class App:
     """The endpoints of one server."""
 
     def __init__(
-        self, settings: Settings, open_engine: OpenEngine, *, lists_upstream: bool
+        self,
+        settings: Settings,
+        open_engine: OpenEngine,
+        ending: Ending,
+        *,
+        lists_upstream: bool,
     ) -> None:
         self._settings = settings
+        self._ending = ending
+        self._database = Database()
         self._open_engine = open_engine
         self._lists_upstream = lists_upstream
         self._upstream: Upstream | None = None
-        self._keys = digests_of(KEY_VARIABLE)
+        self._keys = server_keys(settings)
         self._slots = asyncio.Semaphore(settings.max_concurrent)
         self._waiting = 0
         self._metrics_keys = digests_of(METRICS_KEY_VARIABLE) or self._keys
-        self._figures = HttpFigures(lambda: self._waiting)
+        self._figures = HttpFigures(lambda: self._waiting, settings.max_concurrent)
         self._engine: Engine | None = None
         self.starlette = Starlette(
             routes=[
                 Route("/health", self._health),
+                Route("/ready", self._ready),
                 Route("/openapi.json", self._openapi),
                 Route("/metrics", _Raw(self._metrics), methods=["GET"]),
                 Route("/v1/models", self._models),
@@ -137,9 +154,29 @@ class App:
         ]
 
     async def _health(self, _: Request) -> Response:
-        if self._engine is None or not getattr(self._engine, "is_up", True):
-            return JSONResponse({"status": "starting"}, 503)
-        return JSONResponse({"status": "ok"})
+        """Say whether the server lives, and how many of its run processes do."""
+        told = processes_of(self._engine)
+        about = {"run_processes": told} if told else {}
+        if not is_up(self._engine):
+            return JSONResponse({"status": "starting", **about}, 503)
+        return JSONResponse({"status": "ok", **about})
+
+    async def _ready(self, _: Request) -> Response:
+        """Say whether more requests are wanted here."""
+        status = await self._status()
+        code = 200 if status == "ready" else 503
+        told = processes_of(self._engine)
+        about = {"run_processes": told} if told else {}
+        return JSONResponse({"status": status, "waiting": self._waiting, **about}, code)
+
+    async def _status(self) -> str:
+        if self._ending.is_near:
+            return "stopping"
+        if not is_up(self._engine):
+            return "starting"
+        if self._slots.locked() and self._waiting >= self._settings.max_queue:
+            return "busy"
+        return "ready" if await self._database.answers(self._running) else "no database"
 
     async def _openapi(self, _: Request) -> Response:
         return JSONResponse(document())
@@ -165,7 +202,7 @@ class App:
         """
         if not self._keys:
             return outer_user(scope)
-        return checked_key(scope, self._keys).hex()[:32]
+        return owner_of(checked_key(scope, self._keys))
 
     async def _metrics(self, scope: Scope, _: Receive, send: Send) -> None:
         """Give the figures of the server and of its runs."""
@@ -185,11 +222,15 @@ class App:
         """Make the endpoint of a door: with a body where it is a POST of a new answer."""
 
         async def with_body(scope: Scope, receive: Receive, send: Send) -> None:
-            body = Body(receive, self._settings)
-            await _until(body.gone(), self._answer(scope, body, send, door))
+            body, sending = Body(receive, self._settings), Sending(send)
+            work = self._answer(scope, body, sending, door)
+            if not await _until(body.gone(), work, self._ending):
+                await send_broken_off(handed_over(), door, sending)
 
         async def without(scope: Scope, receive: Receive, send: Send) -> None:
-            await _until(left(receive), self._give(scope, send, door))
+            sending = Sending(send)
+            if not await _until(left(receive), self._give(scope, sending, door), self._ending):
+                await send_broken_off(handed_over(), door, sending)
 
         return _Raw(with_body if door in WITH_BODY else without)
 
@@ -206,7 +247,11 @@ class App:
         owner = self._owner(scope)
         id = scope.get("path_params", {}).get("id", "")
         options = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
-        return Asked(door, owner, id, options)
+        repeat = ""
+        if door in WITH_BODY:
+            headers = dict(scope["headers"])
+            repeat = checked_repeat(headers.get(b"idempotency-key", b"").decode("latin-1"))
+        return Asked(door, owner, id, repeat, options)
 
     async def _answer(self, scope: Scope, body: Body, send: Send, door: Door) -> None:
         try:
@@ -242,13 +287,21 @@ class App:
             self._slots.release()
 
 
-async def _until(gone: Coroutine[Any, Any, None], answer: Coroutine[Any, Any, None]) -> None:
-    """Answer, unless the client leaves first: that cancels its run."""
+async def _until(
+    gone: Coroutine[Any, Any, None], answer: Coroutine[Any, Any, None], ending: Ending
+) -> bool:
+    """Answer, unless the client leaves first, or the server ends: that cancels the run.
+
+    Returns:
+        False where the server's end came first.
+    """
     work, leaving = asyncio.create_task(answer), asyncio.create_task(gone)
+    over = asyncio.create_task(ending.over())
     try:
-        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({work, leaving, over}, return_when=asyncio.FIRST_COMPLETED)
+        return done != {over}
     finally:
-        for task in (work, leaving):
+        for task in (work, leaving, over):
             task.cancel()
         with suppress(asyncio.CancelledError, ClientGone):
             await work

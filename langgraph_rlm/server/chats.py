@@ -89,6 +89,7 @@ def _chat_rlm(
         return ChatRLM(
             **options,
             skills=settings.skills,
+            prices=settings.prices or None,
             checkpointer=saver,
             blob_store=settings.blob_store,
         )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
+from langgraph_rlm.chat.calls import Named
 from langgraph_rlm.server.answers import JSON, SSE, Answer, Head
 from langgraph_rlm.server.asking import about_ignored, ahead, bound, found
 from langgraph_rlm.server.chats import Chat
@@ -61,10 +62,23 @@ def wanted_text(raw: bytes) -> Wanted:
     return Wanted(request, TextReplies(request.model, has_usage=request.wants_usage))
 
 
-async def complete(chat: Chat, owner: str, wanted: Wanted, keep_alive_seconds: float) -> Answer:
-    """Give a completion."""
+async def complete(
+    chat: Chat, owner: str, wanted: Wanted, keep_alive_seconds: float, named: Named | None = None
+) -> Answer:
+    """Give a completion.
+
+    Args:
+        chat: gives the model.
+        owner: who asks.
+        wanted: what is asked.
+        keep_alive_seconds: a stream that is silent for so long gets a comment.
+        named: the run that it begins or continues, where the client may ask for it again.
+    """
     request = wanted.request
-    model, ignored = bound(await found(chat, request.model, owner), request)
+    unbound = await found(chat, request.model, owner)
+    model, ignored = bound(unbound, request)
+    if named is not None and getattr(unbound, "root_model", None) is not None:
+        model = model.bind(named_run=named)
     headers = about_ignored(ignored)
     answer = _whole(model, wanted, headers)
     if request.stream:

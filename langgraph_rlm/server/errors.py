@@ -6,9 +6,11 @@ with what it said. What is our own fault is logged, and told without details. Ne
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
+from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.errors import (
     BlobError,
     ConfigurationError,
@@ -27,6 +29,7 @@ from langgraph_rlm.storage.json_types import is_dict
 LOG = logging.getLogger("langgraph_rlm.server")
 DO_NOT_RETRY = {"x-should-retry": "false"}
 """Header for OpenAI's clients: the run itself has tried again, and a second run costs again."""
+DAY_SECONDS = 86_400
 LONGEST = 2000
 """Characters of a message."""
 SAID_CHARS = 500
@@ -60,6 +63,8 @@ class Refused(Exception):
         self.status = status
         self.code = code
         self.param = param
+        self.type: str | None = None
+        """OpenAI's type of error, where it is not that of the status."""
         self.headers = dict(headers or {})
 
     @property
@@ -68,7 +73,7 @@ class Refused(Exception):
         default = "server_error" if self.status >= 500 else "invalid_request_error"
         error = {
             "message": str(self)[:LONGEST],
-            "type": _TYPES.get(self.status, default),
+            "type": self.type or _TYPES.get(self.status, default),
             "param": self.param,
             "code": self.code,
         }
@@ -97,6 +102,8 @@ def refusal(error: BaseException) -> Refused:
         return error
     if isinstance(error, RLMError):
         return _of_run(error)
+    if isinstance(error, LimitReached):
+        return _used_up()
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _of_upstream(status, error)
@@ -108,6 +115,16 @@ def refusal(error: BaseException) -> Refused:
         return _of_model(error)
     LOG.error("A request failed", exc_info=error)
     return _failed(500, "The server failed; its log says how.", "internal_error")
+
+
+def _used_up() -> Refused:
+    """Give the refusal of a question that needs more than what is left of its key's day."""
+    message = "This question needs more than what is left of this key's day, which is one of UTC."
+    wait = str(int(DAY_SECONDS - time.time() % DAY_SECONDS) + 1)
+    headers = {**DO_NOT_RETRY, "retry-after": wait}
+    told = Refused(429, message, code="insufficient_quota", headers=headers)
+    told.type = "insufficient_quota"
+    return told
 
 
 def _failed(status: int, message: str, code: str) -> Refused:

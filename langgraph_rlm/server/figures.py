@@ -64,6 +64,13 @@ class Figures:
         self._make_run_figures()
         self._make_call_figures()
         self._make_sandbox_figures()
+        self._refused = self._counter(
+            "key_refusals", "Requests that a limit of their key refused.", "reason"
+        )
+
+    def refuse(self, reason: str) -> None:
+        """Count a request that a limit of its key refused. Whose it was is not told."""
+        self._refused.labels(reason).inc()
 
     def text(self) -> bytes:
         """Give all figures in Prometheus' text format."""

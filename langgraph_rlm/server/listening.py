@@ -22,6 +22,8 @@ except ImportError as error:
     ) from error
 
 BACKLOG = 2048
+LAST_WORDS = 0.3
+"""Seconds in which clients are told that their answers break off."""
 
 
 class Server(uvicorn.Server):
@@ -31,11 +33,29 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: "uvicorn.Config", *, on_end: Callable[[], None] = lambda: None
+        self,
+        config: "uvicorn.Config",
+        *,
+        on_end: Callable[[], None] = lambda: None,
+        on_over: Callable[[], None] = lambda: None,
+        drain_seconds: float = 0,
+        stop_seconds: float | None = None,
     ) -> None:
-        """Take uvicorn's configuration, and what is called when the server is told to end."""
+        """Tell how it is to end.
+
+        Args:
+            config: uvicorn's.
+            on_end: is called when the server is told to end.
+            on_over: is called when what is still under way has to end.
+            drain_seconds: how long it takes requests after that, as before.
+            stop_seconds: how long those that are under way then have; None where `on_over` does
+                nothing.
+        """
         super().__init__(config)
-        self._on_end = on_end
+        self._on_end, self._on_over = on_end, on_over
+        self._drain_seconds = drain_seconds
+        self._stop_seconds = stop_seconds
+        self._is_told = False
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -54,9 +74,25 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end."""
+        """Begin to end; a second signal does not wait for anything."""
+        loop = asyncio.get_running_loop()
+        if self._is_told:
+            self._on_over()
+            self.should_exit = True
+            loop.call_later(LAST_WORDS, self._leave)
+            return
+        self._is_told = True
         self._on_end()
-        super().handle_exit(sig, frame)
+        loop.call_later(self._drain_seconds, self._stop)
+
+    def _stop(self) -> None:
+        """Take no more requests."""
+        self.should_exit = True
+        if self._stop_seconds is not None:
+            asyncio.get_running_loop().call_later(self._stop_seconds, self._on_over)
+
+    def _leave(self) -> None:
+        self.force_exit = True
 
 
 def quiet_config(read_seconds: float, stop_seconds: int, **more: Any) -> "uvicorn.Config":

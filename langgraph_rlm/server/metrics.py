@@ -13,6 +13,7 @@ from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.server.answers import Answer, Asked, Head
 from langgraph_rlm.server.bodies import no_body
 from langgraph_rlm.server.engine import Engine
+from langgraph_rlm.server.readiness import is_up, processes_of
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -33,7 +34,9 @@ ROUTES = (
     "/v1/responses",
     "/v1/models",
     "/v1/files",
+    "/v1/usage",
     "/health",
+    "/ready",
     "/metrics",
     "/openapi.json",
 )
@@ -46,11 +49,12 @@ LEFT = "left"
 class HttpFigures:
     """What one server counts of its requests, in a registry of its own."""
 
-    def __init__(self, waiting: Callable[[], int]) -> None:
+    def __init__(self, waiting: Callable[[], int], slots: int) -> None:
         """Make them.
 
         Args:
             waiting: gives how many requests wait in line.
+            slots: requests that are worked on at once, at most.
         """
         self._registry = registry = CollectorRegistry()
         name = "langgraph_rlm_http"
@@ -65,6 +69,9 @@ class HttpFigures:
         Gauge(
             f"{name}_requests_waiting", "Requests that wait in line.", registry=registry
         ).set_function(waiting)
+        Gauge(
+            f"{name}_slots", "Requests that are worked on at once, at most.", registry=registry
+        ).set(slots)
         self._seconds = Histogram(
             f"{name}_request_seconds",
             "Time of a request to the end of its answer, in seconds.",
@@ -78,8 +85,13 @@ class HttpFigures:
             registry=registry,
             buckets=WAITS,
         )
-        self._is_up = Gauge(
-            "langgraph_rlm_run_process_up", "1 where runs can begin.", registry=registry
+        self._up = Gauge(
+            "langgraph_rlm_run_process_up",
+            "Run processes in which runs can begin.",
+            registry=registry,
+        )
+        self._processes = Gauge(
+            "langgraph_rlm_run_processes", "Run processes that there should be.", registry=registry
         )
 
     @contextmanager
@@ -94,11 +106,12 @@ class HttpFigures:
     async def answer(self, engine: Engine) -> Answer:
         """Answer `GET /metrics`: our figures, then those of the runs where there is a process for
         them."""
-        is_up = bool(getattr(engine, "is_up", True))
-        self._is_up.set(int(is_up))
+        processes = processes_of(engine) or {"up": 1, "of": 1}
+        self._up.set(processes["up"])
+        self._processes.set(processes["of"])
         yield Head(200, TEXT)
         yield generate_latest(self._registry)
-        if is_up:
+        if is_up(engine):
             figures = engine.answer(Asked("figures"), no_body())
             async with aclosing(_body(figures)) as parts:
                 async for part in parts:

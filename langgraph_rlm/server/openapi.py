@@ -92,6 +92,8 @@ _COMPLETION_ERRORS = ("400", "401", "404", "408", "409", "413", "422", "429", "5
 def document() -> dict[str, Any]:
     """Give the document, as of OpenAPI 3.1."""
     health = _operation("Whether the server is up.", {"type": "object"}, ("503",))
+    ready = _operation("Whether more requests are wanted here.", {"type": "object"}, ("503",))
+    usage = _operation("What the key has used today.", _OBJECT, ("401", "404"))
     figures = _operation("Figures of the server and its runs.", {}, ("401",))
     text = {"text/plain": {"schema": {"type": "string"}}}
     figures["responses"]["200"] = {"description": "Prometheus' text format.", "content": text}
@@ -106,6 +108,8 @@ def document() -> dict[str, Any]:
         },
         "paths": {
             "/health": {"get": health},
+            "/ready": {"get": ready},
+            "/v1/usage": {"get": usage},
             "/metrics": {"get": figures},
             "/v1/models": {"get": models},
             "/v1/chat/completions": {"post": _answers("ChatRequest", _COMPLETION)},

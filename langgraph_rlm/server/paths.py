@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 SERVED = (
     "There are POST /v1/chat/completions, POST /v1/responses, POST /v1/completions, "
-    "GET /v1/models, GET /v1/files/ID, GET /metrics, GET /health and GET /openapi.json."
+    "GET /v1/models, GET /v1/files/ID, GET /v1/usage, GET /metrics, GET /health, GET /ready and "
+    "GET /openapi.json."
 )
 USE_CHAT = "Use POST /v1/chat/completions, OpenAI's chat completions."
 WITH_V1 = "The paths begin with /v1: set the client's base URL to http://HOST:PORT/v1."

@@ -1,4 +1,4 @@
-"""Process: the engine whose runs are in a process of their own, the run process (`worker.py`).
+"""Process: a run process (`worker.py`), as an engine whose runs are in a process of their own.
 
 It starts the run process, passes requests to it, and starts it again when it dies.
 """
@@ -7,16 +7,13 @@ import asyncio
 import json
 import logging
 import sys
-import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from langgraph_rlm.errors import ConfigurationError, RLMError
-from langgraph_rlm.server.answers import Answer, Asked, Door, Head
-from langgraph_rlm.server.errors import DO_NOT_RETRY, Refused
-from langgraph_rlm.server.replies import failed
-from langgraph_rlm.server.responses.events import broken_off
+from langgraph_rlm.server.answers import Answer, Asked, Head
+from langgraph_rlm.server.broken import BROKEN_OFF, restarted
+from langgraph_rlm.server.errors import Refused
 from langgraph_rlm.server.settings import Settings
 from langgraph_rlm.server.wire import END, frame, head_frame, read_frame, read_head
 
@@ -28,39 +25,17 @@ UP = 30.0
 STOP = 10.0
 """Seconds that the run process may take to end."""
 
-BROKEN_OFF: Mapping[Door, Callable[[Refused], bytes]] = {
-    "chat": lambda error: failed(error.body),
-    "completion": lambda error: failed(error.body),
-    "response": broken_off,
-}
-"""The last event of a stream whose run process has died."""
-
-
-@asynccontextmanager
-async def open_process(settings: Settings) -> AsyncGenerator["Process"]:
-    """Give the run process, started and ready.
-
-    Raises:
-        ConfigurationError: its database cannot be opened, or a package is missing.
-    """
-    # the folder is readable by this user alone, and so is the socket in it
-    with tempfile.TemporaryDirectory(prefix="langgraph-rlm-") as folder:
-        process = Process(settings, str(Path(folder, "runs.sock")))
-        await process.start()
-        keeper = asyncio.create_task(process.keep_up())
-        try:
-            yield process
-        finally:
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
-            await process.stop()
-
 
 class Process:
-    """The engine of `langgraph-rlm serve`. See `Engine`."""
+    """One run process. See `Engine`."""
 
     def __init__(self, settings: Settings, path: str) -> None:
+        """Start nothing yet.
+
+        Args:
+            settings: of the process.
+            path: of its socket, in a folder that no other user can read.
+        """
         self._settings = settings
         self._path = path
         self._process: asyncio.subprocess.Process | None = None
@@ -141,9 +116,9 @@ class Process:
                 yield part
         except (OSError, asyncio.IncompleteReadError):
             if not started:
-                raise _restarted() from None
+                raise restarted() from None
             if asked.door in BROKEN_OFF:  # of other doors, bytes are missing
-                yield BROKEN_OFF[asked.door](_restarted())
+                yield BROKEN_OFF[asked.door](restarted())
         finally:
             writer.close()
 
@@ -172,8 +147,3 @@ async def _send_request(
             writer.write(frame(part))
             await writer.drain()
     writer.write(END)
-
-
-def _restarted() -> Refused:
-    message = "The process of the runs ended, and starts again. What the run had done is kept."
-    return Refused(503, message, code="restarted", headers=DO_NOT_RETRY)

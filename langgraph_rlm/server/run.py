@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.models.resolve import BASE_VARIABLES, check_address
 from langgraph_rlm.server.app import create_app
+from langgraph_rlm.server.ending import Ending
 from langgraph_rlm.server.engine import Engine
+from langgraph_rlm.server.keys import server_keys
 from langgraph_rlm.server.listening import (
     BACKLOG,
     Server,
@@ -27,8 +29,8 @@ from langgraph_rlm.server.listening import (
     quiet_config,
 )
 from langgraph_rlm.server.logs import log_to_stderr
-from langgraph_rlm.server.process import Process, open_process
-from langgraph_rlm.server.settings import KEY_VARIABLE, Settings, keys_of_environment
+from langgraph_rlm.server.pool import Pool, open_pool
+from langgraph_rlm.server.settings import KEY_VARIABLE, Settings
 
 try:
     import uvicorn
@@ -43,13 +45,19 @@ if sys.platform == "win32":
         "On Windows serve langgraph_rlm.server.create_app() with uvicorn."
     )
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than load balancers keep theirs, which is 60 as a
+rule. Where we closed first, they would send a request into a closed connection, and answer 502."""
+HAND_OVER = 5
+"""Seconds that it may take to tell clients that their requests are handed over."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def serve(
     settings: Settings, *, is_forced: bool = False, say: Callable[[str], None] = print
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests under way then have `stop_seconds` to end.
+    """Serve until SIGTERM or Ctrl-C. After `drain_seconds` no more requests are taken; those under
+    way have `stop_seconds` to end, and are handed over then.
 
     Args:
         settings: what the server was told.
@@ -65,7 +73,10 @@ def serve(
     log_to_stderr(settings.log_level)
     with bound(settings.host, settings.port) as listener:
         check_upstreams(settings, *listener.getsockname()[:2])
-        config = quiet_config(settings.body_seconds, int(settings.stop_seconds), backlog=BACKLOG)
+        stop_seconds = int(settings.stop_seconds + HAND_OVER)
+        config = quiet_config(
+            settings.body_seconds, stop_seconds, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE
+        )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(settings, config, listener, say))
 
@@ -76,17 +87,25 @@ async def _serve(
     listener: socket.socket,
     say: Callable[[str], None],
 ) -> None:
-    async with open_process(settings) as process:
-        config.app = create_app(settings, engine=lambda: _opened(process))
+    async with open_pool(settings) as pool:
+        ending = Ending()
+        config.app = create_app(settings, engine=lambda: _opened(pool), ending=ending)
         # what is loaded stays: no collection looks at it again, which takes tens of milliseconds
         gc.freeze()
         say(f"Serving http://{address_of(listener)}/v1 (Ctrl-C to stop)")
-        await Server(config).serve(sockets=[listener])
+        server = Server(
+            config,
+            on_end=ending.begin,
+            on_over=ending.hand_over,
+            drain_seconds=settings.drain_seconds,
+            stop_seconds=settings.stop_seconds,
+        )
+        await server.serve(sockets=[listener])
 
 
 @asynccontextmanager
-async def _opened(process: Process) -> AsyncGenerator[Engine]:
-    yield process
+async def _opened(pool: Pool) -> AsyncGenerator[Engine]:
+    yield pool
 
 
 def check_binding(settings: Settings, is_forced: bool) -> None:
@@ -95,7 +114,7 @@ def check_binding(settings: Settings, is_forced: bool) -> None:
     Raises:
         ConfigurationError: the server would be.
     """
-    if is_forced or keys_of_environment() or is_loopback(settings.host):
+    if is_forced or server_keys(settings) or is_loopback(settings.host):
         return
     raise ConfigurationError(
         f"--host {settings.host} serves other machines, and anybody on them could spend your "
@@ -109,7 +128,7 @@ def check_origins(settings: Settings, is_forced: bool) -> None:
     Raises:
         ConfigurationError: the server would.
     """
-    if is_forced or keys_of_environment() or "*" not in settings.cors_origins:
+    if is_forced or server_keys(settings) or "*" not in settings.cors_origins:
         return
     raise ConfigurationError(
         "--cors-origin * without a key lets any page that is open in a browser here spend your "

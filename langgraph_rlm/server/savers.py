@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 CONNECTIONS = 16
-"""Connections to PostgreSQL, at most."""
+"""Connections to PostgreSQL of one run process, at most."""
+SETUP_LOCK = 0x726C6D
+"""Number of the lock that is held while tables are made."""
+SETUP_PAUSE = 0.1
+"""Seconds between two looks at it."""
 
 
 @asynccontextmanager
@@ -104,7 +108,8 @@ async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
             pass
         await pool.open(wait=True, timeout=30)
         saver = AsyncPostgresSaver(pool)
-        await saver.setup()
+        async with _alone(pool):
+            await saver.setup()
     except (psycopg.Error, OSError) as error:
         await pool.close()
         raise ConfigurationError(
@@ -114,6 +119,25 @@ async def _postgres(url: str) -> AsyncGenerator["BaseCheckpointSaver[Any]"]:
         yield saver
     finally:
         await pool.close()
+
+
+@asynccontextmanager
+async def _alone(pool: Any) -> AsyncGenerator[None]:
+    """Be the only one who makes tables: of two servers that start at once, one would fail.
+
+    Nobody waits within a statement, since the index that is made waits for all statements.
+    """
+    async with pool.connection() as connection:
+        while True:
+            sql = "SELECT pg_try_advisory_lock(%s) AS is_ours"
+            row = await (await connection.execute(sql, (SETUP_LOCK,))).fetchone()
+            if row["is_ours"]:
+                break
+            await asyncio.sleep(SETUP_PAUSE)
+        try:
+            yield
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock(%s)", (SETUP_LOCK,))
 
 
 def _without_password(text: str) -> str:

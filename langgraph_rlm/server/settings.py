@@ -13,8 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from langgraph_rlm.budget.limits import Limits
+from langgraph_rlm.budget.prices import Price
 from langgraph_rlm.errors import ConfigurationError, problems_in
 from langgraph_rlm.repl import NAMES
+from langgraph_rlm.server.limits.given import NAME, KeyLimits, NamedKey
+from langgraph_rlm.storage.json_types import is_dict
 
 KEY_VARIABLE = "LANGGRAPH_RLM_API_KEY"
 """The environment variable with the keys that clients may use, separated by commas."""
@@ -28,6 +31,9 @@ def _known_sandbox(name: str) -> str:
         raise ValueError(f"there is no sandbox {name!r}: give one of {', '.join(NAMES)}")
     return name
 
+
+MOST_WORKERS = 128
+"""A number beyond the cores of any machine is a slip of the hand."""
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*]+", re.IGNORECASE)
 """An origin, as browsers send it: scheme, host and perhaps a port."""
@@ -74,7 +80,8 @@ class Alias(BaseModel):
 
 
 class Settings(BaseModel):
-    """What one server was told. Nothing of it is secret: keys are in the environment alone."""
+    """What one server was told. Nothing of it is secret: keys are in the environment alone, or
+    here by their digests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,12 +99,20 @@ class Settings(BaseModel):
     aliases: Mapping[str, Alias] = Field(default_factory=dict)
     window_tokens: int | None = Field(default=None, ge=1)
     """Tokens that root models take; None is what their profiles say, else 128,000."""
+    limits: KeyLimits | None = None
+    """What each key may use; None counts nothing, unless `keys` have limits."""
+    keys: Mapping[str, NamedKey] = Field(default_factory=dict)
+    """Keys by name, beside those of the environment; some with limits of their own."""
+    prices: Mapping[str, Price] = Field(default_factory=dict)
+    """USD for a million tokens, by the name of a model, for those that are not known."""
     skills: tuple[str, ...] = ()
     """Folders of skills, for every model (`create_rlm`)."""
     any_model: bool = True
     """Whether clients may name models that the server does not list."""
     cors_origins: tuple[Annotated[str, AfterValidator(_known_origin)], ...] = ()
     """Origins whose pages may ask from a browser, such as `http://localhost:3000`; `*` for all."""
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
+    """Run processes of `langgraph-rlm serve`: runs use as many cores."""
     max_concurrent: int = Field(default=128, ge=1)
     """Requests that are worked on at once; more wait in line."""
     max_queue: int = Field(default=1024, ge=0)
@@ -113,8 +128,12 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What `langgraph-rlm serve` writes to stderr of what it logs. An application that is served
     by others logs as they have set it up."""
+    drain_seconds: float = Field(default=0, ge=0)
+    """How long requests are taken after SIGTERM, while `/ready` says 503: as long as a load
+    balancer may need to notice."""
     stop_seconds: float = Field(default=30, ge=0)
-    """How long requests may continue after SIGTERM."""
+    """How long requests may continue after that. Then they are handed over: their clients are told
+    to ask again, and what their runs have done is in the database."""
 
     @property
     def max_body_bytes(self) -> int:
@@ -123,7 +142,8 @@ class Settings(BaseModel):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration file (TOML): `any_model`, and aliases as `[models.NAME]`.
+    """Read a configuration file (TOML): `any_model`, aliases as `[models.NAME]`, limits of keys as
+    `[limits]` and `[keys.NAME]`, and `[prices.NAME]`.
 
     Raises:
         ConfigurationError: it cannot be read, or a name or a value in it is wrong.
@@ -134,16 +154,42 @@ def read_config(path: Path) -> dict[str, Any]:
         message = f"The configuration file {path} cannot be read: {error}"
         raise ConfigurationError(message) from error
     aliases = given.pop("models", {})
-    unknown = sorted(set(given) - {"any_model"})
+    unknown = sorted(set(given) - {"any_model", *TABLES})
     if unknown:
         raise ConfigurationError(
-            f"{path}: {unknown[0]!r} is not a setting. There are any_model and [models.NAME]."
+            f"{path}: {unknown[0]!r} is not a setting. There are any_model, [models.NAME], "
+            "[limits], [keys.NAME] and [prices.NAME]."
         )
     try:
         named = {name: Alias.model_validate(alias) for name, alias in aliases.items()}
-    except ValidationError as error:
+        return {**given, **_tables(given), "aliases": named}
+    except (ValidationError, ValueError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    return {**given, "aliases": named}
+
+
+TABLES = ("limits", "keys", "prices")
+"""Of a configuration file, beside `models`."""
+
+
+def _tables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what a configuration file says of keys.
+
+    Raises:
+        ValueError: a name or a value is wrong.
+    """
+    found: dict[str, Any] = {}
+    if "limits" in given:
+        found["limits"] = KeyLimits.model_validate(given["limits"])
+    keys, prices = given.get("keys", {}), given.get("prices", {})
+    for table in (keys, prices):
+        if not is_dict(table):
+            raise ValueError(f"{table!r} is no table: write [keys.NAME] and [prices.NAME]")
+    for name in keys:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"[keys.{name!r}]: a name has letters, digits, '.', '_' and '-'")
+    found["keys"] = {name: NamedKey.model_validate(key) for name, key in keys.items()}
+    found["prices"] = {name: Price.model_validate(price) for name, price in prices.items()}
+    return found
 
 
 def settings_of(config: Path | None, options: Mapping[str, Any]) -> Settings:

@@ -12,11 +12,13 @@ from langgraph_rlm.server.answers import JSON, SSE, Answer, Asked, Head
 from langgraph_rlm.server.asking import about_ignored
 from langgraph_rlm.server.chats import Chat
 from langgraph_rlm.server.errors import Refused
+from langgraph_rlm.server.repeats import response_of
 from langgraph_rlm.server.replies import KEEP_ALIVE
 from langgraph_rlm.server.responses.background import Background, Live
-from langgraph_rlm.server.responses.events import begun, last, written
+from langgraph_rlm.server.responses.events import begun, broken_off, last, written
 from langgraph_rlm.server.responses.items import listed_items
-from langgraph_rlm.server.responses.objects import Object, failed
+from langgraph_rlm.server.responses.objects import OPEN, Object, failed
+from langgraph_rlm.server.responses.output import Output
 from langgraph_rlm.server.responses.requests import ResponseRequest, parse_response_request
 from langgraph_rlm.server.responses.store import Record, Store
 from langgraph_rlm.server.responses.work import (
@@ -28,6 +30,8 @@ from langgraph_rlm.server.responses.work import (
 from langgraph_rlm.server.settings import Settings
 
 MOST_LISTED = 100
+LOOK_SECONDS = 1.0
+"""Between two looks at a response that another process works on."""
 LISTED = 20
 """Items on a page, where the client does not say."""
 
@@ -54,12 +58,12 @@ class Responses:
         """
         if asked.door == "response":
             request = await asyncio.to_thread(parse_response_request, raw)
-            return self._created(asked.owner, request)
+            return self._created(asked, request)
         record = await self._store.find(asked.owner, asked.id)
         match asked.door:
             case "stored response" if asked.options.get("stream") == "true":
                 record = await self._background.looked_after(asked.owner, record)
-                return self._followed(self._live(asked), _start(asked))
+                return await self._read_again(asked, record)
             case "stored response":
                 record = await self._background.looked_after(asked.owner, record)
                 return _json(record.response)
@@ -75,11 +79,18 @@ class Responses:
 
     # A new response
 
-    async def _created(self, owner: str, request: ResponseRequest) -> Answer:
+    async def _created(self, asked: Asked, request: ResponseRequest) -> Answer:
+        owner = asked.owner
         try:
-            answer = self._in_background(owner, request)
-            if not request.background:
-                record, told = await new_record(self._store, owner, request, "in_progress")
+            made = await self._made_before(asked)
+            if made is not None:
+                answer = self._again(owner, made, 0) if request.stream else _json(made.response)
+            elif request.background:
+                answer = self._in_background(asked, request)
+            else:
+                record, told = await new_record(
+                    self._store, owner, request, "in_progress", asked.repeat
+                )
                 work = await work_of(self._chat, owner, request, record, told)
                 answer = self._whole(owner, work)
                 if request.stream:
@@ -133,9 +144,10 @@ class Responses:
 
     # Without a client
 
-    async def _in_background(self, owner: str, request: ResponseRequest) -> Answer:
+    async def _in_background(self, asked: Asked, request: ResponseRequest) -> Answer:
+        owner = asked.owner
         self._background.check_room(owner)
-        record, told = await new_record(self._store, owner, request, "queued")
+        record, told = await new_record(self._store, owner, request, "queued", asked.repeat)
         work = await work_of(self._chat, owner, request, record, told)
         given = request.model_dump(exclude_none=True, by_alias=True, exclude={"input"})
         record = replace(record, request=await self._store.put(given))
@@ -158,16 +170,67 @@ class Responses:
             async for event in events:
                 yield KEEP_ALIVE if event is None else event
 
-    def _live(self, asked: Asked) -> Live:
+    async def _made_before(self, asked: Asked) -> Record | None:
+        """Give the response that the same request has made before, as it stands."""
+        id = response_of(asked.repeat)
+        if id is None:
+            return None
+        try:
+            record = await self._store.find(asked.owner, id)
+        except Refused:
+            return None
+        return await self._background.looked_after(asked.owner, record)
+
+    async def _read_again(self, asked: Asked, record: Record) -> Answer:
+        """Give the events of a response in the background: as they came, where it is worked on
+        here or was a short time ago; else as they can be told of it."""
+        start = _start(asked)
         live = self._background.stream(asked.owner, asked.id)
         if live is not None:
-            return live
-        message = (
-            "The events of this response are not here: they are kept for some minutes, by the "
-            "process that answers, of a response with background=true and stream=true. Get it "
-            "without stream."
-        )
-        raise Refused(400, message, param="stream", code="stream_not_available")
+            return self._followed(live, start)
+        request: Any = {}
+        if record.request:
+            request = await self._store.get(record.request)
+        if not request.get("stream"):
+            message = (
+                "Only a response with background=true and stream=true has events to read. Get it "
+                "without stream."
+            )
+            raise Refused(400, message, param="stream", code="stream_not_available")
+        return self._again(asked.owner, record, start)
+
+    async def _again(self, owner: str, record: Record, start: int) -> Answer:
+        """Tell of a response that another process works on, or did: its beginning, and when it is
+        over its items, each in one piece.
+
+        Who has read more than the beginning gets the last event alone, which has the whole
+        response: the pieces before it were others.
+        """
+        yield Head(200, dict(SSE))
+        number = 0
+        for event in begun(record.response):
+            if number >= start:
+                yield written(event, number)
+            number += 1
+        has_read_more = start > number
+        silent = 0.0
+        while record.status in OPEN:
+            await asyncio.sleep(LOOK_SECONDS)
+            silent += LOOK_SECONDS
+            if silent >= self._seconds:
+                yield KEEP_ALIVE
+                silent = 0.0
+            try:
+                record = await self._store.find(owner, record.id)
+                record = await self._background.looked_after(owner, record)
+            except Refused as error:  # it was deleted
+                yield broken_off(error)
+                return
+        items: list[dict[str, Any]] = [] if has_read_more else record.response["output"]
+        for event in Output(record.id, has_reasoning=True).again(items):
+            yield written(event, number)
+            number += 1
+        yield written(last(record.response), max(number, start))
 
     async def _cancelled(self, owner: str, record: Record) -> Object:
         if not record.response["background"]:

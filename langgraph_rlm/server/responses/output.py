@@ -60,6 +60,21 @@ class Output:
             pieces = [ToolCallChunk(**piece) for piece in chunk.tool_call_chunks]
             yield from self._called(self._calls.feed([{**piece} for piece in pieces]))
 
+    def again(self, items: list[dict[str, Any]]) -> Iterator[Event]:
+        """Take the items of a response that is over, each in one piece."""
+        for item in items:
+            if item["type"] == "reasoning":
+                yield from self._thought(item["summary"][0]["text"])
+            elif item["type"] == "function_call":
+                name, args, id = item["name"], item["arguments"], item["call_id"]
+                index = len(self._call_items)
+                yield from self._called([ToolCallChunk(name=name, args=args, id=id, index=index)])
+            else:
+                for part in item["content"]:
+                    yield from self._grown(part["type"], part[_field(part["type"])])
+        if items:
+            yield from self.end()
+
     def end(self) -> Iterator[Event]:
         """Close the items. An answer without anything is an empty text."""
         if all(item["type"] == "reasoning" for item in self.items):

@@ -13,6 +13,7 @@ from langgraph_rlm.errors import UnknownToolCallError
 from langgraph_rlm.server.asking import ahead, bound, found
 from langgraph_rlm.server.chats import Chat
 from langgraph_rlm.server.errors import Refused, refusal
+from langgraph_rlm.server.repeats import response_of, run_of
 from langgraph_rlm.server.requests import ChatRequest
 from langgraph_rlm.server.responses.ids import new_response_id
 from langgraph_rlm.server.responses.items import items_from, messages_of
@@ -77,9 +78,16 @@ class Work:
 
 
 async def new_record(
-    store: Store, owner: str, request: ResponseRequest, status: Status
+    store: Store, owner: str, request: ResponseRequest, status: Status, repeat: str = ""
 ) -> tuple[Record, Items]:
     """Make the record of a request, and keep its input where it is to be kept.
+
+    Args:
+        store: has the responses before it.
+        owner: who asks.
+        request: what is asked.
+        status: that it begins with.
+        repeat: the client's key for a request that may be sent again: it names the same response.
 
     Returns:
         The record, and the items that the model is told.
@@ -90,8 +98,10 @@ async def new_record(
     items = await resolved(store, owner, request.items)
     past = await past_of(store, owner, request, items)
     given: list[dict[str, Any]] = [item.model_dump(exclude_none=True) for item in items]
-    response = new_object(new_response_id(), request, status)
-    record = Record(response, past.turns, after=past.after, named=new_run_id())
+    response = new_object(response_of(repeat) or new_response_id(), request, status)
+    run = run_of(repeat)
+    named = new_run_id() if run is None else run.run
+    record = Record(response, past.turns, after=past.after, named=named)
     told: Items = given
     if not past.is_known:
         told = [*await said_in(store, record), *past.output, *given]
