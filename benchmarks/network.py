@@ -5,8 +5,7 @@
 
 Work with scripted models on Monty, at `durability="sync"`, each in a process of its own, with
 connections that are open already: a run of one turn; a batch of 1,000 sub-calls of 50 ms, 64 at
-once; 200 children (`rlm_query`), 64 at once; 100 runs at once of 3 turns and 10
-sub-calls. A way of
+once; 100 children (`rlm_query`), 64 at once; 50 runs at once of 3 turns and 10 sub-calls. A way of
 20 ms is one of 40 there and back. Statements and round trips are counted on the way
 (`delayed.py`). `lost` is how many answers the database does not have when the process is killed at
 its 600th of the batch.

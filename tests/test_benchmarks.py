@@ -51,3 +51,18 @@ def test_scenarios_with_a_server_and_without_one_give_rows_tables_and_a_chart(
         assert len(row["values"]) == len(row["loads"]) == 1
     assert "`before/sqlite`" in (tmp_path / "tables.md").read_text()
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_database_that_is_away_is_measured_and_its_statements_are_counted() -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "network.py", "--ms", "1", "--work", "turn"]
+    done = subprocess.run(
+        [*command, "--side", "one", "pool"], capture_output=True, text=True, check=False
+    )
+    if "CannotStart" in done.stderr:
+        pytest.skip(f"no PostgreSQL server: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stderr
+    found = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| 1 |")]
+    assert [row[3].strip() for row in found] == ["one", "pool"]
+    assert all(5 <= int(row[7]) <= int(row[6]) <= 20 for row in found)
