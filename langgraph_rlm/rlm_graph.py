@@ -23,11 +23,7 @@ from langgraph_rlm.as_tool.door import AsTool
 from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.pregel.databases import identity_of
 from langgraph_rlm.pregel.drawing import named_by_depth, subgraphs_of
-from langgraph_rlm.pregel.kept_answers import (
-    KeptAnswer,
-    refuse_answers,
-    with_answers,
-)
+from langgraph_rlm.pregel.kept_answers import KeptAnswer, with_answers
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
     RUNTIME,
@@ -43,7 +39,7 @@ from langgraph_rlm.pregel.sync import iterate, wait_for
 from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
 from langgraph_rlm.runtime.began import Begun, begin, with_settings
-from langgraph_rlm.runtime.continued import Continues, thread_of
+from langgraph_rlm.runtime.continued import Continues, refuse_kept
 from langgraph_rlm.runtime.open_batch import ShowsAnswers
 from langgraph_rlm.runtime.root_work import LEFT, let_rest, root_work, told
 from langgraph_rlm.runtime.run import (
@@ -60,6 +56,7 @@ from langgraph_rlm.runtime.spent_before import spent_before
 from langgraph_rlm.runtime.variant import variant
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
+from langgraph_rlm.tools.asking import PROBLEMS
 
 UNLIMITED = 10**9
 """For LangGraph's own limits, on supersteps (a thousand calls one after another take two thousand)
@@ -141,6 +138,9 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
                 yield part
             return
         saver = self._saver(config)
+        problems: dict[str, str] = {}
+        if not self._is_child(config):
+            config = with_key(config, PROBLEMS, problems)
         if saver is not None:
             config = with_key(config, CHECKPOINTER, self._used(saver, config))
             if self.rlm.toolset.not_idempotent:
@@ -151,11 +151,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input, config)
             await self._occupy(config, until_done)
+            config = await self.at_newest(config, saver)
             kept = await self.kept(given, config, saver)
-            given = await self.by_pause(given, config, kept)
+            given, config = await self.by_pause(given, config, kept, saver)
             if kept:
                 config = with_answers(config, kept)
-            is_resumed = await self.is_resumed(given, config)
+                until_done.push_async_callback(refuse_kept, kept, problems, saver, config)
+            is_resumed = await self.is_resumed(given, config, saver)
             begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
             given = with_settings(given, begun.entry)
             framed = self._framed(config, begun, is_resumed=is_resumed, kept=kept)
@@ -167,10 +169,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
                     async for part in parts:
                         yield part
                 except ResumeError as error:
-                    if kept:  # which of them it was is not known; those taken up are closed
-                        await refuse_answers(
-                            cast(Saver, saver), thread_of(config), kept, str(error)
-                        )
+                    # which of them it was is not known; those taken up are closed
+                    problems.update(dict.fromkeys(kept, str(error)))
                     raise
 
     def stream(  # type: ignore[override]

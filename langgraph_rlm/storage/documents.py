@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from langgraph_rlm.errors import ContextError
 from langgraph_rlm.documents import pictures
 from langgraph_rlm.documents.kinds import HEAD_BYTES, Kind
 from langgraph_rlm.documents.names import plain
@@ -78,6 +79,8 @@ class Documents:
             if kind.reader == "archive":
                 return self._unpacked(source, kind)
             return self._described(source, kind) or self._text(source, kind)
+        except ContextError:
+            raise
         except (OSError, ValueError) as error:
             raise Unreadable(f"unreadable: {error}") from error
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from langgraph_rlm.errors import ContextError
 from langgraph_rlm.documents.kinds import Kind
 from langgraph_rlm.documents.outcome import Facts, Unreadable
 from langgraph_rlm.documents.reading import is_missing
@@ -115,6 +116,8 @@ class Joined:
                     self._take_text(source, file, to)
                     self._finished(source, depth)
                     return
+        except ContextError:
+            raise
         except (OSError, ValueError):
             self.skipped.append(f"{source.name} (unreadable)")
             self._finished(source, depth)
@@ -145,6 +148,8 @@ class Joined:
                 self._take(source, None, None, to, depth)
                 return
             self.skipped.append(f"{source.name} ({error})")
+        except ContextError:
+            raise
         except (OSError, ValueError):
             self.skipped.append(f"{source.name} (unreadable)")
         self._finished(source, depth)
