@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from langgraph_rlm.errors import ContextError
 from langgraph_rlm.documents import pictures
 from langgraph_rlm.documents.kinds import HEAD_BYTES, Kind
 from langgraph_rlm.documents.names import plain
@@ -29,6 +28,7 @@ from langgraph_rlm.documents.reading import (
     is_missing,
     version,
 )
+from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import chunks_of
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.sources import Source, spooled

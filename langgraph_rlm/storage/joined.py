@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from langgraph_rlm.errors import ContextError
 from langgraph_rlm.documents.kinds import Kind
 from langgraph_rlm.documents.outcome import Facts, Unreadable
 from langgraph_rlm.documents.reading import is_missing
+from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import Writer, chunks_of
 from langgraph_rlm.storage.documents import Documents, Extracted
 from langgraph_rlm.storage.sources import Source, of_part, pieces
