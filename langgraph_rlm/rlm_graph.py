@@ -28,6 +28,8 @@ from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
     RUNTIME,
     SCRATCHPAD,
+    counted,
+    own_place,
     with_around,
     with_own_store,
 )
@@ -140,7 +142,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         saver = self._saver(config)
         problems: dict[str, str] = {}
         if not self._is_child(config):
-            config = with_key(config, PROBLEMS, problems)
+            config = with_key(counted(config), PROBLEMS, problems)
         if saver is not None:
             config = with_key(config, CHECKPOINTER, self._used(saver, config))
             if self.rlm.toolset.not_idempotent:
@@ -255,8 +257,9 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
     ) -> Begun:
         """What a run works with, by its call and its thread; a child has its root's."""
         saver = None if self._is_child(config) else self._saver(config)
-        read = partial(self.aget_state, config)
-        return await begin(asked, self.rlm, saver, config, read, is_resumed=is_resumed)
+        place = config if saver is None else own_place(config)
+        read = partial(self.aget_state, place)
+        return await begin(asked, self.rlm, saver, place, read, is_resumed=is_resumed)
 
     def _is_child(self, config: RunnableConfig) -> bool:
         """Whether this is a child in the tree of a run of this graph."""
@@ -304,7 +307,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             return
         frame.work.is_of(state.values.get("trajectory", ""))
         frame.work.before = str((state.metadata or {}).get(LEFT, ""))
-        async for usage in spent_before(state, config, saver, self.aget_state):
+        async for usage in spent_before(state, own_place(config), saver, self.aget_state):
             frame.run.ledger.carry(usage)
 
     async def _keep(

@@ -198,6 +198,25 @@ def numbered(config: "RunnableConfig", number: int) -> "RunnableConfig":
     return {**config, "configurable": {**given, SCRATCHPAD: counted}}
 
 
+def counted(config: "RunnableConfig") -> "RunnableConfig":
+    """A task's config in which the graph that is called next has its number already."""
+    given = config.get("configurable", {})
+    if SCRATCHPAD not in given:
+        return config
+    return numbered(config, given[SCRATCHPAD].subgraph_counter())
+
+
+def own_place(config: "RunnableConfig") -> "RunnableConfig":
+    """The config by which the state of a graph is read that is called with a counted config: the
+    namespace of the task, and behind it the number, but for the first graph of the task."""
+    given = config.get("configurable", {})
+    number = given[SCRATCHPAD].subgraph_counter() if SCRATCHPAD in given else 0
+    if not number:
+        return config
+    namespace = f"{given['checkpoint_ns']}{WITHIN}{number}"
+    return {**config, "configurable": {**given, "checkpoint_ns": namespace}}
+
+
 def numbered_namespace(config: "RunnableConfig", task: str, number: int) -> str:
     """The namespace of a graph that another task of the same node has called by a number.
 
