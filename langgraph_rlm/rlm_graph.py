@@ -43,7 +43,7 @@ from langgraph_rlm.runtime.asked import Asked, asked_of
 from langgraph_rlm.runtime.began import Begun, begin, with_settings
 from langgraph_rlm.runtime.continued import Continues, refuse_kept
 from langgraph_rlm.runtime.open_batch import ShowsAnswers
-from langgraph_rlm.runtime.root_work import LEFT, let_rest, root_work, told
+from langgraph_rlm.runtime.root_work import LEFT, labels_of, let_rest, root_work, told
 from langgraph_rlm.runtime.run import (
     FRAME,
     RUN_OPTIONS,
@@ -232,8 +232,9 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         """A saver as a run uses it; for a root it reads the log by what was read before."""
         if self._is_child(config):
             return for_many_writes(saver)
-        namespace = config.get("configurable", {}).get("checkpoint_ns", "")
-        return with_histories(for_many_writes(saver), self.rlm.histories, self, namespace)
+        namespace = own_place(config).get("configurable", {}).get("checkpoint_ns", "")
+        histories = self.rlm.histories
+        return with_histories(for_many_writes(saver), histories, self, namespace, labels_of)
 
     def _saver(self, config: RunnableConfig) -> Saver | None:
         """The checkpointer that this invocation uses: its parent's, else its own."""

@@ -58,6 +58,8 @@ class Saver(InMemorySaver):
 class World:
     """What outlives a process: the database, and what providers have been paid for."""
 
+    seconds = 0.0
+    """How long a call takes."""
     is_killed = False
     """Whether it is lost by a signal."""
 
@@ -83,7 +85,7 @@ class World:
                 world.paid.append(last_line(messages[-1]))
                 return answer(messages)
 
-        return Model(replies=["none"])
+        return Model(replies=["none"], seconds=self.seconds)
 
     def again(self) -> None:
         """Another process takes over."""
@@ -197,7 +199,7 @@ async def on_sqlite(path: Path, lost_at: int | None) -> Any:
     """One attempt on a file, ended by a signal at a call."""
     world = World(lost_at)
     async with AsyncSqliteSaver.from_conn_string(str(path)) as world.saver:
-        world.is_killed = True
+        world.is_killed, world.seconds = True, 0.05
         graph = rlm(world, LIMITS["max_sub_calls"], blob_store=path.parent / "blobs")
         out = await graph.ainvoke(ASKED, config(), durability="sync")
         return outcome(out), len(world.paid)

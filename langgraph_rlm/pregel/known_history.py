@@ -1,4 +1,4 @@
-"""Known history: a thread's `DeltaChannel` as this process has read it before. Writes nothing.
+"""Known history: a thread's `DeltaChannel` as this process has read it before. Writes labels alone.
 
 LangGraph reads such a channel by the writes of all checkpoints since its last snapshot, so each
 question of a thread would read the whole thread again. Here a read walks back to the checkpoint
@@ -7,14 +7,21 @@ whatever is written later, here or elsewhere, gets ids of its own, and the walk 
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from cachetools import LRUCache
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
-from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory, PendingWrite
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    DeltaChannelHistory,
+    PendingWrite,
+)
 
 from langgraph_rlm.pregel.savers import EarlySaver
 
@@ -27,6 +34,10 @@ fewer queries."""
 
 Key = tuple[str, str]
 """A thread, and a namespace in it."""
+
+
+Labels = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Gives what the metadata of a checkpoint says of its values: strings and numbers."""
 
 
 class Known(NamedTuple):
@@ -66,23 +77,26 @@ class Reading:
     histories: Histories
     channel: DeltaChannel[Any]
     namespace: str
+    labels: Labels
 
 
 def with_histories(
-    saver: EarlySaver, histories: Histories, graph: Any, namespace: str
+    saver: EarlySaver, histories: Histories, graph: Any, namespace: str, labels: Labels
 ) -> EarlySaver:
-    """Give a saver that reads one channel of one namespace by what is known of it.
+    """Give a saver that reads one channel of one namespace by what is known of it, and labels the
+    checkpoints there.
 
     Args:
         saver: as a run uses it.
         histories: what was read before.
         graph: that has the channel.
         namespace: of the graph. In others a channel of that name may be another one.
+        labels: of checkpoints.
     """
     channel: object = graph.channels.get(histories.channel)
     if not isinstance(channel, DeltaChannel):
         return saver
-    known = Reading(histories, cast("DeltaChannel[Any]", channel), namespace)
+    known = Reading(histories, cast("DeltaChannel[Any]", channel), namespace, labels)
     return HistorySaver(saver.wrapped, known)
 
 
@@ -95,6 +109,19 @@ class HistorySaver(EarlySaver):
 
     def with_allowlist(self, extra_allowlist: Any) -> "HistorySaver":
         return HistorySaver(self.wrapped.with_allowlist(extra_allowlist), self._reading)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Do what the saver does, with labels."""
+        if config.get("configurable", {}).get("checkpoint_ns", "") == self._reading.namespace:
+            labels = self._reading.labels(checkpoint["channel_values"])
+            metadata = cast(CheckpointMetadata, {**metadata, **labels})
+        return await super().aput(config, checkpoint, metadata, new_versions)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str], **options: Any
