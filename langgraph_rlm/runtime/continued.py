@@ -18,8 +18,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from langgraph_rlm.errors import AnsweredError, ResumeError
+from langgraph_rlm.pregel.given_again import continues_run, run_of
 from langgraph_rlm.pregel.kept_answers import KeptAnswer, ready_answers, refuse_answers
-from langgraph_rlm.pregel.keys import RESUMING, SCRATCHPAD, continues_run, run_of
+from langgraph_rlm.pregel.keys import RESUMING, SCRATCHPAD
 from langgraph_rlm.runtime.run import FRAME
 from langgraph_rlm.tools.approvals import Pauses, answers_by_id, is_by_id, resume_map
 from langgraph_rlm.tools.asking import PROBLEMS, problem_of

@@ -61,11 +61,11 @@ class ShowsAnswers(CompiledStateGraph[Any, Any, Any, Any]):
             values["log"] = {**came, **values.get("log", {})}
         call = call_at(log, place)
         if place is None or call is None or update.as_node is not None:
-            return update._replace(values=values or None)
+            return StateUpdate(values or None, update.as_node, update.task_id)
         known = {**log, **values.get("log", {})}
         is_answered = all(item_place(place, item) in known for item in range(call["items"]))
         as_node = tasks.pop() if is_answered else None
-        return update._replace(values=values or None, as_node=as_node)
+        return StateUpdate(values or None, as_node, update.task_id)
 
     def _open_now(self, config: RunnableConfig, state: StateSnapshot) -> PregelTask | None:
         """The task of a batch that is open in the current state; None in that of a named

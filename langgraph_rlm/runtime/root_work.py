@@ -1,4 +1,4 @@
-"""Root work: a root RLM at work, as observers and the metadata of its checkpoints tell of it. Decides
+"""Root work: a root RLM at work, as observers and the metadata of checkpoints tell of it. Decides
 nothing."""
 
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.log.text import clip
-from langgraph_rlm.pregel.keys import paused_again, run_of
+from langgraph_rlm.pregel.given_again import paused_again, run_of
 from langgraph_rlm.storage.json_types import is_dict
 
 PROBLEM = "problem"
