@@ -39,8 +39,12 @@ def shown(value: object) -> str:
     return f"{text[:SHOWN_CHARS]}..."
 
 
-class RLMError(Exception):
-    """Base of every error that this package raises on purpose. Catch it to catch them all."""
+class RLMError(RuntimeError):
+    """Base of every error that this package raises on purpose. Catch it to catch them all.
+
+    It is a `RuntimeError`, and those of what a caller gave are `ValueError`s too: LangGraph's
+    server shows its clients the messages of these, and of no errors that it does not know.
+    """
 
 
 class ConfigurationError(RLMError):
@@ -51,7 +55,7 @@ class ConfigurationError(RLMError):
     """
 
 
-class ContextError(RLMError):
+class ContextError(RLMError, ValueError):
     """Raised when an input has no question, or something in it cannot become a context.
 
     Such a thing is missing, unreadable, binary, not UTF-8, or empty. Correct what the message
@@ -99,7 +103,7 @@ class SandboxError(RLMError):
     """
 
 
-class InputError(RLMError):
+class InputError(RLMError, ValueError):
     """Raised when the messages or the options of a chat call are wrong.
 
     For example nothing to answer, content that cannot be read, or an unknown option. Correct what
@@ -107,13 +111,11 @@ class InputError(RLMError):
     """
 
 
-class SettingsError(InputError, ValueError):
+class SettingsError(InputError):
     """Raised when what a run sets for itself is unknown, wrong, not allowed, or not what it began
     with.
 
-    Nothing was stored. The message names the setting, the value, and what would be taken. It is a
-    ValueError too: LangGraph's server shows its clients the messages of those, and of no errors
-    that it does not know.
+    Nothing was stored. The message names the setting, the value, and what would be taken.
     """
 
 
@@ -170,12 +172,17 @@ class ThreadTakenOverError(ThreadBusyError):
     """
 
 
-class ResumeError(RLMError):
+class ResumeError(RLMError, ValueError):
     """Raised when an answer to a pause has the wrong form, or no pause waits for it.
 
     Nothing was stored: the pause is still open. Resume again with an answer of the form that the
     message tells.
     """
+
+    def __init__(self, message: str, problem: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem
+        """What is wrong with the answer, without its schema, where the message has both."""
 
 
 class AnsweredError(ResumeError):

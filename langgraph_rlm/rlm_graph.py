@@ -24,15 +24,13 @@ from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.pregel.databases import identity_of
 from langgraph_rlm.pregel.drawing import named_by_depth, subgraphs_of
 from langgraph_rlm.pregel.held import Held
-from langgraph_rlm.pregel.kept_answers import (
-    KeptAnswer,
-    refuse_answers,
-    with_answers,
-)
+from langgraph_rlm.pregel.kept_answers import KeptAnswer, with_answers
 from langgraph_rlm.pregel.keys import (
     CHECKPOINTER,
     RUNTIME,
     SCRATCHPAD,
+    counted,
+    own_place,
     with_around,
     with_own_store,
 )
@@ -44,9 +42,9 @@ from langgraph_rlm.pregel.sync import iterate, wait_for
 from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
 from langgraph_rlm.runtime.began import Begun, begin, with_settings
-from langgraph_rlm.runtime.continued import Continues, thread_of
+from langgraph_rlm.runtime.continued import Continues, refuse_kept
 from langgraph_rlm.runtime.open_batch import ShowsAnswers
-from langgraph_rlm.runtime.root_work import LEFT, let_rest, root_work, told
+from langgraph_rlm.runtime.root_work import LEFT, labels_of, let_rest, root_work, told
 from langgraph_rlm.runtime.run import (
     FRAME,
     RUN_OPTIONS,
@@ -61,6 +59,7 @@ from langgraph_rlm.runtime.spent_before import spent_before
 from langgraph_rlm.runtime.variant import variant
 from langgraph_rlm.state import RLMInput, RLMOutput, RLMState
 from langgraph_rlm.storage.inputs import Stored, by_reference
+from langgraph_rlm.tools.asking import PROBLEMS
 
 UNLIMITED = 10**9
 """For LangGraph's own limits, on supersteps (a thousand calls one after another take two thousand)
@@ -144,6 +143,9 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
                 yield part
             return
         saver = self._saver(config)
+        problems: dict[str, str] = {}
+        if not self._is_child(config):
+            config = with_key(counted(config), PROBLEMS, problems)
         if saver is not None and self.rlm.toolset.not_idempotent:
             options = {**options, "durability": "sync"}
             options.pop("checkpoint_during", None)  # its older name
@@ -154,11 +156,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             held = await self._occupy(config, until_done)
             if saver is not None:
                 config = with_key(config, CHECKPOINTER, self._used(saver, config, held))
+            config = await self.at_newest(config, saver)
             kept = await self.kept(given, config, saver)
-            given = await self.by_pause(given, config, kept)
+            given, config = await self.by_pause(given, config, kept, saver)
             if kept:
                 config = with_answers(config, kept)
-            is_resumed = await self.is_resumed(given, config)
+                until_done.push_async_callback(refuse_kept, kept, problems, saver, config)
+            is_resumed = await self.is_resumed(given, config, saver)
             begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
             given = with_settings(given, begun.entry)
             framed = self._framed(config, begun, held, is_resumed=is_resumed, kept=kept)
@@ -170,10 +174,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
                     async for part in self._guarded(parts, config, held):
                         yield part
                 except ResumeError as error:
-                    if kept:  # which of them it was is not known; those taken up are closed
-                        await refuse_answers(
-                            cast(Saver, saver), thread_of(config), kept, str(error)
-                        )
+                    # which of them it was is not known; those taken up are closed
+                    problems.update(dict.fromkeys(kept, str(error)))
                     raise
 
     def stream(  # type: ignore[override]
@@ -234,8 +236,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         used = for_many_writes(saver, held)
         if self._is_child(config):
             return used
-        namespace = config.get("configurable", {}).get("checkpoint_ns", "")
-        return with_histories(used, self.rlm.histories, self, namespace)
+        namespace = own_place(config).get("configurable", {}).get("checkpoint_ns", "")
+        return with_histories(used, self.rlm.histories, self, namespace, labels_of)
 
     def _saver(self, config: RunnableConfig) -> Saver | None:
         """The checkpointer that this invocation uses: its parent's, else its own."""
@@ -259,8 +261,9 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
     ) -> Begun:
         """What a run works with, by its call and its thread; a child has its root's."""
         saver = None if self._is_child(config) else self._saver(config)
-        read = partial(self.aget_state, config)
-        return await begin(asked, self.rlm, saver, config, read, is_resumed=is_resumed)
+        place = config if saver is None else own_place(config)
+        read = partial(self.aget_state, place)
+        return await begin(asked, self.rlm, saver, place, read, is_resumed=is_resumed)
 
     def _is_child(self, config: RunnableConfig) -> bool:
         """Whether this is a child in the tree of a run of this graph."""
@@ -310,7 +313,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             return
         frame.work.is_of(state.values.get("trajectory", ""))
         frame.work.before = str((state.metadata or {}).get(LEFT, ""))
-        async for usage in spent_before(state, config, saver, self.aget_state):
+        async for usage in spent_before(state, own_place(config), saver, self.aget_state):
             frame.run.ledger.carry(usage)
 
     async def _keep(

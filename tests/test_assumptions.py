@@ -67,7 +67,7 @@ from langgraph.types import Command, Interrupt, Send, StateSnapshot, interrupt
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 from typing_extensions import TypedDict
 
-from langgraph_rlm.pregel import group_commit, keys
+from langgraph_rlm.pregel import given_again, group_commit, keys
 from langgraph_rlm.pregel.aiohttp_client import aiohttp_client
 
 from .delta_process import SNAPSHOT_EVERY, count_to, merged
@@ -2214,3 +2214,95 @@ class TestTelling:
         merged = AsyncCallbackManager(handlers=manager.handlers).merge(manager)
         assert "here" in merged.tags and merged.inheritable_metadata["rlm_depth"] == 1
         assert "here" not in merged.inheritable_tags
+
+
+# Runs that are given again, `pregel/given_again.py`, and `keys.own_place`
+
+
+class TestRunsGivenAgain:
+    """A server that lost a worker gives the same run again."""
+
+    @pytest.mark.parametrize("bound", [False, True])
+    @pytest.mark.parametrize("where", ["metadata", "configurable"])
+    async def test_langgraph_resumes_by_the_run_id_of_the_newest_checkpoint(
+        self, where: str, bound: bool
+    ) -> None:
+        """`continues_run` says what LangGraph will do, also of ids that `with_config` has bound."""
+        ran: list[str] = []
+
+        async def node(state: State) -> State:
+            ran.append("node")
+            return {"seen": ["node"]}
+
+        saver = InMemorySaver()
+        graph: Any = one_node(node).compile(checkpointer=saver)
+        for id, resumes in (("a", False), ("a", True), ("b", False), ("b", True)):
+            config: Any = {"configurable": {"thread_id": "t"}}
+            named: Any = {where: {"run_id": id}}
+            called = graph.with_config(named) if bound else graph
+            if not bound:
+                config.setdefault(where, {})["run_id"] = id
+            saved = await saver.aget_tuple(config)
+            merged: Any = {**config, "configurable": {**config["configurable"]}}
+            if bound and where == "configurable":  # `RLMGraph._bound` puts these in
+                merged["configurable"]["run_id"] = id
+            assert given_again.run_of(merged, called.config) == id
+            assert given_again.continues_run(merged, called.config, saved) is resumes
+            before = len(ran)
+            await called.ainvoke({"seen": ["in"]}, config)
+            assert len(ran) - before == (0 if resumes else 1)
+        assert given_again.run_of({"configurable": {}}) is None
+        assert keys.TASK_ID == _constants.CONFIG_KEY_TASK_ID
+
+    async def test_a_refused_answer_leaves_the_pause_under_its_id(self) -> None:
+        """The second pause of a task, whose answer its form refuses; `paused_again` pauses there again."""
+        form: Any = Annotated[Any, PlainValidator(int), WithJsonSchema({"type": "integer"})]
+
+        async def node(state: State) -> State:
+            first = interrupt("first")
+            try:
+                second = interrupt("second", response_schema=form)
+            except ValidationError:
+                raise GraphInterrupt((given_again.paused_again("again", {}),)) from None
+            return {"seen": [f"{first} {second}"]}
+
+        graph: Any = one_node(node).compile(checkpointer=InMemorySaver())
+        config: Any = {"configurable": {"thread_id": "t"}}
+        await graph.ainvoke({"seen": []}, config)
+        [second] = (await graph.ainvoke(Command(resume="one"), config))["__interrupt__"]
+        answer = Command(resume={second.id: "no number"})
+        [again] = (await graph.ainvoke(answer, config))["__interrupt__"]
+        assert (again.id, again.value) == (second.id, "again")
+        out = await graph.ainvoke(Command(resume={second.id: "2"}), config)
+        assert out["seen"] == ["one 2"]
+
+    async def test_a_graph_that_is_not_the_first_of_its_task_has_its_number_in_its_namespace(
+        self,
+    ) -> None:
+        """`own_place` is where a counted graph is saved."""
+        saver, places = InMemorySaver(), list[str]()
+
+        async def inside(state: State) -> State:
+            return {"seen": ["inside"]}
+
+        inner: Any = one_node(inside).compile()
+
+        async def node(state: State, config: RunnableConfig) -> State:
+            for _ in range(2):
+                counted = keys.counted(config)
+                places.append(keys.own_place(counted)["configurable"]["checkpoint_ns"])
+                await inner.ainvoke({"seen": []}, counted)
+            return {"seen": ["node"]}
+
+        graph: Any = one_node(node).compile(checkpointer=saver)
+        await graph.ainvoke({"seen": []}, {"configurable": {"thread_id": "t"}})
+        thread: Any = {"configurable": {"thread_id": "t"}}
+        saved = {each.config["configurable"]["checkpoint_ns"] async for each in saver.alist(thread)}
+        assert saved == {"", *places} and len(set(places)) == 2
+
+
+def one_node(node: Any) -> Any:
+    graph: Any = StateGraph(State)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph

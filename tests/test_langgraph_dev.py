@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_client
 
+import langgraph_rlm
+
 ROOT = Path(__file__).parent.parent
 OFFLINE = {
     "LANGGRAPH_RLM_MODEL": "offline",
@@ -35,8 +37,11 @@ CONTEXT = f"{LINES}\nrow 40000: the zanzibar vault opens on Tuesday\n{LINES}"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that runs the repository's app; its `.langgraph_api/` and its blobs are not in the repository."""
     folder, url = tmp_path_factory.mktemp("app"), f"http://127.0.0.1:{_free_port()}"
-    for name in ("graphs", "langgraph.json"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "graphs").symlink_to(ROOT / "graphs")
+    (folder / "dev_graph.py").symlink_to(ROOT / "tests" / "dev_graph.py")
+    app = json.loads((ROOT / "langgraph.json").read_text())
+    app["graphs"]["does"] = "./dev_graph.py:graph"
+    (folder / "langgraph.json").write_text(json.dumps(app))
     command = [
         sys.executable,
         "-m",
@@ -232,3 +237,113 @@ def test_two_assistants_of_different_limits(server: str) -> None:
         "SettingsError: The run setting sandbox='local'",
     ]
     assert schema["properties"]["limits"]["properties"]["max_iterations"]["maximum"] == 30
+
+
+# What the server shows
+
+
+MAIL = {"messages": [{"role": "user", "content": "Write to ada@example.org."}]}
+
+
+async def asked_to_approve(url: str) -> tuple[Any, str]:
+    """A client, and a thread that waits for a decision."""
+    client: Any = get_client(url=url)
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "approval", input=MAIL)
+    return client, thread
+
+
+async def resumed(client: Any, thread: str, answer: Any) -> Any:
+    return await client.runs.wait(thread, "approval", command={"resume": answer})
+
+
+async def test_a_wrong_decision_pauses_again_and_says_why(server: str) -> None:
+    """The thread is not marked as failed, its pause shows the reason, and a right decision goes on."""
+    client, thread = await asked_to_approve(server)
+    for wrong in (
+        "yes please",
+        {"decisions": [{"type": "postpone"}]},
+        {"decisions": [{"type": "approve"}, {"type": "approve"}]},
+        {"decisions": [{"type": "edit", "edited_action": {"name": "send_email", "args": {}}}]},
+        {"0" * 32: {"type": "approve"}},
+    ):
+        await resumed(client, thread, wrong)
+        assert (await client.threads.get(thread))["status"] == "interrupted", wrong
+        [pause] = (await client.threads.get_state(thread))["interrupts"]
+        problem = pause["value"]["problem"]
+        assert "refused" in problem or "No call waits" in problem or "missing" in problem
+        assert pause["value"]["action_requests"][0]["description"].startswith(problem)
+    out = await resumed(client, thread, {"decisions": [{"type": "approve"}]})
+    assert "sent to ada@example.org" in out["messages"][-1]["content"]
+    assert (await client.threads.get(thread))["status"] == "idle"
+
+
+async def does(url: str, code: str) -> tuple[Any, str, list[Any]]:
+    """A client, a thread on which an RLM has run this code, and the parts of the run."""
+    client: Any = get_client(url=url)
+    thread = (await client.threads.create())["thread_id"]
+    stream = client.runs.stream(thread, "does", input={"query": f"Run:\n{code}"})
+    return client, thread, [part async for part in stream]
+
+
+async def test_of_several_decisions_the_wrong_one_pauses_again(server: str) -> None:
+    children = """FINAL(rlm_query_batched(["FINAL(send('ann'))", "FINAL(send('bob'))"]))"""
+    client, thread, _ = await does(server, children)
+    ann, bob = (await client.threads.get_state(thread))["interrupts"]
+    answers = {ann["id"]: {"type": "approve"}, bob["id"]: "no idea"}
+    await client.runs.wait(thread, "does", command={"resume": answers})
+    assert (await client.threads.get(thread))["status"] == "interrupted"
+    [again] = (await client.threads.get_state(thread))["interrupts"]
+    assert again["id"] == bob["id"] and "no idea" in again["value"]["problem"]
+    out = await client.runs.wait(thread, "does", command={"resume": {"type": "approve"}})
+    assert out["answer"] == '["sent to ann","sent to bob"]'
+
+
+async def test_what_is_shown_of_errors(server: str) -> None:
+    """Their class and their message, in the run's stream and in its thread."""
+    for given, name, message in (
+        ({"input": {"messages": []}}, "ContextError", "question"),
+        ({"input": {"query": "q"}, "context": {"model": "x"}}, "SettingsError", "refused"),
+        ({"command": {"resume": "yes"}}, "AnsweredError", "No call waits"),
+    ):
+        client, thread, _ = await does(server, "FINAL(1)")
+        parts = [part async for part in client.runs.stream(thread, "does", **given)]
+        [error] = [part.data for part in parts if part.event == "error"]
+        assert error["error"] == name and message in error["message"]
+
+
+async def test_all_errors_are_shown(server: str) -> None:
+    kinds = [name for name in langgraph_rlm.__all__ if name.endswith("Error")]
+    for name in kinds:
+        client, thread, parts = await does(server, f"FINAL(fail({name!r}))")
+        [error] = [part.data for part in parts if part.event == "error"]
+        assert error == {"error": name, "message": "told to clients"}
+        [task] = (await client.threads.get_state(thread))["tasks"]
+        assert name in task["error"] and "told to clients" in task["error"]
+    assert len(kinds) > 15
+
+
+async def test_an_update_of_a_thread_that_waits(server: str) -> None:
+    """Without `as_node`: it goes on waiting, and its call is made once."""
+    client, thread, _ = await does(server, "FINAL(send('ann'))")
+    before = await client.threads.get_state(thread)
+    await client.threads.update_state(thread, {"answer": "a draft"})
+    after = await client.threads.get_state(thread)
+    assert after["next"] == before["next"] == ["tool_interrupt"]
+    await client.runs.wait(thread, "does", input=None)
+    out = await client.runs.wait(thread, "does", command={"resume": {"type": "approve"}})
+    assert out["answer"] == "sent to ann"
+
+
+async def test_what_an_operator_finds(server: str) -> None:
+    """Model, cost and stop reason in the metadata of a thread's state, by which its history is searched."""
+    client, thread, _ = await does(server, "FINAL(1)")
+    metadata = (await client.threads.get_state(thread))["metadata"]
+    told = {key: value for key, value in metadata.items() if key.startswith("rlm_")}
+    assert told["rlm_model"] == "scripted" and told["rlm_stop_reason"] == "answered"
+    assert told["rlm_cost"] == 0 and told["rlm_unpriced_calls"] == 1 and told["rlm_tokens"] > 0
+    found = await client.threads.get_history(thread, metadata={"rlm_stop_reason": "answered"})
+    assert len(found) == 1
+    row = await client.threads.get(thread)
+    assert row["values"]["stop_reason"] == "answered"
+    assert not [key for key in row["metadata"] if key.startswith("rlm_")]  # no graph reaches these

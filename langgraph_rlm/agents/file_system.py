@@ -86,6 +86,8 @@ def _explained(paths: Sequence[str]) -> Generator[None]:
     """Tell the model what a backend says of a path, such as one that a link leads outside."""
     try:
         yield
+    except ContextError:
+        raise
     except (ValueError, OSError) as error:
         raise ContextError(f"{shown([*paths])} cannot be read: {error}.") from error
 

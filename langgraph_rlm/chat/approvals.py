@@ -5,13 +5,12 @@ Everything here is a value: nothing pauses, and nothing runs. A pause is known b
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from langgraph.types import Interrupt
-from pydantic import PlainValidator, WithJsonSchema
 
 from langgraph_rlm.chat.shapes import is_list, is_mapping
-from langgraph_rlm.errors import ResumeError
+from langgraph_rlm.errors import ResumeError, shown
 from langgraph_rlm.tools.approvals import checked_answer, tool_of_review
 
 Pauses = Mapping[str, Interrupt[Any]]
@@ -100,28 +99,18 @@ def _decisions(answer: Any, count: int) -> Sequence[Any]:
     if not is_list(given) or len(given) != count:
         raise ResumeError(
             f"{count} calls wait: give {{'decisions': [...]}} with {count} decisions, "
-            f"in their order, got {answer!r}."
+            f"in their order, got {shown(answer)}."
         )
     return given
 
 
-def answer_type(pauses: Pauses) -> Any:
-    """Make the type of the answers that `pauses` take, for LangGraph's `interrupt`.
-
-    LangGraph checks an answer against it, and leaves the interrupt open if it does not fit.
-    """
-
-    def checked(answer: Any) -> Any:
-        try:
-            answers_of(pauses, answer)
-        except ResumeError as error:
-            raise ValueError(str(error)) from None
-        return answer
-
-    return Annotated[Any, PlainValidator(checked), WithJsonSchema(_answer_schema(pauses))]
+def checked_round(pauses: Pauses, answer: Any) -> Any:
+    """Give an answer to a round as it came, where it fits. Raises `ResumeError`."""
+    answers_of(pauses, answer)
+    return answer
 
 
-def _answer_schema(pauses: Pauses) -> dict[str, Any]:
+def answer_schema(pauses: Pauses) -> dict[str, Any]:
     """Give the JSON schema of the answer to one pause, or of a list with a decision for each."""
     schemas: list[Any] = [pause.response_schema for pause in pauses.values()]
     if len(schemas) == 1:

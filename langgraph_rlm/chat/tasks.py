@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, NoReturn, TypeGuard
 
@@ -18,13 +19,18 @@ from cachetools import LRUCache, cached
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config
 from langgraph.store.base import BaseStore
-from langgraph.types import interrupt
-from pydantic import ValidationError
 
-from langgraph_rlm.chat.approvals import Pauses, answer_type, human_request, subject_of
+from langgraph_rlm.chat.approvals import (
+    Pauses,
+    answer_schema,
+    checked_round,
+    human_request,
+    subject_of,
+)
 from langgraph_rlm.chat.ids import derived_run_id
 from langgraph_rlm.errors import ResumeError
 from langgraph_rlm.pregel.keys import CHECKPOINTER, RUNTIME, SCRATCHPAD
+from langgraph_rlm.tools.asking import ask
 
 KEPT_EXECUTIONS = 1024
 """Executions of tasks that are remembered. Far fewer are under way at a time."""
@@ -127,11 +133,10 @@ class Task:
             GraphInterrupt: there is no answer yet: the outer graph pauses.
             ResumeError: the answer has the wrong form. The pause stays open.
         """
-        schema = answer_type(pauses) if pauses else None
-        try:
-            given = interrupt(human_request(pauses), response_schema=schema)
-        except ValidationError as error:
-            raise ResumeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        schema = check = None
+        if pauses:
+            schema, check = answer_schema(pauses), partial(checked_round, pauses)
+        given = ask(human_request(pauses), schema, check)
         self.execution.used[run] = self.used(run) + 1
         return given
 

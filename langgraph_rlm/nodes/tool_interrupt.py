@@ -11,14 +11,12 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolCall
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
-from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from langgraph_rlm.budget.ledger import LimitReached
 from langgraph_rlm.errors import ResumeError, RLMError
@@ -45,6 +43,7 @@ from langgraph_rlm.tools.approvals import (
     external_call,
     review,
 )
+from langgraph_rlm.tools.asking import ask as asked
 from langgraph_rlm.tools.results import Shown, ToolFailed, WithShown
 
 BY_CHARS = 200
@@ -308,46 +307,37 @@ def decided(type: DecisionType | Literal["result"], config: RunnableConfig) -> D
 def ask(pause: Pause, tool: RLMTool, config: RunnableConfig) -> Any:
     """Pause until there is an answer of the right form, and give it.
 
-    LangGraph stores an answer as soon as it has passed the check of its `interrupt`, and keeps a
-    stored one for ever. So everything that can be wrong with an answer is part of that check.
-
     Raises:
+        GraphInterrupt: there is no answer yet; or, in a run with an id, a wrong one.
         ResumeError: the answer has the wrong form, or edited arguments do not fit the tool. The
             pause stays open.
     """
 
     def checked(answer: Any) -> Any:
-        try:
-            decision = checked_answer(pause["value"], pause["schema"], answer)
-            if not tool.is_external:
-                _check_edit(decision, tool)
-        except (ResumeError, BadArguments) as error:
-            raise ValueError(str(error)) from None
+        decision = checked_answer(pause["value"], pause["schema"], answer)
+        if not tool.is_external:
+            _check_edit(decision, tool)
         return decision
 
-    form: Any = Annotated[Any, PlainValidator(checked), WithJsonSchema(pause["schema"])]
     try:
-        return interrupt(pause["value"], response_schema=form)
+        return asked(pause["value"], pause["schema"], checked)
     except GraphBubbleUp:
         work = frame_of(config).work
         work.root.open_pauses += 1
         happened(Event("pause", tool.name, work))
         raise
-    except ValidationError as error:
-        raise refused_answer(error) from None
 
 
 def _check_edit(decision: Any, tool: RLMTool) -> None:
     """Check the arguments of an edit, which the pause's schema describes only roughly.
 
     Raises:
-        BadArguments: they do not fit the tool.
+        ResumeError: they do not fit the tool.
     """
     edited: Any = decision.get("edited_action")
-    if edited is not None:
+    if edited is None:
+        return
+    try:
         tool.check(edited["args"])
-
-
-def refused_answer(error: ValidationError) -> ResumeError:
-    """The error of an answer that a pause's own check has refused."""
-    return ResumeError(error.errors()[0]["msg"].removeprefix("Value error, "))
+    except BadArguments as error:
+        raise ResumeError(str(error)) from None

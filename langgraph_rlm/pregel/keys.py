@@ -44,6 +44,9 @@ LEASE = "__rlm_lease"
 """The token of the lease under which a run saves, on its way to a saver that checks it in the same
 statement. It starts as a private key does, so that no saver puts it into its metadata."""
 
+TASK_ID = "__pregel_task_id"
+"""The id of the task that a graph runs within. LangGraph takes a graph with it for a nested one."""
+
 
 def with_lease(config: "RunnableConfig", token: str) -> "RunnableConfig":
     """A config under which a saver writes only while a lease is held."""
@@ -145,6 +148,25 @@ def numbered(config: "RunnableConfig", number: int) -> "RunnableConfig":
     given = config.get("configurable", {})
     counted = replace(given[SCRATCHPAD], subgraph_counter=lambda: number)
     return {**config, "configurable": {**given, SCRATCHPAD: counted}}
+
+
+def counted(config: "RunnableConfig") -> "RunnableConfig":
+    """A task's config in which the graph that is called next has its number already."""
+    given = config.get("configurable", {})
+    if SCRATCHPAD not in given:
+        return config
+    return numbered(config, given[SCRATCHPAD].subgraph_counter())
+
+
+def own_place(config: "RunnableConfig") -> "RunnableConfig":
+    """The config by which the state of a graph is read that is called with a counted config: the
+    namespace of the task, and behind it the number, but for the first graph of the task."""
+    given = config.get("configurable", {})
+    number = given[SCRATCHPAD].subgraph_counter() if SCRATCHPAD in given else 0
+    if not number:
+        return config
+    namespace = f"{given['checkpoint_ns']}{WITHIN}{number}"
+    return {**config, "configurable": {**given, "checkpoint_ns": namespace}}
 
 
 def numbered_namespace(config: "RunnableConfig", task: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Known history: a thread's `DeltaChannel` as this process has read it before. Writes nothing.
+"""Known history: a thread's `DeltaChannel` as this process has read it before. Writes labels alone.
 
 LangGraph reads such a channel by the writes of all checkpoints since its last snapshot, so each
 question of a thread would read the whole thread again. Here a read walks back to the checkpoint
@@ -7,7 +7,7 @@ whatever is written later, here or elsewhere, gets ids of its own, and the walk 
 """
 
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -17,6 +17,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
     PendingWrite,
@@ -38,6 +41,10 @@ question of one turn has six."""
 
 Key = tuple[str, str]
 """A thread, and a namespace in it."""
+
+
+Labels = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Gives what the metadata of a checkpoint says of its values: strings and numbers."""
 
 
 class Known(NamedTuple):
@@ -77,23 +84,26 @@ class Reading:
     histories: Histories
     channel: DeltaChannel[Any]
     namespace: str
+    labels: Labels
 
 
 def with_histories(
-    saver: EarlySaver, histories: Histories, graph: Any, namespace: str
+    saver: EarlySaver, histories: Histories, graph: Any, namespace: str, labels: Labels
 ) -> EarlySaver:
-    """Give a saver that reads one channel of one namespace by what is known of it.
+    """Give a saver that reads one channel of one namespace by what is known of it, and labels the
+    checkpoints there.
 
     Args:
         saver: as a run uses it.
         histories: what was read before.
         graph: that has the channel.
         namespace: of the graph. In others a channel of that name may be another one.
+        labels: of checkpoints.
     """
     channel: object = graph.channels.get(histories.channel)
     if not isinstance(channel, DeltaChannel):
         return saver
-    known = Reading(histories, cast("DeltaChannel[Any]", channel), namespace)
+    known = Reading(histories, cast("DeltaChannel[Any]", channel), namespace, labels)
     return HistorySaver(saver.wrapped, known, saver.lease)
 
 
@@ -108,6 +118,19 @@ class HistorySaver(EarlySaver):
 
     def over(self, saver: BaseCheckpointSaver[Any]) -> "HistorySaver":
         return HistorySaver(saver, self._reading, self.lease)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Do what the saver does, with labels."""
+        if config.get("configurable", {}).get("checkpoint_ns", "") == self._reading.namespace:
+            labels = self._reading.labels(checkpoint["channel_values"])
+            metadata = cast(CheckpointMetadata, {**metadata, **labels})
+        return await super().aput(config, checkpoint, metadata, new_versions)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str], **options: Any

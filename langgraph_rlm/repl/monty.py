@@ -87,6 +87,8 @@ class MontyBackend:
         try:
             checkout = self._started().checkout(limits=_limits(spec), os_policy=_policy(spec))
             return MontySession(checkout, spec, self._missing)
+        except SandboxError:
+            raise
         except (OSError, RuntimeError, monty.MontyError) as error:
             raise SandboxError(
                 f"The Monty sandbox did not start: {error}. "
@@ -123,6 +125,8 @@ class MontyBackend:
         try:
             with self._started().checkout(limits={"max_memory": TRIAL_HEAP}) as session:
                 return {each: _has(session, each) for each in imports}
+        except SandboxError:
+            raise
         except (OSError, RuntimeError, monty.MontyError) as error:
             raise SandboxCrashed(f"Monty could not be asked for modules: {error}") from error
 

@@ -1,9 +1,13 @@
-"""Root work: a root RLM at work, as observers are told of it. Decides nothing."""
+"""Root work: a root RLM at work, as observers and the metadata of checkpoints tell of it. Decides
+nothing."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_rlm.budget.usage import Usage
 from langgraph_rlm.models.wrapped import model_name
 from langgraph_rlm.runtime.run import Run, frame_of
 from langgraph_rlm.telemetry.observers import begin, end
@@ -12,6 +16,29 @@ from langgraph_rlm.telemetry.work import Where, Work
 LEFT = "rlm_traceparent"
 """Key in the metadata of a run's checkpoints of what its observers find there when it is resumed:
 the OpenTelemetry context of the run's span."""
+
+
+MODEL = "rlm_model"
+"""Key in the metadata of a run and of its checkpoints: the name of its root model."""
+
+
+def labels_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the metadata of a checkpoint says of an RLM, beside its model: what it has spent by
+    then, and why it ended. By these keys savers and servers find checkpoints.
+
+    Args:
+        values: of the checkpoint.
+    """
+    labels: dict[str, Any] = {}
+    usage: Usage | None = values.get("usage")
+    if usage:
+        labels["rlm_cost"] = round(usage["cost"], 6)
+        labels["rlm_tokens"] = usage["input_tokens"] + usage["output_tokens"]
+        if usage["unpriced_calls"]:
+            labels["rlm_unpriced_calls"] = usage["unpriced_calls"]
+    if reason := values.get("stop_reason"):
+        labels["rlm_stop_reason"] = reason
+    return labels
 
 
 def root_work(name: str, config: RunnableConfig, run: Run) -> Work:
@@ -39,7 +66,8 @@ def told(config: RunnableConfig, until_done: AsyncExitStack) -> RunnableConfig:
         until_done: closed when the invocation is over.
 
     Returns:
-        The config, with what observers leave in the run's checkpoints.
+        The config, with what the run's checkpoints and its trace say of it: its model, and what
+        observers leave there.
     """
     frame = frame_of(config)
     work = frame.work
@@ -54,9 +82,10 @@ def told(config: RunnableConfig, until_done: AsyncExitStack) -> RunnableConfig:
         end(work, error)
 
     until_done.push(ended)
-    if not work.left_behind:
-        return config
-    return {**config, "metadata": {**config.get("metadata", {}), LEFT: work.left_behind}}
+    metadata = {**config.get("metadata", {}), MODEL: work.model}
+    if work.left_behind:
+        metadata[LEFT] = work.left_behind
+    return {**config, "metadata": metadata}
 
 
 def let_rest(config: RunnableConfig, until_done: AsyncExitStack) -> None:

@@ -28,6 +28,7 @@ from langgraph_rlm.documents.reading import (
     is_missing,
     version,
 )
+from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import chunks_of
 from langgraph_rlm.storage.blobs import BlobStore, to_bytes
 from langgraph_rlm.storage.sources import Source, spooled
@@ -78,6 +79,8 @@ class Documents:
             if kind.reader == "archive":
                 return self._unpacked(source, kind)
             return self._described(source, kind) or self._text(source, kind)
+        except ContextError:
+            raise
         except (OSError, ValueError) as error:
             raise Unreadable(f"unreadable: {error}") from error
 

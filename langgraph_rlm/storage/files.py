@@ -97,6 +97,8 @@ def explained(name: str) -> Generator[None]:
             f"{name} does not exist (seen from {os.getcwd()}). "
             "A str is content; a Path names a file."
         ) from None
+    except ContextError:
+        raise
     except (OSError, ValueError) as error:
         raise ContextError(f"{name} cannot be read: {error}.") from error
 

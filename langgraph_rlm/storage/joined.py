@@ -14,6 +14,7 @@ from typing import BinaryIO
 from langgraph_rlm.documents.kinds import Kind
 from langgraph_rlm.documents.outcome import Facts, Unreadable
 from langgraph_rlm.documents.reading import is_missing
+from langgraph_rlm.errors import ContextError
 from langgraph_rlm.storage.backends import Writer, chunks_of
 from langgraph_rlm.storage.documents import Documents, Extracted
 from langgraph_rlm.storage.sources import Source, of_part, pieces
@@ -115,6 +116,8 @@ class Joined:
                     self._take_text(source, file, to)
                     self._finished(source, depth)
                     return
+        except ContextError:
+            raise
         except (OSError, ValueError):
             self.skipped.append(f"{source.name} (unreadable)")
             self._finished(source, depth)
@@ -145,6 +148,8 @@ class Joined:
                 self._take(source, None, None, to, depth)
                 return
             self.skipped.append(f"{source.name} ({error})")
+        except ContextError:
+            raise
         except (OSError, ValueError):
             self.skipped.append(f"{source.name} (unreadable)")
         self._finished(source, depth)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeGuard, get_args
 
 from typing_extensions import TypedDict
 
-from langgraph_rlm.errors import AnsweredError, ConfigurationError, ResumeError
+from langgraph_rlm.errors import AnsweredError, ConfigurationError, ResumeError, shown
 from langgraph_rlm.log.text import ordered
 from langgraph_rlm.storage.json_types import is_array, is_dict
 from langgraph_rlm.tools import RLMTool
@@ -240,7 +240,7 @@ def _result(asks: Mapping[str, Any], answer: Any) -> Any:
     except (PydanticSerializationError, ValueError) as error:
         raise ResumeError(
             f"The result of {asks['name']} (call {asks['id']}) must be a JSON value, "
-            f"got {answer!r}: {error}. The call still waits."
+            f"got {shown(answer)}: {error}. The call still waits."
         ) from None
 
 
@@ -257,10 +257,11 @@ def _decision(name: str, schema: Schema, answer: Any) -> dict[str, Any]:
 
 
 def _refused(name: str, schema: Schema, answer: Any, problem: str) -> ResumeError:
+    told = f"The answer {shown(answer)} to the call of {name} is refused: {problem}."
     return ResumeError(
-        f"The answer {answer!r} to the call of {name} is refused: {problem}. The call still waits. "
-        "Give a decision, alone or as {'decisions': [decision]}, of this JSON schema: "
-        f"{ordered(schema)}"
+        f"{told} The call still waits. Give a decision, alone or as {{'decisions': [decision]}}, "
+        f"of this JSON schema: {ordered(schema)}",
+        told,
     )
 
 
@@ -299,27 +300,45 @@ def error_of(result: Any) -> str | None:
 # `Command(resume=...)`
 
 
-def resume_map(answer: Any, pauses: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+Pauses = Mapping[str, tuple[Any, Any]]
+"""Value and schema of each open pause, by id."""
+
+
+def resume_map(answer: Any, pauses: Pauses) -> dict[str, Any]:
     """Make answers by the id of their pause, each checked, of `Command(resume=...)`.
+
+    Args:
+        answer: the answer to the only open pause, or a dict of answers by id.
+        pauses: those that are open.
+
+    Raises:
+        ResumeError: an answer has the wrong form, its pause is not open, or one answer was given
+            to several.
+    """
+    by_id = answers_by_id(answer, pauses)
+    return {id: checked_answer(*pauses[id], given) for id, given in by_id.items()}
+
+
+def answers_by_id(answer: Any, pauses: Pauses) -> dict[str, Any]:
+    """Make answers by the id of their pause, unchecked.
 
     A bare answer is never stored without an id: LangGraph would give it to whichever call pauses
     next if its own pause is over.
 
     Args:
         answer: the answer to the only open pause, or a dict of answers by id.
-        pauses: value and schema of each open pause, by id.
+        pauses: those that are open.
 
     Raises:
-        ResumeError: an answer has the wrong form, its pause is not open, or one answer was given
-            to several.
+        ResumeError: a pause is not open, or one answer was given to several.
     """
-    by_id = answer if _is_by_id(answer) else {_only(pauses): answer}
+    by_id = answer if is_by_id(answer) else {_only(pauses): answer}
     if gone := sorted(by_id.keys() - pauses.keys()):
         raise AnsweredError(
             f"No call waits under {', '.join(gone)}: answered already? "
             f"Waiting are {', '.join(pauses) or 'none'}."
         )
-    return {id: checked_answer(*pauses[id], given) for id, given in by_id.items()}
+    return by_id
 
 
 def _only(pauses: Mapping[str, Any]) -> str:
@@ -336,7 +355,7 @@ def _only(pauses: Mapping[str, Any]) -> str:
     return next(iter(pauses))
 
 
-def _is_by_id(answer: Any) -> TypeGuard[dict[str, Any]]:
+def is_by_id(answer: Any) -> TypeGuard[dict[str, Any]]:
     """Tell whether an answer is a dict by id: LangGraph says so if all its keys look like ids."""
     if not is_dict(answer) or not answer:
         return False

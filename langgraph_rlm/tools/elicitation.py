@@ -7,14 +7,14 @@ run pauses. With the answer the tool runs again, and the server, which asks agai
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import Annotated, Any
-
-from pydantic import PlainValidator, ValidationError, WithJsonSchema
+from functools import partial
+from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError, ResumeError, shown
 from langgraph_rlm.log.text import clip, ordered
 from langgraph_rlm.storage.json_types import is_dict
 from langgraph_rlm.tools.arguments import checked_schema, problems_of
+from langgraph_rlm.tools.asking import ask
 from langgraph_rlm.tools.results import ToolFailed
 
 ELICITATION = "elicitation"
@@ -78,7 +78,6 @@ async def on_elicitation(context: Any, params: Any, tool: Any) -> Any:
 def _answer(value: dict[str, Any]) -> dict[str, Any]:
     """Pause, and give the answer. Raises `GraphInterrupt`, `ResumeError` and `ToolFailed`."""
     from langgraph.config import get_config
-    from langgraph.types import interrupt
 
     from langgraph_rlm.pregel.keys import CHECKPOINTER
 
@@ -87,20 +86,7 @@ def _answer(value: dict[str, Any]) -> dict[str, Any]:
             f"the MCP server asks the user: {value['message']!r}. Without a checkpointer the run "
             "cannot pause for an answer."
         )
-    schema = answer_schema(value)
-
-    def checked(answer: Any) -> Any:
-        try:
-            return checked_elicitation(value, answer)
-        except ResumeError as error:
-            raise ValueError(str(error)) from None
-
-    form: Any = Annotated[Any, PlainValidator(checked), WithJsonSchema(schema)]
-    try:
-        return interrupt(value, response_schema=form)
-    except ValidationError as error:
-        told = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ResumeError(told) from None
+    return ask(value, answer_schema(value), partial(checked_elicitation, value))
 
 
 def asks(params: Any, server: str, tool: str) -> dict[str, Any]:
@@ -147,8 +133,12 @@ def checked_elicitation(value: Mapping[str, Any], answer: Any) -> dict[str, Any]
         problems = problems_of(content, value["schema"])
         if is_dict(content) and not problems:
             return {"action": "accept", "content": content}
-    raise ResumeError(
+    problem = (
         f"The answer {shown(answer)} to the MCP server {value['server']!r} is refused: "
-        f"{'; '.join(problems) or 'its content is no dict'}. The server still waits. Give an "
-        f"answer of this JSON schema: {ordered(answer_schema(value))}"
+        f"{'; '.join(problems) or 'its content is no dict'}."
+    )
+    raise ResumeError(
+        f"{problem} The server still waits. Give an answer of this JSON schema: "
+        f"{ordered(answer_schema(value))}",
+        problem,
     )
