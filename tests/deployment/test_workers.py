@@ -1,0 +1,102 @@
+"""Two workers of Aegra over one PostgreSQL and one Redis: what holds when one of them, or both, go away."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import openai
+import pytest
+from langgraph_sdk import get_client
+
+from .cluster import Cluster
+from .conftest import KEY
+from .models import Models
+from .runs import Clients, Run, judged
+from .work import Work
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_of_a_killed_workers_runs_nothing_that_was_saved_is_asked_again(
+    cluster: Cluster, models: Models
+) -> None:
+    """The other worker ends them, with the right answers and within their limits; the killed one comes back."""
+    runs = [Run(Work(f"kill{number}")) for number in range(4)]
+    runs += [Run(Work(f"few{number}"), {"max_sub_calls": 10}) for number in range(2)]
+    runs += [Run(Work(f"cheap{number}"), {"max_cost": 0.12}) for number in range(2)]
+    victim, moments = cluster.workers[1], list[float]()
+
+    def hit() -> None:
+        for run in runs[:4]:
+            assert models.wait_for(run.work.name, 8)
+        moments.append(time.monotonic())
+        victim.kill()
+        victim.start()
+
+    async def asked() -> None:
+        clients = Clients(cluster)
+        await asyncio.gather(*map(clients.start, runs))
+        await clients.ends(runs, 90)
+
+    killing = threading.Thread(target=hit)
+    killing.start()
+    asyncio.run(asked())
+    killing.join()
+    victim.wait()
+    assert judged(runs, models, moments) == []
+    assert any(models.tally(run.work.name).again for run in runs), "nothing was in flight"
+
+
+def test_an_error_says_what_is_wrong_and_what_to_do(cluster: Cluster) -> None:
+    run = Run(Work("refused"), {"max_iterations": 31})
+
+    async def asked() -> None:
+        clients = Clients(cluster)
+        await clients.start(run)
+        await clients.ends([run], 30)
+
+    asyncio.run(asked())
+    assert run.status == "error"
+    assert "limits={'max_iterations': 31} is refused" in run.error
+
+
+def test_the_mounted_server_answers_who_has_its_key(cluster: Cluster) -> None:
+    """At any worker: a FastAPI application around ours, whose lifespan has opened the database."""
+    for number, worker in enumerate(cluster.workers):
+        with openai.OpenAI(base_url=f"{worker.url}/openai/v1", api_key=KEY) as client:
+            work = Work(f"mounted{number}", rounds=1)
+            text = f"{work.question}\n{'some of a long text. ' * 20_000}"
+            said: Any = [{"role": "user", "content": text}]
+            reply = client.chat.completions.create(model="rlm", messages=said)
+            assert reply.choices[0].message.content == work.answer
+        with openai.OpenAI(base_url=f"{worker.url}/openai/v1", api_key="none") as client:
+            with pytest.raises(openai.AuthenticationError):
+                client.models.list()
+
+
+def test_an_approval_is_answered_after_both_workers_were_started_again(
+    cluster: Cluster, models: Models
+) -> None:
+    said = {"messages": [{"role": "user", "content": "MAIL ada@example.org"}]}
+    ran: dict[str, Any] = {"if_not_exists": "create"}
+
+    async def asked(url: str, **given: Any) -> tuple[Any, Any]:
+        async with get_client(url=url) as client:
+            out = await client.runs.wait("approval", "approval", **ran, **given)
+            return out, await client.threads.get_state("approval")
+
+    _, state = asyncio.run(asked(cluster.workers[0].url, input=said))
+    (pause,) = state["interrupts"]
+    assert pause["value"]["action_requests"][0]["args"]["to"] == "ada@example.org"
+    paid = len(models.tally("mail").asks)
+    for worker in cluster.workers:
+        worker.kill()
+    for worker in cluster.workers:
+        worker.start()
+    for worker in cluster.workers:
+        worker.wait()
+    decision = {"resume": {"decisions": [{"type": "approve"}]}}
+    out, _ = asyncio.run(asked(cluster.workers[1].url, command=decision))
+    assert "sent to ada@example.org" in out["messages"][-1]["content"]
+    assert len(models.tally("mail").asks) == paid
