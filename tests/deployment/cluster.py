@@ -7,7 +7,6 @@ import signal
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -159,10 +158,11 @@ class Worker:
 
     def is_ready(self) -> bool:
         """Whether its own probe says so."""
-        with suppress(OSError, urllib.error.URLError):
+        try:
             with urllib.request.urlopen(f"{self.url}/ready", timeout=2) as answer:
                 return answer.status == 200
-        return False
+        except OSError:
+            return False
 
     @property
     def name(self) -> str:

@@ -18,6 +18,10 @@ from .models import Models, Tally
 from .work import BEST_SO_FAR, Work
 
 ENDED = ("success", "error", "interrupted", "timeout")
+LOOK = """
+    select run_id, status, error_message, extract(epoch from updated_at - created_at)
+    from runs where run_id = any(%s)
+"""
 TRY_SECONDS = 120
 """How long a client tries until it gives up."""
 CALL_COST = 0.01
@@ -66,7 +70,9 @@ class Run:
     error: str = ""
     seconds: float = 0
     """From when the engine took it to its end, by the engine's own times."""
-    began: float = 0
+    ended_at: float = 0
+    """When its end was seen, by `time.monotonic`."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     output: dict[str, Any] = field(default_factory=dict)
 
     def problems(self, tally: Tally, moments: Sequence[float] = ()) -> list[str]:
@@ -119,7 +125,7 @@ class Clients:
 
     async def start(self, run: Run) -> None:
         """Start a run at a worker that answers; one that was started is never started twice."""
-        run.thread_id, run.began = thread_of(run.work.name), time.monotonic()
+        run.thread_id = thread_of(run.work.name)
 
         async def started(client: Any) -> str:
             await client.threads.create(thread_id=run.thread_id, if_exists="do_nothing")
@@ -151,31 +157,46 @@ class Clients:
         workers = self._cluster.workers
         return workers[next(self._turn) % len(workers)]
 
-    async def ends(self, runs: Sequence[Run], seconds: float) -> None:
-        """Wait until runs have ended, by the engine's own table, and read their outputs over HTTP."""
-        until = time.monotonic() + seconds
-        left = {run.run_id: run for run in runs if run.run_id}
+    async def all(self, runs: Sequence[Run], *, at_once: int = 100, seconds: float = 90) -> None:
+        """Have runs done, so many at once, until they have ended or the time is up."""
+        slots, open_runs = asyncio.Semaphore(at_once), dict[str, Run]()
+
+        async def done(run: Run) -> None:
+            async with slots:
+                await self.start(run)
+                open_runs[run.run_id] = run
+                await run.ended.wait()
+
+        watching = asyncio.create_task(self._watch(open_runs))
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*map(done, runs))
+        except TimeoutError:
+            pass  # what has not ended is told by its status
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self, open_runs: dict[str, Run]) -> None:
+        """See ends in the engine's own table, which costs less than asking workers, and read outputs over HTTP."""
         url = self._cluster.postgres.url
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            while left and time.monotonic() < until:
-                rows = await connection.execute(
-                    "select run_id, status, error_message, extract(epoch from updated_at - created_at)"
-                    " from runs where run_id = any(%s)",
-                    [list(left)],
-                )
+            while True:
+                rows = await connection.execute(LOOK, [list(open_runs)])
                 for run_id, status, error, took in await rows.fetchall():
-                    run = left[run_id]
+                    run = open_runs[run_id]
                     run.status, run.error, run.seconds = status, error or "", float(took)
                     if status in ENDED:
-                        del left[run_id]
+                        del open_runs[run_id]
+                        run.ended_at = time.monotonic()
                         await self._read(run)
+                        run.ended.set()
                 await asyncio.sleep(0.1)
 
     async def _read(self, run: Run) -> None:
-        if run.status != "success":
-            return
-        got = await self.asked(lambda client: client.runs.get(run.thread_id, run.run_id))
-        run.output = got.get("output") or {}
+        if run.status == "success":
+            got = await self.asked(lambda client: client.runs.get(run.thread_id, run.run_id))
+            run.output = got.get("output") or {}
 
 
 def judged(runs: Sequence[Run], models: Models, moments: Sequence[float] = ()) -> list[str]:

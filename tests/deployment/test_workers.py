@@ -34,14 +34,9 @@ def test_of_a_killed_workers_runs_nothing_that_was_saved_is_asked_again(
         victim.kill()
         victim.start()
 
-    async def asked() -> None:
-        clients = Clients(cluster)
-        await asyncio.gather(*map(clients.start, runs))
-        await clients.ends(runs, 90)
-
     killing = threading.Thread(target=hit)
     killing.start()
-    asyncio.run(asked())
+    asyncio.run(Clients(cluster).all(runs))
     killing.join()
     victim.wait()
     assert judged(runs, models, moments) == []
@@ -51,12 +46,7 @@ def test_of_a_killed_workers_runs_nothing_that_was_saved_is_asked_again(
 def test_an_error_says_what_is_wrong_and_what_to_do(cluster: Cluster) -> None:
     run = Run(Work("refused"), {"max_iterations": 31})
 
-    async def asked() -> None:
-        clients = Clients(cluster)
-        await clients.start(run)
-        await clients.ends([run], 30)
-
-    asyncio.run(asked())
+    asyncio.run(Clients(cluster).all([run]))
     assert run.status == "error"
     assert "limits={'max_iterations': 31} is refused" in run.error
 
@@ -70,9 +60,9 @@ def test_the_mounted_server_answers_who_has_its_key(cluster: Cluster) -> None:
             said: Any = [{"role": "user", "content": text}]
             reply = client.chat.completions.create(model="rlm", messages=said)
             assert reply.choices[0].message.content == work.answer
-        with openai.OpenAI(base_url=f"{worker.url}/openai/v1", api_key="none") as client:
-            with pytest.raises(openai.AuthenticationError):
-                client.models.list()
+        stranger = openai.OpenAI(base_url=f"{worker.url}/openai/v1", api_key="none")
+        with stranger, pytest.raises(openai.AuthenticationError):
+            stranger.models.list()
 
 
 def test_an_approval_is_answered_after_both_workers_were_started_again(
