@@ -132,6 +132,8 @@ class Clients:
             for known in await client.runs.list(run.thread_id):
                 return known["run_id"]
             given, context = {"query": run.work.question}, {"limits": run.limits}
+            if run.graph == "steps":
+                given, context = {"messages": []}, {}
             made = await client.runs.create(run.thread_id, run.graph, input=given, context=context)
             return made["run_id"]
 

@@ -139,6 +139,11 @@ class Postgres:
         """Of its database, at the address that it was given."""
         return f"postgresql://postgres@{self._host}:{self._port}/postgres"
 
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return self._server.pid
+
     def url_for(self, name: str) -> str:
         """The same database for clients that `settle` can tell from others."""
         return f"{self.url}&application_name={name}"
