@@ -22,6 +22,10 @@ ENGINE = ROOT / ".venv" / "aegra"
 """The environment of the engine: see `install_engine.py`."""
 PYTHON_VARIABLE = "LANGGRAPH_RLM_AEGRA_PYTHON"
 """Environment variable with another Python that has Aegra; else the one that `make test` sets up."""
+PROBES = ("/live", "/ready", "/health")
+"""What the engine answers who asks whether it is well."""
+KEY, OTHER_KEY = "key-of-the-tests", "key-of-somebody-else"
+"""What clients give, to the engine and to the mounted server."""
 START_SECONDS = 60
 LEASES = {
     "LEASE_DURATION_SECONDS": "5",
@@ -172,8 +176,8 @@ class Worker:
 
     def kill(self) -> None:
         """End it as a machine does that loses its power."""
-        assert self.process is not None
-        self.process.end()
+        if self.process is not None:
+            self.process.end()
 
     def stop(self, seconds: float = 30) -> int:
         """End it in an orderly way."""
@@ -251,15 +255,15 @@ class Cluster:
         self.config = self._written_config()
 
     def start_workers(self) -> None:
-        """Start the workers: the first makes the tables, the others come after it."""
+        """Make the tables, and start the workers, all at once."""
+        command = [engine_python(), ROOT / "deploy" / "prepare.py"]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CannotStart(f"The tables could not be made:\n{done.stderr[-3000:]}")
         for worker in self.workers:
-            self._open.callback(lambda worker=worker: worker.process and worker.process.end())
-        first, *others = self.workers
-        first.start()
-        first.wait()
-        for worker in others:
+            self._open.callback(worker.kill)
             worker.start()
-        for worker in others:
+        for worker in self.workers:
             worker.wait()
 
     @property
@@ -270,6 +274,7 @@ class Cluster:
             **LEASES,
             "AEGRA_CONFIG": str(self.config),
             "DATABASE_URL": self.postgres.tcp_url,
+            "RUN_MIGRATIONS_ON_STARTUP": "false",
             "REDIS_BROKER_ENABLED": "true",
             "REDIS_URL": self.redis_url,
             "WORKER_COUNT": "1",
@@ -279,6 +284,7 @@ class Cluster:
             "OPENAI_BASE_URL": self._models_url,
             "OPENAI_API_KEY": "none",
             "LANGGRAPH_RLM_MODEL": "openai:root",
+            "LANGGRAPH_RLM_API_KEY": f"{KEY},{OTHER_KEY}",
             "LANGGRAPH_RLM_STORE": str(self.folder / "blobs"),
             "LANGSMITH_TRACING": "false",
             "PYTHONPATH": str(ROOT),
@@ -292,6 +298,7 @@ class Cluster:
         graphs = {name: str((at / path).resolve()) for name, path in given["graphs"].items()}
         own = Path(__file__).with_name("graphs.py")
         given["graphs"] = graphs | {name: f"{own}:{name}" for name in ("priced", "steps")}
+        given["auth"] = {"path": f"{at}/auth.py:auth"}
         if self._is_mounted:
             given["http"] = {"app": f"{at}/mounted.py:app"}
         given["dependencies"] = [str(ROOT)]

@@ -9,8 +9,6 @@ from .cluster import Cluster
 from .models import Models
 from .runs import SavedReplies
 
-KEY = "a key of the mounted server"
-
 
 @pytest.fixture(scope="module")
 def saved() -> SavedReplies:
@@ -28,7 +26,7 @@ def models(saved: SavedReplies) -> Iterator[Models]:
 @pytest.fixture(scope="module")
 def cluster(models: Models, saved: SavedReplies) -> Iterator[Cluster]:
     """Two workers of Aegra that serve what `deploy/` configures."""
-    given = Cluster(models.url, is_mounted=True, LANGGRAPH_RLM_API_KEY=KEY)
+    given = Cluster(models.url, is_mounted=True)
     try:
         given.__enter__()
     except CannotStart as error:

@@ -13,7 +13,7 @@ import psycopg
 from langgraph_sdk import get_client
 from langgraph_sdk.errors import APIStatusError
 
-from .cluster import Cluster, Worker
+from .cluster import KEY, Cluster, Worker
 from .models import Models, Tally
 from .work import BEST_SO_FAR, Work
 
@@ -144,7 +144,7 @@ class Clients:
         end = time.monotonic() + TRY_SECONDS
         while True:
             worker = self._next()
-            client = get_client(url=worker.url, timeout=httpx.Timeout(10, connect=2))
+            client = get_client(url=worker.url, api_key=KEY, timeout=httpx.Timeout(10, connect=2))
             try:
                 return await ask(client)
             except (httpx.HTTPError, APIStatusError, OSError):

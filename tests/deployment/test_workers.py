@@ -3,14 +3,15 @@
 import asyncio
 import threading
 import time
+import urllib.request
 from typing import Any
 
 import openai
 import pytest
 from langgraph_sdk import get_client
+from langgraph_sdk.errors import AuthenticationError, NotFoundError
 
-from .cluster import Cluster
-from .conftest import KEY
+from .cluster import KEY, OTHER_KEY, PROBES, Cluster
 from .models import Models
 from .runs import Clients, Run, judged
 from .work import Work
@@ -51,6 +52,30 @@ def test_an_error_says_what_is_wrong_and_what_to_do(cluster: Cluster) -> None:
     assert "limits={'max_iterations': 31} is refused" in run.error
 
 
+@pytest.mark.parametrize("path", PROBES)
+def test_probes_need_no_key(cluster: Cluster, path: str) -> None:
+    with urllib.request.urlopen(f"{cluster.workers[0].url}{path}") as answer:
+        assert answer.status == 200
+
+
+def test_each_key_has_threads_of_its_own(cluster: Cluster) -> None:
+    async def asked() -> None:
+        url, thread = cluster.workers[0].url, "of-a-key"
+        async with get_client(url=url, api_key=KEY) as client:
+            await client.threads.create(thread_id=thread)
+        async with get_client(url=url, api_key=OTHER_KEY) as other:
+            assert await other.threads.search() == []
+            with pytest.raises(NotFoundError):
+                await other.threads.get_state(thread)
+            with pytest.raises(NotFoundError):
+                await other.runs.create(thread, "rlm", input={"query": "whose is it?"})
+        async with get_client(url=url, api_key="guessed") as stranger:
+            with pytest.raises(AuthenticationError):
+                await stranger.threads.search()
+
+    asyncio.run(asked())
+
+
 def test_the_mounted_server_answers_who_has_its_key(cluster: Cluster) -> None:
     """At any worker: a FastAPI application around ours, whose lifespan has opened the database."""
     for number, worker in enumerate(cluster.workers):
@@ -72,7 +97,7 @@ def test_an_approval_is_answered_after_both_workers_were_started_again(
     ran: dict[str, Any] = {"if_not_exists": "create"}
 
     async def asked(url: str, **given: Any) -> tuple[Any, Any]:
-        async with get_client(url=url) as client:
+        async with get_client(url=url, api_key=KEY) as client:
             out = await client.runs.wait("approval", "approval", **ran, **given)
             return out, await client.threads.get_state("approval")
 
