@@ -1,29 +1,35 @@
-"""Prepare: make the tables, before a worker or a server starts; may run any number of times.
+"""Prepare: make the tables and the engine's assistants, before a worker or a server starts.
 
-Aegra's workers would make them too, but fail when several of them start at once on a new database.
+May run anywhere, any number of times. Aegra's workers would make all of it too, but some of them
+fail when several start at once on a new database.
 """
 
+import asyncio
 import os
 
 import psycopg
+from aegra_api.core.database import db_manager
 from aegra_api.core.migrations import run_migrations
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.store.postgres import PostgresStore
+from aegra_api.services.langgraph_service import get_langgraph_service
 
 LOCK = 0x726C6D
 """Of PostgreSQL's advisory locks: one process prepares at a time."""
 
 
+async def _initialize() -> None:
+    await db_manager.initialize()
+    try:
+        await get_langgraph_service().initialize()
+    finally:
+        await db_manager.close()
+
+
 def main() -> None:
-    """Make all tables."""
-    url = os.environ["DATABASE_URL"]
-    with psycopg.connect(url, autocommit=True) as connection:
+    """Make what is not there yet."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s)", [LOCK])
         run_migrations()
-        with PostgresSaver.from_conn_string(url) as saver:
-            saver.setup()
-        with PostgresStore.from_conn_string(url) as store:
-            store.setup()
+        asyncio.run(_initialize())
     print("The tables are there.")
 
 
