@@ -71,6 +71,8 @@ def campaign(options: argparse.Namespace, opened: ExitStack) -> int:
     saved = SavedReplies()
     models = opened.enter_context(Models(options.rate, host, saved))
     env = {"BG_JOB_MAX_RETRIES": "20", "CHILDREN": options.children}
+    if options.kids:
+        env["N_JOBS_PER_WORKER"] = "64"  # a parent that waits keeps its place
     cluster = opened.enter_context(
         Cluster(models.url, workers=options.workers, host=host, **placed, **env)
     )

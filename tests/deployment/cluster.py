@@ -143,9 +143,8 @@ class Worker:
         serve = ["-m", "uvicorn", "aegra_api.main:app", "--log-level", "warning"]
         command = [*self._place.prefix, str(engine_python()), *serve]
         address = ["--host", self._place.host, "--port", str(self._port)]
-        self.process = Process(
-            [*command, *address], self.log, self._cluster.env, self._cluster.folder
-        )
+        env = {**self._cluster.env, "LANGGRAPH_RLM_CHILDREN_URL": self.url}
+        self.process = Process([*command, *address], self.log, env, self._cluster.folder)
 
     def wait(self, seconds: float = START_SECONDS) -> None:
         """Wait until it serves.
@@ -243,16 +242,18 @@ class Cluster:
             self._open.enter_context(tempfile.TemporaryDirectory(prefix="rlm-cluster-"))
         )
         self.postgres = self._open.enter_context(Postgres(self._host, max_connections=300))
-        port = free_port(self._host)
-        options = ["--save", "", "--appendonly", "no", "--protected-mode", "no"]
-        address = ["--bind", self._host, "--port", str(port)]
-        redis = Process(
-            [redis_binary(), *address, *options], self.folder / "redis.log", os.environ, self.folder
-        )
-        self._open.callback(redis.end)
-        self.redis_url = f"redis://{self._host}:{port}/0"
-        self.redis = redis
+        self._redis_port = free_port(self._host)
+        self.redis_url = f"redis://{self._host}:{self._redis_port}/0"
+        self.start_redis()
+        self._open.callback(lambda: self.redis.end())
         self.config = self._written_config()
+
+    def start_redis(self) -> None:
+        """Start a Redis, an empty one."""
+        options = ["--save", "", "--appendonly", "no", "--protected-mode", "no"]
+        address = ["--bind", self._host, "--port", str(self._redis_port)]
+        command = [redis_binary(), *address, *options]
+        self.redis = Process(command, self.folder / "redis.log", os.environ, self.folder)
 
     def start_workers(self) -> None:
         """Make the tables, and start the workers, all at once."""
@@ -285,6 +286,7 @@ class Cluster:
             "OPENAI_API_KEY": "none",
             "LANGGRAPH_RLM_MODEL": "openai:root",
             "LANGGRAPH_RLM_API_KEY": f"{KEY},{OTHER_KEY}",
+            "LANGGRAPH_RLM_CHILDREN_KEY": "what-parents-and-workers-sign-with",
             "LANGGRAPH_RLM_STORE": str(self.folder / "blobs"),
             "LANGSMITH_TRACING": "false",
             "PYTHONPATH": str(ROOT),

@@ -9,10 +9,20 @@ from langgraph_rlm import Price, create_rlm
 
 # With 1,000 tokens in and 100 out, a call costs 0.01 USD.
 PRICE = Price(input=5, output=50)
-CHILDREN: dict[str, Any] = {"children": "remote"} if os.environ.get("CHILDREN") == "remote" else {}
+
+
+def _children() -> dict[str, Any]:
+    """Where child RLMs run: on any worker, by the address of the one that asks, or here."""
+    if os.environ.get("CHILDREN") != "remote":
+        return {}
+    from langgraph_rlm import RemoteChildren
+
+    headers = {"x-api-key": os.environ["LANGGRAPH_RLM_API_KEY"].partition(",")[0]}
+    return {"children": RemoteChildren(assistant="priced", headers=headers)}
+
 
 priced = create_rlm(
-    "openai:root", sub_model="openai:sub", prices={"root": PRICE, "sub": PRICE}, **CHILDREN
+    "openai:root", sub_model="openai:sub", prices={"root": PRICE, "sub": PRICE}, **_children()
 )
 
 STEPS = 13

@@ -76,14 +76,14 @@ class Models(OnThread):
         self,
         seconds: float = 0.3,
         host: str = "127.0.0.1",
-        saved: Callable[[str, str], bool] = lambda run, mark: False,
+        saved: Callable[[str], bool] = lambda text: False,
     ) -> None:
         """Describe the server.
 
         Args:
             seconds: how long each reply takes.
-            saved: whether the database holds a text that a run was sent as a reply; asked from a
-                thread, when a prompt comes again.
+            saved: whether the database holds a text that was sent as a reply; asked from a thread,
+                when a prompt comes again.
         """
         super().__init__()
         self.seconds, self._host, self._saved = seconds, host, saved
@@ -134,7 +134,7 @@ class Models(OnThread):
     async def _noted(self, prompt: str, text: str) -> Ask:
         run, saved = run_of(prompt), False
         if prompt in self._prompts:
-            saved = await asyncio.to_thread(self._saved, run, text)
+            saved = await asyncio.to_thread(self._saved, text)
         ask = Ask(prompt, run, time.monotonic(), saved)
         with self._changed:
             self._prompts.add(prompt)

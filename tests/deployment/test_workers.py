@@ -115,3 +115,20 @@ def test_an_approval_is_answered_after_both_workers_were_started_again(
     out, _ = asyncio.run(asked(cluster.workers[1].url, command=decision))
     assert "sent to ada@example.org" in out["messages"][-1]["content"]
     assert len(models.tally("mail").asks) == paid
+
+
+@pytest.mark.slow
+def test_a_redis_that_is_lost_takes_no_run_with_it(cluster: Cluster, models: Models) -> None:
+    """Neither those under way nor those that wait in its queue."""
+    runs = [Run(Work(f"queued{number}")) for number in range(40)]
+
+    def hit() -> None:
+        assert models.wait_for("queued0", 6)
+        cluster.redis.end()
+        cluster.start_redis()
+
+    hitting = threading.Thread(target=hit)
+    hitting.start()
+    asyncio.run(Clients(cluster).all(runs, seconds=180))
+    hitting.join()
+    assert judged(runs, models) == []
