@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALLED := $(VENV)/.installed
 ADAPTERS := $(VENV)/adapters
+AEGRA := $(VENV)/aegra
 
 .PHONY: demo test test-all check lint bench clean
 
 demo: $(INSTALLED)  ## the main job: a needle in 1,000,000 lines, then a question of 200 sub-calls
 	$(BIN)/langgraph-rlm demo
 
-test: $(READY)  ## the tests: no network, no key, no GPU; files side by side, on up to four cores
+test: $(READY) $(AEGRA)  ## the tests: no network, no key, no GPU; files side by side, on up to four cores
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 	PYTHONPATH=$(ADAPTERS) $(BIN)/pytest tests/test_mcp_tools.py
 
@@ -43,6 +44,9 @@ $(READY): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --upgrade --target $(ADAPTERS) --no-deps \
 	  "langchain-mcp-adapters>=0.3,<0.4" "mcp>=1.24,<2" httpx-sse pydantic-settings python-dotenv
 	touch $@
+
+$(AEGRA): pyproject.toml  # an engine for tests/deployment, where there is a Python that it runs on
+	$(PYTHON) tests/deployment/install_engine.py $@
 
 clean:
 	rm -rf $(VENV) .nox

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -23,7 +24,14 @@ SOCKET_WAIT = 30
 
 
 class CannotStart(Exception):
-    """No PostgreSQL server can run here; the message says why."""
+    """A server cannot run here; the message says why."""
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of an address of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
 
 
 @asynccontextmanager
@@ -79,13 +87,19 @@ def settle(url: str) -> None:
 class Postgres:
     """A PostgreSQL server of its own in a temporary folder, on a socket there. As root it runs as `nobody`."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "", *, max_connections: int = 100) -> None:
         """Make a new cluster and start its server.
+
+        Args:
+            host: an address of this machine where it listens too, for clients that take no
+                socket's folder; anybody who reaches the address is let in.
 
         Raises:
             CannotStart: no binaries, or they refuse.
         """
         self._user = "nobody" if os.geteuid() == 0 else None
+        self._host, self._port = host, free_port(host) if host else 5432
+        self._max_connections = max_connections
         self._folder = Path(
             tempfile.mkdtemp(prefix="rlm-pg-", dir="/tmp")
         )  # a socket's path has at most 107 bytes
@@ -103,6 +117,9 @@ class Postgres:
                 "-D",
                 self._data,
             )
+            if host:
+                with (self._data / "pg_hba.conf").open("a") as rules:
+                    rules.write("host all all samenet trust\n")
             self.start()
         except BaseException:
             self.close()
@@ -115,7 +132,17 @@ class Postgres:
     @property
     def url(self) -> str:
         """Of its database."""
-        return f"postgresql://postgres@/postgres?host={self._folder}"
+        return f"postgresql://postgres@/postgres?host={self._folder}&port={self._port}"
+
+    @property
+    def tcp_url(self) -> str:
+        """Of its database, at the address that it was given."""
+        return f"postgresql://postgres@{self._host}:{self._port}/postgres"
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return self._server.pid
 
     def url_for(self, name: str) -> str:
         """The same database for clients that `settle` can tell from others."""
@@ -132,11 +159,13 @@ class Postgres:
             "-k",
             self._folder,
             "-h",
-            "",
+            self._host,
+            "-p",
+            self._port,
             "-c",
             "fsync=off",
             "-c",
-            "max_connections=100",
+            f"max_connections={self._max_connections}",
         ]
         log = (self._folder / "log").open("ab")
         self._server = subprocess.Popen(

@@ -1,0 +1,1 @@
+"""Deployment: several workers of an engine over one PostgreSQL and one Redis, as `deploy/` starts them."""
