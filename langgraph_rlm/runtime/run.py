@@ -9,7 +9,8 @@ import asyncio
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -106,6 +107,8 @@ class Run:
     """Answers to pauses that were kept for this invocation, by the pauses' ids."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
+    granted: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
+    """How many items of each call run elsewhere now, with a budget of their own."""
     interpreters: set[str] = field(default_factory=set[str])
     """Ids of the RLMs whose code has run in this invocation."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -157,6 +160,18 @@ class Run:
         key = f"{rlm_id} {place}"
         self.items_done[key] += items
         return self.items_done[key]
+
+    @contextmanager
+    def granting(self, rlm_id: str, place: str, total: int) -> Generator[int]:
+        """Count an item of a call as one that runs elsewhere, and give how many of its items may
+        still want a budget, this one included."""
+        key = f"{rlm_id} {place}"
+        yet = max(1, total - self.items_done[key] - self.granted[key])
+        self.granted[key] += 1
+        try:
+            yield yet
+        finally:
+            self.granted[key] -= 1
 
     async def call_root(
         self, model: Model, messages: list[AnyMessage], config: RunnableConfig, work: Work
@@ -327,6 +342,14 @@ class Frame:
     """Of a child: what called it."""
     work: Work = field(default_factory=lambda: Work("rlm", "rlm"))
     """This RLM at work, as observers are told of it."""
+    is_elsewhere: bool = False
+    """Whether this is a child whose parent works on another thread, by a task that it signed."""
+
+    @property
+    def is_top(self) -> bool:
+        """Whether no RLM of this invocation has called this one: it is a root, or a child whose
+        parent is elsewhere."""
+        return self.depth == 0 or self.is_elsewhere
 
     def below(self, model: str | None, form: Format | None, caller: Caller, work: Work) -> "Frame":
         """The frame of a child."""
@@ -347,9 +370,9 @@ class Frame:
         return Work(kind, purpose, where, within=self.work)
 
     def show_on(self, runtime: Runtime[None]) -> None:
-        """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads
-        nowhere."""
-        if self.depth == 0:
+        """Send the whole tree's events to the "custom" stream of the node of its topmost RLM; a
+        child's own leads nowhere."""
+        if self.is_top:
             self.run.emit = self.run.own_emit or runtime.stream_writer
 
 
