@@ -61,6 +61,7 @@ from langgraph_rlm.runtime.variant import check_prices
 from langgraph_rlm.runtime.windows import Windows
 from langgraph_rlm.schemas.answers import user_format
 from langgraph_rlm.state import (
+    ELSEWHERE,
     PendingCall,
     RLMInput,
     RLMOutput,
@@ -78,9 +79,6 @@ from langgraph_rlm.tools.toolset import open_toolset
 
 Checkpointer = BaseCheckpointSaver[Any] | bool | None
 NODE_OF: Mapping[str, str] = {"llm": "sub_call", "rlm": "sub_call", "tool": "tool_interrupt"}
-ELSEWHERE = "remote_call"
-"""The node of an `rlm_query` whose child runs on an engine. Every graph has it, so that a thread
-that waits in it is never taken for one that waits for nothing."""
 
 
 def create_rlm(

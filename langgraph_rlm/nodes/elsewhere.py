@@ -35,7 +35,12 @@ from langgraph_rlm.telemetry.marks import marked_graph
 from langgraph_rlm.telemetry.observers import at_work
 from langgraph_rlm.telemetry.work import Work
 from langgraph_rlm.tools import RLMTool
-from langgraph_rlm.tools.approvals import Pause, tool_of_review
+from langgraph_rlm.tools.approvals import (
+    EXTERNAL_CALL,
+    Pause,
+    decision_schema,
+    tool_of_review,
+)
 
 GRACE_SECONDS = 15.0
 """How long after `max_seconds` a child may still give its best answer, with what its engine needs
@@ -248,8 +253,8 @@ class AskHere(Step):
         self, pause: OpenPause, config: RunnableConfig, runtime: Runtime[Any]
     ) -> dict[str, Any]:
         """Give the answer, which has passed the check that the child's own pause makes."""
-        shown = Pause(value=pause["value"], schema=pause["schema"] or {})
-        told = Told(answer=ask(shown, self._tool(pause["value"]), config))
+        tool = self._tool(pause["value"])
+        told = Told(answer=ask(self._pause(pause, tool), tool, config))
         if by := who(config):
             told["by"] = by
         return {"answers": {pause["id"]: told}}
@@ -257,10 +262,19 @@ class AskHere(Step):
     def _tool(self, value: Any) -> RLMTool | None:
         """The tool whose call waits; None where a tool itself asks something."""
         name = tool_of_review(value)
-        if is_dict(value) and value.get("type") == "external_tool_call":
+        if is_dict(value) and value.get("type") == EXTERNAL_CALL:
             name = value.get("name")
         tools = self._rlm.toolset.children.values()
         return next((tool for tool in tools if tool.name == name), None)
+
+    def _pause(self, pause: OpenPause, tool: RLMTool | None) -> Pause:
+        """The pause as the child made it. Aegra leaves its schema out, which follows from the rest
+        where a tool's call waits."""
+        value, schema = pause["value"], pause["schema"]
+        if schema is None and tool is not None and not tool.is_external:
+            reviews = value.get("review_configs") or [self._rlm.toolset.interrupt_on[tool.name]]
+            schema = decision_schema(tool, reviews[0]["allowed_decisions"])
+        return Pause(value=value, schema=schema or {})
 
 
 class Tell(Step):
