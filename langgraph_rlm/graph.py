@@ -179,8 +179,7 @@ def create_rlm(
             config: a `Configurable`, or a dict of some of its fields. By default a run may choose
             among `models`, lower limits and leave tools out.
         children: where child RLMs run: in this process when left out. With a `RemoteChildren`, or
-            `"remote"`, which takes its address from the environment, each is a run of its own on
-            an engine that speaks LangGraph's protocol, and any of its workers takes it.
+            `"remote"`, each is a run of its own on an engine, and any of its workers takes it.
         context_schema: the type of `context=`, which tools get as `ToolRuntime.context`. One of
             your own may inherit from `RunSettings`, or have it as a field of the graph's name.
         name: of the graph.
@@ -283,8 +282,7 @@ def _builder(
     add_node("finalize", OfRun(Finalize))
 
     async def after_repl(state: RLMState) -> list[Send] | str:
-        """One `Send` for each answer that the open cell waits for; else the next turn, or the
-        end."""
+        """One `Send` for each answer that is waited for; else the next turn, or the end."""
         place = state.get("suspended")
         if place is not None:
             return [Send(node_of(call, rlm), call) for call in pending(state, place)]
@@ -385,8 +383,7 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
 
 
 def _remote_steps(engine: Engine | None) -> Any:
-    """The graph of one child that runs elsewhere: it is watched until it pauses, all of its pauses
-    wait side by side, and what is answered is told to it."""
+    """The graph of one child elsewhere: its pauses wait side by side, then it is told of all."""
 
     async def after_watch(state: ElsewhereState) -> list[Send] | str:
         return END if "out" in state else [Send("ask", pause) for pause in state["pauses"]]

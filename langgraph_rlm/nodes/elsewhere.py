@@ -7,6 +7,7 @@ step is saved before the next, so a parent that dies goes on where it was.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import asdict
 from typing import Annotated, Any, NotRequired, cast
 
@@ -25,7 +26,7 @@ from langgraph_rlm.nodes.item import Ended, Item
 from langgraph_rlm.nodes.tool_interrupt import ask, who
 from langgraph_rlm.pregel.keys import DURABILITY
 from langgraph_rlm.progress import ChildElsewhere
-from langgraph_rlm.remote.engine import Engine, OpenPause
+from langgraph_rlm.remote.engine import Engine, OpenPause, ParentRun
 from langgraph_rlm.remote.tasks import GrantDict, Task, child_thread, read_grant, sign
 from langgraph_rlm.runtime.run import frame_of, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
@@ -162,8 +163,9 @@ class Elsewhere:
             with at_work(work):
                 out = await self._steps.ainvoke(begun, config)
                 work.spent = out["out"].get("usage") or {}
-        except (asyncio.CancelledError, LimitReached):
-            await asyncio.shield(engine.cancel(item.thread))
+        except (asyncio.CancelledError, LimitReached) as left:
+            parent = parent_run(config) if isinstance(left, asyncio.CancelledError) else None
+            in_background(engine.leave(item.thread, parent))
             raise
         _tell(item, "ended")
         return out["out"]
@@ -190,6 +192,25 @@ def _about(item: Item) -> dict[str, str]:
         "rlm_parent": item.caller.rlm_id,
         "rlm_parent_place": item.caller.place,
     }
+
+
+_LEAVING = set[asyncio.Task[None]]()
+
+
+def in_background(work: Coroutine[Any, Any, None]) -> None:
+    """Have something done that whoever is cancelled cannot wait for."""
+    task = asyncio.create_task(work)
+    _LEAVING.add(task)
+    task.add_done_callback(_LEAVING.discard)
+
+
+def parent_run(config: RunnableConfig) -> ParentRun | None:
+    """The run that an engine names in a config; None outside of engines."""
+    given = config.get("configurable", {})
+    run = given.get("run_id") or config.get("metadata", {}).get("run_id")
+    if run is None or "thread_id" not in given:
+        return None
+    return ParentRun(str(given["thread_id"]), str(run))
 
 
 def needed(engine: Engine | None) -> Engine:

@@ -32,17 +32,27 @@ metadata into that of its runs and checkpoints, so the task itself does not stan
 ACTIVE = frozenset({"pending", "running"})
 """Status of a run that is not over."""
 
+FAILED = frozenset({"error", "timeout"})
+
 LOOKED_AT = 10
 """Newest runs of a thread that are looked at: one is active, others may have lost a race."""
 
 TOLD_CHARS = 500
 """Most characters of what an engine says of a failure."""
 
-LEAST_PAUSE, MOST_PAUSE = 0.1, 2.0
-"""Seconds between two looks at a run: a tenth of how long it runs so far, within these."""
+LEAST_PAUSE, MOST_PAUSE = 0.2, 3.0
+"""Seconds between two looks at a run: a quarter of how long it runs so far, within these."""
+
+TRIES = 3
+"""Runs of a child that end in an error before it has failed. To run it again costs little, since
+what was answered is saved, and what it met may pass: a thread that another worker still holds, a
+database that was away."""
 
 SECONDS_TO_CANCEL = 10
 """For telling the engine that nobody waits any more."""
+
+LOOKS_AT_PARENT, SECONDS_BETWEEN = 10, 0.5
+"""How often it is looked whether a parent's run that was cancelled is over."""
 
 STREAM = "updates"
 """What the engine streams of a child: each increment once. Values would be the log, each time."""
@@ -54,6 +64,13 @@ class OpenPause(TypedDict):
     id: str
     value: Any
     schema: dict[str, Any] | None
+
+
+class ParentRun(NamedTuple):
+    """The run of a parent, as an engine names it."""
+
+    thread: str
+    run: str
 
 
 class Look(NamedTuple):
@@ -128,6 +145,7 @@ class Engine:
             look = await self._look(thread, runs)
             if look is not None:
                 return look
+            await asyncio.sleep(_failures(runs))
             await self._run(thread, {**options, "input": {TASK: token}})
 
     async def answer(
@@ -149,15 +167,38 @@ class Engine:
         if runs and runs[0]["run_id"] == after:
             await self._run(thread, {**options, "command": {"resume": dict(answers)}})
 
-    async def cancel(self, thread: str) -> None:
-        """Stop whatever runs on a thread, as far as the engine can be reached."""
+    async def leave(self, thread: str, parent: ParentRun | None) -> None:
+        """Stop a child that nobody waits for any more, as far as the engine can be reached.
+
+        Engines cancel what a worker does in two cases: nobody wants the run any more, or another
+        worker continues it, and finds its children. Which one it is, the run's status tells soon.
+
+        Args:
+            thread: of the child.
+            parent: the run that has waited, where an engine runs it.
+        """
         from httpx import HTTPError
 
         with suppress(HTTPError, TimeoutError, ChildrenUnreachableError):
-            async with asyncio.timeout(SECONDS_TO_CANCEL):
-                for run in await self._runs(thread):
-                    if run["status"] in ACTIVE:
-                        await self._client().runs.cancel(thread, run["run_id"])
+            if parent is None or not await self._goes_on(parent):
+                async with asyncio.timeout(SECONDS_TO_CANCEL):
+                    for run in await self._runs(thread):
+                        if run["status"] in ACTIVE:
+                            await self._client().runs.cancel(thread, run["run_id"])
+
+    async def _goes_on(self, parent: ParentRun) -> bool:
+        """Whether a run whose work was cancelled here is still to be done."""
+        from langgraph_sdk.errors import NotFoundError
+
+        for _ in range(LOOKS_AT_PARENT):
+            try:
+                run = await self._client().runs.get(parent.thread, parent.run)
+            except NotFoundError:  # another engine's
+                return False
+            if run["status"] not in ACTIVE:
+                return False
+            await asyncio.sleep(SECONDS_BETWEEN)
+        return True
 
     async def _runs(self, thread: str) -> list[Any]:
         """The newest runs of a thread, newest first."""
@@ -175,7 +216,7 @@ class Engine:
             return Look(values, run=newest["run_id"])
         if pauses := _pauses(state):
             return Look(values, pauses, run=newest["run_id"])
-        if newest["status"] == "interrupted":
+        if newest["status"] == "interrupted" or _failures(runs) < TRIES:
             return None
         return Look(values, failed=await self._why(thread, newest, state))
 
@@ -215,7 +256,7 @@ class Engine:
 
         waited = 0.0
         while await self._ask(look):
-            pause = min(max(LEAST_PAUSE, waited / 10), MOST_PAUSE)
+            pause = min(max(LEAST_PAUSE, waited / 4), MOST_PAUSE)
             await asyncio.sleep(pause)
             waited += pause
 
@@ -276,6 +317,12 @@ def _passes(error: BaseException) -> bool:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         return status == 429 or status >= 500
     return isinstance(error, TransportError)
+
+
+def _failures(runs: Sequence[Any]) -> int:
+    """How many runs have failed, one after another, up to the newest."""
+    statuses = [run["status"] for run in runs]
+    return next((n for n, status in enumerate(statuses) if status not in FAILED), len(statuses))
 
 
 def _mark_of(thread: Any) -> str:

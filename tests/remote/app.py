@@ -4,7 +4,6 @@ A question is a line of words that the root's code acts on; each child gets a li
 """
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,13 @@ TURNS = {
     "fan": """
 parts = rlm_query_batched([f"leaf {{number}}" for number in range({0})], contexts=["the context of " + str(number) for number in range({0})])
 FINAL("; ".join(parts))""",
+    "tree": """
+parts = rlm_query_batched([f"grove {{number}} {1}" for number in range({0})])
+FINAL(" ".join(parts))""",
+    "grove": """
+parts = rlm_query_batched([f"tip {0}-{{number}}" for number in range({1})])
+FINAL(" ".join(parts))""",
+    "tip": 'FINAL(llm_query("say {0}"))',
     "leaf": 'FINAL(llm_query("say {0}") + " " + context_0)',
     "deep": 'FINAL("[" + rlm_query("deep " + str({0} - 1)) + "]")',
     "bottom": 'FINAL(llm_query("say bottom"))',
@@ -29,9 +35,6 @@ FINAL("; ".join(rlm_query_batched([f"mail {{number}}" for number in range({0})])
     "many": 'FINAL("; ".join(llm_query_batched([f"say {{number}}" for number in range({0})])))',
     "fail": 'FINAL(rlm_query("broken x"))',
     "model": 'FINAL(rlm_query("leaf {0}", context="c", model="other"))',
-    "slow": 'FINAL(llm_query("sleep {0}"))',
-    "slows": """
-FINAL("; ".join(rlm_query_batched([f"slow {0}" for number in range({1})])))""",
 }
 """Code by the first word of a question."""
 
@@ -41,9 +44,6 @@ def answer(prompt: str) -> Any:
     note(prompt)
     if prompt.startswith("say "):
         return prompt.removeprefix("say ").upper()
-    if prompt.startswith("sleep "):
-        time.sleep(float(prompt.split()[1]))
-        return "slept"
     words = prompt.rpartition("Question:")[2].split()
     if words[0] == "deep" and words[1] == "0":
         words[0] = "bottom"
@@ -72,7 +72,8 @@ def send_email(to: str) -> str:
 
 def make(**options: Any) -> Any:
     """Make the graph."""
-    model = ScriptedModel(answer=answer, model_name="scripted")
+    seconds = float(os.environ.get("RLM_TEST_SECONDS", "0"))
+    model = ScriptedModel(answer=answer, model_name="scripted", seconds=seconds)
     given = {
         "sandbox": "monty",
         "models": {"other": ScriptedModel(answer=answer, model_name="other")},
