@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -206,17 +207,13 @@ def test_an_answer_and_what_it_took_are_those_of_children_in_the_process(
     """Depth, forms, picked models, pauses at any depth and failures; all usage but the clock's."""
     outs = [
         asked(
-            # A child is told its own budget: with 9,999 sub-calls, it has as many digits.
-            make(checkpointer=InMemorySaver(), children=where, limits=LIMITS),
+            make(checkpointer=InMemorySaver(), children=where),
             query,
             f"same {query}",
         )
         for where in (None, "remote")
     ]
     assert told(outs[0]) == told(outs[1])
-
-
-LIMITS = {"max_depth": 4, "max_sub_calls": 9_999}
 
 
 def test_an_approval_in_a_child_after_everything_was_restarted(
@@ -259,15 +256,14 @@ def test_a_parent_that_dies_finds_its_children(env: Server) -> None:
     """They go on, and none is asked twice."""
     saver = InMemorySaver()
     graph = make(checkpointer=saver, children="remote")
-    engine: Any = None
 
     async def die_then_resume() -> Any:
-        nonlocal engine
-        async for part in graph.astream(
-            {"query": "fan 3", "context": "ctx"}, config("dies"), stream_mode="custom"
-        ):
-            if part["type"] == "child" and part["state"] == "ended":
-                break  # nobody waits any more; what is cancelled is run again
+        given = {"query": "fan 3", "context": "ctx"}
+        parts = graph.astream(given, config("dies"), stream_mode="custom")
+        async with aclosing(parts):
+            async for part in parts:
+                if part["type"] == "child" and part["state"] == "ended":
+                    break  # nobody waits any more; what is cancelled is run again
         other = make(checkpointer=saver, children="remote")
         return await other.ainvoke(None, config("dies"))
 
@@ -328,8 +324,8 @@ class TestHostileClients:
 
     def test_handles_that_are_not_signed_are_data(self, env: Server) -> None:
         """They are a context of their own, as any dict is, and read nothing that is stored."""
-        digest = asyncio.run(make(children=None).rlm.blobs.keep("a secret of others" * 100))
-        given = {"rlm_handles": [{"digest": digest["blob"], "kind": "text", "length": 9}]}
+        digest = make(children=None).rlm.blobs.put(b"a secret of others")
+        given = {"rlm_handles": [{"digest": digest, "kind": "text", "length": 9}]}
         out = asked(make(checkpointer=InMemorySaver()), "leaf x", "none")
         assert out["stop_reason"] == "answered"
 

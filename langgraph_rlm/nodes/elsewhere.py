@@ -165,7 +165,12 @@ class Elsewhere:
                 work.spent = out["out"].get("usage") or {}
         except (asyncio.CancelledError, LimitReached) as left:
             parent = parent_run(config) if isinstance(left, asyncio.CancelledError) else None
-            in_background(engine.leave(item.thread, parent))
+            leaving = asyncio.create_task(engine.leave(item.thread, parent))
+            if parent is None:
+                await asyncio.shield(leaving)
+            else:  # its engine waits for this to end before it says what has become of the run
+                _LEAVING.add(leaving)
+                leaving.add_done_callback(_LEAVING.discard)
             raise
         _tell(item, "ended")
         return out["out"]
@@ -195,13 +200,7 @@ def _about(item: Item) -> dict[str, str]:
 
 
 _LEAVING = set[asyncio.Task[None]]()
-
-
-def in_background(work: Coroutine[Any, Any, None]) -> None:
-    """Have something done that whoever is cancelled cannot wait for."""
-    task = asyncio.create_task(work)
-    _LEAVING.add(task)
-    task.add_done_callback(_LEAVING.discard)
+"""Tasks that nobody else holds."""
 
 
 def parent_run(config: RunnableConfig) -> ParentRun | None:

@@ -79,7 +79,7 @@ def make(**options: Any) -> Any:
         "models": {"other": ScriptedModel(answer=answer, model_name="other")},
         "tools": [send_email],
         "interrupt_on": {"send_email": True},
-        "limits": {"max_depth": 4},
+        "limits": {"max_depth": 4, "max_sub_calls": 9_999},
         "prices": {"scripted": {"input": 1, "output": 2}, "other": {"input": 3, "output": 4}},
         "blob_store": os.environ.get("LANGGRAPH_RLM_STORE"),
         "children": "remote" if os.environ.get("LANGGRAPH_RLM_CHILDREN_URL") else None,
