@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -25,6 +25,7 @@ from langgraph_rlm.budget.limits import Limits
 from langgraph_rlm.budget.prices import Prices
 from langgraph_rlm.budget.usage import spent
 from langgraph_rlm.remote.tasks import TASK, child_thread, read_grant, read_task, sign
+from langgraph_rlm.trace import atrace_of
 from tests.remote.app import make
 from tests.remote.server import KEY, Server, running
 
@@ -78,7 +79,7 @@ def told(out: dict[str, Any]) -> Any:
 class TestTasks:
     """Tokens: only who has the key can make one, and it holds for one thread."""
 
-    task: Any = {"query": {"text": "q"}, "depth": 1}
+    task: ClassVar[Any] = {"query": {"text": "q"}, "depth": 1}
 
     def test_a_task_comes_back_as_it_was(self) -> None:
         assert read_task(sign("task", self.task, "t", KEY), "t", KEY) == self.task
@@ -184,12 +185,11 @@ class TestOptions:
         assert KEY not in shown
         assert "Bearer" not in shown
 
-    def test_an_engine_that_is_away_ends_the_run_which_is_resumed_later(
-        self, env: Server
-    ) -> None:
+    def test_an_engine_that_is_away_ends_the_run_which_is_resumed_later(self, env: Server) -> None:
         """Nothing is an answer of the child: it may be running."""
         saver = InMemorySaver()
-        away = make(checkpointer=saver, children=RemoteChildren(url=CLOSED, patience=0))
+        gone = RemoteChildren(url=f"{env.url}/gone", patience=0)
+        away = make(checkpointer=saver, children=gone)
         with pytest.raises(ChildrenUnreachableError, match="Invoke the thread again"):
             asked(away, "through leaf away", "away")
         back = make(checkpointer=saver, children="remote")
@@ -216,6 +216,7 @@ def test_an_answer_and_what_it_took_are_those_of_children_in_the_process(
     assert told(outs[0]) == told(outs[1])
 
 
+@pytest.mark.slow
 def test_an_approval_in_a_child_after_everything_was_restarted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,13 +277,32 @@ def test_a_parent_that_dies_finds_its_children(env: Server) -> None:
 
 
 def test_a_child_at_its_share_gives_its_best_answer_and_its_parent_goes_on(env: Server) -> None:
-    """3 of 12 sub-calls are the items', 9 are shared: a child that wants 4 has 3 of them."""
-    graph = make(checkpointer=InMemorySaver(), children="remote", limits=FEW)
-    out = asked(graph, "through through many 4", "share")
-    assert out["stop_reason"] in ("answered", "max_sub_calls")
+    """Of 8 sub-calls two are the items', so each child has 3: one takes 1, the other wants 5."""
+    limits = {"max_depth": 4, "max_sub_calls": 8}
+    out = asked(make(checkpointer=InMemorySaver(), limits=limits), "pair", "share")
+    assert out["stop_reason"] == "answered"
+    assert out["answer"].startswith("0; ")
+    assert out["usage"]["sub_calls"] == 2 + 1 + 3
 
 
-FEW = {"max_depth": 4, "max_sub_calls": 5}
+def test_a_trace_names_a_childs_thread_and_shows_its_pause(env: Server) -> None:
+    graph = make(checkpointer=InMemorySaver())
+    given = {"query": "deepmail ann", "context": "ctx"}
+
+    async def records(given: Any) -> list[Any]:
+        await graph.ainvoke(given, config("traced"))
+        return list((await atrace_of(graph, config("traced"))).records)
+
+    (pause,) = [each for each in asyncio.run(records(given)) if each["type"] == "pause"]
+    assert (pause["tool"], pause["arguments"], pause["place"]) == (
+        "send_email",
+        {"to": "ann"},
+        "0.0/0/0",
+    )
+    decision = Command(resume={"type": "reject", "message": "no"})
+    (reply,) = [each for each in asyncio.run(records(decision)) if each["type"] == "reply"]
+    assert len(reply["thread"]) == 36
+    assert reply["state"] == "answered"
 
 
 class TestHostileClients:

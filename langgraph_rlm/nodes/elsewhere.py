@@ -7,7 +7,6 @@ step is saved before the next, so a parent that dies goes on where it was.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import asdict
 from typing import Annotated, Any, NotRequired, cast
 

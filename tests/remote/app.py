@@ -33,6 +33,14 @@ FINAL("; ".join(rlm_query_batched([f"mail {{number}}" for number in range({0})])
     "form": 'FINAL(rlm_query("number {0}", schema={{"type": "integer"}}) + 1)',
     "number": "FINAL({0})",
     "many": 'FINAL("; ".join(llm_query_batched([f"say {{number}}" for number in range({0})])))',
+    "pair": """
+parts = rlm_query_batched(["seq 1", "seq 5"])
+FINAL("; ".join(parts))""",
+    "seq": """
+said = []
+for number in range({0}):
+    said.append(llm_query("say " + str(number)))
+FINAL(" ".join(said))""",
     "fail": 'FINAL(rlm_query("broken x"))',
     "model": 'FINAL(rlm_query("leaf {0}", context="c", model="other"))',
 }
