@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         AnsweredError,
         ApprovalNeededError,
         BlobError,
+        ChildrenUnreachableError,
+        ChildTaskError,
         ConfigurationError,
         ContextError,
         ForkError,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from langgraph_rlm.history.prune import aprune, prune
     from langgraph_rlm.history.threads import Thread, athreads, threads
     from langgraph_rlm.repl.base import Backend
+    from langgraph_rlm.runtime.children import RemoteChildren
     from langgraph_rlm.runtime.settings import Configurable, RunSettings
     from langgraph_rlm.storage.blobs import BlobStore
     from langgraph_rlm.storage.context import ContextHandle
@@ -63,6 +66,9 @@ _HOME = {
     "RLMMiddleware": "agents.middleware",
     "Configurable": "runtime.settings",
     "RunSettings": "runtime.settings",
+    "RemoteChildren": "runtime.children",
+    "ChildTaskError": "errors",
+    "ChildrenUnreachableError": "errors",
     "RLMError": "errors",
     "AnsweredError": "errors",
     "ApprovalNeededError": "errors",
@@ -107,6 +113,8 @@ __all__ = [
     "BlobError",
     "BlobStore",
     "ChatRLM",
+    "ChildTaskError",
+    "ChildrenUnreachableError",
     "Configurable",
     "ConfigurationError",
     "ContextError",
@@ -121,6 +129,7 @@ __all__ = [
     "Quote",
     "RLMError",
     "RLMMiddleware",
+    "RemoteChildren",
     "ReplayDivergedError",
     "ResumeError",
     "RunSettings",

@@ -172,6 +172,23 @@ class ThreadTakenOverError(ThreadBusyError):
     """
 
 
+class ChildTaskError(RLMError, ValueError):
+    """Raised when what asks to be run as a child RLM was not made by this deployment, or not for
+    this thread.
+
+    Nothing was stored. Where it is your own deployment's, give the parent and the worker the same
+    `LANGGRAPH_RLM_CHILDREN_KEY`. It is a ValueError too, as `SettingsError` is.
+    """
+
+
+class ChildrenUnreachableError(RLMError, RuntimeError):
+    """Raised when the engine that runs child RLMs elsewhere cannot be reached, or refuses.
+
+    Children that run go on. Invoke the parent's thread again when the engine is back: it finds its
+    children where they are, and asks none of them twice.
+    """
+
+
 class ResumeError(RLMError, ValueError):
     """Raised when an answer to a pause has the wrong form, or no pause waits for it.
 

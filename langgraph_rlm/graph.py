@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -19,9 +19,19 @@ from langgraph_rlm.log.reply import reply_of
 from langgraph_rlm.models.caching import CacheLife
 from langgraph_rlm.models.cast import cast_of
 from langgraph_rlm.models.wrapped import Model
+from langgraph_rlm.nodes.below import Below
+from langgraph_rlm.nodes.elsewhere import (
+    AskHere,
+    Elsewhere,
+    ElsewhereCall,
+    ElsewhereState,
+    Tell,
+    Watch,
+)
 from langgraph_rlm.nodes.execute_repl import ExecuteRepl
 from langgraph_rlm.nodes.finalize import Finalize
 from langgraph_rlm.nodes.ingest import Ingest
+from langgraph_rlm.nodes.item import Children
 from langgraph_rlm.nodes.of_run import OfRun
 from langgraph_rlm.nodes.plan_code import PlanCode
 from langgraph_rlm.nodes.sub_call import SubCall
@@ -37,18 +47,21 @@ from langgraph_rlm.options import check_options
 from langgraph_rlm.pregel.keys import compiled_attributes, show_subgraph
 from langgraph_rlm.pregel.starts import StartingAt
 from langgraph_rlm.pregel.tracing import Edge, tell_inputs
+from langgraph_rlm.remote.engine import Engine, OpenPause
 from langgraph_rlm.repl import DEFAULT_SANDBOX
 from langgraph_rlm.repl.base import Backend
 from langgraph_rlm.repl.host_functions import TAKEN
 from langgraph_rlm.repl.sandboxes import Sandboxes
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.rlm_graph import RLMGraph
+from langgraph_rlm.runtime.children import RemoteChildren
 from langgraph_rlm.runtime.settings import Configurable, RunSettings
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.variant import check_prices
 from langgraph_rlm.runtime.windows import Windows
 from langgraph_rlm.schemas.answers import user_format
 from langgraph_rlm.state import (
+    ELSEWHERE,
     PendingCall,
     RLMInput,
     RLMOutput,
@@ -94,6 +107,7 @@ def create_rlm(
     store: BaseStore | None = None,
     blob_store: str | Path | BlobStore | BaseStore | None = None,
     configurable: Configurable | Mapping[str, Any] | None = None,
+    children: RemoteChildren | Literal["remote"] | None = None,
     context_schema: type[Any] = RunSettings,
     name: str = "rlm",
 ) -> RLMGraph:
@@ -165,6 +179,8 @@ def create_rlm(
         configurable: what a run may set for itself, as `context=RunSettings(...)` or in its
             config: a `Configurable`, or a dict of some of its fields. By default a run may choose
             among `models`, lower limits and leave tools out.
+        children: where child RLMs run: in this process when left out. With a `RemoteChildren`, or
+            `"remote"`, each is a run of its own on an engine, and any of its workers takes it.
         context_schema: the type of `context=`, which tools get as `ToolRuntime.context`. One of
             your own may inherit from `RunSettings`, or have it as a field of the graph's name.
         name: of the graph.
@@ -200,6 +216,7 @@ def create_rlm(
         prompt_caching=prompt_caching,
         skills=SkillFolders(skills, blobs),
         configurable=allowed,
+        children=RemoteChildren.of(children, name),
     )
     check_prices(rlm, rlm.limits)
     graph = compile_rlm(rlm, checkpointer, name, store, context_schema)
@@ -224,7 +241,11 @@ def compile_rlm(
     interpreters, and the idle interpreters end with the graph that `create_rlm` gave.
     """
     steps = _tool_steps(rlm)
-    builder = _builder(rlm, lambda: begun, steps, context_schema)
+    engine = None if rlm.children is None else Engine(rlm.children)
+    remote = _remote_steps(engine)
+    builder = _builder(
+        rlm, lambda: begun, steps, partial(Elsewhere, engine=engine, steps=remote), context_schema
+    )
     child = RLMGraph(rlm=rlm, **compiled_attributes(builder.compile(name=name)))
     begun = StartingAt(child, "plan_code", before="ingest")
     compiled = builder.compile(checkpointer=checkpointer, store=store, name=name)
@@ -232,12 +253,17 @@ def compile_rlm(
     for graph in (child, root):
         show_subgraph(graph, "sub_call", child)
         show_subgraph(graph, "tool_interrupt", steps)
+        show_subgraph(graph, ELSEWHERE, remote)
         tell_inputs(graph, without_log)
     return root
 
 
 def _builder(
-    rlm: RLMRuntime, child: Callable[[], StartingAt], steps: Any, context_schema: type[Any]
+    rlm: RLMRuntime,
+    child: Callable[[], StartingAt],
+    steps: Any,
+    elsewhere: Callable[[RLMRuntime], Children],
+    context_schema: type[Any],
 ) -> StateGraph[RLMState, Any, RLMInput, RLMOutput]:
     """The nodes and edges of an RLM."""
     graph = StateGraph(
@@ -250,9 +276,20 @@ def _builder(
     add_node("ingest", OfRun(Ingest))
     add_node("plan_code", OfRun(PlanCode))
     add_node("execute_repl", OfRun(ExecuteRepl))
-    add_node("sub_call", OfRun(partial(SubCall, child=child)), input_schema=PendingCall)
+    below = partial(Below, graph=child)
+    add_node("sub_call", OfRun(partial(SubCall, children=below)), input_schema=PendingCall)
+    add_node(ELSEWHERE, OfRun(partial(SubCall, children=elsewhere)), input_schema=PendingCall)
     add_node("tool_interrupt", ToolInterrupt(steps), input_schema=PendingCall)
     add_node("finalize", OfRun(Finalize))
+
+    async def after_repl(state: RLMState) -> list[Send] | str:
+        """One `Send` for each answer that is waited for; else the next turn, or the end."""
+        place = state.get("suspended")
+        if place is not None:
+            return [Send(node_of(call, rlm), call) for call in pending(state, place)]
+        if state.get("stop_reason"):  # a child, whose code has answered
+            return END
+        return "finalize" if is_over(state) else "plan_code"
 
     async def after_plan(state: RLMState) -> list[Send] | str:
         if is_over(state):
@@ -277,9 +314,10 @@ def _builder(
     after(
         "execute_repl",
         Edge(after_repl),
-        ["sub_call", "tool_interrupt", "plan_code", "finalize", END],
+        ["sub_call", ELSEWHERE, "tool_interrupt", "plan_code", "finalize", END],
     )
     graph.add_edge("sub_call", "execute_repl")
+    graph.add_edge(ELSEWHERE, "execute_repl")
     graph.add_edge("tool_interrupt", "execute_repl")
     after("finalize", Edge(after_finalize), ["plan_code", END])
     return graph
@@ -290,14 +328,11 @@ def is_over(state: RLMState) -> bool:
     return state.get("final") is not None or bool(state.get("limit"))
 
 
-async def after_repl(state: RLMState) -> list[Send] | str:
-    """One `Send` for each answer that the open cell waits for; else the next turn, or the end."""
-    place = state.get("suspended")
-    if place is not None:
-        return [Send(NODE_OF[call["call"]], call) for call in pending(state, place)]
-    if state.get("stop_reason"):  # a child, whose code has answered
-        return END
-    return "finalize" if is_over(state) else "plan_code"
+def node_of(call: PendingCall, rlm: RLMRuntime) -> str:
+    """The node that answers a call."""
+    if call["call"] == "rlm" and rlm.children is not None:
+        return ELSEWHERE
+    return NODE_OF[call["call"]]
 
 
 async def after_finalize(state: RLMState) -> str:
@@ -346,3 +381,21 @@ def _tool_steps(rlm: RLMRuntime) -> Any:
     graph.add_conditional_edges("call_tool", Edge(after_run), ["ask_again", END])
     graph.add_conditional_edges("ask_again", Edge(run), ["begin", END])
     return cast(Any, graph.compile(name="tool_interrupt"))
+
+
+def _remote_steps(engine: Engine | None) -> Any:
+    """The graph of one child elsewhere: its pauses wait side by side, then it is told of all."""
+
+    async def after_watch(state: ElsewhereState) -> list[Send] | str:
+        return END if "out" in state else [Send("ask", pause) for pause in state["pauses"]]
+
+    graph = StateGraph(ElsewhereState, input_schema=ElsewhereCall)
+    add_node = cast(Any, graph.add_node)
+    add_node("watch", OfRun(partial(Watch, engine=engine)))
+    add_node("ask", OfRun(partial(AskHere, engine=engine)), input_schema=OpenPause)
+    add_node("tell", OfRun(partial(Tell, engine=engine)))
+    graph.add_edge(START, "watch")
+    graph.add_conditional_edges("watch", Edge(after_watch), ["ask", END])
+    graph.add_edge("ask", "tell")
+    graph.add_edge("tell", "watch")
+    return cast(Any, graph.compile(name="remote_call"))

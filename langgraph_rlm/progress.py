@@ -112,6 +112,17 @@ class Waiting(Where):
     """How long, at least."""
 
 
+class ChildElsewhere(Where):
+    """A child that runs elsewhere is waited for, or has ended. `trajectory` is its parent's."""
+
+    type: Literal["child"]
+    state: Literal["started", "ended"]
+    thread: str
+    """The child's thread, on the engine that runs it."""
+    place: str
+    """The place in the parent's log that its answer is for."""
+
+
 class Answered(Where):
     """An RLM of the tree has its answer."""
 
@@ -129,6 +140,7 @@ Event = (
     | FilesDiffer
     | Spent
     | Waiting
+    | ChildElsewhere
     | Answered
 )
 """Any event. Its `type` says which one it is."""

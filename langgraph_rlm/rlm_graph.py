@@ -39,6 +39,8 @@ from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.starts import Begun as BegunState
 from langgraph_rlm.pregel.sync import iterate, wait_for
+from langgraph_rlm.remote.child import Child, child_of, framed
+from langgraph_rlm.remote.tasks import TASK
 from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
 from langgraph_rlm.runtime.began import Begun, begin, with_settings
@@ -142,6 +144,8 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             async for part in cast(Any, super().astream(input, config, **options)):
                 yield part
             return
+        child = await self._child(input, config)
+        settings = asked.settings if child is None else child.settings
         saver = self._saver(config)
         problems: dict[str, str] = {}
         if not self._is_child(config):
@@ -149,27 +153,29 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         if saver is not None and self.rlm.toolset.not_idempotent:
             options = {**options, "durability": "sync"}
             options.pop("checkpoint_during", None)  # its older name
-        await variant(self.rlm, asked.settings)  # refused before anything is stored
+        await variant(self.rlm, settings)  # refused before anything is stored
         async with AsyncExitStack() as until_done:
             await self._keep(config, saver, until_done)
-            given = await self._by_reference(input, config)
+            given = await self._by_reference(input if child is None else child.given, config)
             held = await self._occupy(config, until_done)
             if saver is not None:
                 config = with_key(config, CHECKPOINTER, self._used(saver, config, held))
             config = await self.at_newest(config, saver)
+            if child is not None and await self._has_begun(config):
+                given = None  # whoever asks again, by whatever race, continues the same run
             kept = await self.kept(given, config, saver)
             given, config = await self.by_pause(given, config, kept, saver)
             if kept:
                 config = with_answers(config, kept)
                 until_done.push_async_callback(refuse_kept, kept, problems, saver, config)
             is_resumed = await self.is_resumed(given, config, saver)
-            begun = await self._begun(asked.settings, config, is_resumed=is_resumed)
+            begun = await self._begun(settings, config, is_resumed=is_resumed)
             given = with_settings(given, begun.entry)
-            framed = self._framed(config, begun, held, is_resumed=is_resumed, kept=kept)
-            await self._carry(framed, begun.state)
-            framed = told(framed, until_done)
-            let_rest(framed, until_done)
-            async with aclosing(cast(Any, super().astream(given, framed, **options))) as parts:
+            own = await self._framed(config, begun, held, child, is_resumed=is_resumed, kept=kept)
+            await self._carry(own, begun.state)
+            own = told(own, until_done)
+            let_rest(own, until_done)
+            async with aclosing(cast(Any, super().astream(given, own, **options))) as parts:
                 try:
                     async for part in self._guarded(parts, config, held):
                         yield part
@@ -212,6 +218,17 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         if isinstance(parents, BaseCheckpointSaver):
             config = with_key(config, CHECKPOINTER, for_sync_use(cast(Saver, parents)))
         return cast(RLMGraph, graph), config
+
+    async def _child(self, input: Any, config: RunnableConfig) -> Child | None:
+        """The task of a child whose parent is elsewhere, where the input is one."""
+        if not isinstance(input, dict) or TASK not in input:
+            return None
+        return await asyncio.to_thread(child_of, input, config, self.rlm)
+
+    async def _has_begun(self, config: RunnableConfig) -> bool:
+        """Whether a thread has a checkpoint."""
+        saves = self._saver(config) is not None
+        return saves and (await self.aget_state(config)).metadata is not None
 
     async def _by_reference(self, input: Any, config: RunnableConfig) -> Any:
         """The input as it may be checkpointed: a question and contexts by reference."""
@@ -270,11 +287,12 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         frame = config.get("configurable", {}).get(FRAME)
         return isinstance(frame, Frame) and frame.run.base is self.rlm
 
-    def _framed(
+    async def _framed(
         self,
         config: RunnableConfig,
         begun: Begun,
         held: Held | None,
+        child: Child | None,
         *,
         is_resumed: bool,
         kept: Mapping[str, KeptAnswer],
@@ -304,12 +322,16 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             lease=held,
         )
         form, work = wanted.form or self.rlm.response_format, root_work(self.name, config, run)
-        return with_key(config, FRAME, Frame(run, form=form, work=work))
+        frame = Frame(run, form=form, work=work)
+        if child is not None or begun.state is not None:
+            values = {} if begun.state is None or not is_resumed else begun.state.values
+            frame = await asyncio.to_thread(framed, frame, child, values, self.rlm.blobs)
+        return with_key(config, FRAME, frame)
 
     async def _carry(self, config: RunnableConfig, state: StateSnapshot | None) -> None:
         """Tell a resumed run's ledger what its whole tree has spent, before any of it continues."""
         frame, saver = cast(Frame, config.get("configurable", {})[FRAME]), self._saver(config)
-        if state is None or saver is None or frame.depth or not frame.run.resumed:
+        if state is None or saver is None or not frame.is_top or not frame.run.resumed:
             return
         frame.work.is_of(state.values.get("trajectory", ""))
         frame.work.before = str((state.metadata or {}).get(LEFT, ""))

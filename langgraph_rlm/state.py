@@ -38,6 +38,11 @@ SNAPSHOT_EVERY = 1000
 and quick to load."""
 
 
+ELSEWHERE = "remote_call"
+"""The node of an `rlm_query` whose child runs on an engine. Every graph has it, so that a thread
+that waits in it is never taken for one that waits for nothing."""
+
+
 class RLMInput(TypedDict, total=False):
     """What a run takes: `query` and `context`, or `messages`.
 

@@ -41,6 +41,7 @@ ORDER = [
     "coverage",
     "runtime",
     "as_tool",
+    "remote",
     "nodes",
     "rlm_graph",
     "graph",

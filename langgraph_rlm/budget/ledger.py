@@ -6,7 +6,7 @@ children cannot overspend together: what is spent passes a limit by no more than
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph_rlm.budget.clock import Deadline, RunClock
 from langgraph_rlm.budget.limits import Limits, StopReason
@@ -56,6 +56,44 @@ class Hold:
         return Hold(self.tokens - other.tokens, self.cost - other.cost)
 
 
+@dataclass(frozen=True)
+class Grant:
+    """What a child that runs elsewhere may spend, with a ledger of its own. None is no limit."""
+
+    tokens: int | None
+    cost: float | None
+    seconds: float | None
+    sub_calls: int
+
+    def shared(self, among: int) -> "Grant":
+        """Give the same share to each of several. Time passes for all of them at once."""
+        return Grant(
+            None if self.tokens is None else self.tokens // among,
+            None if self.cost is None else self.cost / among,
+            self.seconds,
+            self.sub_calls // among,
+        )
+
+    def within(self, other: "Grant") -> "Grant":
+        """Give what both allow."""
+        return Grant(
+            least(self.tokens, other.tokens),
+            least(self.cost, other.cost),
+            least(self.seconds, other.seconds),
+            min(self.sub_calls, other.sub_calls),
+        )
+
+
+N = TypeVar("N", int, float)
+
+
+def least(one: N | None, other: N | None) -> N | None:
+    """Give the lower of two limits; None is no limit."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
 class Ledger:
     """What the tree of one run has spent, and what is held for its calls in flight.
 
@@ -77,6 +115,7 @@ class Ledger:
         self._prices = prices
         self._held = Hold(0, 0.0)
         self._sub_calls = 0
+        self._granted_calls = 0
         self._seconds_before = 0.0
         self.clock = RunClock()
         self._started = self.clock.now()
@@ -99,7 +138,7 @@ class Ledger:
         Returns:
             False, and none are taken, if they are too many.
         """
-        if self._sub_calls + items > self._limits.max_sub_calls:
+        if self._sub_calls + self._granted_calls + items > self._limits.max_sub_calls:
             return False
         if self._around is not None and not self._around.reserve_sub_calls(items):
             return False
@@ -108,7 +147,7 @@ class Ledger:
 
     def sub_calls_left(self) -> int:
         """Tell how many sub-calls are left for the tree."""
-        left = max(0, self._limits.max_sub_calls - self._sub_calls)
+        left = max(0, self._limits.max_sub_calls - self._sub_calls - self._granted_calls)
         return left if self._around is None else min(left, self._around.sub_calls_left())
 
     def take_over_sub_call(self) -> None:
@@ -137,8 +176,7 @@ class Ledger:
         if self.seconds_left() == 0:
             raise LimitReached("max_seconds", limits.max_seconds)
         hold = self._expected(model, prompt_chars)
-        spent_tokens = self.usage["input_tokens"] + self.usage["output_tokens"]
-        tokens = spent_tokens + self._held.tokens + hold.tokens
+        tokens = self._tokens() + self._held.tokens + hold.tokens
         if limits.max_tokens is not None and tokens > limits.max_tokens:
             raise LimitReached("max_tokens", limits.max_tokens)
         cost = self.usage["cost"] + self._held.cost + hold.cost
@@ -148,6 +186,69 @@ class Ledger:
             hold = replace(hold, around=self._around.hold(model, prompt_chars))
         self._held += hold
         return hold
+
+    def left(self) -> Grant:
+        """Give what is left for the tree, without what is held."""
+        limits, tokens, cost = self._limits, None, None
+        if limits.max_tokens is not None:
+            tokens = limits.max_tokens - self._tokens() - self._held.tokens
+        if limits.max_cost is not None:
+            cost = limits.max_cost - self.usage["cost"] - self._held.cost
+        own = Grant(tokens, cost, self.seconds_left(), self.sub_calls_left())
+        return own if self._around is None else own.within(self._around.left())
+
+    def grant(self, among: int) -> Grant:
+        """Hold a fair share of what is left for a child that runs elsewhere; `end_grant` gives it
+        back.
+
+        Args:
+            among: how many may want one, this child included.
+
+        Raises:
+            LimitReached: nothing is left of something.
+        """
+        left, limits = self.left(), self._limits
+        share = left.shared(among)
+        if left.seconds == 0:
+            raise LimitReached("max_seconds", limits.max_seconds)
+        if share.tokens is not None and share.tokens <= 0:
+            raise LimitReached("max_tokens", limits.max_tokens)
+        if share.cost is not None and share.cost <= 0:
+            raise LimitReached("max_cost", limits.max_cost)
+        self.hold_grant(share)
+        return share
+
+    def hold_grant(self, grant: Grant) -> None:
+        """Hold what a child has been granted already, by this process or an earlier one."""
+        self._granted_calls += grant.sub_calls
+        self._held += Hold(grant.tokens or 0, grant.cost or 0.0)
+        if self._around is not None:
+            self._around.hold_grant(grant)
+
+    def end_grant(self, grant: Grant, usage: Usage | None = None) -> None:
+        """Give a grant back, and count what its child has spent once it is known."""
+        self._granted_calls -= grant.sub_calls
+        self._held -= Hold(grant.tokens or 0, grant.cost or 0.0)
+        if usage is not None:
+            self.usage = add_usage(self.usage, usage)
+            self._sub_calls += sub_calls_made(usage)
+        if self._around is not None:
+            self._around.end_grant(grant, usage)
+
+    def is_reached(self, limit: StopReason) -> bool:
+        """Tell whether the tree has spent all that it may; what is held may still come back."""
+        limits = self._limits
+        reached = {
+            "max_sub_calls": self._sub_calls >= limits.max_sub_calls,
+            "max_tokens": limits.max_tokens is not None and self._tokens() >= limits.max_tokens,
+            "max_cost": limits.max_cost is not None and self.usage["cost"] >= limits.max_cost,
+            "max_seconds": self.seconds_left() == 0,
+        }
+        around = self._around is not None and self._around.is_reached(limit)
+        return around or reached.get(limit, False)
+
+    def _tokens(self) -> int:
+        return self.usage["input_tokens"] + self.usage["output_tokens"]
 
     def _expected(self, model: str, prompt_chars: int) -> Hold:
         """Estimate what a call will spend; its cost only where `max_cost` limits it."""

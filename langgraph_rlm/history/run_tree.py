@@ -19,9 +19,12 @@ from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import parts_of, send_number
 from langgraph_rlm.runtime.open_batch import with_answers
-from langgraph_rlm.state import RLMState, changed, last_native_calls, pending
+from langgraph_rlm.state import ELSEWHERE, RLMState, changed, last_native_calls, pending
 
-CALLS = ("sub_call", "tool_interrupt")
+PAUSING = ("tool_interrupt", ELSEWHERE)
+"""The nodes that pause for a call: of a tool, or of a child elsewhere with its own pauses."""
+
+CALLS = ("sub_call", *PAUSING)
 """The nodes that answer calls."""
 
 TreeState = Literal["done", "paused", "open"]
@@ -33,7 +36,7 @@ class OpenPause:
     """A pause that nobody has answered yet."""
 
     place: str
-    """Of the tool call's answer in the log of its RLM."""
+    """Of the answer in the log of its RLM: of the tool call's, or of the child's elsewhere."""
     interrupt: Interrupt
 
 
@@ -68,7 +71,7 @@ class RLMTree:
     children: dict[str, "RLMTree"]
     """Each child by the place of the answer that it gave, or will give."""
     pauses: list[OpenPause] = field(default_factory=list[OpenPause])
-    """Of its own tool calls, not of its children's."""
+    """Of its own tool calls, and of children elsewhere; not of children of this thread."""
 
 
 def check_has_thread(graph: Any, given: Mapping[str, Any]) -> None:
@@ -285,7 +288,7 @@ def places_of(snapshot: StateSnapshot) -> dict[str, str]:
 
 
 def _pauses(snapshot: StateSnapshot) -> list[OpenPause]:
-    tasks = [task for task in snapshot.tasks if task.name == "tool_interrupt" and task.interrupts]
+    tasks = [task for task in snapshot.tasks if task.name in PAUSING and task.interrupts]
     if not tasks:
         return []
     places = places_of(snapshot)

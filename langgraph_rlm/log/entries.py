@@ -198,6 +198,8 @@ class ReplyEntry(Stamped):
     seen: NotRequired[dict[str, list[list[int]]]]
     """Of a child: byte ranges of its contexts, by their digests, that are known to have been seen
     by a model. Left out where there are none."""
+    thread: NotRequired[str]
+    """Of a child that ran elsewhere: its thread, on the engine that ran it (`docs/remote.md`)."""
     refused: NotRequired[bool]
     """True at the first item of a batch that is larger than what is left: nothing of it was asked,
     and code gets a ValueError."""

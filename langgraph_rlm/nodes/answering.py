@@ -2,36 +2,31 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_rlm.budget.ledger import CHARS_PER_TOKEN, LimitReached
 from langgraph_rlm.budget.limits import StopReason
-from langgraph_rlm.budget.usage import Usage, add_usage, share, spent
+from langgraph_rlm.budget.usage import add_usage, share, spent
 from langgraph_rlm.log.entries import ReplyEntry, error_entry, json_reply_entry, reply_entry
 from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.log.thoughts import split_thoughts
 from langgraph_rlm.models.overflow import overflow_of
 from langgraph_rlm.models.replies import Shortfall, message_text, shortfall_of, thought_text
-from langgraph_rlm.nodes.ingest import Ingest
+from langgraph_rlm.nodes.item import Children, Item
 from langgraph_rlm.pregel.keys import NO_STREAM
 from langgraph_rlm.repl.requests import context_of, form_of, images_of, prompt_of
 from langgraph_rlm.runtime.parts import Part, parts_of, with_parts
-from langgraph_rlm.runtime.run import FRAME, Caller, Frame, ModelFailed, frame_of, with_key
+from langgraph_rlm.runtime.run import Caller, ModelFailed, frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.runtime.structured_query import structured_query
-from langgraph_rlm.schemas.answers import Format, Mismatch, json_of
+from langgraph_rlm.schemas.answers import Mismatch, json_of
 from langgraph_rlm.state import PendingCall, place_of
 from langgraph_rlm.storage.inputs import by_reference
 from langgraph_rlm.storage.pages import NotMade
-from langgraph_rlm.storage.references import Reference
-from langgraph_rlm.telemetry.marks import marked_graph
-from langgraph_rlm.telemetry.observers import at_work
 from langgraph_rlm.telemetry.work import Work
 
 QUESTION_CHARS = 4_000
@@ -48,17 +43,6 @@ SHORTFALLS: dict[Shortfall, str] = {
 }
 """What code gets to see where a reply is not what was asked for."""
 
-TREE_WIDE = frozenset[StopReason](["max_sub_calls", "max_tokens", "max_cost", "max_seconds"])
-"""Limits of the whole tree: when a child stops at one, so does its parent."""
-
-
-class Graph(Protocol):
-    """The graph of a child."""
-
-    async def ainvoke(self, state: Any, config: RunnableConfig) -> dict[str, Any]:
-        """Run it from a state to its end, or raise its interrupt."""
-        ...
-
 
 class Answer(NamedTuple):
     """The entry for the log, and the limit of the whole tree that was reached on the way."""
@@ -71,38 +55,12 @@ class Unfinished(Exception):
     """A reply is not what was asked for; the message says why, with what did arrive."""
 
 
-@dataclass
-class Item:
-    """One item of a call, as it is asked."""
-
-    prompt: str
-    context: Any
-    """A handle, where an `rlm_query` brings a context."""
-    model: str | None
-    """The name that code gave as `model=`."""
-    shown: Sequence[Reference]
-    """What a model is shown with the prompt."""
-    form: Format | None
-    caller: Caller
-    config: RunnableConfig
-    frame: Frame
-    call: PendingCall
-    waited: float = 0.0
-    """Seconds that it waited for its slot."""
-    paid: list[Usage] = field(default_factory=list[Usage])
-    """Takes what each try has cost, as soon as it is known."""
-    thoughts: str = ""
-    """What the model thought before its last reply."""
-    seen: dict[str, list[list[int]]] = field(default_factory=dict[str, list[list[int]]])
-    """Byte ranges of a child's contexts that models have seen, by digest."""
-
-
 class Answering:
     """Answers items of calls. The caller holds the slot of each."""
 
-    def __init__(self, rlm: RLMRuntime, child: Callable[[], Graph]) -> None:
+    def __init__(self, rlm: RLMRuntime, children: Children) -> None:
         self._rlm = rlm
-        self._child = child
+        self._children = children
 
     async def answer(
         self, call: PendingCall, number: int, config: RunnableConfig, asked: float
@@ -170,6 +128,8 @@ class Answering:
             whole["thoughts"] = await self._rlm.blobs.keep(item.thoughts)
         if item.seen:
             whole["seen"] = item.seen
+        if item.thread:
+            whole["thread"] = item.thread
         return whole
 
     async def _ask(self, item: Item) -> Answer:
@@ -194,29 +154,21 @@ class Answering:
         return Answer(await json_reply_entry(value, self._rlm.blobs, item.model))
 
     async def _recurse(self, item: Item) -> Answer:
-        """Run the same graph one level deeper; the calls of models in it wait for slots of their
-        own."""
+        """Have a child answer: the same graph one level deeper, here or elsewhere."""
         given = await asyncio.to_thread(by_reference, _question(item), self._rlm.blobs)
-        work = _work(item, "rlm")
-        frame = item.frame.below(item.model, item.form, item.caller, work)
-        begun = await Ingest(self._rlm).asked(given, frame)
-        config = with_key(marked_graph(item.config, work), FRAME, frame)
-        with at_work(work):
-            out = await self._child().ainvoke(begun, config)
-            work.spent = out.get("usage") or {}
+        out, limit = await self._children.run(item, given, _work(item, "rlm"))
         if out.get("usage"):  # there is none where the first call of the child's model failed
             item.paid.append(out["usage"])
         item.seen = out.get("seen", {})
         if out["stop_reason"] == "failed":
             return Answer(error_entry(out["answer"], item.model))
-        entry, reason = await self._child_entry(out, item), out["stop_reason"]
-        return Answer(entry, reason if reason in TREE_WIDE else None)
+        return Answer(await self._child_entry(out, item), limit)
 
     async def _child_entry(self, out: dict[str, Any], item: Item) -> ReplyEntry:
         """The entry of a child's answer, in the form that the parent's code wants."""
         if item.form is None:
             return await reply_entry(out["answer"], self._rlm.blobs, item.model)
-        value = out["structured_response"]
+        value = out.get("structured_response")
         if value is None and not await asyncio.to_thread(item.form.admits, None):
             shown = out["answer"][:ERROR_CHARS]
             told = f"its answer does not match the schema ({out['stop_reason']}): {shown}"

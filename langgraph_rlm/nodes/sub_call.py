@@ -9,9 +9,10 @@ from langgraph.runtime import Runtime
 
 from langgraph_rlm.log.places import call_of
 from langgraph_rlm.log.stamps import stamp
-from langgraph_rlm.nodes.answering import Answering, Graph
+from langgraph_rlm.nodes.answering import Answering
 from langgraph_rlm.nodes.batch import Batch
 from langgraph_rlm.nodes.events import answered_items
+from langgraph_rlm.nodes.item import Children
 from langgraph_rlm.runtime.run import frame_of
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.state import PendingCall, RLMUpdate
@@ -20,8 +21,8 @@ from langgraph_rlm.state import PendingCall, RLMUpdate
 class SubCall:
     """The node."""
 
-    def __init__(self, rlm: RLMRuntime, child: Callable[[], Graph]) -> None:
-        self._answering = Answering(rlm, child)
+    def __init__(self, rlm: RLMRuntime, children: Callable[[RLMRuntime], Children]) -> None:
+        self._answering = Answering(rlm, children(rlm))
 
     async def __call__(
         self, call: PendingCall, config: RunnableConfig, runtime: Runtime[None]

@@ -23,6 +23,7 @@ from langgraph_rlm.errors import ResumeError, RLMError
 from langgraph_rlm.log.entries import ERROR_CHARS, Decision, ReplyEntry, error_entry, reply_entry
 from langgraph_rlm.log.stamps import epoch, seconds_since, stamp
 from langgraph_rlm.log.text import clip
+from langgraph_rlm.pregel.kept_answers import KeptAnswer
 from langgraph_rlm.pregel.keys import first_pause
 from langgraph_rlm.runtime.deadline import TooLate, within
 from langgraph_rlm.runtime.run import frame_of
@@ -292,20 +293,37 @@ def decided(type: DecisionType | Literal["result"], config: RunnableConfig) -> D
     """What the log keeps of an answer to a pause, with who gave it and when: as it is kept, where
     another process has kept it; else now, by the `user_id` of the config, or the user that
     LangGraph's server has authenticated."""
-    given = config.get("configurable", {})
-    by = given.get("user_id") or given.get("langgraph_auth_user_id")
-    at = epoch()
-    kept = frame_of(config).run.kept.get(first_pause(given["checkpoint_ns"]))
+    kept, at = _kept(config), epoch()
     if kept is not None:
-        by, at = kept.by, round(kept.at, 3)
+        at = round(kept.at, 3)
     decision = Decision(type=type, at=at)
-    if by:
-        decision["by"] = clip(str(by), limit=BY_CHARS)
+    if by := who(config):
+        decision["by"] = by
     return decision
 
 
-def ask(pause: Pause, tool: RLMTool, config: RunnableConfig) -> Any:
+def who(config: RunnableConfig) -> str:
+    """Who gave the answer to a pause, as `decided` keeps it; empty where that is not known."""
+    given, kept = config.get("configurable", {}), _kept(config)
+    by = given.get("user_id") or given.get("langgraph_auth_user_id")
+    if kept is not None:
+        by = kept.by
+    return clip(str(by), limit=BY_CHARS) if by else ""
+
+
+def _kept(config: RunnableConfig) -> KeptAnswer | None:
+    """The answer to the pause of a task, where another process has kept it."""
+    namespace = config.get("configurable", {})["checkpoint_ns"]
+    return frame_of(config).run.kept.get(first_pause(namespace))
+
+
+def ask(pause: Pause, tool: RLMTool | None, config: RunnableConfig) -> Any:
     """Pause until there is an answer of the right form, and give it.
+
+    Args:
+        pause: what is asked.
+        tool: whose call waits; None where that is not known here.
+        config: of the node.
 
     Raises:
         GraphInterrupt: there is no answer yet; or, in a run with an id, a wrong one.
@@ -315,7 +333,7 @@ def ask(pause: Pause, tool: RLMTool, config: RunnableConfig) -> Any:
 
     def checked(answer: Any) -> Any:
         decision = checked_answer(pause["value"], pause["schema"], answer)
-        if not tool.is_external:
+        if tool is not None and not tool.is_external:
             _check_edit(decision, tool)
         return decision
 
@@ -324,7 +342,7 @@ def ask(pause: Pause, tool: RLMTool, config: RunnableConfig) -> Any:
     except GraphBubbleUp:
         work = frame_of(config).work
         work.root.open_pauses += 1
-        happened(Event("pause", tool.name, work))
+        happened(Event("pause", "" if tool is None else tool.name, work))
         raise
 
 

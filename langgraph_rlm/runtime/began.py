@@ -67,7 +67,7 @@ async def begin(
         state = await read()
         if is_resumed and state.metadata is not None:  # else it begins, in a graph that is resumed
             entry = await _entry_of_run(state, saver, config)
-            settings = await asyncio.to_thread(_settings_of, entry, rlm.blobs)
+            settings = await asyncio.to_thread(settings_of, entry, rlm.blobs)
             _check_same(asked, settings)
         elif not is_resumed:
             settings = _of_thread(asked, state, rlm)
@@ -96,7 +96,7 @@ def _entry(settings: RunSettings, blobs: BlobStore) -> Settings:
     return Settings(**given)
 
 
-def _settings_of(entry: Settings, blobs: BlobStore) -> RunSettings:
+def settings_of(entry: Settings, blobs: BlobStore) -> RunSettings:
     """Read settings from the log. Blocks. Raises `BlobError`."""
     given: dict[str, Any] = {**entry}
     if "prompt" in given:

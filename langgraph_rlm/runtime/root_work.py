@@ -71,7 +71,7 @@ def told(config: RunnableConfig, until_done: AsyncExitStack) -> RunnableConfig:
     """
     frame = frame_of(config)
     work = frame.work
-    if frame.depth:
+    if not frame.is_top:
         return config
     begin(work)
 
@@ -92,6 +92,6 @@ def let_rest(config: RunnableConfig, until_done: AsyncExitStack) -> None:
     """Have the interpreters of a root's run go before those of others, once it has ended or waits
     for a person."""
     frame = frame_of(config)
-    if frame.depth == 0:
+    if frame.is_top:
         run = frame.run
         until_done.callback(lambda: run.rlm.sessions.rest(run.interpreters))

@@ -9,7 +9,8 @@ import asyncio
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -25,16 +26,14 @@ from langgraph_rlm.log.stamps import seconds_since
 from langgraph_rlm.models.ask import ask
 from langgraph_rlm.models.caching import Cached
 from langgraph_rlm.models.patience import KeptBack, Wait, answered_by, telling
-from langgraph_rlm.models.roles import in_order
 from langgraph_rlm.models.wrapped import Model, model_name
 from langgraph_rlm.pregel.held import Held
 from langgraph_rlm.pregel.kept_answers import KeptAnswer
 from langgraph_rlm.progress import Event, Waiting
 from langgraph_rlm.runtime.batch_ends import BatchEnds
+from langgraph_rlm.runtime.prompts import length_of, sendable
 from langgraph_rlm.runtime.shared import RLMRuntime
-from langgraph_rlm.runtime.windows import chars_of, texts_of
 from langgraph_rlm.schemas.answers import Format
-from langgraph_rlm.storage.context import encodable
 from langgraph_rlm.telemetry.marks import is_watched, marked
 from langgraph_rlm.telemetry.observers import at_work, happened
 from langgraph_rlm.telemetry.work import Event as Happening
@@ -107,6 +106,8 @@ class Run:
     """Answers to pauses that were kept for this invocation, by the pauses' ids."""
     items_done: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many items of each call are answered so far, by the RLM's id and the call's place."""
+    granted: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
+    """How many items of each call run elsewhere now, with a budget of their own."""
     interpreters: set[str] = field(default_factory=set[str])
     """Ids of the RLMs whose code has run in this invocation."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -160,6 +161,18 @@ class Run:
         key = f"{rlm_id} {place}"
         self.items_done[key] += items
         return self.items_done[key]
+
+    @contextmanager
+    def granting(self, rlm_id: str, place: str, total: int) -> Generator[int]:
+        """Count an item of a call as one that runs elsewhere, and give how many of its items may
+        still want a budget, this one included."""
+        key = f"{rlm_id} {place}"
+        yet = max(1, total - self.items_done[key] - self.granted[key])
+        self.granted[key] += 1
+        try:
+            yield yet
+        finally:
+            self.granted[key] -= 1
 
     async def call_root(
         self, model: Model, messages: list[AnyMessage], config: RunnableConfig, work: Work
@@ -217,9 +230,9 @@ class Run:
         given = dict(options or {})
         name = given.get("model") or model_name(model)
         await self.rlm.prices.prepare(name)
-        chars = _chars(prompt) + shown_tokens * CHARS_PER_TOKEN
-        await self.check_lease()
+        chars = length_of(prompt) + shown_tokens * CHARS_PER_TOKEN
         await self.ledger.prepare(name, chars)
+        await self.check_lease()
         hold, started = self._held(name, chars, work), time.monotonic()
         work.model, work.client, work.given = name, model, prompt
         try:
@@ -295,7 +308,7 @@ class Run:
         time_left = asyncio.timeout(self.ledger.seconds_left())
         try:
             async with time_left:
-                sent = _sent(prompt, model)
+                sent = sendable(prompt, model)
                 return await ask(
                     model, sent, config, tools=tools, options=options, conversation=conversation
                 )
@@ -309,30 +322,6 @@ class Run:
                 raise LimitReached("max_seconds", self.rlm.limits.max_seconds) from None
             work.outcome, work.error = "error", error
             raise ModelFailed(error) from error
-
-
-def _sent(prompt: str | list[AnyMessage], model: Model) -> str | list[AnyMessage]:
-    """The prompt as the model's client takes it: without lone surrogates, which clients cannot
-    encode, and in the order of roles that the model wants."""
-    if isinstance(prompt, str):
-        return encodable(prompt)
-    ordered = in_order(prompt, model)
-    if "".join(texts_of(ordered)).isascii():
-        return ordered
-    return [_encodable_message(message) for message in ordered]
-
-
-def _encodable_message(message: AnyMessage) -> AnyMessage:
-    if not isinstance(message.content, str):
-        return message
-    text = encodable(message.content)
-    return message if text == message.content else message.model_copy(update={"content": text})
-
-
-def _chars(prompt: str | list[AnyMessage]) -> int:
-    if isinstance(prompt, str):
-        return len(prompt)
-    return chars_of(prompt)
 
 
 class Caller(NamedTuple):
@@ -358,6 +347,14 @@ class Frame:
     """Of a child: what called it."""
     work: Work = field(default_factory=lambda: Work("rlm", "rlm"))
     """This RLM at work, as observers are told of it."""
+    is_elsewhere: bool = False
+    """Whether this is a child whose parent works on another thread, by a task that it signed."""
+
+    @property
+    def is_top(self) -> bool:
+        """Whether no RLM of this invocation has called this one: it is a root, or a child whose
+        parent is elsewhere."""
+        return self.depth == 0 or self.is_elsewhere
 
     def below(self, model: str | None, form: Format | None, caller: Caller, work: Work) -> "Frame":
         """The frame of a child."""
@@ -378,9 +375,9 @@ class Frame:
         return Work(kind, purpose, where, within=self.work)
 
     def show_on(self, runtime: Runtime[None]) -> None:
-        """Send the whole tree's events to the "custom" stream of a root's node; a child's own leads
-        nowhere."""
-        if self.depth == 0:
+        """Send the whole tree's events to the "custom" stream of the node of its topmost RLM; a
+        child's own leads nowhere."""
+        if self.is_top:
             self.run.emit = self.run.own_emit or runtime.stream_writer
 
 

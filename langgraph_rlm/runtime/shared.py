@@ -20,6 +20,7 @@ from langgraph_rlm.repl.host import Host, limits_of_thread
 from langgraph_rlm.repl.requests import Requests
 from langgraph_rlm.repl.sessions import Sessions
 from langgraph_rlm.runtime.beginnings import Beginnings
+from langgraph_rlm.runtime.children import RemoteChildren
 from langgraph_rlm.runtime.parts import needed_for
 from langgraph_rlm.runtime.settings import Configurable
 from langgraph_rlm.runtime.windows import LEAST_CHARS, Windows
@@ -67,6 +68,8 @@ class RLMRuntime:
     """What questions may use of skills, as it is on disk."""
     configurable: Configurable = field(default_factory=Configurable)
     """What a run may set for itself."""
+    children: RemoteChildren | None = None
+    """Where children run; None for this process."""
     named: NamedModels = field(default_factory=NamedModels)
     """Models that runs have asked for by `"provider:model"`."""
     sandbox_name: str | None = None

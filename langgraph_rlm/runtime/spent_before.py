@@ -12,6 +12,7 @@ from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import CHECKPOINTER
 from langgraph_rlm.runtime.run import with_key
+from langgraph_rlm.state import ELSEWHERE
 
 
 async def spent_before(
@@ -40,6 +41,8 @@ async def spent_before(
     if config.get("configurable", {}).get("checkpoint_id"):
         return  # time travel: whatever came after that checkpoint is done anew
     for task in state.tasks:
+        if task.name == ELSEWHERE:
+            continue  # what it may spend is held as its grant, until it is known
         if task.result is None and isinstance(task.state, dict):
             within = with_key(task.state, CHECKPOINTER, saver)
             async for usage in spent_before(await read(within), within, saver, read):

@@ -45,6 +45,9 @@ INTERRUPT_MODES: tuple[InterruptMode, ...] = get_args(InterruptMode)
 TOOL_APPROVAL = "tool_approval"
 """The `type` of a `ToolApprovalRequest`."""
 
+EXTERNAL_CALL = "external_tool_call"
+"""The `type` of the pause of a call that the caller runs."""
+
 Describe = Callable[[dict[str, Any], Any, Any], str]
 When = Callable[["ToolCallRequest"], bool]
 
@@ -156,7 +159,7 @@ def external_call(tool: RLMTool, arguments: Mapping[str, Any], id: str) -> Pause
         "title": f"Result of {tool.name}",
         "description": "Any JSON value. {'error': text} makes the call fail with that text.",
     }
-    value = {"type": "external_tool_call", "name": tool.name, "args": dict(arguments), "id": id}
+    value = {"type": EXTERNAL_CALL, "name": tool.name, "args": dict(arguments), "id": id}
     return Pause(value=value, schema=schema)
 
 
@@ -215,7 +218,7 @@ def checked_answer(value: Any, schema: Any, answer: Any) -> Any:
     Raises:
         ResumeError: it has the wrong form; the message has the schema.
     """
-    if isinstance(value, Mapping) and value.get("type") == "external_tool_call":
+    if isinstance(value, Mapping) and value.get("type") == EXTERNAL_CALL:
         return _result({**value}, answer)
     if isinstance(value, Mapping) and value.get("type") == ELICITATION:
         return checked_elicitation({**value}, answer)

@@ -93,6 +93,7 @@ def _answered(scope: Scope, place: str, entry: CallEntry, reply: ReplyEntry) -> 
     return known(
         model=model or reply["model"],
         child=_child(scope, place),
+        thread=reply.get("thread"),
         value=scope.shown(reply["value"]),
         error=scope.texts.put(reply["error"]),
         thoughts=scope.shown(reply.get("thoughts")),

@@ -240,6 +240,8 @@ class ReplyRecord(InLog):
     model: NotRequired[str]
     child: NotRequired[str]
     """The id of the RLM that answered."""
+    thread: NotRequired[str]
+    """The thread of a child that ran elsewhere, which has a trace of its own."""
     value: NotRequired[Shown]
     error: NotRequired[Shown]
     thoughts: NotRequired[Shown]
