@@ -356,9 +356,11 @@ def test_a_child_that_answered_is_edited_through_its_parent(play: Play) -> None:
 
 def test_subgraphs_are_found_as_deep_as_the_limits_allow() -> None:
     graph = rlm(["FINAL(1)"], limits={"max_depth": 3})
-    steps, child = "tool_interrupt", "sub_call"
-    assert {name for name, _ in graph.get_subgraphs()} == {child, steps}
-    everywhere = {child, steps, f"{child}|{child}", f"{child}|{steps}", f"{child}|{child}|{steps}"}
+    steps, child, elsewhere = "tool_interrupt", "sub_call", "remote_call"
+    assert {name for name, _ in graph.get_subgraphs()} == {child, steps, elsewhere}
+    levels = ["", f"{child}|", f"{child}|{child}|"]
+    everywhere = {f"{level}{name}" for level in levels for name in (steps, elsewhere)}
+    everywhere |= {child, f"{child}|{child}"}
     assert {name for name, _ in graph.get_subgraphs(recurse=True)} == everywhere
     assert [
         name for name, _ in graph.get_subgraphs(namespace=f"{child}|{child}|{steps}", recurse=True)
