@@ -356,9 +356,11 @@ def test_a_child_that_answered_is_edited_through_its_parent(play: Play) -> None:
 
 def test_subgraphs_are_found_as_deep_as_the_limits_allow() -> None:
     graph = rlm(["FINAL(1)"], limits={"max_depth": 3})
-    steps, child = "tool_interrupt", "sub_call"
-    assert {name for name, _ in graph.get_subgraphs()} == {child, steps}
-    everywhere = {child, steps, f"{child}|{child}", f"{child}|{steps}", f"{child}|{child}|{steps}"}
+    steps, child, elsewhere = "tool_interrupt", "sub_call", "remote_call"
+    assert {name for name, _ in graph.get_subgraphs()} == {child, steps, elsewhere}
+    levels = ["", f"{child}|", f"{child}|{child}|"]
+    everywhere = {f"{level}{name}" for level in levels for name in (steps, elsewhere)}
+    everywhere |= {child, f"{child}|{child}"}
     assert {name for name, _ in graph.get_subgraphs(recurse=True)} == everywhere
     assert [
         name for name, _ in graph.get_subgraphs(namespace=f"{child}|{child}|{steps}", recurse=True)
@@ -370,7 +372,7 @@ def test_subgraphs_are_found_as_deep_as_the_limits_allow() -> None:
     assert f"{child}:{child}_2:{steps}_3:approve" in drawn.nodes
     assert "plan_code" in drawn.draw_mermaid()
     assert len(asyncio.run(graph.aget_graph(xray=True)).nodes) == len(drawn.nodes)
-    assert {name for name, _ in rlm(["FINAL(1)"]).get_subgraphs(recurse=True)} == {steps}
+    assert {name for name, _ in rlm(["FINAL(1)"]).get_subgraphs(recurse=True)} == {steps, elsewhere}
 
 
 def test_debug_streams_work_with_and_without_a_checkpointer() -> None:
