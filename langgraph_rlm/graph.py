@@ -173,9 +173,8 @@ def create_rlm(
             `InjectedStore` and `ToolRuntime.store`. A graph around this one hands its own on where
             none is given here.
         blob_store: where contexts, prompts and long replies are kept: a folder, a URL of PostgreSQL
-            or of fsspec, or a LangGraph store. Machines that share it need no folder in common.
-            The default folder is `$LANGGRAPH_RLM_STORE`, else `langgraph-rlm/blobs` in the user's
-            data folder.
+            or of fsspec, or a LangGraph store. By default `$LANGGRAPH_RLM_STORE`, else
+            `langgraph-rlm/blobs` in the user's data folder.
         configurable: what a run may set for itself, as `context=RunSettings(...)` or in its
             config: a `Configurable`, or a dict of some of its fields. By default a run may choose
             among `models`, lower limits and leave tools out.
