@@ -229,7 +229,7 @@ class TestRoot:
         start, step = [*LIMITS].index(limit) % 2, 2
         cut_off(LIMITS[limit], rlm, config(), ASKED, start=start, step=step)
 
-    @pytest.mark.parametrize("limit", LIMITS.keys() - {"none", "max_seconds"})
+    @pytest.mark.parametrize("limit", sorted(LIMITS.keys() - {"none", "max_seconds"}))
     async def test_the_limits_above_are_reached(self, limit: str) -> None:
         out = await rlm(World(), LIMITS[limit]).ainvoke(ASKED, config())
         assert out["stop_reason"] == limit

@@ -3,9 +3,11 @@
 What goes wrong is an OSError here, as with any other place for files.
 """
 
+import atexit
 import os
 import re
 import threading
+from contextlib import suppress
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +27,9 @@ CONNECTIONS = 4
 
 WAIT_SECONDS = 30.0
 """How long a connection is waited for, also while the database restarts."""
+
+CLOSE_SECONDS = 1.0
+"""How long a process that ends waits for the threads of its pool."""
 
 TRIES = 3
 """How often a statement is sent, where its connection was lost. Each may be sent twice."""
@@ -254,6 +259,16 @@ def _pool_of(url: str, try_first: Callable[[], None]) -> "ConnectionPool[Any]":
                 name="langgraph-rlm-blobs",
             )
         return _pools[key]
+
+
+@atexit.register
+def _close_pools() -> None:
+    """Close the pools of this process while their threads can still end: later, the process would
+    wait seconds for each of them."""
+    for (process, _), pool in [*_pools.items()]:
+        if process == os.getpid():
+            with suppress(Exception):
+                pool.close(timeout=CLOSE_SECONDS)
 
 
 def _forget_locks() -> None:
