@@ -17,6 +17,7 @@ namespaces, which root makes; nothing leaves them.
 
 import argparse
 import asyncio
+import json
 import random
 import statistics
 import sys
@@ -91,10 +92,22 @@ def campaign(options: argparse.Namespace, opened: ExitStack) -> int:
     problems = judged(runs, models, [fault.at for fault in faults.done])
     _report(options, runs, faults.done, models, time.monotonic() - began, clients.retries)
     print("\n".join(problems))
+    if options.asks:
+        _write_asks(options.asks, runs, models, faults.done)
     if problems and options.logs:
         for worker in cluster.workers:
             (options.logs / worker.log.name).write_bytes(worker.log.read_bytes())
     return int(bool(problems))
+
+
+def _write_asks(
+    path: Path, runs: Sequence[Run], models: Models, faults: Sequence[Fault]
+) -> None:
+    """Write each call and each fault, in the order of time, as lines of JSON."""
+    asks = [vars(ask) for run in runs for ask in models.tally(run.work.name).asks]
+    lines = [*asks, *({**vars(fault), "arrived": fault.at} for fault in faults)]
+    ordered = sorted(lines, key=lambda line: line["arrived"])
+    path.write_text("\n".join(map(json.dumps, ordered)))
 
 
 async def _hit(
@@ -186,6 +199,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1800, help="after which it gives up")
     parser.add_argument("--seed", type=int, default=random.getrandbits(30))
     parser.add_argument("--logs", type=Path, help="folder for the workers' logs if it fails")
+    parser.add_argument("--asks", type=Path, help="file for all calls and faults, as JSON lines")
     parser.add_argument("--quick", action="store_true", help="40 runs, for a first look")
     parser.add_argument("--throughput", action="store_true")
     parser.add_argument("--json", type=Path, help="file for the figures of --throughput")

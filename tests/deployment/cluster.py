@@ -144,6 +144,7 @@ class Worker:
         command = [*self._place.prefix, str(engine_python()), *serve]
         address = ["--host", self._place.host, "--port", str(self._port)]
         env = {**self._cluster.env, "LANGGRAPH_RLM_CHILDREN_URL": self.url}
+        env["OPENAI_API_KEY"] = f"worker{self.number}"  # so that the models know who asks
         self.process = Process([*command, *address], self.log, env, self._cluster.folder)
 
     def wait(self, seconds: float = START_SECONDS) -> None:

@@ -33,6 +33,8 @@ class Ask:
     """Seconds of `time.monotonic`."""
     was_saved: bool
     """Whether the database held a reply to the same prompt already."""
+    by: str
+    """Who asked, by its key."""
     replied: float | None = None
     """When its reply had been written to the socket."""
 
@@ -122,7 +124,8 @@ class Models(OnThread):
         except ConnectionError:  # whoever asked has been killed before the request was out
             raise web.HTTPBadRequest from None
         prompt, text = reply(body["messages"])
-        ask = await self._noted(prompt, text)
+        by = request.headers.get("authorization", "").removeprefix("Bearer ")
+        ask = await self._noted(prompt, text, by)
         await asyncio.sleep(self.seconds)
         response = web.json_response(_completion(body["model"], text))
         with suppress(ConnectionError):  # whoever asked may have been killed
@@ -131,11 +134,11 @@ class Models(OnThread):
             ask.replied = time.monotonic()
         return response
 
-    async def _noted(self, prompt: str, text: str) -> Ask:
+    async def _noted(self, prompt: str, text: str, by: str) -> Ask:
         run, saved = run_of(prompt), False
         if prompt in self._prompts:
             saved = await asyncio.to_thread(self._saved, text)
-        ask = Ask(prompt, run, time.monotonic(), saved)
+        ask = Ask(prompt, run, time.monotonic(), saved, by)
         with self._changed:
             self._prompts.add(prompt)
             self._runs.setdefault(run, Tally()).asks.append(ask)

@@ -25,7 +25,7 @@ FINAL(send_email(to="{address}", subject="hello", body="there"))"""
 MAILED = re.compile(r"MAIL (\S+@\S+\w)")
 ASKED = re.compile(r"WORK (\S+) rounds=(\d+) width=(\d+) kids=(\d+)")
 BEST_SO_FAR = "as far as it went"
-"""What the root model says of a run that a limit has ended."""
+"""What the root model's replies to a run begin with that a limit has ended."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,6 @@ def reply(messages: list[dict[str, Any]]) -> tuple[str, str]:
     turn = sum(message["role"] == "assistant" for message in messages)
     asked = f"ROOT {name} turn {turn}"
     if turn:
-        return asked, BEST_SO_FAR
+        return asked, f"{BEST_SO_FAR}: {name}, turn {turn}"
     cell = CELL.format(name=name, rounds=rounds, width=width, kids=kids)
     return asked, f"```repl\n{cell}\n```"
