@@ -30,6 +30,7 @@ from langgraph_rlm.pregel.keys import (
     RUNTIME,
     SCRATCHPAD,
     counted,
+    is_within_task,
     own_place,
     with_around,
     with_own_store,
@@ -157,7 +158,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         async with AsyncExitStack() as until_done:
             await self._keep(config, saver, until_done)
             given = await self._by_reference(input if child is None else child.given, config)
-            held = await self._occupy(config, until_done)
+            held = await self._occupy(config, saver, until_done)
             if saver is not None:
                 config = with_key(config, CHECKPOINTER, self._used(saver, config, held))
             config = await self.at_newest(config, saver)
@@ -348,18 +349,23 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             use = users.begin(database, saver)
             until_done.push_async_callback(asyncio.to_thread, users.end, use)
 
-    async def _occupy(self, config: RunnableConfig, until_done: AsyncExitStack) -> Held | None:
-        """Keep other callers off the thread of a root; what is within has its root's lease."""
-        given, saver = config.get("configurable", {}), cast(object, self.checkpointer)
-        if FRAME in given:
-            return cast(Frame, given[FRAME]).run.lease
-        thread = given.get("thread_id")
-        if thread is None or not isinstance(saver, BaseCheckpointSaver):
-            return None
-        database = await database_of(cast(Saver, saver))
+    async def _occupy(
+        self, config: RunnableConfig, saver: Saver | None, until_done: AsyncExitStack
+    ) -> Held | None:
+        """Keep other callers off the thread of a root. A run in a task of another graph has its own
+        namespace alone, as others may run beside it; what is within a run has that one's lease."""
+        given, around = config.get("configurable", {}), _lease_around(config)
+        thread, namespace = given.get("thread_id"), ""
+        if thread is None or saver is None or self._is_child(config):
+            return around
+        if around is not None and around.thread == str(thread):
+            return around
+        if is_within_task(config):
+            namespace = own_place(config).get("configurable", {}).get("checkpoint_ns", "")
         named = given.get("run_id") or config.get("metadata", {}).get("run_id")
         run_id = None if named is None else str(named)
-        held = await until_done.enter_async_context(lease(database, str(thread), run_id))
+        wanted = lease(await database_of(saver), str(thread), run_id, namespace=namespace)
+        held = await until_done.enter_async_context(wanted)
         until_done.push_async_exit(held.patient)
         return held
 
@@ -367,6 +373,13 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, parts: AsyncIterator[Any], config: RunnableConfig, held: Held | None
     ) -> AsyncIterator[Any]:
         """The parts of a run, which ends when its thread is taken over. What is within ends with
-        its root."""
-        is_root = FRAME not in config.get("configurable", {})
-        return held.guarded(parts) if held is not None and is_root else parts
+        it."""
+        if held is None or held is _lease_around(config):
+            return parts
+        return held.guarded(parts)
+
+
+def _lease_around(config: RunnableConfig) -> Held | None:
+    """The lease of the run that a call is within."""
+    frame = config.get("configurable", {}).get(FRAME)
+    return frame.run.lease if isinstance(frame, Frame) else None

@@ -21,10 +21,12 @@ import pydantic_monty  # noqa: F401 - what a run imports late, every fork has al
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.graph import START, StateGraph
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from langgraph_rlm import Limits, RLMError, create_rlm
+from langgraph_rlm.state import RLMInput, RLMOutput
 
 ITEMS = 20
 CELL = f"got = llm_query_batched([f'item {{i}}' for i in range({ITEMS})])\nFINAL(' '.join(got))"
@@ -65,6 +67,18 @@ def graph_of(given: dict[str, Any], saver: Any, **options: Any) -> Any:
     )
 
 
+class OuterState(RLMInput, RLMOutput):
+    """Of a graph with an RLM as a node."""
+
+
+def outer_of(given: dict[str, Any], saver: Any) -> Any:
+    """A graph with that RLM as its node `ask`, as a server runs one: the checkpointer is the outer graph's."""
+    builder: Any = StateGraph(OuterState)
+    builder.add_node("ask", graph_of(given, None))
+    builder.add_edge(START, "ask")
+    return builder.compile(checkpointer=saver)
+
+
 def config_of(given: dict[str, Any]) -> dict[str, Any]:
     """The thread, and the run as Aegra names it."""
     own = {"thread_id": given["thread"]}
@@ -81,7 +95,8 @@ async def play(given: dict[str, Any]) -> Any:
                 graph_of(given, saver).invoke, question, config_of(given)
             )
     async with open_pool(given["db"], given.get("connections", 2)) as saver:
-        return await graph_of(given, saver).ainvoke(question, config_of(given))
+        make = outer_of if given.get("node") else graph_of
+        return await make(given, saver).ainvoke(question, config_of(given))
 
 
 def run(given: dict[str, Any]) -> None:

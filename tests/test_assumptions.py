@@ -817,7 +817,7 @@ class TestPendingWrites:
         async def go() -> None:
             async with opened() as saver:
                 place: Any = {"thread_id": "leased", "checkpoint_ns": ""}
-                config = keys.with_lease({"configurable": place}, "secret")
+                config = keys.with_lease({"configurable": place}, "leased", "secret")
                 metadata: Any = {"source": "input", "step": -1, "parents": {}}
                 await call(saver, "put", config, empty_checkpoint(), metadata, {})
                 found = await saved(saver, on("leased", checkpoint_ns=""))

@@ -15,7 +15,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langgraph_rlm import ThreadBusyError
 from langgraph_rlm.pregel.holders import own_holder, state_of
-from langgraph_rlm.pregel.leases import Database, database_of, is_leased, lease
+from langgraph_rlm.pregel.leases import Database, database_of, how_many_held, is_leased, lease
 from langgraph_rlm.testing import ScriptedModel
 
 from .jails import needs_a_jail
@@ -82,6 +82,23 @@ def test_a_lock_file_that_cannot_be_used_is_warned_of_once_and_hinders_no_run(
     assert f"The lock file {lock} cannot be used" in said
     assert not (tmp_path / "elsewhere").exists()
     assert os.path.lexists(lock)
+
+
+@pytest.mark.parametrize("file", [True, False])
+async def test_a_namespace_is_held_beside_its_thread_and_others(tmp_path: Path, file: bool) -> None:
+    """As a graph with RLMs as nodes runs several at once; the thread itself may be held by whoever runs the graph."""
+    database, count = Database("db", tmp_path / "lock" if file else None), how_many_held()
+    async with (
+        lease(database, "a"),
+        lease(database, "a", namespace="ask:1"),
+        lease(database, "a", namespace="ask:2"),
+    ):
+        assert how_many_held() == count + 3
+        for taken in ("", "ask:2"):
+            with pytest.raises(ThreadBusyError, match="Thread 'a' is running already"):
+                async with lease(database, "a", namespace=taken):
+                    pass
+    assert how_many_held() == count
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import psutil
 import psycopg
@@ -25,6 +25,7 @@ from httpx import Request
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_openai import ChatOpenAI
+from langgraph.graph import START, StateGraph
 from openai import APIConnectionError
 from psycopg_pool import AsyncNullConnectionPool
 
@@ -37,9 +38,9 @@ from langgraph_rlm import (
 )
 from langgraph_rlm.chat.ids import thread_of
 from langgraph_rlm.history.prune import aprune
-from langgraph_rlm.pregel.leases import database_of, is_leased, lease
+from langgraph_rlm.pregel.leases import database_of, how_many_held, is_leased, lease
 from langgraph_rlm.server.responses.holding import hold
-from langgraph_rlm.testing import ScriptedModel
+from langgraph_rlm.testing import ScriptedModel, cell
 
 from .faults.databases import CannotStart, Postgres, checkpoints, open_saver, settle
 from .faults.provider import Provider
@@ -212,6 +213,10 @@ def saved_items(server: Postgres, thread: str) -> set[str]:
     return {digest_of([{"content": item, "role": "user"}]) for item in found}
 
 
+def place_of(saved: Any) -> dict[str, Any]:
+    return saved.config["configurable"]
+
+
 def asked_since(provider: Provider, thread: str, before: int = 0) -> Counter[str]:
     return Counter(call.digest for call in provider.asked(thread)[before:])
 
@@ -262,31 +267,40 @@ def test_a_process_that_died_on_another_machine_is_followed_when_its_lease_ends(
 # --- processes that are stopped, and come back
 
 
+@pytest.mark.parametrize("more", [{}, {"node": True}], ids=["alone", "node"])
 @pytest.mark.parametrize("during", [False, True], ids=["after", "during"])
 def test_a_stopped_process_that_comes_back_neither_writes_nor_asks(
-    start: Start, server: Postgres, provider: Provider, tmp_path: Path, during: bool
+    start: Start, server: Postgres, provider: Provider, tmp_path: Path, during: bool, more: Any
 ) -> None:
-    """While another one works on the thread, or after it. Of twenty items it sends none but what it was about to send."""
+    """While another one works on the thread, or after it. Of twenty items it sends none but what it was about to send.
+
+    Also where the RLM is a node of another graph, which notes the error among its own writes.
+    """
     name = tmp_path.name
-    first = start(seconds=SECONDS)
+
+    def of_rlm() -> list[Any]:
+        saved = checkpoints(server.url, name)
+        return [each for each in saved if not more or place_of(each)["checkpoint_ns"]]
+
+    first = start(seconds=SECONDS, **more)
     assert provider.wait_for(name, 8, 60)
     while not saved_items(server, name):
         time.sleep(0.05)
     first.send(signal.SIGSTOP)
     time.sleep(0.5)  # for what it had sent to be counted
     before, kept = len(provider.asked(name)), saved_items(server, name)
-    second = start(resume=True)
+    second = start(resume=True, **more)
     if during:
         assert provider.wait_for(name, before + 4, 60)
         first.send(signal.SIGCONT)
     done = second.ended()
     assert done["answer"] == ANSWER
-    asked, saved = provider.asked(name), checkpoints(server.url, name)
+    asked, saved = provider.asked(name), of_rlm()
     first.send(signal.SIGCONT)
     lost = first.ended()
     assert lost["error"] == "ThreadTakenOverError"
     assert len(provider.asked(name)) - len(asked) <= IN_FLIGHT  # which it had begun to send
-    assert checkpoints(server.url, name) == saved
+    assert saved and of_rlm() == saved
     assert done["usage"]["sub_calls"] == ITEMS
     assert kept and not kept & asked_since(provider, name, before).keys()
     assert not rows(server, tmp_path.name)
@@ -458,6 +472,81 @@ def test_another_process_of_this_machine_is_busy_at_once(
     assert first.ended()["answer"] == ANSWER
     assert same.ended()["answer"] == ANSWER
     assert len(provider.asked(tmp_path.name)) == 1 + ITEMS
+
+
+# --- graphs with RLMs as nodes
+
+
+class TwoAnswers(TypedDict, total=False):
+    """The state of a graph that asks two RLMs at once."""
+
+    a: str
+    b: str
+
+
+def asking_twice(graph: Any, saver: Any) -> Any:
+    """A graph that asks an RLM in two nodes at once; they have no state in common with it."""
+    builder: Any = StateGraph(TwoAnswers)
+    for name in "ab":
+
+        async def node(_: Any, name: str = name) -> Any:
+            return {name: (await graph.ainvoke({"query": name}))["answer"]}
+
+        builder.add_node(f"ask_{name}", node)
+        builder.add_edge(START, f"ask_{name}")
+    return builder.compile(checkpointer=saver)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["", "own saver"])
+async def test_rlms_in_tasks_of_one_graph_run_beside_each_other_and_each_once(
+    server: Postgres, own: bool
+) -> None:
+    """Each has a lease of its namespace. The same task is not run by a second caller, as long as the first one is at it."""
+    going, count, asked = asyncio.Event(), how_many_held(), list[str]()
+
+    async def slow(prompt: str) -> str:
+        asked.append(prompt)
+        await going.wait()
+        return prompt
+
+    async with open_saver(server.url) as saver:
+        model = ScriptedModel(answer=lambda _: cell("FINAL(llm_query('x'))"))
+        options: Any = {"checkpointer": saver} if own else {}
+        graph = asking_twice(rlm(model, sub=slow_model(slow), **options), saver)
+        name = f"beside-{own}"
+        run = asyncio.create_task(graph.ainvoke({"a": ""}, thread(name)))
+        await until(lambda: len(rows(server, f"{name}|ask_")) == 2)
+        await until(lambda: how_many_held() == count + 2)
+        with pytest.raises(ThreadBusyError):
+            await graph.ainvoke(None, thread(name))
+        same: Any = {"configurable": {"thread_id": f"named-{own}", "run_id": "run-1"}}
+        named = asyncio.create_task(graph.ainvoke({"a": ""}, same))
+        await until(lambda: len(rows(server, f"named-{own}|ask_")) == 2)
+        again = asyncio.create_task(graph.ainvoke(None, same))  # as a server tries a run again
+        await asyncio.sleep(0.3)
+        going.set()
+        assert await asyncio.gather(run, named, again) == [{"a": "x", "b": "x"}] * 3
+        assert len(asked) == 4 and how_many_held() == count and not rows(server, name)
+
+
+async def test_an_rlm_in_a_tool_of_another_one_has_its_lease(server: Postgres) -> None:
+    """One row stands for all that a run does."""
+    seen: list[list[str]] = []
+
+    async def look(prompt: str) -> str:
+        seen.append(rows(server, "tooled"))
+        return prompt
+
+    async with open_saver(server.url) as saver:
+        inner = rlm(root("FINAL(llm_query('x'))"), sub=slow_model(look))
+
+        async def ask(question: str) -> str:
+            """Ask another RLM."""
+            return (await inner.ainvoke({"query": question}))["answer"]
+
+        outer = rlm(root("FINAL(ask('q'))"), tools=[ask], checkpointer=saver)
+        assert (await outer.ainvoke({"query": "q"}, thread("tooled")))["answer"] == "x"
+    assert [len(tokens) for tokens in seen] == [1]
 
 
 # --- databases that are away, or do not let us

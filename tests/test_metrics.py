@@ -7,6 +7,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from langgraph_rlm.pregel.leases import Database, lease
 from langgraph_rlm.server import Settings
 from langgraph_rlm.server.figures import MODELS, OTHER, Figures
 from langgraph_rlm.telemetry.work import Event, Where, Work
@@ -184,3 +185,10 @@ class TestLabels:
         found = samples(figures.text().decode())
         assert found["sandboxes_alive{}"] == 1 and found["sandboxes_crashed_total{}"] == 1
         assert found["replayed_cells_total{}"] == 3
+
+    async def test_leases_are_those_that_the_process_holds_now(self) -> None:
+        figures, database = Figures(), Database("figures", None)
+        before = samples(figures.text().decode())["leases_held{}"]
+        async with lease(database, "a"), lease(database, "b"):
+            assert samples(figures.text().decode())["leases_held{}"] == before + 2
+        assert samples(figures.text().decode())["leases_held{}"] == before

@@ -389,7 +389,7 @@ class Lease:
     """A lease whose holder has not noticed that it is gone."""
 
     def __init__(self, thread: str, token: str | None) -> None:
-        self.thread, self.token = thread, token
+        self.thread, self.key, self.token = thread, thread, token
         self.checks = 0
 
     async def check(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from langgraph_rlm.lazy import per_process, warn_once
-from langgraph_rlm.pregel.held import Held
+from langgraph_rlm.pregel.held import Held, Place
 from langgraph_rlm.pregel.lease_homes import Database
 
 if sys.platform != "win32":
@@ -22,7 +22,7 @@ LOCK = "@hhqqi4x"
 """Linux' `struct flock`: kind, from where, first byte, bytes, process."""
 
 Key = tuple[str, str]
-"""A database's name and a thread's id."""
+"""A database's name, and that of a lease in it."""
 
 Locked = Literal["here and elsewhere", "here", ""]
 """Whom a lease keeps out: callers in other processes too; callers in this one; nobody, as somebody
@@ -52,12 +52,12 @@ def _locks() -> _Locks:
 
 
 class FileLease(Held):
-    """A thread whose byte is locked, where it can be."""
+    """A place whose byte is locked, where it can be."""
 
-    def __init__(self, database: Database, thread: str, locked: Locked) -> None:
-        super().__init__(thread)
+    def __init__(self, database: Database, place: Place, locked: Locked) -> None:
+        super().__init__(place)
         self._path = database.lock
-        self._key = (database.name, thread)
+        self._key = (database.name, place.key)
         self._locked = locked
 
     async def release(self) -> None:
@@ -68,13 +68,13 @@ class FileLease(Held):
                 _unlock(self._path, self._key, locks.files)
 
 
-def take(database: Database, thread: str) -> FileLease | None:
-    """Lock the byte of a thread that nobody in this process holds; None where another process has
+def take(database: Database, place: Place) -> FileLease | None:
+    """Lock the byte of a place that nobody in this process holds; None where another process has
     it."""
     locks = _locks()
     with locks.mutex:
-        locked = _lock(database.lock, (database.name, thread), locks.files)
-    return FileLease(database, thread, locked) if locked else None
+        locked = _lock(database.lock, (database.name, place.key), locks.files)
+    return FileLease(database, place, locked) if locked else None
 
 
 def is_locked(database: Database, thread: str) -> bool:

@@ -5,23 +5,38 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from langgraph_rlm.errors import ThreadTakenOverError
+from langgraph_rlm.pregel.keys import WITHIN
 
 T = TypeVar("T")
 
 END: Any = object()
 
 
+class Place(NamedTuple):
+    """What a lease is of: a thread, or a namespace in it, of a graph that a task of another one
+    runs. The two do not keep each other out."""
+
+    thread: str
+    namespace: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of the lease in its database."""
+        return WITHIN.join(self) if self.namespace else self.thread
+
+
 class Held:
-    """A thread that is held. This one cannot be taken over; a row of a database can."""
+    """A place that is held. This one cannot be taken over; a row of a database can."""
 
     token: str | None = None
     """What a database checks writes by; None where nobody can take the thread over."""
 
-    def __init__(self, thread: str) -> None:
-        self.thread = thread
+    def __init__(self, place: Place) -> None:
+        self.thread = place.thread
+        self.key = place.key
         self.is_lost = False
         self._works: asyncio.Task[Any] | None = None
         self._was_ended = False

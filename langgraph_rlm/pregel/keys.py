@@ -41,16 +41,17 @@ DURABILITY = "__pregel_durability"
 """When a run saves: `"sync"`, `"async"` or `"exit"`. Left out where nobody has said it."""
 
 LEASE = "__rlm_lease"
-"""The token of the lease under which a run saves, on its way to a saver that checks it in the same
-statement. It starts as a private key does, so that no saver puts it into its metadata."""
+"""The key and the token of the lease under which a run saves, on their way to a saver that checks
+it in the same statement. It starts as a private key does, so that no saver puts it into its
+metadata."""
 
 TASK_ID = "__pregel_task_id"
 """The id of the task that a graph runs within. LangGraph takes a graph with it for a nested one."""
 
 
-def with_lease(config: "RunnableConfig", token: str) -> "RunnableConfig":
+def with_lease(config: "RunnableConfig", key: str, token: str) -> "RunnableConfig":
     """A config under which a saver writes only while a lease is held."""
-    return {**config, "configurable": {**config.get("configurable", {}), LEASE: token}}
+    return {**config, "configurable": {**config.get("configurable", {}), LEASE: (key, token)}}
 
 
 # Channels and tags

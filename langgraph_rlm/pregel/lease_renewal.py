@@ -13,7 +13,7 @@ import psycopg
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.lazy import per_process
 from langgraph_rlm.pregel.clock import seconds
-from langgraph_rlm.pregel.held import Held
+from langgraph_rlm.pregel.held import Held, Place
 from langgraph_rlm.pregel.postgres import asked, is_closed
 
 LOG = logging.getLogger("langgraph_rlm.leases")
@@ -63,17 +63,19 @@ def lease_seconds() -> float:
 class Renewed(Held):
     """A lease that ends unless it is renewed."""
 
-    def __init__(self, own: Any, thread: str, token: str, began: float, renewal: "Renewal") -> None:
+    def __init__(
+        self, own: Any, place: Place, token: str, began: float, renewal: "Renewal"
+    ) -> None:
         """Take what was just taken.
 
         Args:
             own: the user's saver.
-            thread: the thread.
+            place: what it is of.
             token: in its row.
             began: when the statement began that took it.
             renewal: of the saver's connection.
         """
-        super().__init__(thread)
+        super().__init__(place)
         self.own = own
         self.token = token
         self.renewed_at = began
@@ -168,8 +170,8 @@ class Renewal:
 
     async def _renew(self) -> None:
         began, leases = seconds(), {**self._leases}
-        threads = [lease.thread for lease in leases.values()]
-        rows = await asked(self._own, RENEW, (threads, [*leases], lease_seconds()))
+        keys = [lease.key for lease in leases.values()]
+        rows = await asked(self._own, RENEW, (keys, [*leases], lease_seconds()))
         renewed = {row["token"] for row in rows}
         for token, lease in leases.items():
             if token in renewed:

@@ -15,13 +15,13 @@ from langgraph_rlm.errors import ThreadBusyError
 from langgraph_rlm.lazy import per_process
 from langgraph_rlm.pregel import file_leases
 from langgraph_rlm.pregel.clock import seconds
-from langgraph_rlm.pregel.held import Held
+from langgraph_rlm.pregel.held import Held, Place
 from langgraph_rlm.pregel.lease_homes import Database, database_of
 
-__all__ = ["Database", "Held", "database_of", "holds", "is_leased", "lease"]
+__all__ = ["Database", "Held", "database_of", "holds", "how_many_held", "is_leased", "lease"]
 
 Key = tuple[str, str]
-"""A database's name and a thread's id."""
+"""A database's name, and that of a lease in it: a thread's id, or `Place.key`."""
 
 PATIENCE = 60.0
 """Seconds that a run waits for its own earlier try to let go of the thread."""
@@ -62,15 +62,22 @@ def _claims() -> _Claims:
 
 @asynccontextmanager
 async def lease(
-    database: Database, thread: str, run_id: str | None = None, *, wait: bool = True
+    database: Database,
+    thread: str,
+    run_id: str | None = None,
+    *,
+    namespace: str = "",
+    wait: bool = True,
 ) -> AsyncGenerator[Held]:
-    """Hold a thread.
+    """Hold a thread, or a namespace in it.
 
     Args:
         database: of the thread.
         thread: its id.
         run_id: of the run that wants it, where a server has named it. If the same run holds it, as
             when a server tries a run again whose worker was silent, it is waited for.
+        namespace: of a graph within another one's task. It alone is held, whoever holds the thread
+            or other namespaces.
         wait: whether to wait for the end of a lease of another machine, of which it is not known
             whether its holder is still there. It takes as long as a lease lasts at most.
 
@@ -78,10 +85,13 @@ async def lease(
         ThreadBusyError: somebody else holds it.
         psycopg.Error: the database cannot be asked.
     """
-    key, claims = (database.name, thread), _claims()
+    place, claims = Place(thread, namespace), _claims()
+    key = (database.name, place.key)
     claim = await _claimed(claims, key, run_id)
+    if claim is None:
+        raise busy(thread)
     try:
-        held = await _taken(database, thread, run_id, wait=wait)
+        held = await _taken(database, place, run_id, wait=wait)
         claim.is_held = True
         try:
             yield held
@@ -92,29 +102,29 @@ async def lease(
         claims.remove(key)
 
 
-async def _claimed(claims: _Claims, key: Key, run_id: str | None) -> _Claim:
-    """Keep other callers of this process off a thread."""
+async def _claimed(claims: _Claims, key: Key, run_id: str | None) -> _Claim | None:
+    """Keep other callers of this process off a place; None where one of them has it."""
     claim, until = _Claim(run_id), seconds() + PATIENCE
     while (other := claims.add(key, claim)) is not None:
         if run_id is None or other.run_id != run_id or seconds() > until:
-            raise busy(key[1])
+            return None
         await asyncio.sleep(LOOK)
     return claim
 
 
-async def _taken(database: Database, thread: str, run_id: str | None, *, wait: bool) -> Held:
-    """Keep other processes off a thread, as far as the database can."""
+async def _taken(database: Database, place: Place, run_id: str | None, *, wait: bool) -> Held:
+    """Keep other processes off a place, as far as the database can."""
     held: Held | None
     if database.saver is not None:
         from langgraph_rlm.pregel import postgres_leases
 
-        held = await postgres_leases.take(database.saver, thread, run_id, wait=wait)
+        held = await postgres_leases.take(database.saver, place, run_id, wait=wait)
     elif database.lock is not None:
-        held = file_leases.take(database, thread)
+        held = file_leases.take(database, place)
     else:
-        held = Held(thread)
+        held = Held(place)
     if held is None:
-        raise busy(thread)
+        raise busy(place.thread)
     return held
 
 
@@ -122,6 +132,13 @@ def holds(database: Database, thread: str) -> bool:
     """Whether this process holds a thread."""
     claim = _claims().of.get((database.name, thread))
     return claim is not None and claim.is_held
+
+
+def how_many_held() -> int:
+    """Count the leases that this process holds."""
+    claims = _claims()
+    with claims.mutex:
+        return sum(claim.is_held for claim in claims.of.values())
 
 
 async def is_leased(database: Database, thread: str) -> bool:

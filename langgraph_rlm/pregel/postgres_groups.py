@@ -67,8 +67,9 @@ class PostgresGroups(Groups[Part]):
                 return True
             except ProgrammingError:
                 pass  # the saver's own statement fails too, or is right
-        if part.token is not None:
-            held = await self._asked(lambda: (IS_HELD, (part.thread, part.token)))
+        lease = part.lease
+        if lease is not None:
+            held = await self._asked(lambda: (IS_HELD, lease))
             if not held:
                 raise _taken_over(part.thread)
         return False
@@ -101,7 +102,7 @@ class PostgresGroups(Groups[Part]):
         held = {row["number"] for row in await self._asked_again(query)}
         for number, saving in enumerate(take(), 1):
             part = saving.what
-            is_held = part.token is None or number in held
+            is_held = part.lease is None or number in held
             saving.end(None if is_held else _taken_over(part.thread))
 
     async def _asked_again(self, query: Query) -> list[Any]:

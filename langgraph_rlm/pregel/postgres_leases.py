@@ -1,4 +1,5 @@
-"""PostgreSQL leases: rows beside the checkpoints, which processes on any machine see.
+"""PostgreSQL leases: rows beside the checkpoints, which processes on any machine see. The key of
+such a row is a thread's id, or of a graph within another one `Place.key`.
 
 A lease has a random token, and ends by itself where nobody renews it. The database's clock says
 when; no two machines' clocks are compared. A process that was stopped for longer than its lease
@@ -16,7 +17,7 @@ import psycopg
 
 from langgraph_rlm.lazy import per_process, warn_once
 from langgraph_rlm.pregel.clock import seconds
-from langgraph_rlm.pregel.held import Held
+from langgraph_rlm.pregel.held import Held, Place
 from langgraph_rlm.pregel.holders import own_holder, state_of
 from langgraph_rlm.pregel.lease_renewal import PATIENCE, Renewed, lease_seconds, renewal_of
 from langgraph_rlm.pregel.postgres import asked
@@ -58,7 +59,7 @@ DELETE FROM langgraph_rlm_leases WHERE expires_at < clock_timestamp() - interval
 
 @dataclass(frozen=True)
 class _Row:
-    """The lease of a thread, as the database has it."""
+    """A lease, as the database has it."""
 
     token: str
     holder: str
@@ -73,21 +74,21 @@ class _Row:
 
 
 class RowLease(Renewed):
-    """A thread whose row has our token."""
+    """A place whose row has our token."""
 
     async def until_free(self) -> None:
         """Wait until whoever has taken the thread over lets it go, for a minute at most."""
         until = seconds() + PATIENCE
         while seconds() < until:
             with suppress(psycopg.Error):
-                if not await is_taken(self.own, self.thread):
+                if not await is_taken(self.own, self.key):
                     return
             await asyncio.sleep(_pause(lease_seconds()))
 
     async def release(self) -> None:
         """Delete the row. Where the database is away, it ends by itself."""
         self.renewal.remove(self)
-        await asyncio.shield(_release(self.own, self.thread, str(self.token)))
+        await asyncio.shield(_release(self.own, self.key, str(self.token)))
 
 
 @per_process
@@ -99,47 +100,47 @@ def _tokens() -> set[str]:
 _has_table: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
-async def take(own: Any, thread: str, run_id: str | None, *, wait: bool) -> Held | None:
-    """Take a thread that nobody in this process holds, as `leases.lease` says.
+async def take(own: Any, place: Place, run_id: str | None, *, wait: bool) -> Held | None:
+    """Take a place that nobody in this process holds, as `leases.lease` says.
 
     Where the table cannot be had, a warning says so and only this process is kept in order.
 
     Returns:
-        What is held; None where somebody else holds the thread.
+        What is held; None where somebody else holds the place.
 
     Raises:
         psycopg.Error: the database cannot be asked.
     """
     if not await _prepared(own):
-        return Held(thread)
+        return Held(place)
     token = secrets.token_hex(16)
     _tokens().add(token)
     try:
-        began = await _until_taken(own, thread, run_id, token, wait=wait)
+        began = await _until_taken(own, place.key, run_id, token, wait=wait)
     except psycopg.errors.UndefinedTable:  # it was dropped meanwhile
         _tokens().discard(token)
         del _has_table[own.conn]
-        return await take(own, thread, run_id, wait=wait)
+        return await take(own, place, run_id, wait=wait)
     except psycopg.Error as error:
         _tokens().discard(token)
         if not _is_refused(error):
             raise
         _has_table[own.conn] = False
         _warn(error)
-        return Held(thread)
+        return Held(place)
     except BaseException:  # it may have been taken all the same
-        await asyncio.shield(_release(own, thread, token))
+        await asyncio.shield(_release(own, place.key, token))
         raise
     if began is None:
         _tokens().discard(token)
         return None
-    held = RowLease(own, thread, token, began, renewal_of(own))
+    held = RowLease(own, place, token, began, renewal_of(own))
     held.renewal.add(held)
     return held
 
 
 async def _until_taken(
-    own: Any, thread: str, run_id: str | None, token: str, *, wait: bool
+    own: Any, key: str, run_id: str | None, token: str, *, wait: bool
 ) -> float | None:
     """Try until the row has our token; None where it should not be waited for any longer.
 
@@ -150,10 +151,10 @@ async def _until_taken(
     ours = [token]
     while True:
         began = seconds()
-        values = (thread, token, own_holder(), run_id, lease_seconds(), ours)
+        values = (key, token, own_holder(), run_id, lease_seconds(), ours)
         if await asked(own, TAKE, values):
             return began
-        row = await _look(own, thread)
+        row = await _look(own, key)
         if row is None:
             continue
         if _is_gone(row):
@@ -179,16 +180,16 @@ def _is_gone(row: _Row) -> bool:
     return state_of(row.holder) == "gone"
 
 
-async def _look(own: Any, thread: str) -> _Row | None:
-    rows = await asked(own, LOOK, (thread,))
+async def _look(own: Any, key: str) -> _Row | None:
+    rows = await asked(own, LOOK, (key,))
     return _Row(**rows[0]) if rows else None
 
 
-async def is_taken(own: Any, thread: str) -> bool:
-    """Whether somebody holds a thread: a lease that has not ended, of no process that is known to
-    be gone."""
+async def is_taken(own: Any, key: str) -> bool:
+    """Whether somebody holds a place, by its key: a lease that has not ended, of no process that is
+    known to be gone."""
     try:
-        row = await _look(own, thread) if await _exists(own) else None
+        row = await _look(own, key) if await _exists(own) else None
     except psycopg.ProgrammingError:  # it may not be read, or was dropped
         return False
     return row is not None and row.left > 0 and not _is_gone(row)
@@ -201,11 +202,11 @@ async def sweep(own: Any) -> None:
             await asked(own, SWEEP)
 
 
-async def _release(own: Any, thread: str, token: str) -> None:
-    _tokens().discard(token)  # whoever wants the thread in this process need not wait
+async def _release(own: Any, key: str, token: str) -> None:
+    _tokens().discard(token)  # whoever wants the place in this process need not wait
     with suppress(psycopg.Error, OSError):
         async with asyncio.timeout(RELEASE_SECONDS):
-            await asked(own, RELEASE, (thread, token))
+            await asked(own, RELEASE, (key, token))
 
 
 # The table

@@ -148,8 +148,8 @@ class Part:
 
     rows: Sequence[Row]
     thread: str
-    token: str | None = None
-    """Of the lease under which it writes; None where the thread is not leased."""
+    lease: tuple[str, str] | None = None
+    """Key and token of the lease under which it writes; None where it has none."""
 
 
 def statement(parts: Sequence[Part]) -> tuple[str, list[Any]]:
@@ -157,13 +157,12 @@ def statement(parts: Sequence[Part]) -> tuple[str, list[Any]]:
 
     It gives the numbers of the parts whose leases are held, from 1. Of others nothing is written.
     """
-    fenced = [(number, part) for number, part in enumerate(parts, 1) if part.token is not None]
+    fenced = [(number, *part.lease) for number, part in enumerate(parts, 1) if part.lease]
     tables: list[str] = []
     values: list[Any] = []
     if fenced:
         tables.append(HELD)
-        values += [[number for number, _ in fenced]]
-        values += [[part.thread for _, part in fenced], [part.token for _, part in fenced]]
+        values += [list(column) for column in zip(*fenced, strict=True)]
     for number, (way, rows) in enumerate(_by_way(parts).items()):
         tables.append(f"way_{number} AS ({_insert(way, is_fenced=bool(fenced))})")
         values += [list(column) for column in zip(*rows, strict=True)]
@@ -172,8 +171,8 @@ def statement(parts: Sequence[Part]) -> tuple[str, list[Any]]:
 
 
 HELD = f"""held AS (
-SELECT given.number FROM unnest(%s::int[], %s::text[], %s::text[]) AS given (number, thread, token)
-JOIN {LEASES} AS lease ON lease.thread_id = given.thread AND lease.token = given.token
+SELECT given.number FROM unnest(%s::int[], %s::text[], %s::text[]) AS given (number, key, token)
+JOIN {LEASES} AS lease ON lease.thread_id = given.key AND lease.token = given.token
 ORDER BY lease.thread_id FOR SHARE OF lease)"""
 """Leases that are held, and that nobody takes over before what is written here is committed.
 
@@ -207,7 +206,7 @@ def _by_way(parts: Sequence[Part]) -> Mapping[Way, list[tuple[Any, ...]]]:
     """
     merged: dict[tuple[Any, ...], tuple[int, Row]] = {}
     for part, number, row in _numbered(parts):
-        key = (part.token, *row.key)
+        key = (part.lease, *row.key)
         number, before = merged.get(key, (number, row))
         merged[key] = (number, row if before is row else row.over(before))
     ways: dict[Way, list[tuple[Any, ...]]] = {}
@@ -219,4 +218,4 @@ def _by_way(parts: Sequence[Part]) -> Mapping[Way, list[tuple[Any, ...]]]:
 def _numbered(parts: Sequence[Part]) -> Iterator[tuple[Part, int, Row]]:
     for number, part in enumerate(parts, 1):
         for row in part.rows:
-            yield part, 0 if part.token is None else number, row
+            yield part, 0 if part.lease is None else number, row

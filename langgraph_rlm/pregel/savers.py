@@ -79,10 +79,12 @@ def for_many_writes(saver: BaseCheckpointSaver[Any], lease: Held | None = None) 
     that would be replaced.
 
     Args:
-        lease: under which it writes. A saver that was made here before has its own, as a child
-            writes under its root's.
+        lease: under which it writes. A saver that was made here before may have it already, as a
+            child writes under its root's.
     """
-    return saver if isinstance(saver, EarlySaver) else EarlySaver(_in_groups(saver), lease)
+    if isinstance(saver, EarlySaver):
+        return saver if lease in (None, saver.lease) else EarlySaver(saver.wrapped, lease)
+    return EarlySaver(_in_groups(saver), lease)
 
 
 def _in_groups(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
@@ -268,7 +270,7 @@ class EarlySaver(WrappedSaver):
         lease = self.lease
         if lease is None or lease.token is None or not self.checks_lease:
             return config
-        return with_lease(config, lease.token) if self._is_of(lease, config) else config
+        return with_lease(config, lease.key, lease.token) if self._is_of(lease, config) else config
 
     def _is_of(self, lease: Held, config: RunnableConfig) -> bool:
         """Whether something is written to the thread of the lease. Code within a run may use the

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from langgraph_rlm.errors import ConfigurationError
+from langgraph_rlm.pregel.leases import how_many_held
 from langgraph_rlm.telemetry.work import Event, Work
 
 try:
@@ -79,6 +80,8 @@ class Figures:
     def _make_run_figures(self) -> None:
         self._runs = self._counter("runs", "Runs that ended or paused.", "stop_reason")
         self._runs_active = self._gauge("runs_active", "Runs at work now.")
+        held = self._gauge("leases_held", "Leases of threads that this process holds now.")
+        held.set_function(how_many_held)
         self._run_seconds = self._histogram("run_seconds", "Time of a run until it ended or paused")
         self._pauses = self._counter("pauses", "Pauses for an approval or a tool's result.")
         self._retries = self._counter("waits", "Calls that a busy provider did not answer yet.")
