@@ -1,16 +1,23 @@
 """Kin: threads of children elsewhere in their parent's database. A trace shows them as it shows children of the same process, and what deletes a parent deletes them."""
 
 import asyncio
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import StateGraph
 from langgraph.types import Command
+from rich.console import Console
 
-from langgraph_rlm import ThreadBusyError, aforget, aprune, athreads
+from langgraph_rlm import ForkError, ThreadBusyError, aforget, aprune, athreads
+from langgraph_rlm.cli.forking import _found
+from langgraph_rlm.cli.show_text import thread_shown
+from langgraph_rlm.cli.trace_index import WITHIN, TraceIndex
 from langgraph_rlm.history.homes import home_of
 from langgraph_rlm.history.kin import children_of, named_in
 from langgraph_rlm.pregel.leases import database_of, lease
@@ -193,6 +200,8 @@ class TestTrace:
             assert reply["thread"] == engine.made[0]["thread_id"]
             assert "child" not in reply
             assert len(rlms(records)) == 1
+            shown = await said(graph)
+            assert f"child on thread {reply['thread']}, which is not in this database" in shown
 
         asyncio.run(run())
 
@@ -213,6 +222,31 @@ class TestTrace:
                 assert len(rlms(await traced(graph))) == 1
 
         asyncio.run(run())
+
+
+class TestCommand:
+    """The command shows a child elsewhere at its place, and forks it on its own thread alone."""
+
+    def test_show_and_fork(self, engine: FakeEngine, tmp_path: Path) -> None:
+        async def run() -> None:
+            graph = app(engine, tmp_path, InMemorySaver())
+            await asked(graph, "deep 2")
+            shown = await said(graph)
+            assert f"0.0/0/0{WITHIN}" in shown
+            assert "database" not in shown
+            with pytest.raises(ForkError, match=engine.made[0]["thread_id"]):
+                await _found(graph, config("p"), f"0.0/0/0{WITHIN}0")
+
+        asyncio.run(run())
+
+
+async def said(graph: Any) -> str:
+    """What `langgraph-rlm show` prints."""
+    console = Console(width=200, file=io.StringIO())
+    index = TraceIndex(await atrace_of(graph, config("p")))
+    for part in thread_shown(index, turns_alone=False):
+        console.print(part)
+    return cast(io.StringIO, console.file).getvalue()
 
 
 class TestSavedRuns:
@@ -294,6 +328,29 @@ class TestDeleting:
 
         asyncio.run(run())
 
+    def test_in_a_sqlite_file(self, engine: FakeEngine, tmp_path: Path) -> None:
+        """Within a larger graph too, whose children run on a graph of their own."""
+
+        async def run() -> None:
+            async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "threads.db")) as saver:
+                graph = app(engine, tmp_path, saver)
+                own: Any = make(children=ELSEWHERE, blob_store=tmp_path / "blobs")
+                builder: Any = StateGraph(Around)
+                builder.add_node("rlm", own)
+                builder.set_entry_point("rlm")
+                larger = builder.compile(checkpointer=saver)
+                given = {"query": "deep 2", "context": "ctx"}
+                await larger.ainvoke(given, config("p"))
+                for reader in (larger, saver):
+                    records = await traced(reader, blob_store=tmp_path / "blobs")
+                    assert [each["depth"] for each in rlms(records).values()] == [0, 1, 2]
+                await asked(graph, "deep 1", "young")
+                freed = await aforget(larger, "p")
+                assert len(freed.threads) == 3
+                assert len((await aprune(graph, timedelta(0))).threads) == 2
+
+        asyncio.run(run())
+
     def test_nobody_elses_thread_goes_with_one_that_names_it(
         self, engine: FakeEngine, tmp_path: Path
     ) -> None:
@@ -312,6 +369,14 @@ class TestDeleting:
             assert family < {each.id for each in await athreads(graph)}
 
         asyncio.run(run())
+
+
+class Around(TypedDict):
+    """The state of a larger graph."""
+
+    query: str
+    context: str
+    answer: str
 
 
 def id_of(saved: Any) -> str:
