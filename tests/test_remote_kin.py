@@ -94,6 +94,8 @@ def test_a_trace_is_that_of_children_in_the_process(
     here = asyncio.run(trace(local))
     there = asyncio.run(trace(app(engine, tmp_path, InMemorySaver())))
     assert alike(there.records) == alike(here.records)
+    ends = [[run["ended"] for run in trace.head["runs"]] for trace in (there, here)]
+    assert ends[0] == ends[1]
     assert engine.made
 
 

@@ -222,7 +222,7 @@ class Reader:
             roots=[tree.rlm_id for tree in trees],
             state=state,
             models=_models(rlms),
-            runs=runs_of((rlm for rlm in rlms if rlm.thread == self.thread), state),
+            runs=runs_of(rlms, state, self.thread),
             branches=branches,
             questions=len(questions),
             files=files,
