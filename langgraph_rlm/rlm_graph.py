@@ -40,7 +40,7 @@ from langgraph_rlm.pregel.leases import database_of, lease
 from langgraph_rlm.pregel.savers import for_many_writes, for_sync_use
 from langgraph_rlm.pregel.starts import Begun as BegunState
 from langgraph_rlm.pregel.sync import iterate, wait_for
-from langgraph_rlm.remote.child import Child, child_of, framed
+from langgraph_rlm.remote.child import Child, child_of, framed, of_parent
 from langgraph_rlm.remote.tasks import TASK
 from langgraph_rlm.runtime.allowed_schema import allowed_schema
 from langgraph_rlm.runtime.asked import Asked, asked_of
@@ -147,6 +147,7 @@ class RLMGraph(  # pyright: ignore[reportIncompatibleMethodOverride]
             return
         child = await self._child(input, config)
         settings = asked.settings if child is None else child.settings
+        config = config if child is None else of_parent(config, child)
         saver = self._saver(config)
         problems: dict[str, str] = {}
         if not self._is_child(config):

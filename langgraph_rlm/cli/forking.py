@@ -115,6 +115,11 @@ async def _found(graph: Any, config: Any, path: str) -> "tuple[RLMTree, str]":
         if child not in tree.children:
             raise _nothing(path, child, list(tree.children), "child RLM")
         tree = tree.children[child]
+    if tree.thread != str(config["configurable"]["thread_id"]):
+        raise ForkError(
+            f"The child RLM of {path!r} ran elsewhere, on the thread {tree.thread!r}: "
+            "fork that one."
+        )
     if place not in tree.log:
         raise _nothing(path, place, list(tree.log), "entry")
     return tree, place

@@ -199,6 +199,12 @@ def _call(node: Tree, index: TraceIndex, call: "CallRecord", path: str) -> None:
     if len(children) > MOST_CHILDREN:
         more = counted(len(children) - MOST_CHILDREN, "more child", "more children")
         inner.add(Text(f"{more}: --place {where}", style="dim"))
+    elsewhere = [reply for reply in replies if "thread" in reply and reply not in children]
+    for reply in elsewhere[:MOST_CHILDREN]:
+        inner.add(Text(_named(reply), style="dim"))
+    if len(elsewhere) > MOST_CHILDREN:
+        more = counted(len(elsewhere) - MOST_CHILDREN, "more such child", "more such children")
+        inner.add(Text(more, style="dim"))
 
 
 def _counts(call: "CallRecord", replies: "Sequence[ReplyRecord]") -> str:
@@ -231,6 +237,13 @@ def _child(index: TraceIndex, reply: "ReplyRecord", path: str) -> Text:
     return Text.assemble(
         (f"{where}{WITHIN}", "cyan"), f"  {turns}, {child['state']}  ", (answer, "dim")
     )
+
+
+def _named(reply: "ReplyRecord") -> str:
+    """Name the thread of a child elsewhere, whose records are not here."""
+    why = " or has not begun" if reply["state"] == "open" else ""
+    thread = printable(reply.get("thread", ""))
+    return f"{reply['place']}: a child on thread {thread}, which is not in this database{why}"
 
 
 def _line(text: str) -> str:

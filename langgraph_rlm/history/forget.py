@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_rlm.history.freeing import GRACE, Freed, Freeing, Others
-from langgraph_rlm.history.homes import home_of, in_sync_use
-from langgraph_rlm.pregel.leases import lease
+from langgraph_rlm.history.homes import Home, home_of, in_sync_use
+from langgraph_rlm.history.kin import children_of
+from langgraph_rlm.pregel.leases import Held, lease
 from langgraph_rlm.pregel.sync import wait_for
 from langgraph_rlm.storage.blobs import BlobStore
 
@@ -47,6 +48,7 @@ async def aforget(
     grace: timedelta = GRACE,
 ) -> Freed:
     """Delete threads: their checkpoints in all namespaces, and the blobs that only they refer to.
+    With a thread go those of its children that ran elsewhere, where they are in the same database.
 
         freed = forget(rlm, "contracts-1")
 
@@ -66,7 +68,7 @@ async def aforget(
             puts anything outside a run, and where the machines' clocks agree.
 
     Raises:
-        ThreadBusyError: one of them runs. None was deleted.
+        ThreadBusyError: one of them runs, or a child's. None was deleted.
         ConfigurationError: there is no checkpointer, or a database cannot be read.
         BlobError: the store cannot be read or written. The threads may be gone then, and
             `prune` deletes their blobs.
@@ -76,13 +78,25 @@ async def aforget(
     freeing = Freeing(home, Others(databases, all_databases, grace))
     await freeing.begin()
     async with AsyncExitStack() as until_deleted:
-        held = {
-            thread: await until_deleted.enter_async_context(lease(home.database, thread))
-            for thread in wanted
-        }
+        held = await _hold(home, wanted, until_deleted)
         there = {*await home.rows.threads()}
-        for thread in wanted:
+        for thread in reversed(held):  # a kill in between leaves no child without its parent
             if thread in there:
                 await held[thread].check()
                 await asyncio.shield(freeing.delete(thread))
     return await freeing.finish(skipped={}, everything=False)
+
+
+async def _hold(
+    home: Home, wanted: Sequence[str], until_deleted: AsyncExitStack
+) -> dict[str, Held]:
+    """Keep others off threads and those of their children: each is held before its children are
+    listed, so that none comes later."""
+    held: dict[str, Held] = {}
+    waiting = [*reversed(wanted)]
+    while waiting:
+        thread = waiting.pop()
+        if thread not in held:
+            held[thread] = await until_deleted.enter_async_context(lease(home.database, thread))
+            waiting += [child async for child in children_of(home, thread)]
+    return held

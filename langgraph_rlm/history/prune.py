@@ -1,6 +1,7 @@
 """Prune: delete threads that are old, and all that nobody needs."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from langgraph_rlm.errors import ConfigurationError, ThreadBusyError
 from langgraph_rlm.history.freeing import GRACE, Freed, Freeing, Others
 from langgraph_rlm.history.homes import Home, home_of, in_sync_use, time_of
+from langgraph_rlm.history.kin import families
 from langgraph_rlm.pregel.keys import pauses_among
 from langgraph_rlm.pregel.leases import lease, sweep
 from langgraph_rlm.pregel.sync import wait_for
@@ -56,7 +58,8 @@ async def aprune(
 
         freed = prune(rlm, timedelta(days=30))
 
-    Threads of a database that have nothing of this package stay, and so do threads that run.
+    Threads of a database that have nothing of this package stay, and so do threads that run. A
+    thread and those of its children elsewhere, in the same database, stay or go together.
 
     Args:
         graph: a graph with a checkpointer, or the checkpointer.
@@ -80,28 +83,43 @@ async def aprune(
     await freeing.begin()
     before = datetime.now(UTC) - older_than
     skipped: dict[str, str] = {}
-    for thread in await home.rows.threads():
-        reason = await _reason_to_stay(home, thread, before, include_paused)
+    for family in await families(home, await home.rows.threads()):
+        reason = await _reason_to_stay(home, family, before, include_paused)
         try:
             if reason is None:  # only then it is held: whoever wants to run it meanwhile may not
-                async with lease(home.database, thread, wait=False) as held:
-                    reason = await _reason_to_stay(home, thread, before, include_paused)
+                async with AsyncExitStack() as until_deleted:
+                    held = [
+                        await until_deleted.enter_async_context(
+                            lease(home.database, thread, wait=False)
+                        )
+                        for thread in family
+                    ]
+                    reason = await _reason_to_stay(home, family, before, include_paused)
                     if reason is None:
-                        await held.check()
-                        await freeing.delete(thread)
+                        for own, thread in zip(reversed(held), reversed(family), strict=True):
+                            await own.check()
+                            await freeing.delete(thread)
         except ThreadBusyError:
             reason = "it runs"
         if reason:
-            skipped[thread] = reason
+            skipped[family[0]] = reason
     if not dry_run:
         await sweep(home.database)
     return await freeing.finish(skipped=skipped, everything=True)
 
 
 async def _reason_to_stay(
-    home: Home, thread: str, before: datetime, include_paused: bool
+    home: Home, family: Sequence[str], before: datetime, include_paused: bool
 ) -> str | None:
-    """Say why a thread stays: empty where it is young or not of this package."""
+    """Say why a thread and its children's stay: empty where one is young or not of this package."""
+    for thread in family:
+        reason = await _reason_of(home, thread, before, include_paused)
+        if reason is not None:
+            return reason
+    return None
+
+
+async def _reason_of(home: Home, thread: str, before: datetime, include_paused: bool) -> str | None:
     saved = await home.newest(thread)
     if saved is None or time_of(saved) >= before or not await home.is_ours(thread):
         return ""

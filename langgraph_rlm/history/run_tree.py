@@ -1,6 +1,7 @@
 """Run tree: an RLM of a thread and its children, as their checkpoints have them. Reads only.
 
-Saved runs and traces are made of it.
+Saved runs and traces are made of it. A child that ran elsewhere is read from its own thread, where
+the same checkpointer has it (`history/kin.py`).
 """
 
 from collections import defaultdict
@@ -14,10 +15,12 @@ from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from langgraph_rlm.budget.usage import Usage, add_usage, spent
 from langgraph_rlm.errors import ConfigurationError
-from langgraph_rlm.history.fork import has_checkpointer
+from langgraph_rlm.history.fork import has_checkpointer, rlm_at
+from langgraph_rlm.history.kin import named_in
 from langgraph_rlm.log.entries import Log
 from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import parts_of, send_number
+from langgraph_rlm.remote.tasks import PARENT_THREAD
 from langgraph_rlm.runtime.open_batch import with_answers
 from langgraph_rlm.state import ELSEWHERE, RLMState, changed, last_native_calls, pending
 
@@ -70,8 +73,14 @@ class RLMTree:
     """The place of the call that the open cell waits for."""
     children: dict[str, "RLMTree"]
     """Each child by the place of the answer that it gave, or will give."""
+    thread: str
+    """The thread of its checkpoints: a child's that ran elsewhere is its own."""
+    threads: dict[str, str]
+    """The threads of children that ran elsewhere, by the places of their answers. One that is not
+    among `children` has not begun, or another database has it."""
     pauses: list[OpenPause] = field(default_factory=list[OpenPause])
-    """Of its own tool calls, and of children elsewhere; not of children of this thread."""
+    """Of its own tool calls, and of children elsewhere; not of children of this thread. A child
+    elsewhere has none here: its pauses are its parent's, which takes their answers."""
 
 
 def check_has_thread(graph: Any, given: Mapping[str, Any]) -> None:
@@ -101,8 +110,9 @@ async def run_tree(graph: Any, config: RunnableConfig) -> RLMTree:
     given: dict[str, Any] = config.get("configurable", {})
     check_has_thread(graph, given)
     thread = str(given["thread_id"])
-    reader = _Reader(graph, thread, await _steps(graph, thread))
-    return await reader.rlm(given.get("checkpoint_ns", ""), given.get("checkpoint_id"))
+    namespace = given.get("checkpoint_ns", "")
+    reader = _Reader(graph, thread, await _steps(graph, thread), namespace)
+    return await reader.rlm(namespace, given.get("checkpoint_id"))
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,10 @@ class _Step:
     source: str
     above: dict[str, str]
     """The checkpoints of the graphs around it, by namespace."""
+    child: str | None
+    """Of the steps that wait for a child elsewhere: its thread."""
+    of: str | None
+    """Of a child elsewhere: the thread of its parent, where it says so."""
 
 
 Steps = dict[str, dict[str, _Step]]
@@ -126,23 +140,36 @@ async def _steps(graph: Any, thread: str) -> Steps:
         parent: str | None = (
             saved.parent_config and saved.parent_config["configurable"]["checkpoint_id"]
         )
-        step = _Step(parent, saved.metadata.get("source", ""), saved.metadata.get("parents", {}))
+        said: Mapping[str, Any] = saved.metadata
+        step = _Step(
+            parent,
+            said.get("source", ""),
+            said.get("parents", {}),
+            named_in(saved),
+            said.get(PARENT_THREAD),
+        )
         found.setdefault(own.get("checkpoint_ns", ""), {})[own["checkpoint_id"]] = step
     return found
 
 
 class _Reader:
-    """Reads the RLMs of one thread."""
+    """Reads the RLMs of one thread, and of those of its children elsewhere."""
 
-    def __init__(self, graph: Any, thread: str, steps: Steps) -> None:
+    def __init__(
+        self, graph: Any, thread: str, steps: Steps, top: str, around: Sequence[str] = ()
+    ) -> None:
         self._graph = graph
         self._thread = thread
         self._steps = steps
+        self._top = top
+        """The namespace that reading begins at."""
+        self._around = around
+        """The threads of the RLMs above, of a child elsewhere."""
         self._within = defaultdict[str, list[tuple[str, str]]](list)
         """Namespace and task of each child, by the namespace of its parent."""
         for namespace in sorted(steps):
             above, node, task = parts_of(namespace)
-            if node == "sub_call":
+            if node in ("sub_call", ELSEWHERE):
                 self._within[above].append((namespace, task))
 
     async def rlm(self, namespace: str, checkpoint: str | None = None) -> RLMTree:
@@ -163,8 +190,8 @@ class _Reader:
             raise ConfigurationError(
                 f"No RLM has begun on thread {self._thread!r} at checkpoint_ns={namespace!r}."
             )
-        children = await self._children(namespace, head)
         log = _with_answers(snapshot)
+        children, threads = await self._children(namespace, head, log)
         suspended: str | None = values.get("suspended")
         return RLMTree(
             rlm_id=values["trajectory"],
@@ -178,11 +205,13 @@ class _Reader:
             stop_reason=values.get("stop_reason", ""),
             is_structured=values.get("answer_schema") is not None,
             value=values.get("structured_response"),
-            usage=_usage(values, log, suspended, children),
+            usage=_usage(values, log, suspended, _open_usages(children, threads, log)),
             log=log,
             suspended=suspended,
             children=children,
-            pauses=_pauses(snapshot),
+            thread=self._thread,
+            threads=threads,
+            pauses=[] if self._around else _pauses(snapshot),
         )
 
     def _head(self, namespace: str, checkpoint: str | None) -> str:
@@ -195,22 +224,53 @@ class _Reader:
             )
         return checkpoint or max(steps)
 
-    async def _children(self, namespace: str, head: str) -> dict[str, RLMTree]:
-        """Read the children whose answers this branch has or waits for, by place.
+    async def _children(
+        self, namespace: str, head: str, log: Log
+    ) -> tuple[dict[str, RLMTree], dict[str, str]]:
+        """Read the children whose answers this branch has or waits for, by place, and name the
+        threads of those elsewhere.
 
         Children of steps that a fork has left behind are not among them.
         """
         taken = self._taken(namespace, head)
         places: dict[str, dict[str, str]] = {}
         found: dict[str, RLMTree] = {}
+        threads = {
+            place: entry["thread"]
+            for place, entry in log.items()
+            if entry["kind"] == "reply" and "thread" in entry
+        }
         for name, task in self._within[namespace]:
-            waiting = self._steps[name][max(self._steps[name])].above.get(namespace)
+            newest = self._steps[name][max(self._steps[name])]
+            waiting = newest.above.get(namespace)
             if waiting not in taken:
                 continue
             if waiting not in places:
                 places[waiting] = places_of(await self._snapshot(namespace, waiting))
-            found[places[waiting][task]] = await self.rlm(name)
-        return dict(sorted(found.items()))
+            place = places[waiting][task]
+            if newest.child is not None:
+                threads.setdefault(place, newest.child)
+            elif parts_of(name)[1] != ELSEWHERE:
+                found[place] = await self.rlm(name)
+        for place, thread in threads.items():
+            if (child := await self._elsewhere(thread)) is not None:
+                found[place] = child
+        return dict(sorted(found.items())), threads
+
+    async def _elsewhere(self, thread: str) -> RLMTree | None:
+        """Read a child that runs on a thread of its own; None where that has not begun, is not in
+        this database, or is not a child of this thread."""
+        around = [*self._around, self._thread]
+        if thread in around:
+            return None
+        steps = await _steps(self._graph, thread)
+        if all(step.of != self._thread for step in steps.get("", {}).values()):
+            return None
+        graph = rlm_at(self._graph, self._top).copy({"checkpointer": self._graph.checkpointer})
+        try:
+            return await _Reader(graph, thread, steps, "", around).rlm("")
+        except ConfigurationError:  # it has just begun, or has just been forgotten
+            return None
 
     def _taken(self, namespace: str, head: str) -> set[str]:
         """Give the checkpoints of a branch whose tasks the branch has run."""
@@ -255,13 +315,24 @@ def _state(snapshot: StateSnapshot) -> TreeState:
 
 
 def _usage(
-    values: Mapping[str, Any], log: Log, suspended: str | None, children: Mapping[str, RLMTree]
+    values: Mapping[str, Any], log: Log, suspended: str | None, open_children: Sequence[Usage]
 ) -> Usage:
     """Add up what an RLM has spent: as of its checkpoint, in answers since, and in children that
     have not answered."""
     parts = [values.get("usage") or spent(), spent_on(log, suspended) or spent()]
-    parts += [child.usage for place, child in children.items() if place not in log]
-    return reduce(add_usage, parts)
+    return reduce(add_usage, [*parts, *open_children])
+
+
+def _open_usages(
+    children: Mapping[str, RLMTree], threads: Mapping[str, str], log: Log
+) -> list[Usage]:
+    """Give what children have spent that have not answered. The seconds of one elsewhere are left
+    out: the clock of its parent counts them while it waits."""
+    return [
+        {**child.usage, "seconds": 0.0} if place in threads else child.usage
+        for place, child in children.items()
+        if place not in log
+    ]
 
 
 def places_of(snapshot: StateSnapshot) -> dict[str, str]:

@@ -23,10 +23,17 @@ from langgraph_rlm.log.places import call_of
 from langgraph_rlm.nodes.below import TREE_WIDE
 from langgraph_rlm.nodes.item import Ended, Item
 from langgraph_rlm.nodes.tool_interrupt import ask, who
-from langgraph_rlm.pregel.keys import DURABILITY
+from langgraph_rlm.pregel.keys import DURABILITY, saves_at_once
 from langgraph_rlm.progress import ChildElsewhere
 from langgraph_rlm.remote.engine import Engine, OpenPause, ParentRun
-from langgraph_rlm.remote.tasks import GrantDict, Task, child_thread, read_grant, sign
+from langgraph_rlm.remote.tasks import (
+    PARENT_THREAD,
+    GrantDict,
+    Task,
+    child_thread,
+    read_grant,
+    sign,
+)
 from langgraph_rlm.runtime.run import frame_of, with_key
 from langgraph_rlm.runtime.shared import RLMRuntime
 from langgraph_rlm.storage.inputs import Given
@@ -63,6 +70,9 @@ def merge_told(told: dict[str, Told], more: dict[str, Told]) -> dict[str, Told]:
 TOKEN = "__rlm_child_token"
 """Key of a config's `configurable` that has the signed task. It is made again where it is needed
 again, and does not belong into checkpoints."""
+
+OPTIONS = "__rlm_child_options"
+"""Key of a config's `configurable` that has what the child's runs have of the parent's."""
 
 
 class ElsewhereCall(TypedDict):
@@ -149,6 +159,7 @@ class Elsewhere:
             form=None if form is None else await self._rlm.blobs.keep(form.text),
             settings=item.frame.run.settings or Settings(),
             grant=GrantDict(**asdict(grant)),
+            parent=_thread_of(item),
             caller=[*item.caller],
             trace=item.frame.work.root.left_behind,
         )
@@ -157,10 +168,13 @@ class Elsewhere:
         """Wait for the child, here or in its pauses. It is cancelled with whoever waits."""
         begun = ElsewhereCall(thread=item.thread)
         config = with_key(marked_graph(item.config, work), TOKEN, token)
+        config = with_key(config, OPTIONS, options_of(config))
+        # The steps are saved in any case: they are how the child's thread is found and deleted.
+        durability = None if saves_at_once(config) else "async"
         _tell(item, "started")
         try:
             with at_work(work):
-                out = await self._steps.ainvoke(begun, config)
+                out = await self._steps.ainvoke(begun, config, durability=durability)
                 work.spent = out["out"].get("usage") or {}
         except (asyncio.CancelledError, LimitReached) as left:
             parent = parent_run(config) if isinstance(left, asyncio.CancelledError) else None
@@ -190,12 +204,16 @@ def _tell(item: Item, state: Any) -> None:
 
 def _about(item: Item) -> dict[str, str]:
     """What a child's thread is found by."""
-    given = item.config.get("configurable", {})
     return {
-        "rlm_parent_thread": str(given.get("thread_id", "")),
+        PARENT_THREAD: _thread_of(item),
         "rlm_parent": item.caller.rlm_id,
         "rlm_parent_place": item.caller.place,
     }
+
+
+def _thread_of(item: Item) -> str:
+    """The thread of the parent; empty where it has none."""
+    return str(item.config.get("configurable", {}).get("thread_id", ""))
 
 
 _LEAVING = set[asyncio.Task[None]]()
@@ -250,8 +268,8 @@ class Watch(Step):
         engine, left = needed(self._engine), frame_of(config).run.ledger.seconds_left()
         try:
             async with asyncio.timeout(None if left is None else left + GRACE_SECONDS):
-                token = config.get("configurable", {})[TOKEN]
-                look = await engine.outcome(state["thread"], token, options_of(config))
+                given = config.get("configurable", {})
+                look = await engine.outcome(state["thread"], given[TOKEN], given[OPTIONS])
         except TimeoutError:
             raise LimitReached("max_seconds", self._rlm.limits.max_seconds) from None
         if look.pauses:
@@ -305,7 +323,7 @@ class Tell(Step):
         """Have it continue."""
         told = state["answers"]
         answers = {id: each["answer"] for id, each in told.items()}
-        options = options_of(config)
+        options = {**config.get("configurable", {})[OPTIONS]}
         people = {each.get("by") for each in told.values()}
         if len(people) == 1 and (by := people.pop()) is not None:
             options["config"] = {"configurable": {"user_id": by}}

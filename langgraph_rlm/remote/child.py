@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_rlm.errors import ChildTaskError
 from langgraph_rlm.log.entries import Settings
 from langgraph_rlm.pregel.keys import SCRATCHPAD
-from langgraph_rlm.remote.tasks import TASK, GrantDict, Task, read_task
+from langgraph_rlm.remote.tasks import PARENT_THREAD, TASK, GrantDict, Task, read_task
 from langgraph_rlm.runtime.began import settings_of
 from langgraph_rlm.runtime.children import children_key
 from langgraph_rlm.runtime.run import FRAME, Caller, Frame
@@ -63,6 +63,12 @@ def child_of(given: Any, config: RunnableConfig, rlm: RLMRuntime) -> Child | Non
     task = read_task(given[TASK], str(configurable.get("thread_id", "")), key)
     settings = granted(task["settings"], task["grant"])
     return Child(task, settings_of(settings, rlm.blobs))
+
+
+def of_parent(config: RunnableConfig, child: Child) -> RunnableConfig:
+    """Give the config of a child's run, whose checkpoints name the thread of the parent."""
+    metadata = {**config.get("metadata", {}), PARENT_THREAD: child.task["parent"]}
+    return {**config, "metadata": metadata}
 
 
 def granted(settings: Settings, grant: GrantDict) -> Settings:

@@ -24,6 +24,11 @@ from langgraph_rlm.storage.context import HandleDict
 TASK = "rlm_child"
 """The only key of the input of a child that runs elsewhere."""
 
+PARENT_THREAD = "rlm_parent_thread"
+"""Key of metadata that has the id of the parent's thread: of a child's thread on its engine, and of
+its checkpoints. What reads or deletes children with their parent believes a parent's log only where
+the child says the same, so that no thread can claim another one's."""
+
 VERSION = "rlm1"
 """Of the form of tokens, and what they begin with."""
 
@@ -57,6 +62,8 @@ class Task(TypedDict):
     settings: Settings
     """What the parent's run has of its own."""
     grant: GrantDict
+    parent: str
+    """Id of the parent's thread; empty where it has none."""
     caller: list[str]
     """Id of the parent, and the place in its log that the answer is for."""
     trace: str

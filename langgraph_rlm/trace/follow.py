@@ -15,6 +15,13 @@ from langgraph_rlm.trace.finding import has_begun
 from langgraph_rlm.trace.reading import Reader, Trace
 from langgraph_rlm.trace.records import Record, State
 
+MOST_OTHERS = 50
+"""Most threads of children elsewhere that are looked at, the first that are open: as these end,
+their parent's thread changes, and all are read."""
+
+Look = tuple[tuple[Mark, bool], ...]
+"""What a thread had, and whether somebody worked on it; then the same of its children's."""
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -56,7 +63,7 @@ class Follower:
         self._blob_store = blob_store
         self._is_running = is_running
         self._reader: Reader | None = None
-        self._seen: tuple[Mark, bool] | None = None
+        self._seen: Look | None = None
         self._records: dict[str, Record] = {}
         self._last: Trace | None = None
 
@@ -90,9 +97,11 @@ class Follower:
         seen = await self._look(reader)
         if seen == self._seen:
             return Changes([], [], self.last.head["state"])
-        trace = await reader.trace(is_running=seen[1])
+        trace = await reader.trace(is_running=seen[0][1])
+        before = self.last.others if self._last is not None else ()
         self._last = trace
-        self._seen = seen
+        # of others, the next look is the first that is known to be before or after this reading
+        self._seen = seen if trace.others == before else None
         now = {record["id"]: record for record in trace.records}
         changed = await asyncio.to_thread(self._changed, now)
         gone = [id for id in self._records if id not in now]
@@ -122,12 +131,17 @@ class Follower:
             self._reader = await Reader.open(self._graph, self._config, self._blob_store)
         return self._reader
 
-    async def _look(self, reader: Reader) -> tuple[Mark, bool]:
-        """Look at the thread before it is read: what comes while it is read, is seen next time."""
-        mark = await reader.home.rows.mark(reader.thread)
-        if self._is_running is not None:
+    async def _look(self, reader: Reader) -> Look:
+        """Look at the thread before it is read, and at those of children elsewhere: what comes
+        while it is read, is seen next time."""
+        others = () if self._last is None else self._last.others[:MOST_OTHERS]
+        return tuple([await self._look_at(reader, each) for each in (reader.thread, *others)])
+
+    async def _look_at(self, reader: Reader, thread: str) -> tuple[Mark, bool]:
+        mark = await reader.home.rows.mark(thread)
+        if self._is_running is not None and thread == reader.thread:
             return mark, await self._is_running()
-        return mark, await is_leased(reader.home.database, reader.thread)
+        return mark, await is_leased(reader.home.database, thread)
 
     def _changed(self, now: dict[str, Record]) -> list[Record]:
         before = self._records

@@ -73,7 +73,7 @@ def _reply(
             item=item,
             state=state,
             **asked,
-            **known(child=_child(scope, place)),
+            **known(child=_child(scope, place), thread=scope.rlm.threads.get(place)),
         )
     return ReplyRecord(
         type="reply",

@@ -39,6 +39,8 @@ class Trace:
     records: list[Record]
     """The first one is that of the thread; see `langgraph_rlm.trace.records`."""
     texts: Texts
+    others: tuple[str, ...] = ()
+    """Threads of children elsewhere that have not ended: what comes there changes the records."""
 
     def text(self, digest: str) -> str:
         """Give the text of a `Ref`. Blocks: it may read the blob store.
@@ -141,8 +143,11 @@ class Reader:
         root = trees[-1]
         state = self._state(root, is_running=is_running)
         branches = await self._branches(found[-1].graph, root)
-        records = await asyncio.to_thread(self._records, trees, state, branches)
-        return Trace(records, self.texts)
+        running = {self.thread} if state == "running" else set[str]()
+        if self.checkpoint is None:
+            running |= await self._running_elsewhere(trees)
+        records = await asyncio.to_thread(self._records, trees, state, branches, running)
+        return Trace(records, self.texts, _not_over(trees))
 
     async def _found(self) -> list[Found]:
         if self.namespace is not None:
@@ -166,12 +171,20 @@ class Reader:
         steps = await self.home.rows.steps(self.thread)
         return await branches_of(graph, self.thread, steps, root, self.texts)
 
-    def _records(self, trees: list[RLMTree], state: State, branches: list[Branch]) -> list[Record]:
+    async def _running_elsewhere(self, trees: list[RLMTree]) -> set[str]:
+        """Give the threads of children elsewhere on which somebody works."""
+        is_open = {rlm.thread for tree in trees for rlm in _all(tree) if rlm.state == "open"}
+        others = is_open - {self.thread}
+        return {thread for thread in others if await is_leased(self.home.database, thread)}
+
+    def _records(
+        self, trees: list[RLMTree], state: State, branches: list[Branch], running: set[str]
+    ) -> list[Record]:
         all_rlms = [rlm for tree in trees for rlm in _all(tree)]
         head = self._head(trees, all_rlms, state, branches)
         records: list[Record] = [head]
         for tree in trees:
-            for scope in self._scopes(tree, is_running=state == "running"):
+            for scope in self._scopes(tree, running):
                 records += rlm_records(scope)
         if state != "running":  # it takes seconds, and changes with each call
             covered = coverage_records(trees[-1], self.home.blobs, self._rlm)
@@ -181,14 +194,14 @@ class Reader:
         spent = spent_record(all_rlms)
         return records if spent is None else [*records, spent]
 
-    def _scopes(self, tree: RLMTree, *, is_running: bool) -> Iterator[Scope]:
-        """Give the RLMs of a tree, each before its children."""
-        waiting = [Scope(tree, self.texts, _state_of(tree, is_running=is_running))]
+    def _scopes(self, tree: RLMTree, running: set[str]) -> Iterator[Scope]:
+        """Give the RLMs of a tree, each before its children, with the threads that run."""
+        waiting = [Scope(tree, self.texts, _state_of(tree, is_running=tree.thread in running))]
         while waiting:
             scope = waiting.pop()
             yield scope
             for place, child in reversed(scope.rlm.children.items()):
-                state = _state_of(child, is_running=is_running)
+                state = _state_of(child, is_running=child.thread in running)
                 waiting.append(Scope(child, self.texts, state, scope.rlm.rlm_id, place))
 
     def _head(
@@ -209,7 +222,7 @@ class Reader:
             roots=[tree.rlm_id for tree in trees],
             state=state,
             models=_models(rlms),
-            runs=runs_of(rlms, state),
+            runs=runs_of(rlms, state, self.thread),
             branches=branches,
             questions=len(questions),
             files=files,
@@ -242,6 +255,18 @@ def _all(tree: RLMTree) -> Iterator[RLMTree]:
         rlm = waiting.pop()
         yield rlm
         waiting += rlm.children.values()
+
+
+def _not_over(trees: list[RLMTree]) -> tuple[str, ...]:
+    """Give the threads of children elsewhere that have not ended, of those that are read or will
+    be."""
+    found: dict[str, None] = {}
+    for rlm in (rlm for tree in trees for rlm in _all(tree)):
+        for place, thread in rlm.threads.items():
+            child = rlm.children.get(place)
+            if (place not in rlm.log) if child is None else (child.state != "done"):
+                found[thread] = None
+    return (*found,)
 
 
 def _state_of(rlm: RLMTree, *, is_running: bool) -> State:

@@ -241,7 +241,8 @@ class ReplyRecord(InLog):
     child: NotRequired[str]
     """The id of the RLM that answered."""
     thread: NotRequired[str]
-    """The thread of a child that ran elsewhere, which has a trace of its own."""
+    """The thread of a child that ran elsewhere. Without a `child` beside it, its records are not in
+    this database, or it has not begun."""
     value: NotRequired[Shown]
     error: NotRequired[Shown]
     thoughts: NotRequired[Shown]

@@ -30,14 +30,27 @@ class _Span:
     """It brought the answer to a pause that another invocation had ended with."""
 
 
-def runs_of(rlms: Iterable[RLMTree], state: State) -> list[RunSpan]:
-    """List the invocations, first to last; none where the logs do not name them."""
+def runs_of(rlms: Iterable[RLMTree], state: State, thread: str) -> list[RunSpan]:
+    """List the invocations of a thread, first to last; none where the logs do not name them.
+
+    A child elsewhere has invocations of its own. Of its log it counts only that somebody decided,
+    which the invocation of this thread brought that ended next.
+    """
     spans: dict[str, _Span] = {}
+    decided: list[float] = []
     for rlm in rlms:
         for place, entry in rlm.log.items():
             at = time_of(entry)
-            if "run" in entry and at is not None:
+            if "run" not in entry or at is None:
+                continue
+            if rlm.thread == thread:
                 _note(spans, entry["run"], at, place, entry, rlm)
+            elif _is_decided_later(place, entry, rlm.log):
+                decided.append(at)
+    for at in decided:
+        later = [span for span in spans.values() if span.last >= at]
+        if later:
+            min(later, key=lambda span: span.first).decided = True
     ordered = sorted(spans.items(), key=lambda each: each[1].first)
     ends: list[Ended] = [*(_how(span) for _, span in ordered[1:]), HOW[state]]
     runs: list[RunSpan] = []

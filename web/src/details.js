@@ -192,6 +192,9 @@ function Reply({ record, step }) {
     <${Block} title="Reply" text=${record.value} language=${language} tone="prose" />
     <${Block} title="Error" text=${record.error} tone="bad" />
     ${step.rlm && html`<${Child} record=${step.rlm} step=${step} />`}
+    ${record.thread && !step.rlm && html`<p class="hint">A child RLM on the thread
+      ${" "}<code>${plain(record.thread)}</code>, which is not in this
+      database${record.state === "open" ? " or has not begun" : ""}.</p>`}
     ${record.state === "answered" && html`<${Fork} record=${record} text=${record.value}
       name="Fork with another answer" />`}`;
 }
