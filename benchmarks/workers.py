@@ -34,12 +34,15 @@ sys.path.insert(0, str(ROOT))  # run as a script or as a module
 from benchmarks import workers_network, workers_paper, workers_throughput  # noqa: E402
 from benchmarks.workers_faults import Fault, Faults  # noqa: E402
 from tests.deployment.cluster import Cluster  # noqa: E402
-from tests.deployment.models import Models  # noqa: E402
+from tests.deployment.models import Ask, Models  # noqa: E402
 from tests.deployment.runs import CALL_COST, Clients, Run, SavedReplies, judged  # noqa: E402
 from tests.deployment.work import Work  # noqa: E402
 
 WIDTH = 5
 KINDS = ("kill", "stop", "cut")
+LATE_SECONDS = 60.0
+"""How long after a fault a call may arrive that was begun before it: TCP sends again less and less
+often."""
 
 
 def works(options: argparse.Namespace) -> list[Run]:
@@ -100,9 +103,7 @@ def campaign(options: argparse.Namespace, opened: ExitStack) -> int:
     return int(bool(problems))
 
 
-def _write_asks(
-    path: Path, runs: Sequence[Run], models: Models, faults: Sequence[Fault]
-) -> None:
+def _write_asks(path: Path, runs: Sequence[Run], models: Models, faults: Sequence[Fault]) -> None:
     """Write each call and each fault, in the order of time, as lines of JSON."""
     asks = [vars(ask) for run in runs for ask in models.tally(run.work.name).asks]
     lines = [*asks, *({**vars(fault), "arrived": fault.at} for fault in faults)]
@@ -150,6 +151,7 @@ def _report(
         "calls of models": sum(len(tally.asks) for tally in tallies),
         "asked again, in flight": len(again) - saved,
         "asked again, though saved": saved,
+        "of these, by a worker that had been stopped or cut off": len(_late(again, faults)),
         "budgets over": sum("OVER" in p for p in judged(runs, models, [f.at for f in faults])),
         "seconds of runs not hit": _spread([r.seconds for r in runs if r.thread_id not in struck]),
         "seconds of runs hit": _spread([r.seconds for r in runs if r.thread_id in struck]),
@@ -158,6 +160,18 @@ def _report(
     for what, figure in rows.items():
         print(f"| {what} | {figure} |")
     print()
+
+
+def _late(again: Sequence[Ask], faults: Sequence[Fault]) -> list[Ask]:
+    """Give the calls that a worker had begun before it could know that others had its run: what it
+    was about to send when it was stopped, and what the network still had when it was cut off."""
+    stalled = {(f"worker{fault.worker}", fault.at) for fault in faults if fault.kind != "kill"}
+    return [
+        ask
+        for ask in again
+        if ask.was_saved
+        and any(by == ask.by and at < ask.arrived < at + LATE_SECONDS for by, at in stalled)
+    ]
 
 
 def _recoveries(faults: Sequence[Fault], runs: Sequence[Run], models: Models) -> list[float]:
