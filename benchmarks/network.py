@@ -197,9 +197,8 @@ def table(options: argparse.Namespace) -> None:
     print("| ms | work | saver | s | CPU, s | round trips | statements | lost |")
     print("|---|---|---|---|---|---|---|---|")
     with Postgres() as server:
-        socket = f"{server.url.partition('host=')[2]}/.s.PGSQL.5432"
         for ms in options.ms:
-            with Delayed(socket, ms / 1000) as way:
+            with Delayed(str(server.socket), ms / 1000) as way:
                 for what in options.work:
                     for side in options.side:
                         if what == "lost" and side == "memory":

@@ -135,6 +135,11 @@ class Postgres:
         return f"postgresql://postgres@/postgres?host={self._folder}&port={self._port}"
 
     @property
+    def socket(self) -> Path:
+        """The socket that it listens at."""
+        return self._folder / f".s.PGSQL.{self._port}"
+
+    @property
     def tcp_url(self) -> str:
         """Of its database, at the address that it was given."""
         return f"postgresql://postgres@{self._host}:{self._port}/postgres"
