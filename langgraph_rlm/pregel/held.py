@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 END: Any = object()
 
+PATIENCE = 60.0
+"""Seconds that a run waits for a database that is away, or for others to let go of its thread."""
+
 
 class Place(NamedTuple):
     """What a lease is of: a thread, or a namespace in it, of a graph that a task of another one

@@ -13,7 +13,7 @@ import psycopg
 from langgraph_rlm.errors import ConfigurationError
 from langgraph_rlm.lazy import per_process
 from langgraph_rlm.pregel.clock import seconds
-from langgraph_rlm.pregel.held import Held, Place
+from langgraph_rlm.pregel.held import PATIENCE, Held, Place
 from langgraph_rlm.pregel.postgres import asked, is_closed
 
 LOG = logging.getLogger("langgraph_rlm.leases")
@@ -21,8 +21,6 @@ LOG = logging.getLogger("langgraph_rlm.leases")
 VARIABLE = "LANGGRAPH_RLM_LEASE_SECONDS"
 LEASE_SECONDS = 15.0
 """How long a lease lasts that is not renewed; a third of it is between two renewals."""
-PATIENCE = 60.0
-"""Seconds that a run waits for a database that is away, or for others to let go of its thread."""
 
 RENEW = """
 WITH ours AS (

@@ -15,7 +15,7 @@ from langgraph_rlm.errors import ThreadBusyError
 from langgraph_rlm.lazy import per_process
 from langgraph_rlm.pregel import file_leases
 from langgraph_rlm.pregel.clock import seconds
-from langgraph_rlm.pregel.held import Held, Place
+from langgraph_rlm.pregel.held import PATIENCE, Held, Place
 from langgraph_rlm.pregel.lease_homes import Database, database_of
 
 __all__ = ["Database", "Held", "database_of", "holds", "how_many_held", "is_leased", "lease"]
@@ -23,8 +23,6 @@ __all__ = ["Database", "Held", "database_of", "holds", "how_many_held", "is_leas
 Key = tuple[str, str]
 """A database's name, and that of a lease in it: a thread's id, or `Place.key`."""
 
-PATIENCE = 60.0
-"""Seconds that a run waits for its own earlier try to let go of the thread."""
 LOOK = 0.1
 """Seconds between two looks whether a caller of this process has let go."""
 

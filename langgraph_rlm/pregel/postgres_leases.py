@@ -17,9 +17,9 @@ import psycopg
 
 from langgraph_rlm.lazy import per_process, warn_once
 from langgraph_rlm.pregel.clock import seconds
-from langgraph_rlm.pregel.held import Held, Place
+from langgraph_rlm.pregel.held import PATIENCE, Held, Place
 from langgraph_rlm.pregel.holders import own_holder, state_of
-from langgraph_rlm.pregel.lease_renewal import PATIENCE, Renewed, lease_seconds, renewal_of
+from langgraph_rlm.pregel.lease_renewal import Renewed, lease_seconds, renewal_of
 from langgraph_rlm.pregel.postgres import asked
 
 RELEASE_SECONDS = 5.0
