@@ -42,6 +42,9 @@ ELSEWHERE = "remote_call"
 """The node of an `rlm_query` whose child runs on an engine. Every graph has it, so that a thread
 that waits in it is never taken for one that waits for nothing."""
 
+CALL_NODES = frozenset({"sub_call", ELSEWHERE, "tool_interrupt"})
+"""The nodes that answer calls."""
+
 
 class RLMInput(TypedDict, total=False):
     """What a run takes: `query` and `context`, or `messages`.

@@ -11,11 +11,8 @@ from langgraph.types import PregelTask, StateSnapshot, StateUpdate
 from langgraph_rlm.log.places import call_at, item_place
 from langgraph_rlm.pregel.early_writes import early_writes
 from langgraph_rlm.pregel.keys import CHECKPOINTER
-from langgraph_rlm.state import RLMState
+from langgraph_rlm.state import CALL_NODES, RLMState
 from langgraph_rlm.storage.json_types import is_dict
-
-WAITS = {"sub_call", "tool_interrupt"}
-"""The nodes that answer calls."""
 
 
 class ShowsAnswers(CompiledStateGraph[Any, Any, Any, Any]):
@@ -52,7 +49,7 @@ class ShowsAnswers(CompiledStateGraph[Any, Any, Any, Any]):
         state = await self.aget_state(config)
         log = cast(RLMState, state.values).get("log") or {}
         place, tasks = state.values.get("suspended"), {task.name for task in state.tasks}
-        if not tasks or not tasks <= WAITS:
+        if not tasks or not tasks <= CALL_NODES:
             return update
         values: dict[str, Any] = {**(update.values or {})}
         if not config.get("configurable", {}).get("checkpoint_id"):
