@@ -22,13 +22,11 @@ from langgraph_rlm.log.places import call_at, spent_on
 from langgraph_rlm.pregel.keys import parts_of, send_number
 from langgraph_rlm.remote.tasks import PARENT_THREAD
 from langgraph_rlm.runtime.open_batch import with_answers
-from langgraph_rlm.state import ELSEWHERE, RLMState, changed, last_native_calls, pending
+from langgraph_rlm.state import CALL_NODES, ELSEWHERE, RLMState, changed, last_native_calls, pending
 
 PAUSING = ("tool_interrupt", ELSEWHERE)
 """The nodes that pause for a call: of a tool, or of a child elsewhere with its own pauses."""
 
-CALLS = ("sub_call", *PAUSING)
-"""The nodes that answer calls."""
 
 TreeState = Literal["done", "paused", "open"]
 """It has its answer; it, or one of its children, waits for a human; it works, or was cut off."""
@@ -299,7 +297,7 @@ def _with_answers(snapshot: StateSnapshot) -> Log:
 
 def _calls(snapshot: StateSnapshot) -> list[PregelTask]:
     """The tasks of an open step that each answer one item of a call."""
-    return [task for task in snapshot.tasks if task.name in CALLS]
+    return [task for task in snapshot.tasks if task.name in CALL_NODES]
 
 
 def _written(task: PregelTask) -> Log:
